@@ -1,0 +1,1 @@
+//! Records frames, encoded once per stored batch and shared by all subscribers.

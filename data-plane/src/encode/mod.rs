@@ -1,0 +1,3 @@
+//! Stored batches out to clients: JSON, NDJSON, server-sent events, shared frames.
+
+pub mod frame;

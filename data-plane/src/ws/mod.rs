@@ -1,0 +1,1 @@
+//! The WebSocket door: sessions, subscriptions, credit, produce.

@@ -1,0 +1,1 @@
+//! What every process needs: tasks, TLS, serving, problem+json errors, auth, metrics.

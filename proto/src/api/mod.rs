@@ -1,0 +1,7 @@
+//! Serde shapes of the public HTTP and WebSocket API, shared by servers and clients.
+//!
+//! Shapes only: no behaviour beyond construction and defaults.
+
+pub mod records;
+pub mod socket;
+pub mod topic;

@@ -1,0 +1,1 @@
+//! Produce, fetch and offsets: request and answer bodies.

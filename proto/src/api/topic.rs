@@ -1,0 +1,1 @@
+//! Control plane: topics, cluster, partitions.

@@ -1,0 +1,1 @@
+//! The streaming controller: topology in a metadata store, behind a REST API.

@@ -1,0 +1,1 @@
+//! The journal and the segments: the only code that touches record files.

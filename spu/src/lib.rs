@@ -1,0 +1,1 @@
+//! The storage node: shards over the log, behind the data plane.

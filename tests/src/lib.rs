@@ -1,0 +1,1 @@
+//! Harness, integration and end-to-end tests, benchmarks and the tidy check.

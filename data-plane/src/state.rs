@@ -1,0 +1,117 @@
+//! What every handler of the data plane holds: the partitions, who may use them, and the tasks
+//! that end with the process.
+//!
+//! Cheap to clone, immutable but for the round-robin counters of keyless records.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_kit::auth::Auth;
+use tidegate_kit::tasks::Tasks;
+use tidegate_proto::control::Topology;
+use tidegate_proto::error::Problem;
+use tidegate_proto::id::ProducerId;
+use tokio::sync::watch;
+
+use crate::partitioner::RoundRobin;
+use crate::partitions::{BoxFuture, Partitions};
+
+/// Gives out producer ids, each once in the life of the cluster.
+pub trait ProducerIds: Send + Sync + 'static {
+    /// A fresh id and its first epoch.
+    fn lease(&self) -> BoxFuture<'_, Result<(ProducerId, u16), Problem>>;
+}
+
+/// What the process decides for its data plane.
+#[derive(Clone)]
+pub struct DataPlaneConfig {
+    /// Where `POST /v1/producers` gets its ids; without it that route answers 501.
+    pub producer_ids: Option<Arc<dyn ProducerIds>>,
+    /// How often an idle event stream or socket says that it lives.
+    pub ping_interval: Duration,
+}
+
+impl Default for DataPlaneConfig {
+    fn default() -> Self {
+        Self { producer_ids: None, ping_interval: Duration::from_secs(15) }
+    }
+}
+
+impl fmt::Debug for DataPlaneConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataPlaneConfig")
+            .field("producer_ids", &self.producer_ids.is_some())
+            .field("ping_interval", &self.ping_interval)
+            .finish()
+    }
+}
+
+/// The state of the router.
+#[derive(Clone)]
+pub struct DataPlane {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    partitions: Arc<dyn Partitions>,
+    topology: watch::Receiver<Arc<Topology>>,
+    auth: Auth,
+    tasks: Tasks,
+    config: DataPlaneConfig,
+    round_robin: RoundRobin,
+}
+
+impl DataPlane {
+    /// A data plane over `partitions`; event streams and sockets end when `tasks` is cancelled.
+    pub fn new(
+        partitions: Arc<dyn Partitions>,
+        auth: Auth,
+        tasks: Tasks,
+        config: DataPlaneConfig,
+    ) -> Self {
+        let topology = partitions.topology();
+        let round_robin = RoundRobin::default();
+        Self { inner: Arc::new(Inner { partitions, topology, auth, tasks, config, round_robin }) }
+    }
+
+    /// The partitions behind this surface.
+    pub fn partitions(&self) -> &Arc<dyn Partitions> {
+        &self.inner.partitions
+    }
+
+    /// The topology as of now.
+    pub fn topology(&self) -> Arc<Topology> {
+        Arc::clone(&self.inner.topology.borrow())
+    }
+
+    /// A receiver that follows the topology.
+    pub fn topology_watch(&self) -> watch::Receiver<Arc<Topology>> {
+        self.inner.topology.clone()
+    }
+
+    /// Who may do what, and the tickets.
+    pub fn auth(&self) -> &Auth {
+        &self.inner.auth
+    }
+
+    /// The task group of the process.
+    pub fn tasks(&self) -> &Tasks {
+        &self.inner.tasks
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &DataPlaneConfig {
+        &self.inner.config
+    }
+
+    pub(crate) fn round_robin(&self) -> &RoundRobin {
+        &self.inner.round_robin
+    }
+}
+
+impl fmt::Debug for DataPlane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataPlane").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}

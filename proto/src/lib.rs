@@ -2,6 +2,30 @@
 //! batch codec, cursors, and the serde shapes of the public API.
 //!
 //! No I/O, no clock, no randomness: every function here is a function of its arguments. Modules are
-//! listed bottom-up and import only modules above them.
+//! listed bottom-up and import only modules above them; the blank lines keep rustfmt from sorting them.
+
+pub mod limits;
+
+pub mod name;
+
+pub mod id;
+
+pub mod time;
+
+pub mod position;
+
+pub mod error;
+
+mod bytes;
+
+pub mod json;
+
+pub mod compression;
+
+pub mod record;
+
+pub mod produce;
+
+pub mod control;
 
 pub mod api;

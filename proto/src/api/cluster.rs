@@ -1,0 +1,86 @@
+//! Control plane: the cluster and its storage units, as answers.
+//!
+//! Shapes only, written by the streaming controller and read by clients. Times are milliseconds since
+//! 1970.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ClusterId, SpuId};
+
+/// The cluster as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Cluster {
+    pub cluster_id: ClusterId,
+    /// Grows by one with every change of the control plane.
+    pub revision: u64,
+    /// Version of the server that answers.
+    pub version: String,
+    pub controller: Controller,
+    /// Number of storage units.
+    pub spus: u64,
+    /// Number of topics.
+    pub topics: u64,
+    /// Number of partitions, over all topics.
+    pub partitions: u64,
+}
+
+/// The controller that answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Controller {
+    /// Where the metadata is kept: `sqlite`.
+    pub store: String,
+    /// When this controller started, in milliseconds since 1970.
+    pub started_at: i64,
+}
+
+/// Whether a storage unit takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SpuState {
+    /// Registered, and takes part.
+    Online,
+    /// Shut out until it registers again.
+    Offline,
+    /// Being emptied.
+    Draining,
+}
+
+/// State of a storage unit and, unless it is online, why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SpuStatus {
+    pub state: SpuState,
+    /// Why it is not online, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A storage unit (SPU) as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Spu {
+    pub id: SpuId,
+    /// Failure domain, when one was given.
+    pub rack: Option<String>,
+    /// Number of its current registration; a later one shuts out the earlier.
+    pub incarnation: u64,
+    pub status: SpuStatus,
+    /// Partitions it holds a replica of.
+    pub replicas: u64,
+    /// Partitions it leads.
+    pub leaders: u64,
+    /// Grows with every change of its row.
+    pub version: u64,
+}
+
+/// A page of storage units, by id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SpuList {
+    pub items: Vec<Spu>,
+    /// Pass as `next` to get the following page; `null` on the last one.
+    pub next: Option<String>,
+}

@@ -1,0 +1,319 @@
+//! Compression of batches: whole buffers in, whole buffers out, bounded.
+//!
+//! Output never passes the caller's cap, nor 100 times the input (64 KiB are always allowed), whatever
+//! the compressed bytes claim: memory is bounded before a byte is decompressed. gzip and snappy have
+//! their numbers but no code yet.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{Read, Write};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::limits::{DECOMPRESSION_RATIO_FLOOR_BYTES, DECOMPRESSION_RATIO_MAX};
+
+/// zstd's fastest regular level: higher ones cost several times the CPU for a few per cent.
+const ZSTD_LEVEL: i32 = 1;
+
+/// How the records of a batch are compressed.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Codec {
+    /// Not at all.
+    #[default]
+    None = 0,
+    /// gzip, RFC 1952. Reserved.
+    Gzip = 1,
+    /// Snappy, raw block. Reserved.
+    Snappy = 2,
+    /// LZ4 frame.
+    Lz4 = 3,
+    /// Zstandard frame.
+    Zstd = 4,
+}
+
+impl Codec {
+    /// Every codec that has a number.
+    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
+    /// The codec of that number on the wire.
+    #[must_use]
+    pub const fn from_id(id: u8) -> Option<Self> {
+        match id {
+            0 => Some(Self::None),
+            1 => Some(Self::Gzip),
+            2 => Some(Self::Snappy),
+            3 => Some(Self::Lz4),
+            4 => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+
+    /// The number on the wire.
+    #[must_use]
+    pub const fn id(self) -> u8 {
+        self as u8
+    }
+
+    /// The word used in settings.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// False for the reserved ones.
+    #[must_use]
+    pub const fn is_supported(self) -> bool {
+        matches!(self, Self::None | Self::Lz4 | Self::Zstd)
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text is no codec's name.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("expected none, gzip, snappy, lz4 or zstd")]
+pub struct CodecError;
+
+impl FromStr for Codec {
+    type Err = CodecError;
+    fn from_str(text: &str) -> Result<Self, CodecError> {
+        Self::ALL
+            .into_iter()
+            .find(|codec| codec.as_str() == text)
+            .ok_or(CodecError)
+    }
+}
+
+/// Why bytes could not be compressed or decompressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum CompressionError {
+    /// The codec has a number but no code in this version.
+    #[error("{0} is not supported yet; use none, lz4 or zstd")]
+    NotSupported(Codec),
+    /// The bytes are not what the codec makes, or something follows them.
+    #[error("the bytes are not one {0} stream")]
+    Malformed(Codec),
+    /// The output would pass the cap.
+    #[error("the output passes {cap} bytes")]
+    TooLarge {
+        /// The cap, in bytes.
+        cap: usize,
+    },
+    /// The output would pass the ratio cap.
+    #[error("the output passes {DECOMPRESSION_RATIO_MAX} times the input")]
+    Ratio,
+}
+
+/// Most bytes that `len` compressed bytes may grow to under the ratio rule.
+#[must_use]
+pub const fn ratio_cap(len: usize) -> usize {
+    let scaled = len.saturating_mul(DECOMPRESSION_RATIO_MAX);
+    if scaled > DECOMPRESSION_RATIO_FLOOR_BYTES {
+        scaled
+    } else {
+        DECOMPRESSION_RATIO_FLOOR_BYTES
+    }
+}
+
+/// Compresses `bytes`; with [`Codec::None`] a copy.
+pub fn compress(codec: Codec, bytes: &[u8]) -> Result<Vec<u8>, CompressionError> {
+    match codec {
+        Codec::None => Ok(bytes.to_vec()),
+        Codec::Lz4 => lz4_compress(bytes).map_err(|_| CompressionError::Malformed(codec)),
+        Codec::Zstd => zstd_compress(bytes).map_err(|_| CompressionError::Malformed(codec)),
+        Codec::Gzip | Codec::Snappy => Err(CompressionError::NotSupported(codec)),
+    }
+}
+
+/// Decompresses `bytes` to at most `cap` bytes and at most the ratio's cap; with [`Codec::None`] a copy.
+pub fn decompress(codec: Codec, bytes: &[u8], cap: usize) -> Result<Vec<u8>, CompressionError> {
+    let ratio_cap = ratio_cap(bytes.len());
+    let limit = cap.min(ratio_cap);
+    let over = if ratio_cap < cap {
+        CompressionError::Ratio
+    } else {
+        CompressionError::TooLarge { cap }
+    };
+    match codec {
+        Codec::None if bytes.len() > cap => Err(CompressionError::TooLarge { cap }),
+        Codec::None => Ok(bytes.to_vec()),
+        Codec::Lz4 => lz4_decompress(bytes, limit, over),
+        Codec::Zstd => zstd_decompress(bytes, limit, over),
+        Codec::Gzip | Codec::Snappy => Err(CompressionError::NotSupported(codec)),
+    }
+}
+
+fn lz4_compress(bytes: &[u8]) -> Result<Vec<u8>, std::io::Error> {
+    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::with_capacity(bytes.len() / 2 + 64));
+    encoder.write_all(bytes)?;
+    Ok(encoder.finish()?)
+}
+
+fn lz4_decompress(
+    bytes: &[u8],
+    limit: usize,
+    over: CompressionError,
+) -> Result<Vec<u8>, CompressionError> {
+    let malformed = CompressionError::Malformed(Codec::Lz4);
+    if bytes.is_empty() {
+        return Err(malformed);
+    }
+    let mut decoder = lz4_flex::frame::FrameDecoder::new(bytes);
+    let mut out = Vec::new();
+    // One byte more than allowed tells a full buffer from an overfull one.
+    let bound = limit as u64 + 1;
+    let read = decoder.by_ref().take(bound).read_to_end(&mut out);
+    if out.len() > limit {
+        return Err(over);
+    }
+    if read.is_err() || !decoder.get_ref().is_empty() {
+        return Err(malformed);
+    }
+    Ok(out)
+}
+
+// A context is some hundred KiB of tables; one per thread is kept instead of one per batch.
+thread_local! {
+    static ZSTD_COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    static ZSTD_DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn zstd_compress(bytes: &[u8]) -> Result<Vec<u8>, std::io::Error> {
+    ZSTD_COMPRESSOR.with_borrow_mut(|slot| {
+        let compressor = match slot {
+            Some(compressor) => compressor,
+            None => slot.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
+        };
+        compressor.compress(bytes)
+    })
+}
+
+fn zstd_decompress(
+    bytes: &[u8],
+    limit: usize,
+    over: CompressionError,
+) -> Result<Vec<u8>, CompressionError> {
+    let malformed = CompressionError::Malformed(Codec::Zstd);
+    // What the frames say they hold only ever lowers the buffer; it is never believed upwards.
+    let stated = zstd::bulk::Decompressor::upper_bound(bytes).ok_or(malformed)?;
+    let mut out = Vec::with_capacity(stated.min(limit));
+    let decoded = ZSTD_DECOMPRESSOR.with_borrow_mut(|slot| {
+        let decompressor = match slot {
+            Some(decompressor) => decompressor,
+            None => slot.insert(zstd::bulk::Decompressor::new()?),
+        };
+        decompressor.decompress_to_buffer(bytes, &mut out)
+    });
+    match decoded {
+        Ok(_) if bytes.is_empty() => Err(malformed),
+        Ok(_) if out.len() > limit => Err(over),
+        Ok(_) => Ok(out),
+        Err(_) if stated > limit => Err(over),
+        Err(_) => Err(malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: [Codec; 2] = [Codec::Lz4, Codec::Zstd];
+
+    #[test]
+    fn what_was_compressed_comes_back() {
+        let text = b"the quick brown fox jumps over the lazy dog ".repeat(100);
+        for codec in [Codec::None, Codec::Lz4, Codec::Zstd] {
+            for bytes in [&b""[..], b"x", &text] {
+                let packed = compress(codec, bytes).unwrap();
+                assert_eq!(
+                    decompress(codec, &packed, bytes.len()).unwrap(),
+                    bytes,
+                    "{codec}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_cap_holds_to_the_byte() {
+        let text = b"abcdefghij".repeat(50);
+        for codec in BOTH {
+            let packed = compress(codec, &text).unwrap();
+            let error = decompress(codec, &packed, text.len() - 1).unwrap_err();
+            assert_eq!(
+                error,
+                CompressionError::TooLarge {
+                    cap: text.len() - 1
+                },
+                "{codec}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bomb_stops_at_the_ratio_but_small_ones_pass() {
+        for codec in BOTH {
+            let small = compress(codec, &vec![0; 60_000]).unwrap();
+            assert_eq!(
+                decompress(codec, &small, 1 << 25).unwrap().len(),
+                60_000,
+                "{codec}"
+            );
+            let bomb = compress(codec, &vec![0; 16 << 20]).unwrap();
+            assert_eq!(
+                decompress(codec, &bomb, 1 << 25),
+                Err(CompressionError::Ratio),
+                "{codec}"
+            );
+        }
+    }
+
+    #[test]
+    fn cut_changed_or_prolonged_streams_are_malformed() {
+        let text = b"abcdefghij".repeat(50);
+        for codec in BOTH {
+            let packed = compress(codec, &text).unwrap();
+            let mut prolonged = packed.clone();
+            prolonged.extend_from_slice(b"more");
+            for bad in [
+                &packed[..packed.len() - 1],
+                &packed[1..],
+                &prolonged,
+                b"",
+                b"\0\0\0\0\0\0\0\0",
+            ] {
+                assert!(decompress(codec, bad, 4096).is_err(), "{codec} {bad:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn reserved_codecs_are_refused() {
+        for codec in [Codec::Gzip, Codec::Snappy] {
+            assert_eq!(
+                compress(codec, b"x"),
+                Err(CompressionError::NotSupported(codec))
+            );
+            assert_eq!(
+                decompress(codec, b"x", 9),
+                Err(CompressionError::NotSupported(codec))
+            );
+        }
+    }
+}

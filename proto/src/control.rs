@@ -1,0 +1,312 @@
+//! Topology as every process sees it, and what storage nodes and the controller tell each other.
+//!
+//! Plain data: the controller decides, everyone else looks up. A [`Topology`] is a snapshot at one
+//! revision and never changes; a newer one replaces it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::compression::Codec;
+use crate::id::{
+    ClusterId, Incarnation, PartitionId, ReplicaGen, RunId, SpuId, StorageId, TopicId,
+};
+use crate::limits::{
+    RECORD_BYTES_MAX_DEFAULT, RETENTION_MS_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_MS_DEFAULT,
+};
+use crate::name::TopicName;
+use crate::position::{LeaderEpoch, Offset, ReplicaKey};
+use crate::produce::Acks;
+
+/// All topics at one revision.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Topology {
+    /// Grows with every change.
+    pub revision: u64,
+    /// The topics by name.
+    pub topics: BTreeMap<TopicName, Arc<TopicSpec>>,
+}
+
+impl Topology {
+    /// The topic of that name.
+    #[must_use]
+    pub fn topic(&self, name: &TopicName) -> Option<&Arc<TopicSpec>> {
+        self.topics.get(name)
+    }
+
+    /// The topic of that id. Walks all topics: for rare use; hot paths hold the spec they resolved.
+    #[must_use]
+    pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<TopicSpec>> {
+        self.topics.values().find(|topic| topic.id == id)
+    }
+}
+
+/// One topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicSpec {
+    /// This life of the topic.
+    pub id: TopicId,
+    /// Its name.
+    pub name: TopicName,
+    /// Grows with every change of the topic; its ETag.
+    pub version: u64,
+    /// Replicas wanted per partition.
+    pub replication_factor: u16,
+    /// In-sync replicas that a quorum append needs.
+    pub min_in_sync: u16,
+    /// Settings.
+    pub config: TopicConfig,
+    /// The partitions, in order of their number, without holes.
+    pub partitions: Vec<PartitionSpec>,
+}
+
+impl TopicSpec {
+    /// The partition of that number.
+    #[must_use]
+    pub fn partition(&self, partition: PartitionId) -> Option<&PartitionSpec> {
+        let at = usize::try_from(partition.0).ok()?;
+        self.partitions
+            .get(at)
+            .filter(|spec| spec.partition == partition)
+    }
+
+    /// The key of a partition of this topic.
+    #[must_use]
+    pub const fn key(&self, partition: PartitionId) -> ReplicaKey {
+        ReplicaKey {
+            topic_id: self.id,
+            partition,
+        }
+    }
+}
+
+/// One partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionSpec {
+    /// Its number, counted from 0.
+    pub partition: PartitionId,
+    /// Who leads, if anybody.
+    pub leader: Option<SpuId>,
+    /// Term of that leader.
+    pub leader_epoch: LeaderEpoch,
+    /// Grows with every change of the partition; changes are conditional on it.
+    pub version: u64,
+    /// Where copies are, preferred leader first.
+    pub replicas: Vec<ReplicaSpec>,
+    /// The in-sync set.
+    pub isr: Vec<IsrMember>,
+    /// In-sync replicas that a quorum append needs.
+    pub min_isr: u16,
+    /// Grows when an operator accepts loss.
+    pub recovery_gen: u64,
+}
+
+/// One copy of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ReplicaSpec {
+    /// Where it is.
+    pub spu: SpuId,
+    /// New at every add.
+    pub replica_gen: ReplicaGen,
+}
+
+/// One member of an in-sync set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct IsrMember {
+    /// The node.
+    pub spu: SpuId,
+    /// The registration under which it was admitted.
+    pub incarnation: Incarnation,
+}
+
+/// Settings of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct TopicConfig {
+    /// Age at which records are removed, in milliseconds; null keeps them for ever.
+    pub retention_ms: Option<u64>,
+    /// Size per partition above which the oldest records are removed; null sets no bound.
+    pub retention_bytes: Option<u64>,
+    /// Size at which a segment is closed, in bytes.
+    pub segment_bytes: u64,
+    /// Age at which a segment is closed, in milliseconds, so that retention by age works on quiet topics.
+    pub segment_ms: u64,
+    /// Whether an acknowledgement waits for the disk.
+    pub durability: Durability,
+    /// What an acknowledgement waits for unless the request says otherwise.
+    pub acks: Acks,
+    /// How records are kept.
+    pub compression: TopicCompression,
+    /// What happens to old records.
+    pub cleanup: Cleanup,
+    /// Largest record: key, value and headers, in bytes.
+    pub max_record_bytes: u32,
+    /// Whose time a record carries.
+    pub timestamp: TimestampType,
+}
+
+impl Default for TopicConfig {
+    fn default() -> Self {
+        Self {
+            retention_ms: Some(RETENTION_MS_DEFAULT),
+            retention_bytes: None,
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            segment_ms: SEGMENT_MS_DEFAULT,
+            durability: Durability::Ack,
+            acks: Acks::Quorum,
+            compression: TopicCompression::Producer,
+            cleanup: Cleanup::Delete,
+            max_record_bytes: const { RECORD_BYTES_MAX_DEFAULT as u32 },
+            timestamp: TimestampType::Create,
+        }
+    }
+}
+
+/// Whether an acknowledgement waits for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Yes: what is acknowledged survives power loss.
+    #[default]
+    Ack,
+    /// No: the disk is forced now and then; power loss may take the last moments.
+    Interval,
+}
+
+/// What happens to old records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Cleanup {
+    /// Removed by age and size.
+    #[default]
+    Delete,
+    /// The last record of each key is kept.
+    Compact,
+}
+
+/// Whose time a record carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum TimestampType {
+    /// The producer's.
+    #[default]
+    Create,
+    /// The leader's, at append.
+    Append,
+}
+
+/// How records are kept: as the producer sent them, or in one codec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TopicCompression {
+    /// As the producer sent them.
+    #[default]
+    Producer,
+    /// In that codec.
+    Codec(Codec),
+}
+
+impl TopicCompression {
+    /// The word used in settings: `producer` or the codec's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Codec(codec) => codec.as_str(),
+        }
+    }
+}
+
+impl Serialize for TopicCompression {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for TopicCompression {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "producer" {
+            return Ok(Self::Producer);
+        }
+        let unknown = |_| de::Error::custom("expected producer, none, gzip, snappy, lz4 or zstd");
+        text.parse().map(Self::Codec).map_err(unknown)
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for TopicCompression {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        let codecs = Codec::ALL.iter().map(|codec| codec.as_str());
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .description(Some(
+                "How records are kept: as the producer sent them, or in one codec.",
+            ))
+            .enum_values(Some(std::iter::once("producer").chain(codecs)))
+            .into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for TopicCompression {}
+
+/// A storage node's report at start: who it is and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Register {
+    /// The node.
+    pub spu_id: SpuId,
+    /// Its data directory.
+    pub storage_id: StorageId,
+    /// This run of the process.
+    pub run_id: RunId,
+    /// The registration that the data directory remembers, if any.
+    pub last_incarnation: Option<Incarnation>,
+    /// What it holds.
+    pub replicas: Vec<ReplicaReport>,
+}
+
+/// One replica as its node found it at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaReport {
+    /// Which partition.
+    pub key: ReplicaKey,
+    /// Which membership.
+    pub replica_gen: ReplicaGen,
+    /// True when nothing that was acknowledged can be missing.
+    pub intact: bool,
+    /// End of its log.
+    pub end: Offset,
+    /// The newest epoch it accepted.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// The controller's answer to [`Register`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registered {
+    /// The cluster the node now belongs to.
+    pub cluster_id: ClusterId,
+    /// The number of this registration.
+    pub incarnation: Incarnation,
+}
+
+/// Where a partition stands, as its leader sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionStatus {
+    /// The first record still kept.
+    pub log_start: Offset,
+    /// Consumers may read below it; exclusive.
+    pub high_watermark: Offset,
+    /// End of the log; exclusive.
+    pub end: Offset,
+    /// The leader's term.
+    pub leader_epoch: LeaderEpoch,
+    /// Bytes kept.
+    pub size_bytes: u64,
+    /// When the last batch was appended, in milliseconds since the epoch; none when nobody knows.
+    pub last_append_ms: Option<i64>,
+}

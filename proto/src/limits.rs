@@ -1,0 +1,94 @@
+//! Every bound that crosses a process or disk border, with the arithmetic that led to it.
+//!
+//! Bounds that concern one crate alone live in that crate's own `limits.rs`. Nothing here is read
+//! from configuration: what an operator may change has its default here and its cap beside it.
+//! Invariant: no buffer, queue, list or loop on outside input is without one of these.
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Largest integer that every JSON reader keeps exact (2^53 - 1); offsets and timestamps stay within.
+pub const INTEGER_MAX: u64 = (1 << 53) - 1;
+
+/// Longest topic or group name, in bytes.
+pub const NAME_LEN_MAX: usize = 200;
+/// Most partitions of one topic.
+pub const PARTITIONS_PER_TOPIC_MAX: u32 = 10_000;
+/// Highest replication factor; a partition row lists its replicas.
+pub const REPLICATION_FACTOR_MAX: u16 = 15;
+
+/// Default of `max_record_bytes`: key, value, header names and header values of one record.
+pub const RECORD_BYTES_MAX_DEFAULT: usize = MIB;
+/// Highest `max_record_bytes` a topic may ask for: one batch must hold it with room for its headers.
+pub const RECORD_BYTES_MAX: usize = 3 * MIB;
+/// Largest encoded batch: 72-byte placement header and client part together.
+pub const BATCH_BYTES_MAX: usize = 4 * MIB;
+/// Largest JSON or batch request body, after `Content-Encoding`; NDJSON has no such bound.
+pub const BODY_BYTES_MAX: usize = 32 * MIB;
+/// Most records in one JSON produce request.
+pub const JSON_RECORDS_MAX: usize = 10_000;
+/// Deepest nesting of arrays and objects in any JSON that is taken in.
+pub const JSON_DEPTH_MAX: usize = 32;
+/// Most headers on one record.
+pub const HEADERS_PER_RECORD_MAX: usize = 64;
+/// Longest header name of a record, in bytes of UTF-8.
+pub const HEADER_NAME_LEN_MAX: usize = 256;
+
+/// Most bytes that one compressed batch may grow to.
+pub const DECOMPRESSED_BYTES_MAX: usize = 32 * MIB;
+/// Most output bytes per input byte when decompressing, once the output passes the floor below.
+pub const DECOMPRESSION_RATIO_MAX: usize = 100;
+/// Output up to here is allowed whatever the ratio: small repetitive batches compress very well.
+pub const DECOMPRESSION_RATIO_FLOOR_BYTES: usize = 64 * KIB;
+
+/// Deadline of a request that names none.
+pub const TIMEOUT_MS_DEFAULT: u64 = 10_000;
+/// Longest deadline a request may ask for.
+pub const TIMEOUT_MS_MAX: u64 = 60_000;
+/// Longest long poll.
+pub const WAIT_MS_MAX: u64 = 60_000;
+/// Longest text of a cursor, in bytes of base64url.
+pub const CURSOR_BYTES_MAX: usize = 8 * KIB;
+/// Most cursors that one request may name; they are merged.
+pub const CURSORS_PER_REQUEST_MAX: usize = 64;
+/// Bytes of records in a fetch answer unless the request says otherwise.
+pub const READ_BYTES_DEFAULT: usize = MIB;
+/// Most bytes of records in a fetch answer.
+pub const READ_BYTES_MAX: usize = 8 * MIB;
+/// Items in a list page unless the request says otherwise.
+pub const LIST_LIMIT_DEFAULT: usize = 100;
+/// Most items in a list page.
+pub const LIST_LIMIT_MAX: usize = 1000;
+
+/// Largest incoming WebSocket message.
+pub const WS_MESSAGE_BYTES_MAX: usize = 4 * MIB;
+/// Largest incoming WebSocket message before the peer has proved who it is.
+pub const WS_PREAUTH_BYTES_MAX: usize = 16 * KIB;
+/// A records frame is cut here when its batch is larger and the format allows it.
+pub const FRAME_BYTES_TARGET: usize = 64 * KIB;
+/// Most topics one socket may be subscribed to.
+pub const SUBSCRIPTIONS_PER_SOCKET_MAX: usize = 64;
+
+/// Idempotent producers remembered per partition; new ones beyond it are throttled.
+pub const PRODUCERS_PER_PARTITION_MAX: usize = 1024;
+/// Produce requests in flight per producer and partition.
+pub const PRODUCER_IN_FLIGHT_MAX: usize = 5;
+/// Request keys remembered per partition.
+pub const REQUEST_KEYS_PER_PARTITION_MAX: usize = 64 * 1024;
+/// How long a request key is remembered at least, unless the count above pushes it out.
+pub const REQUEST_KEY_WINDOW_MS: u64 = 10 * 60 * 1000;
+/// Longest `Idempotency-Key`, in bytes.
+pub const IDEMPOTENCY_KEY_LEN_MAX: usize = 255;
+/// Most bytes of batches and metadata in one journal round (rule J1).
+pub const JOURNAL_ROUND_BYTES_MAX: usize = 4 * MIB;
+
+/// Default retention: seven days.
+pub const RETENTION_MS_DEFAULT: u64 = 7 * 24 * 60 * 60 * 1000;
+/// Default size at which a segment is closed.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * MIB as u64;
+/// Smallest segment: one batch of the largest size must fit with room to spare.
+pub const SEGMENT_BYTES_MIN: u64 = 8 * MIB as u64;
+/// Largest segment: positions inside a segment are 32-bit.
+pub const SEGMENT_BYTES_MAX: u64 = 1024 * MIB as u64;
+/// Default age at which the active segment is closed: one day.
+pub const SEGMENT_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;

@@ -24,6 +24,12 @@ pub mod compression;
 
 pub mod record;
 
+pub mod batch;
+
+pub mod partitioner;
+
+pub mod cursor;
+
 pub mod produce;
 
 pub mod control;

@@ -1,1 +1,34 @@
-//! The pure topology machine.
+//! The pure topology machine: rows in, decisions out.
+//!
+//! [`decide::decide`] takes the control state, the time, a seed and a request, and answers with the
+//! conditional changes to make, or with why not. It does no I/O, reads no clock and draws no random
+//! numbers, so that production, the simulator and the tests run the same code. Storing the changes
+//! and telling the world are the business of the crate above.
+//!
+//! Modules are listed bottom-up and import only modules above them.
+
+pub mod limits;
+
+pub mod ids;
+pub mod rows;
+
+pub mod change;
+pub mod model;
+
+pub mod decision;
+pub mod refusal;
+pub mod status;
+
+pub mod place;
+mod settings;
+mod settle;
+
+mod difference;
+
+mod admit;
+mod register;
+
+pub mod decide;
+
+#[cfg(test)]
+mod tests;

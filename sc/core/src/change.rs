@@ -1,0 +1,145 @@
+//! One conditional change of the control state, and its form as an event.
+//!
+//! Invariant: a change carries the whole row and is conditional on the row's version before it, so
+//! that two deciders cannot both win. Applying a change needs no further decision.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tidegate_proto::id::TopicId;
+use tidegate_proto::name::TopicName;
+
+use crate::rows::{PartitionRow, SpuRow, TopicRow};
+
+/// One conditional change. Within a commit, a topic comes before its partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Insert (version 1) or replace a storage unit.
+    PutSpu(SpuRow),
+    /// Insert (version 1) or replace a topic; its name must be free or its own.
+    PutTopic(TopicRow),
+    /// Insert (version 1) or replace a partition.
+    PutPartition(PartitionRow),
+    /// Delete a topic and all its partitions; the name is free at once.
+    DeleteTopic(DeletedTopic),
+}
+
+/// The topic that goes, at the version that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletedTopic {
+    pub id: TopicId,
+    pub name: TopicName,
+    pub version: u64,
+}
+
+/// What kind of thing an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    Spu,
+    Topic,
+    Partition,
+}
+
+impl Kind {
+    /// The word in events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Spu => "spu",
+            Self::Topic => "topic",
+            Self::Partition => "partition",
+        }
+    }
+
+    /// The kind that `as_str` names.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Spu, Self::Topic, Self::Partition]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An event that this version cannot read back.
+#[derive(Debug, Error)]
+pub enum EventError {
+    /// Only topics are deleted.
+    #[error("events of kind {0} have no delete")]
+    NoDelete(Kind),
+    /// The row is not of that kind's shape.
+    #[error("the row of an event of kind {kind} cannot be read")]
+    Row {
+        kind: Kind,
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl Change {
+    /// What it is about.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::PutSpu(_) => Kind::Spu,
+            Self::PutTopic(_) | Self::DeleteTopic(_) => Kind::Topic,
+            Self::PutPartition(_) => Kind::Partition,
+        }
+    }
+
+    /// Which one of its kind: the unit's id, the topic's name, or `<topic id>/<partition>`.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::PutSpu(row) => row.spu.to_string(),
+            Self::PutTopic(row) => row.name.to_string(),
+            Self::DeleteTopic(gone) => gone.name.to_string(),
+            Self::PutPartition(row) => format!("{}/{}", row.topic_id, row.partition),
+        }
+    }
+
+    /// True when the key is gone afterwards.
+    #[must_use]
+    pub const fn is_delete(&self) -> bool {
+        matches!(self, Self::DeleteTopic(_))
+    }
+
+    /// Version that the store must hold for this change to be made; 0 = no such row.
+    #[must_use]
+    pub const fn expected_version(&self) -> u64 {
+        match self {
+            Self::PutSpu(row) => row.version - 1,
+            Self::PutTopic(row) => row.version - 1,
+            Self::PutPartition(row) => row.version - 1,
+            Self::DeleteTopic(gone) => gone.version,
+        }
+    }
+
+    /// The row (or, for a delete, what went) as JSON text.
+    pub fn payload(&self) -> Result<String, serde_json::Error> {
+        match self {
+            Self::PutSpu(row) => serde_json::to_string(row),
+            Self::PutTopic(row) => serde_json::to_string(row),
+            Self::PutPartition(row) => serde_json::to_string(row),
+            Self::DeleteTopic(gone) => serde_json::to_string(gone),
+        }
+    }
+
+    /// The change that an event recorded; the other way round of `kind`, `is_delete` and `payload`.
+    pub fn from_event(kind: Kind, is_delete: bool, payload: &str) -> Result<Self, EventError> {
+        let read = match (kind, is_delete) {
+            (Kind::Topic, true) => serde_json::from_str(payload).map(Self::DeleteTopic),
+            (Kind::Topic, false) => serde_json::from_str(payload).map(Self::PutTopic),
+            (Kind::Spu, false) => serde_json::from_str(payload).map(Self::PutSpu),
+            (Kind::Partition, false) => serde_json::from_str(payload).map(Self::PutPartition),
+            (Kind::Spu | Kind::Partition, true) => return Err(EventError::NoDelete(kind)),
+        };
+        read.map_err(|source| EventError::Row { kind, source })
+    }
+}

@@ -1,0 +1,228 @@
+//! The control state: one row per storage unit, topic and partition, as the metadata store keeps them.
+//!
+//! Rows are shared behind `Arc`s, so that a copy of the model is cheap and a change copies one topic.
+//! No decision is made here.
+//!
+//! Invariants: a topic's partitions are numbered from 0 without gaps and as many as its row says; the
+//! model after [`Model::commit`] equals the one built from the store's rows at that revision.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tidegate_proto::control::{TopicSpec, Topology};
+use tidegate_proto::id::{ClusterId, PartitionId, SpuId, TopicId};
+use tidegate_proto::name::TopicName;
+
+use crate::change::Change;
+use crate::rows::{PartitionRow, SpuRow, TopicRow};
+
+/// A topic with its partitions, and the form in which every process sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Topic {
+    pub row: TopicRow,
+    pub partitions: Vec<PartitionRow>,
+    spec: Arc<TopicSpec>,
+}
+
+impl Topic {
+    fn new(row: TopicRow, partitions: Vec<PartitionRow>) -> Self {
+        let spec = Arc::new(row.spec(&partitions));
+        Self {
+            row,
+            partitions,
+            spec,
+        }
+    }
+
+    fn refresh(&mut self) {
+        self.spec = Arc::new(self.row.spec(&self.partitions));
+    }
+}
+
+/// Rows that cannot belong to one state of the store.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ModelError {
+    /// A partition row names a topic that has no row.
+    #[error("partition {partition} belongs to topic {topic_id}, which has no row")]
+    Orphan {
+        topic_id: TopicId,
+        partition: PartitionId,
+    },
+    /// A topic's partition rows are not numbered 0 to the count in its row.
+    #[error("topic {name} should have {expected} partitions, {found} fit")]
+    Partitions {
+        name: TopicName,
+        expected: u32,
+        found: usize,
+    },
+}
+
+/// The whole control state at one revision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    pub cluster_id: ClusterId,
+    pub revision: u64,
+    pub spus: BTreeMap<SpuId, SpuRow>,
+    pub topics: BTreeMap<TopicName, Arc<Topic>>,
+    names: BTreeMap<TopicId, TopicName>,
+}
+
+impl Model {
+    /// A cluster without units or topics.
+    #[must_use]
+    pub const fn empty(cluster_id: ClusterId) -> Self {
+        Self {
+            cluster_id,
+            revision: 0,
+            spus: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            names: BTreeMap::new(),
+        }
+    }
+
+    /// The state that these rows of one store snapshot make up, in any order.
+    pub fn from_rows(
+        cluster_id: ClusterId,
+        revision: u64,
+        spus: Vec<SpuRow>,
+        topics: Vec<TopicRow>,
+        partitions: Vec<PartitionRow>,
+    ) -> Result<Self, ModelError> {
+        let mut by_topic: BTreeMap<TopicId, Vec<PartitionRow>> =
+            topics.iter().map(|row| (row.id, Vec::new())).collect();
+        for row in partitions {
+            let Some(rows) = by_topic.get_mut(&row.topic_id) else {
+                let (topic_id, partition) = (row.topic_id, row.partition);
+                return Err(ModelError::Orphan {
+                    topic_id,
+                    partition,
+                });
+            };
+            rows.push(row);
+        }
+        let mut model = Self::empty(cluster_id);
+        model.revision = revision;
+        model.spus = spus.into_iter().map(|row| (row.spu, row)).collect();
+        for row in topics {
+            let mut rows = by_topic.remove(&row.id).unwrap_or_default();
+            rows.sort_unstable_by_key(|partition| partition.partition);
+            let found = rows
+                .iter()
+                .zip(0..row.partitions)
+                .filter(|(p, n)| p.partition.0 == *n);
+            let found = found.count();
+            if found != rows.len() || rows.len() != row.partitions as usize {
+                let (name, expected) = (row.name, row.partitions);
+                return Err(ModelError::Partitions {
+                    name,
+                    expected,
+                    found,
+                });
+            }
+            model.names.insert(row.id, row.name.clone());
+            model
+                .topics
+                .insert(row.name.clone(), Arc::new(Topic::new(row, rows)));
+        }
+        Ok(model)
+    }
+
+    /// The topic of that id.
+    #[must_use]
+    pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {
+        self.topics.get(self.names.get(&id)?)
+    }
+
+    /// Units that may get replicas, by id.
+    pub fn spus_at_hand(&self) -> impl Iterator<Item = &SpuRow> {
+        self.spus.values().filter(|row| row.is_at_hand())
+    }
+
+    /// Number of partitions over all topics.
+    #[must_use]
+    pub fn partition_count(&self) -> u64 {
+        self.topics
+            .values()
+            .map(|topic| u64::from(topic.row.partitions))
+            .sum()
+    }
+
+    /// Takes in what was committed as `revision`; the changes were decided on this very model.
+    pub fn commit(&mut self, revision: u64, changes: &[Change]) {
+        assert!(
+            revision > self.revision,
+            "revisions grow: {revision} after {}",
+            self.revision
+        );
+        self.revision = revision;
+        let mut touched: Vec<TopicId> = Vec::new();
+        for change in changes {
+            if let Some(topic_id) = self.take_in(change)
+                && touched.last() != Some(&topic_id)
+            {
+                touched.push(topic_id);
+            }
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        for topic_id in touched {
+            if let Some(topic) = self.topic_mut(topic_id) {
+                topic.refresh();
+            }
+        }
+    }
+
+    /// The form in which every process sees the state. Cheap: the topics are shared.
+    #[must_use]
+    pub fn topology(&self) -> Topology {
+        let topics = self.topics.iter();
+        Topology {
+            revision: self.revision,
+            topics: topics
+                .map(|(name, topic)| (name.clone(), Arc::clone(&topic.spec)))
+                .collect(),
+        }
+    }
+
+    fn topic_mut(&mut self, id: TopicId) -> Option<&mut Topic> {
+        self.topics.get_mut(self.names.get(&id)?).map(Arc::make_mut)
+    }
+
+    /// Puts one change in place and names the topic it touched.
+    fn take_in(&mut self, change: &Change) -> Option<TopicId> {
+        match change {
+            Change::PutSpu(row) => {
+                self.spus.insert(row.spu, row.clone());
+                None
+            }
+            Change::PutTopic(row) => {
+                if let Some(topic) = self.topic_mut(row.id) {
+                    topic.row = row.clone();
+                } else {
+                    self.names.insert(row.id, row.name.clone());
+                    let topic = Topic::new(row.clone(), Vec::new());
+                    self.topics.insert(row.name.clone(), Arc::new(topic));
+                }
+                Some(row.id)
+            }
+            Change::PutPartition(row) => {
+                let topic = self
+                    .topic_mut(row.topic_id)
+                    .expect("a partition's topic comes first");
+                let at = row.partition.0 as usize;
+                if at == topic.partitions.len() {
+                    topic.partitions.push(row.clone());
+                } else {
+                    topic.partitions[at] = row.clone();
+                }
+                Some(row.topic_id)
+            }
+            Change::DeleteTopic(gone) => {
+                self.names.remove(&gone.id);
+                self.topics.remove(&gone.name);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Changing topics: what stays, what goes back, preconditions, and what is told about it.
+
+use serde_json::json;
+use tidegate_proto::api::topic::{Setting, TopicConfigRequest, TopicRequest, WriteResult};
+use tidegate_proto::control::TopicConfig;
+
+use super::world::{World, asking, with_config};
+use crate::decision::IfMatch;
+use crate::refusal::Refusal;
+
+#[test]
+fn ensuring_twice_changes_nothing_the_second_time() {
+    let mut world = World::new(3);
+    assert_eq!(
+        world.ensure("orders", asking(6, 2)).unwrap().result,
+        WriteResult::Created
+    );
+    let before = world.model.clone();
+    for request in [
+        asking(6, 2),
+        TopicRequest::default(),
+        with_config(TopicConfigRequest::default()),
+    ] {
+        let again = world.ensure("orders", request).unwrap();
+        assert_eq!(again.result, WriteResult::Unchanged);
+        assert!(again.changes.is_empty() && again.differences.is_empty());
+    }
+    assert_eq!(world.model, before);
+}
+
+#[test]
+fn absent_fields_stay_and_null_goes_back_to_the_default() {
+    let mut world = World::new(1);
+    let config = TopicConfigRequest {
+        segment_ms: 5_000.into(),
+        max_record_bytes: 1_000.into(),
+        ..TopicConfigRequest::default()
+    };
+    world.create("orders", with_config(config)).unwrap();
+    let config = TopicConfigRequest {
+        segment_ms: Setting::Null,
+        ..TopicConfigRequest::default()
+    };
+    world.ensure("orders", with_config(config)).unwrap();
+    let row = &world.topic("orders").row;
+    assert_eq!(row.config.segment_ms, TopicConfig::default().segment_ms);
+    assert_eq!(row.config.max_record_bytes, 1_000);
+    assert_eq!(row.version, 2);
+    let all_back = TopicRequest {
+        config: Setting::Null,
+        ..TopicRequest::default()
+    };
+    world.ensure("orders", all_back).unwrap();
+    assert_eq!(world.topic("orders").row.config, TopicConfig::default());
+}
+
+#[test]
+fn partitions_are_added_and_never_taken() {
+    let mut world = World::new(1);
+    world.create("orders", asking(2, 1)).unwrap();
+    let kept = world.partition("orders", 1).clone();
+    let decision = world.ensure("orders", asking(5, 1)).unwrap();
+    assert_eq!(decision.result, WriteResult::Updated);
+    assert_eq!(
+        decision.changes.len(),
+        1 + 3,
+        "the topic and the new partitions alone"
+    );
+    assert_eq!(world.topic("orders").partitions.len(), 5);
+    assert_eq!(world.partition("orders", 1), &kept);
+    assert!(world.partition("orders", 4).leader.is_some());
+    for fewer in [Setting::Value(4), Setting::Null] {
+        let request = TopicRequest {
+            partitions: fewer,
+            ..TopicRequest::default()
+        };
+        assert!(matches!(
+            world.ensure("orders", request),
+            Err(Refusal::Invalid(_))
+        ));
+    }
+}
+
+#[test]
+fn if_match_lets_through_the_version_that_was_read_and_no_other() {
+    let mut world = World::new(1);
+    let if_match = |versions: &[u64]| Some(IfMatch::Versions(versions.to_vec()));
+    let absent = world.ensure_if("orders", asking(1, 1), Some(IfMatch::Any));
+    assert!(matches!(absent, Err(Refusal::NothingToMatch(_))));
+    world.create("orders", asking(1, 1)).unwrap();
+    let stale = world.ensure_if("orders", asking(2, 1), if_match(&[7]));
+    assert!(matches!(
+        stale,
+        Err(Refusal::VersionDiffers { version: 1, .. })
+    ));
+    world
+        .ensure_if("orders", asking(2, 1), if_match(&[9, 1]))
+        .unwrap();
+    world
+        .ensure_if("orders", asking(3, 1), Some(IfMatch::Any))
+        .unwrap();
+    assert!(matches!(
+        world.delete("orders", if_match(&[2])),
+        Err(Refusal::VersionDiffers { .. })
+    ));
+    world.delete("orders", if_match(&[3])).unwrap();
+    assert!(matches!(
+        world.delete("orders", if_match(&[3])),
+        Err(Refusal::NothingToMatch(_))
+    ));
+}
+
+#[test]
+fn min_in_sync_follows_the_copies_unless_it_was_set_and_the_rows_follow_it() {
+    let mut world = World::new(3);
+    world.create("orders", asking(1, 3)).unwrap();
+    assert_eq!(world.partition("orders", 0).min_isr, 2);
+    let set = |min_in_sync| TopicRequest {
+        min_in_sync,
+        ..TopicRequest::default()
+    };
+    world.ensure("orders", set(Setting::Value(3))).unwrap();
+    assert_eq!(world.partition("orders", 0).min_isr, 3);
+    world.ensure("orders", set(Setting::Null)).unwrap();
+    assert_eq!(world.partition("orders", 0).min_isr, 2);
+}
+
+#[test]
+fn raising_min_in_sync_waits_for_a_row_that_reaches_it() {
+    let mut world = World::new(1);
+    world.create("orders", asking(1, 1)).unwrap();
+    let request = TopicRequest {
+        min_in_sync: 2.into(),
+        ..asking(1, 3)
+    };
+    world.ensure("orders", request).unwrap();
+    assert_eq!(world.topic("orders").row.effective_min_in_sync(), 2);
+    assert_eq!(world.partition("orders", 0).min_isr, 1, "writes go on");
+}
+
+#[test]
+fn copies_that_are_placed_are_not_taken_away() {
+    let mut world = World::new(3);
+    world.create("orders", asking(1, 3)).unwrap();
+    assert!(matches!(
+        world.ensure("orders", asking(1, 2)),
+        Err(Refusal::NotSupported { .. })
+    ));
+}
+
+#[test]
+fn differences_name_each_field_with_old_and_new() {
+    let mut world = World::new(1);
+    let made = world.create("orders", asking(2, 1)).unwrap();
+    assert_eq!(made.differences.len(), 1);
+    assert_eq!(
+        (made.differences[0].path.as_str(), &made.differences[0].from),
+        ("", &json!(null))
+    );
+    let config = TopicConfigRequest {
+        retention_ms: 9.into(),
+        ..TopicConfigRequest::default()
+    };
+    let request = TopicRequest {
+        config: config.into(),
+        ..asking(3, 1)
+    };
+    let changed = world.ensure("orders", request).unwrap();
+    let told: Vec<_> = changed
+        .differences
+        .into_iter()
+        .map(|change| (change.path, change.from, change.to))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (
+                "/config/retention_ms".to_owned(),
+                json!(604_800_000),
+                json!(9)
+            ),
+            ("/partitions".to_owned(), json!(2), json!(3)),
+        ]
+    );
+}

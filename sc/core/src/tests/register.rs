@@ -1,0 +1,166 @@
+//! Registration: incarnations, epochs, and which replicas keep their place.
+
+use tidegate_proto::control::Register;
+use tidegate_proto::id::{Incarnation, SpuId, StorageId};
+use tidegate_proto::position::LeaderEpoch;
+use uuid::Uuid;
+
+use super::world::{World, asking, blank};
+
+fn alone() -> World {
+    let mut world = World::new(1);
+    world.create("orders", asking(1, 1)).unwrap();
+    world
+}
+
+#[test]
+fn an_intact_replica_keeps_its_place_and_leads_in_a_new_epoch() {
+    let mut world = alone();
+    let before = world.partition("orders", 0).clone();
+    let incarnation = world.register(&world.remembered(0));
+    let after = world.partition("orders", 0);
+    assert!(incarnation > before.isr[0].incarnation);
+    assert_eq!(after.leader, Some(SpuId(0)));
+    assert_eq!(after.leader_epoch.0, before.leader_epoch.0 + 1);
+    assert_eq!(after.isr[0].incarnation, incarnation);
+    assert_eq!(after.version, before.version + 1);
+    assert!(after.replicas[0].joined);
+}
+
+#[test]
+fn a_replica_that_is_not_intact_leaves_even_the_last_in_sync_set() {
+    let mut world = alone();
+    let mut report = world.remembered(0);
+    report.replicas[0].intact = false;
+    world.register(&report);
+    let row = world.partition("orders", 0).clone();
+    assert_eq!((row.leader, row.isr.len()), (None, 0));
+    assert_eq!(row.leader_epoch.0, 2);
+    world.register(&report);
+    let again = world.partition("orders", 0);
+    assert_eq!(again.leader, None, "nothing is elected uncleanly");
+    assert_eq!(again.leader_epoch, row.leader_epoch);
+}
+
+#[test]
+fn a_unit_that_died_before_writing_down_its_incarnation_is_still_current() {
+    let mut world = alone();
+    world.register(&world.remembered(0));
+    // Granted twice, never written down: the disk still holds the one before.
+    let report = world.remembered(0);
+    world.register(&report);
+    world.register(&report);
+    world.register(&report);
+    assert_eq!(world.partition("orders", 0).leader, Some(SpuId(0)));
+}
+
+#[test]
+fn a_unit_killed_before_its_first_incarnation_was_written_down_is_still_current() {
+    let mut world = alone();
+    let report = Register {
+        last_incarnation: None,
+        ..world.remembered(0)
+    };
+    world.register(&report);
+    assert_eq!(world.partition("orders", 0).leader, Some(SpuId(0)));
+}
+
+#[test]
+fn a_disk_from_an_earlier_time_loses_every_place() {
+    let mut world = alone();
+    let old = world.remembered(0);
+    world.register(&old);
+    world.register(&world.remembered(0));
+    world.register(&old);
+    assert_eq!(world.partition("orders", 0).leader, None);
+    let mut world = alone();
+    world.register(&world.remembered(0));
+    world.register(&Register {
+        last_incarnation: None,
+        ..world.remembered(0)
+    });
+    assert_eq!(
+        world.partition("orders", 0).leader,
+        None,
+        "a disk that forgot everything"
+    );
+}
+
+#[test]
+fn another_disk_under_an_old_id_joins_as_a_new_replica() {
+    let mut world = alone();
+    let before = world.partition("orders", 0).replicas[0].replica_gen;
+    let other = StorageId(Uuid::from_u128(9));
+    world.register(&Register {
+        storage_id: other,
+        ..blank(0)
+    });
+    let row = world.partition("orders", 0);
+    assert_eq!((row.leader, row.isr.len()), (None, 0));
+    assert_ne!(row.replicas[0].replica_gen, before);
+}
+
+#[test]
+fn a_replica_that_was_never_made_is_new_and_one_that_was_seen_is_lost() {
+    let mut world = alone();
+    let missing = Register {
+        replicas: Vec::new(),
+        ..world.remembered(0)
+    };
+    world.register(&missing);
+    assert_eq!(
+        world.partition("orders", 0).leader,
+        Some(SpuId(0)),
+        "assigned, not yet made"
+    );
+    world.register(&world.remembered(0));
+    let missing = Register {
+        replicas: Vec::new(),
+        ..world.remembered(0)
+    };
+    world.register(&missing);
+    assert_eq!(
+        world.partition("orders", 0).leader,
+        None,
+        "was there, is gone"
+    );
+}
+
+#[test]
+fn the_new_epoch_is_above_what_the_replica_accepted() {
+    let mut world = alone();
+    let mut report = world.remembered(0);
+    report.replicas[0].leader_epoch = LeaderEpoch(40);
+    world.register(&report);
+    assert_eq!(world.partition("orders", 0).leader_epoch, LeaderEpoch(41));
+}
+
+#[test]
+fn incarnations_grow_even_when_the_disk_is_ahead_of_the_store() {
+    let mut world = World::new(1);
+    let report = Register {
+        last_incarnation: Some(Incarnation(90)),
+        ..blank(0)
+    };
+    assert_eq!(world.register(&report), Incarnation(91));
+    let report = Register {
+        last_incarnation: Some(Incarnation(91)),
+        ..blank(0)
+    };
+    assert_eq!(world.register(&report), Incarnation(92));
+}
+
+#[test]
+fn another_live_in_sync_replica_takes_over_from_one_that_is_not_intact() {
+    let mut world = World::new(3);
+    world.create("orders", asking(1, 3)).unwrap();
+    let leader = world.partition("orders", 0).leader.unwrap();
+    let mut report = world.remembered(leader.0);
+    report.replicas[0].intact = false;
+    world.register(&report);
+    let row = world.partition("orders", 0);
+    assert!(row.leader.is_some_and(|spu| spu != leader));
+    assert_eq!(row.isr.len(), 2);
+    assert!(!row.has_in_sync(leader));
+    assert_eq!(row.leader_epoch.0, 2);
+}

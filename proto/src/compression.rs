@@ -171,7 +171,7 @@ fn lz4_decompress(
     over: CompressionError,
 ) -> Result<Vec<u8>, CompressionError> {
     let malformed = CompressionError::Malformed(Codec::Lz4);
-    if bytes.is_empty() {
+    if !is_whole_lz4_frame(bytes) {
         return Err(malformed);
     }
     let mut decoder = lz4_flex::frame::FrameDecoder::new(bytes);
@@ -186,6 +186,23 @@ fn lz4_decompress(
         return Err(malformed);
     }
     Ok(out)
+}
+
+/// The decoder takes a missing end mark for the end, so that is looked at here. Legacy and skippable
+/// frames are refused with it.
+fn is_whole_lz4_frame(bytes: &[u8]) -> bool {
+    const MAGIC: [u8; 4] = 0x184d_2204_u32.to_le_bytes();
+    const HAS_CONTENT_CHECKSUM: u8 = 1 << 2;
+    let (Some(MAGIC), Some(flags)) = (bytes.first_chunk::<4>().copied(), bytes.get(4)) else {
+        return false;
+    };
+    let checksum_len = if flags & HAS_CONTENT_CHECKSUM == 0 {
+        0
+    } else {
+        4
+    };
+    let body = bytes.get(..bytes.len().saturating_sub(checksum_len));
+    body.is_some_and(|body| body.ends_with(&[0; 4]))
 }
 
 // A context is some hundred KiB of tables; one per thread is kept instead of one per batch.

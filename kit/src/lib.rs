@@ -1,1 +1,22 @@
-//! What every process needs: tasks, TLS, serving, problem+json errors, auth, metrics.
+//! What every process of Tidegate needs: clocks, tasks and shutdown, TLS, serving, problem+json
+//! errors, extractors, identity, metrics and health.
+//!
+//! Nothing here knows records, topics' contents or replication. Modules are listed bottom-up and
+//! import only modules above them. Handlers meet this crate through three doors: the extractors
+//! ([`http::ApiJson`], [`http::ApiQuery`], [`http::ApiPath`]), the error ([`http::ApiError`]) and
+//! the identity ([`auth::Authenticated`] with [`auth::require`]).
+
+pub mod auth;
+pub mod backoff;
+pub mod boot;
+pub mod clock;
+pub mod health;
+pub mod http;
+pub mod limit;
+pub mod limits;
+pub mod metrics;
+pub mod secret;
+pub mod serve;
+pub mod signal;
+pub mod tasks;
+pub mod tls;

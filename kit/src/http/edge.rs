@@ -1,0 +1,252 @@
+//! The layer around every route: request names, host and origin rules, content codings, a net under
+//! panics, counters and the trace span.
+//!
+//! One service does it all, so that a request pays for one more future and not for eight. What a
+//! request does not use (an origin, a coding) costs a header look-up. Invariant: whatever happens
+//! inside, the answer carries `X-Request-Id`, and a problem names the same id.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::MatchedPath;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, ORIGIN};
+use http::{HeaderValue, Method, Request};
+use http_body::Body as _;
+use tidegate_proto::error::ErrorCode;
+use tower::{Layer, Service};
+use tracing::Instrument as _;
+
+use super::body::Patient;
+use super::encoding::{decode_request, encode_response};
+use super::error::{ApiError, Attached, problem_body};
+use super::measure::Requests;
+use super::origin::OriginRules;
+use super::request_id::{RequestId, X_REQUEST_ID};
+use crate::clock;
+use crate::limits::BODY_IDLE_TIMEOUT;
+
+/// What the edge is told.
+#[derive(Debug, Clone, Default)]
+pub struct EdgeConfig {
+    /// Pages that may call, and whether this is a development server.
+    pub origins: OriginRules,
+}
+
+/// Puts the edge around every route and fallback that `router` has so far.
+pub fn edge<S>(router: Router<S>, config: EdgeConfig) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    router.layer(EdgeLayer::new(config))
+}
+
+struct Shared {
+    origins: OriginRules,
+    requests: Requests,
+}
+
+/// Makes [`EdgeService`]s.
+#[derive(Clone)]
+pub struct EdgeLayer {
+    shared: Arc<Shared>,
+}
+
+impl EdgeLayer {
+    /// A layer with those rules; its clones share their counters.
+    #[must_use]
+    pub fn new(config: EdgeConfig) -> Self {
+        let shared = Shared {
+            origins: config.origins,
+            requests: Requests::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+impl std::fmt::Debug for EdgeLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EdgeLayer")
+            .field("origins", &self.shared.origins)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for EdgeLayer {
+    type Service = EdgeService<S>;
+
+    fn layer(&self, inner: S) -> EdgeService<S> {
+        EdgeService {
+            inner,
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+/// One route with the edge around it.
+#[derive(Clone)]
+pub struct EdgeService<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S> std::fmt::Debug for EdgeService<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EdgeService").finish_non_exhaustive()
+    }
+}
+
+impl<S> Service<Request<Body>> for EdgeService<S>
+where
+    S: Service<Request<Body>, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let exchange = Exchange::of(&self.shared, &request);
+        match self.shared.admit(request, &exchange) {
+            Ok(request) => {
+                let span = exchange.span();
+                let answered = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+                let answered = async move {
+                    let response = match answered.await {
+                        Ok(Ok(response)) => response,
+                        Ok(Err(never)) => match never {},
+                        Err(panic) => exchange.panicked(&*panic),
+                    };
+                    Ok(exchange.finish(response).await)
+                };
+                Box::pin(answered.instrument(span))
+            }
+            Err(response) => Box::pin(async move { Ok(exchange.finish(response).await) }),
+        }
+    }
+}
+
+impl Shared {
+    /// The request as the route sees it, or the answer it gets without one.
+    #[expect(
+        clippy::result_large_err,
+        reason = "both are moved once, boxing would cost more"
+    )]
+    fn admit(
+        &self,
+        request: Request<Body>,
+        exchange: &Exchange,
+    ) -> Result<Request<Body>, Response> {
+        let refused = |problem| ApiError(problem).into_response();
+        self.origins.check(&request).map_err(refused)?;
+        if let Some(answer) = self.origins.preflight(&request) {
+            return Err(answer);
+        }
+        let mut request = request;
+        // A tunnel (WebSocket over HTTP/2) may rest as long as it likes.
+        if request.method() != Method::CONNECT && !request.body().is_end_stream() {
+            request = request.map(|body| Body::new(Patient::new(body, BODY_IDLE_TIMEOUT)));
+        }
+        let mut request = decode_request(request).map_err(refused)?;
+        request.extensions_mut().insert(exchange.id.clone());
+        Ok(request)
+    }
+}
+
+/// What has to be remembered of a request until its answer is there.
+struct Exchange {
+    shared: Arc<Shared>,
+    id: RequestId,
+    method: Method,
+    route: Option<MatchedPath>,
+    origin: Option<HeaderValue>,
+    accepted: Option<HeaderValue>,
+    started: Instant,
+}
+
+impl Exchange {
+    fn of(shared: &Arc<Shared>, request: &Request<Body>) -> Self {
+        let headers = request.headers();
+        Self {
+            shared: Arc::clone(shared),
+            id: RequestId::of(headers),
+            method: request.method().clone(),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            origin: headers.get(ORIGIN).cloned(),
+            accepted: headers.get(ACCEPT_ENCODING).cloned(),
+            started: clock::monotonic(),
+        }
+    }
+
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or("none", MatchedPath::as_str)
+    }
+
+    fn span(&self) -> tracing::Span {
+        tracing::debug_span!(
+            "request",
+            request_id = self.id.as_str(),
+            method = self.method.as_str(),
+            route = self.route(),
+        )
+    }
+
+    fn panicked(&self, panic: &(dyn Any + Send)) -> Response {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let (request_id, route) = (self.id.as_str(), self.route());
+        tracing::error!(
+            request_id,
+            route,
+            panic = text.unwrap_or("?"),
+            "handler panicked"
+        );
+        ApiError::new(ErrorCode::Internal, "the server failed at this request").into_response()
+    }
+
+    async fn finish(self, mut response: Response) -> Response {
+        if let Some(Attached(problem)) = response.extensions_mut().remove::<Attached>() {
+            // Answers to HEAD have lost their body by now and must not get one again.
+            if self.method != Method::HEAD {
+                response.headers_mut().remove(CONTENT_LENGTH);
+                *response.body_mut() = problem_body(&problem.request_id(self.id.as_str()));
+            }
+        }
+        let took = clock::monotonic() - self.started;
+        let status = response.status();
+        self.shared
+            .requests
+            .observe(&self.method, self.route(), status, took);
+        tracing::debug!(
+            status = status.as_u16(),
+            took_us = took.as_micros(),
+            "answered"
+        );
+        let headers = response.headers_mut();
+        headers.insert(X_REQUEST_ID, self.id.header_value().clone());
+        self.shared.origins.mark(self.origin.as_ref(), headers);
+        match self.accepted {
+            Some(accepted) if self.method != Method::CONNECT => {
+                encode_response(accepted, response).await
+            }
+            _ => response,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

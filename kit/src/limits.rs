@@ -1,0 +1,90 @@
+//! Bounds of serving and of identity, with the arithmetic that led to them.
+//!
+//! What crosses a process border is bounded in `tidegate_proto::limits`; here is what a listener, a
+//! connection or the ticket table may hold. Invariant: nothing a stranger sends is without a bound.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Open connections of one listener. At 24 KiB for an idle TLS connection this is 480 MiB at worst;
+/// the accept loop waits when it is reached, so that the rest queue in the kernel's backlog.
+pub const CONNECTIONS_MAX: usize = 20_000;
+/// A TLS handshake must be done within this.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A new connection must have sent the whole head of its first request within this.
+pub const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// A later HTTP/1.1 request head must be complete this long after the answer before it. One clock
+/// covers both the idle gap and the head, so it is longer than the first: a keep-alive connection
+/// closed under a client's next request costs that client an ambiguous failure.
+pub const NEXT_REQUEST_TIMEOUT: Duration = Duration::from_secs(75);
+/// A request body that brings nothing for this long is given up.
+pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A peer that takes nothing of what was written to it for this long is disconnected.
+pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Interval of HTTP/2 keep-alive pings.
+pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
+/// An HTTP/2 peer that leaves a ping unanswered for this long is gone.
+pub const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Requests open at once on one HTTP/2 connection.
+pub const HTTP2_STREAMS_MAX: u32 = 256;
+/// Bytes of one request that may be under way before its handler reads them.
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = MIB as u32;
+/// Bytes of one connection that may be under way; a peer holds at most this much of our memory.
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 2 * MIB as u32;
+/// Largest HTTP/2 frame taken in.
+pub const HTTP2_FRAME_BYTES_MAX: u32 = 64 * KIB as u32;
+/// Bytes of answers that wait per HTTP/2 stream.
+pub const HTTP2_SEND_BUFFER_BYTES: usize = 256 * KIB;
+/// Streams that a peer may reset before we have looked at them (rapid reset).
+pub const HTTP2_PENDING_RESETS_MAX: usize = 20;
+/// Streams that a peer may make us reset (the same attack by way of protocol errors).
+pub const HTTP2_LOCAL_RESETS_MAX: usize = 100;
+/// Names and values of all request headers together.
+pub const HEADER_LIST_BYTES_MAX: usize = 16 * KIB;
+/// Header fields of one request.
+pub const HEADER_COUNT_MAX: usize = 100;
+/// Read buffer of an HTTP/1.1 connection: one whole head must fit, the body streams through it.
+pub const HTTP1_BUFFER_BYTES_MAX: usize = 64 * KIB;
+
+/// How long requests under way may take once a stop has begun.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Largest JSON body of a control request; produce bodies have `BODY_BYTES_MAX`.
+pub const JSON_BODY_BYTES_MAX: usize = MIB;
+/// Longest `X-Request-Id` taken over from a client.
+pub const REQUEST_ID_LEN_MAX: usize = 128;
+/// Longest `Access-Control-Request-Headers` answered.
+pub const CORS_HEADERS_LEN_MAX: usize = 4 * KIB;
+/// How long a browser may remember a preflight answer.
+pub const CORS_MAX_AGE: Duration = Duration::from_secs(600);
+/// Smallest body that is worth compressing: below it the framing eats the gain.
+pub const COMPRESS_BYTES_MIN: u16 = 1024;
+/// Window that a zstd request body may ask for (2^23 = 8 MiB, the most that RFC 9659 lets HTTP use).
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// Label sets that the request counters may have: routes x methods x statuses, all from closed lists.
+pub const REQUEST_SERIES_MAX: usize = 4096;
+
+/// Tickets outstanding at once: 64 Ki x about 200 bytes = 13 MiB at worst.
+pub const TICKETS_MAX: usize = 64 * KIB;
+/// Default and longest life of a ticket: the time between asking and connecting.
+pub const TICKET_TTL: Duration = Duration::from_secs(30);
+/// Topic patterns on one ticket.
+pub const TICKET_TOPICS_MAX: usize = 64;
+/// Longest bearer token looked at.
+pub const TOKEN_LEN_MAX: usize = 16 * KIB;
+
+/// Threads for blocking work (metadata store, file reads behind the log's own threads).
+pub const BLOCKING_THREADS_MAX: usize = 64;
+/// How often histograms are folded, so that they do not grow between scrapes.
+pub const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Life of the certificate authority made on first start: ten years.
+pub const CA_LIFE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+/// Life of a server certificate: browsers refuse more than 398 days.
+pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(397 * 24 * 60 * 60);
+/// A server certificate with less than this left is made anew.
+pub const CERTIFICATE_RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Certificates are valid from this long ago, for peers whose clocks are behind.
+pub const CERTIFICATE_BACKDATE: Duration = Duration::from_secs(60 * 60);

@@ -1,0 +1,119 @@
+//! The task behind a consumer: asks for page after page, ahead of the reader, and takes up again
+//! where it was when a connection breaks.
+//!
+//! The cursor is made from positions that were received whole, so that a broken page is asked for
+//! again and nothing is lost or seen twice.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use http::header::{ACCEPT, HeaderValue};
+use tidegate_proto::api::records::MEDIA_TYPE_BATCH;
+use tidegate_proto::batch::Batch;
+use tidegate_proto::cursor::{Cursor, CursorPosition};
+use tidegate_proto::id::TopicId;
+use tidegate_proto::name::TopicName;
+use tokio::sync::mpsc;
+
+use crate::backoff;
+use crate::client::Client;
+use crate::consumer::page::{Page, Part};
+use crate::consumer::span::Spans;
+use crate::error::Error;
+use crate::limits::{DEADLINE_GRACE, REQUEST_TIMEOUT_DEFAULT};
+use crate::topics::topic_path;
+use crate::transport::Call;
+
+pub(crate) struct Fetcher {
+    pub(crate) client: Client,
+    pub(crate) topic: TopicName,
+    pub(crate) topic_id: TopicId,
+    pub(crate) spans: Spans,
+    pub(crate) page_bytes: usize,
+    pub(crate) wait: Duration,
+    pub(crate) pages: mpsc::Sender<Result<Page, Error>>,
+}
+
+impl Fetcher {
+    /// Runs until everything wanted was sent, the reader is gone, or an error is final.
+    pub(crate) async fn run(mut self) {
+        let mut failures = 0;
+        while !self.spans.all_done() {
+            let outcome = self.fetch().await;
+            let page = match outcome {
+                Ok(page) => {
+                    failures = 0;
+                    if page.is_empty() {
+                        continue;
+                    }
+                    Ok(page)
+                }
+                // Reading has no effect, and a following reader waits for a server that restarts.
+                Err(error) if error.is_retryable() => {
+                    failures += 1;
+                    let pause = backoff::pause(failures, &error, backoff::random());
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => continue,
+                        () = self.pages.closed() => return,
+                    }
+                }
+                Err(error) => Err(error),
+            };
+            let last = page.is_err();
+            if self.pages.send(page).await.is_err() || last {
+                return;
+            }
+        }
+    }
+
+    async fn fetch(&mut self) -> Result<Page, Error> {
+        let cursor = self.cursor()?;
+        let path = format!(
+            "{}/records?cursor={cursor}&max_bytes={}&wait_ms={}",
+            topic_path(&self.topic),
+            self.page_bytes,
+            self.wait.as_millis()
+        );
+        let call = Call {
+            method: Method::GET,
+            path: path.clone(),
+            headers: vec![(ACCEPT, HeaderValue::from_static(MEDIA_TYPE_BATCH))],
+            body: Bytes::new(),
+            timeout: self.wait + REQUEST_TIMEOUT_DEFAULT + DEADLINE_GRACE,
+        };
+        let answer = tokio::select! {
+            answer = self.client.call(call) => answer?,
+            () = self.pages.closed() => return Err(Error::Closed),
+        };
+        self.decode(answer.body, &path)
+    }
+
+    /// Partitions that are done are left out, so that the server does not send them again.
+    fn cursor(&self) -> Result<String, Error> {
+        let positions = self.spans.0.iter().filter(|(_, span)| !span.is_done());
+        let positions = positions.map(|(partition, span)| {
+            let at = CursorPosition { offset: span.next, leader_epoch: span.leader_epoch };
+            (*partition, at)
+        });
+        let cursor = Cursor { topic_id: self.topic_id, positions: positions.collect() };
+        cursor.encode().map_err(|_| {
+            Error::Config("too many partitions for one consumer: name some of them".to_owned())
+        })
+    }
+
+    fn decode(&mut self, body: Bytes, path: &str) -> Result<Page, Error> {
+        let protocol = |reason: String| Error::Protocol { request: path.to_owned(), reason };
+        let mut rest = body;
+        let mut parts = Vec::new();
+        while !rest.is_empty() {
+            let batch = Batch::decode(&mut rest).map_err(|error| protocol(error.to_string()))?;
+            batch.verify().map_err(|error| protocol(error.to_string()))?;
+            let wanted = self.spans.advance(&batch);
+            if !wanted.is_empty() {
+                parts.push(Part::new(batch, wanted).map_err(|error| protocol(error.to_string()))?);
+            }
+        }
+        Ok(Page::new(parts))
+    }
+}

@@ -1,0 +1,84 @@
+//! Reading records: from any position, several partitions, to the end or on and on.
+//!
+//! Pages of stored batches are fetched by long poll ahead of the reader. Connections that break are
+//! taken up again without a gap; what retention has removed meanwhile is an error, never a silent
+//! jump. Order is kept per partition.
+
+mod config;
+mod page;
+mod span;
+
+mod fetch;
+mod start;
+
+use tidegate_proto::id::PartitionId;
+use tidegate_proto::name::TopicName;
+use tidegate_proto::position::StartPosition;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+pub use config::ConsumerConfig;
+pub use page::{Page, Received};
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::limits::PAGES_AHEAD;
+use fetch::Fetcher;
+
+/// Reads one topic. Dropping it stops the reading.
+#[derive(Debug)]
+pub struct Consumer {
+    pages: mpsc::Receiver<Result<Page, Error>>,
+    _task: JoinSet<()>,
+}
+
+impl Consumer {
+    /// Looks up topic and positions and begins to fetch. To be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// `topic_not_found`, `partition_not_found`, `Error::Config` when the settings contradict each
+    /// other, and those of any call.
+    pub async fn open(
+        client: Client,
+        topic: TopicName,
+        config: ConsumerConfig,
+    ) -> Result<Self, Error> {
+        let facts = client.topic_facts(&topic).await?;
+        let mut partitions = match config.partitions {
+            Some(named) => named,
+            None => (0..facts.partitions).map(PartitionId).collect(),
+        };
+        partitions.sort_unstable();
+        partitions.dedup();
+        if matches!(config.from, StartPosition::Offset(_)) && partitions.len() != 1 {
+            return Err(Error::Config(format!(
+                "topic {topic} has {} partitions, and an offset means one of them: name it",
+                facts.partitions
+            )));
+        }
+        let spans =
+            start::spans(&client, &topic, &partitions, config.from, config.follow).await?;
+        let (tx, pages) = mpsc::channel(PAGES_AHEAD);
+        let fetcher = Fetcher {
+            client,
+            topic,
+            topic_id: facts.id,
+            spans,
+            page_bytes: config.page_bytes,
+            wait: config.wait,
+            pages: tx,
+        };
+        let mut task = JoinSet::new();
+        task.spawn(fetcher.run());
+        Ok(Self { pages, _task: task })
+    }
+
+    /// The next records; `None` once the end is reached (only without `follow`).
+    ///
+    /// # Errors
+    /// `log_truncated` or `cursor_expired` when the position is no longer there, and those of any
+    /// call that repeating does not mend. An error is the last item.
+    pub async fn next_page(&mut self) -> Result<Option<Page>, Error> {
+        self.pages.recv().await.transpose()
+    }
+}

@@ -1,0 +1,79 @@
+//! What a consumer hands out: a page of batches, read record by record without copying.
+
+use std::ops::Range;
+
+use tidegate_proto::batch::{Batch, BatchError, Records};
+use tidegate_proto::id::PartitionId;
+use tidegate_proto::position::Offset;
+use tidegate_proto::record::RecordView;
+
+use crate::error::Error;
+
+/// A record and where it is.
+#[derive(Debug)]
+pub struct Received<'a> {
+    pub partition: PartitionId,
+    pub offset: Offset,
+    /// Epoch milliseconds: the producer's, or the leader's for topics with `timestamp=append`.
+    pub timestamp_ms: i64,
+    pub record: RecordView<'a>,
+}
+
+/// The wanted records of one batch.
+#[derive(Debug)]
+pub(crate) struct Part {
+    batch: Batch,
+    records: Records,
+    wanted: Range<u32>,
+}
+
+impl Part {
+    pub(crate) fn new(batch: Batch, wanted: Range<u32>) -> Result<Self, BatchError> {
+        let records = batch.client.records()?;
+        Ok(Self { batch, records, wanted })
+    }
+}
+
+/// Records of one answer, in order per partition.
+#[derive(Debug)]
+pub struct Page {
+    parts: Vec<Part>,
+}
+
+impl Page {
+    pub(crate) fn new(parts: Vec<Part>) -> Self {
+        Self { parts }
+    }
+
+    /// Whether there is no record in it.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> u64 {
+        self.parts.iter().map(|part| part.wanted.len() as u64).sum()
+    }
+
+    /// The records. An item is an error only if a producer stored what no reader can decode.
+    pub fn records(&self) -> impl Iterator<Item = Result<Received<'_>, Error>> {
+        self.parts.iter().flat_map(|part| {
+            let first = part.wanted.start;
+            let skipped = usize::try_from(first).unwrap_or(usize::MAX);
+            part.records.iter().skip(skipped).take(part.wanted.len()).zip(u64::from(first)..).map(
+                |(record, index)| {
+                    let record = record.map_err(|error| Error::Protocol {
+                        request: "reading a batch".to_owned(),
+                        reason: error.to_string(),
+                    })?;
+                    Ok(Received {
+                        partition: part.batch.placement.key.partition,
+                        offset: part.batch.placement.base_offset.plus(index),
+                        timestamp_ms: part.batch.timestamp_of(&record),
+                        record,
+                    })
+                },
+            )
+        })
+    }
+}

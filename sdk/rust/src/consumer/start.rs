@@ -1,0 +1,78 @@
+//! Turns a start position into an offset per partition.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tidegate_proto::id::PartitionId;
+use tidegate_proto::name::TopicName;
+use tidegate_proto::position::{Offset, StartPosition};
+
+use crate::client::Client;
+use crate::consumer::span::{Span, Spans};
+use crate::error::Error;
+use crate::limits::START_LOOKUPS;
+use crate::topics::PartitionOffsets;
+
+/// Looks up where each partition begins and ends.
+pub(crate) async fn spans(
+    client: &Client,
+    topic: &TopicName,
+    partitions: &[PartitionId],
+    from: StartPosition,
+    follow: bool,
+) -> Result<Spans, Error> {
+    let at_ms = match from {
+        StartPosition::Time(at_ms) => Some(at_ms),
+        StartPosition::Earliest
+        | StartPosition::Latest
+        | StartPosition::Offset(_)
+        | StartPosition::FromEnd(_) => None,
+    };
+    let lookups = partitions.iter().map(|partition| async move {
+        let offsets = client.offsets(topic, *partition, at_ms).await?;
+        let span = Span {
+            next: first_offset(from, &offsets),
+            stop: (!follow).then_some(offsets.high_watermark),
+            leader_epoch: offsets.leader_epoch,
+        };
+        Ok::<_, Error>((*partition, span))
+    });
+    let found = stream::iter(lookups).buffer_unordered(START_LOOKUPS).try_collect().await?;
+    Ok(Spans(found))
+}
+
+fn first_offset(from: StartPosition, offsets: &PartitionOffsets) -> Offset {
+    match from {
+        StartPosition::Earliest => offsets.log_start,
+        StartPosition::Latest => offsets.high_watermark,
+        StartPosition::Offset(offset) => offset,
+        StartPosition::FromEnd(count) => {
+            Offset::new(offsets.high_watermark.get().saturating_sub(count)).max(offsets.log_start)
+        }
+        StartPosition::Time(_) => offsets.offset.unwrap_or(offsets.high_watermark),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_proto::position::LeaderEpoch;
+
+    fn offsets() -> PartitionOffsets {
+        PartitionOffsets {
+            log_start: Offset::new(10),
+            high_watermark: Offset::new(30),
+            leader_epoch: LeaderEpoch(1),
+            offset: Some(Offset::new(20)),
+        }
+    }
+
+    #[test]
+    fn every_start_position_has_its_offset() {
+        let first = |from| first_offset(from, &offsets()).get();
+        assert_eq!(first(StartPosition::Earliest), 10);
+        assert_eq!(first(StartPosition::Latest), 30);
+        assert_eq!(first(StartPosition::Offset(Offset::new(5))), 5);
+        assert_eq!(first(StartPosition::FromEnd(4)), 26);
+        assert_eq!(first(StartPosition::FromEnd(400)), 10);
+        assert_eq!(first(StartPosition::Time(7)), 20);
+    }
+}

@@ -1,0 +1,259 @@
+//! One HTTP call: URL, TLS, deadline, and what an answer or a failure means.
+//!
+//! HTTP/1.1 and HTTP/2 by ALPN over pooled connections. Nothing is retried here: whether a repeat
+//! is safe is known above. A refused connection is told from one that broke under way, because
+//! only the first is certain to have had no effect.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::crypto::CryptoProvider;
+use rustls::{ClientConfig as TlsConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use tidegate_proto::error::Problem;
+
+use crate::error::{Error, root_cause, tls_cause};
+use crate::limits::{
+    ANSWER_BYTES_MAX, CONNECT_TIMEOUT, H2_CONNECTION_WINDOW_BYTES, H2_FRAME_BYTES, H2_KEEP_ALIVE,
+    H2_STREAM_WINDOW_BYTES,
+};
+
+/// A request, without what is the same for all of them.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    /// From `/v1` on, with the query.
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) body: Bytes,
+    pub(crate) timeout: Duration,
+}
+
+/// A successful answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+type Connector = HttpsConnector<HttpConnector>;
+
+pub(crate) struct Transport {
+    pool: Pool<Connector, Full<Bytes>>,
+    base: String,
+    authorization: Option<HeaderValue>,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+impl Transport {
+    /// `url` is scheme and authority, `ca_pem` the only trust root when given.
+    pub(crate) fn new(
+        url: &str,
+        ca_pem: Option<&[u8]>,
+        token: Option<&str>,
+        http1_only: bool,
+    ) -> Result<Self, Error> {
+        let base = base_url(url)?;
+        let tls = tls_config(&base, ca_pem)?;
+        let authorization = token.map(bearer).transpose()?;
+
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        let connector = if http1_only {
+            builder.enable_http1().wrap_connector(tcp)
+        } else {
+            builder.enable_all_versions().wrap_connector(tcp)
+        };
+        let pool = Pool::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .http2_initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
+            .http2_initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
+            .http2_max_frame_size(H2_FRAME_BYTES)
+            .http2_keep_alive_interval(H2_KEEP_ALIVE)
+            .build(connector);
+        Ok(Self { pool, base, authorization })
+    }
+
+    /// Sends one request and reads the whole answer. Statuses from 400 on become `Error::Problem`.
+    pub(crate) async fn call(&self, call: Call) -> Result<Answer, Error> {
+        let named = format!("{} {}", call.method, call.path);
+        let timeout = call.timeout;
+        match tokio::time::timeout(timeout, self.exchange(call, &named)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::Timeout {
+                request: named,
+                after_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            }),
+        }
+    }
+
+    async fn exchange(&self, call: Call, named: &str) -> Result<Answer, Error> {
+        let mut request = Request::new(Full::new(call.body));
+        *request.method_mut() = call.method;
+        *request.uri_mut() = format!("{}{}", self.base, call.path)
+            .parse()
+            .map_err(|error| Error::Config(format!("not a request path: {}: {error}", call.path)))?;
+        request.headers_mut().extend(call.headers);
+        if let Some(value) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, value.clone());
+        }
+        let response =
+            self.pool.request(request).await.map_err(|error| self.send_error(&error, named))?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| {
+            Error::Transport { request: named.to_owned(), reason: root_cause(error.as_ref()) }
+        })?;
+        let answer = Answer { status: head.status, headers: head.headers, body: body.to_bytes() };
+        if answer.status.as_u16() < 400 { Ok(answer) } else { Err(refusal(&answer, named)) }
+    }
+
+    fn send_error(&self, error: &hyper_util::client::legacy::Error, named: &str) -> Error {
+        let url = self.base.clone();
+        if let Some(reason) = tls_cause(error) {
+            return Error::Tls { url, reason };
+        }
+        let reason = root_cause(error);
+        if error.is_connect() {
+            return Error::Connect { url, reason };
+        }
+        Error::Transport { request: named.to_owned(), reason }
+    }
+}
+
+fn refusal(answer: &Answer, named: &str) -> Error {
+    match serde_json::from_slice::<Problem>(&answer.body) {
+        Ok(problem) => Error::Problem(Box::new(problem)),
+        Err(_) => Error::Protocol {
+            request: named.to_owned(),
+            reason: format!(
+                "status {} without a problem object; is there a proxy in between? The answer \
+                 begins: {}",
+                answer.status,
+                String::from_utf8_lossy(&answer.body[..answer.body.len().min(200)]).escape_debug()
+            ),
+        },
+    }
+}
+
+/// Scheme and authority, without a trailing slash.
+fn base_url(url: &str) -> Result<String, Error> {
+    let complain = |why: &str| {
+        Error::Config(format!("{url:?} is not a Tidegate URL: {why}; try https://127.0.0.1:8443"))
+    };
+    let uri: Uri = url.parse().map_err(|_| complain("it cannot be read"))?;
+    match uri.scheme_str() {
+        Some("http" | "https") => {}
+        Some(_) => return Err(complain("only http and https are served")),
+        None => return Err(complain("the scheme is missing")),
+    }
+    if uri.authority().is_none_or(|authority| authority.host().is_empty()) {
+        return Err(complain("the host is missing"));
+    }
+    if uri.query().is_some() {
+        return Err(complain("it has a query"));
+    }
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+        .map_err(|_| Error::Config("the token has characters that no token has".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn tls_config(base: &str, ca_pem: Option<&[u8]>) -> Result<TlsConfig, Error> {
+    let provider: Arc<CryptoProvider> = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = TlsConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::Config(format!("TLS cannot be set up: {error}")))?;
+    if let Some(pem) = ca_pem {
+        return Ok(builder.with_root_certificates(roots(pem)?).with_no_client_auth());
+    }
+    if !base.starts_with("https:") {
+        return Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth());
+    }
+    use hyper_rustls::ConfigBuilderExt;
+    let builder = builder.with_native_roots().map_err(|error| {
+        Error::Config(format!("no CA was given and this machine has no trusted ones: {error}"))
+    })?;
+    Ok(builder.with_no_client_auth())
+}
+
+fn roots(pem: &[u8]) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate
+            .map_err(|error| Error::Config(format!("the CA is not a PEM certificate: {error}")))?;
+        roots
+            .add(certificate)
+            .map_err(|error| Error::Config(format!("the CA certificate is refused: {error}")))?;
+    }
+    if roots.is_empty() {
+        return Err(Error::Config("the CA file holds no certificate".to_owned()));
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_urls_lose_their_slash_and_keep_their_port() {
+        assert_eq!(base_url("https://a.example:8443/").unwrap(), "https://a.example:8443");
+        assert_eq!(base_url("http://[::1]:80").unwrap(), "http://[::1]:80");
+    }
+
+    #[test]
+    fn what_is_no_base_url_is_refused_with_a_reason() {
+        for (url, reason) in [
+            ("127.0.0.1:8443", "Tidegate URL"),
+            ("ftp://x", "only http and https"),
+            ("https://x/?a=b", "query"),
+            ("", "Tidegate URL"),
+        ] {
+            let error = base_url(url).unwrap_err().to_string();
+            assert!(error.contains(reason), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_marked_sensitive_and_line_ends_are_trimmed() {
+        let value = bearer("abc\n").unwrap();
+        assert!(value.is_sensitive());
+        assert_eq!(value, "Bearer abc");
+        assert!(bearer("a\nb").is_err());
+    }
+
+    #[test]
+    fn an_empty_ca_file_is_an_error_not_an_empty_trust_store() {
+        assert!(matches!(roots(b""), Err(Error::Config(_))));
+    }
+}

@@ -1,1 +1,44 @@
-//! The pure replica machine.
+//! The replica machine of one partition on one storage node, as a pure function of its inputs.
+//!
+//! [`Replica::step`] takes the time and one [`Input`] and returns [`Effects`]: a list whose order is
+//! meaning. Nothing here waits, reads a clock, draws a random number or does I/O; production, tests
+//! and simulation run the same code. Rules are cited by their names in the replication contract.
+//!
+//! ```text
+//!   Idle --Assigned(leader = own)--> Opening --Persisted--> Leading
+//!     |                                 ^                      | higher epoch (E3)
+//!     +--Assigned(other leader)--> Following <-----------------+
+//!   any --LogFailed--> Failed        any --Close--> Closed
+//! ```
+//!
+//! Invariants kept here, by their numbers in the contract: 6 epochs never decrease, 7 no cut below
+//! the high watermark, 12 one offset per (producer, epoch, sequence), 13 the high watermark only
+//! grows and never passes what may be seen.
+
+pub mod limits;
+
+mod epoch;
+mod producer;
+mod request_key;
+
+mod ledger;
+
+pub mod effect;
+pub mod input;
+pub mod invariant;
+
+mod parking;
+mod standing;
+mod waiting;
+mod watermark;
+
+mod follower;
+mod leader;
+
+mod replica;
+
+pub use effect::{Acknowledged, Effect, Effects, Refusal, ReplicaMeta, RoleName};
+pub use epoch::EpochIndex;
+pub use input::{Append, Assignment, Facts, Input, Now, ReplicaConfig, RequestId};
+pub use ledger::{BatchFacts, Ledger, SnapshotError, records_crc};
+pub use replica::{Replica, Status};

@@ -1,0 +1,139 @@
+//! Everything that can happen to a replica.
+//!
+//! An input is a fact that the shell observed: it never asks a question and never waits for an
+//! answer. Times come with each step.
+
+use tidegate_proto::batch::ClientBatch;
+use tidegate_proto::control::{Durability, IsrMember};
+use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+use tidegate_proto::produce::Acks;
+
+use crate::effect::ReplicaMeta;
+use crate::ledger::Ledger;
+
+/// The time of a step, read once by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Wall clock, epoch milliseconds: timestamps and expiry, never safety.
+    pub wall_ms: i64,
+    /// Monotonic milliseconds since any fixed moment: deadlines.
+    pub monotonic_ms: u64,
+}
+
+/// Names a waiting request towards the shell; the machine gives it back and knows no more of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// What is known of a replica when its log was opened.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Topic and partition.
+    pub key: ReplicaKey,
+    /// The node that this is.
+    pub own: SpuId,
+    /// The node's registration.
+    pub incarnation: Incarnation,
+    /// Metadata as journalled.
+    pub meta: ReplicaMeta,
+    /// First offset that is kept.
+    pub log_start: Offset,
+    /// The last checkpoint of the high watermark.
+    pub high_watermark: Offset,
+    /// End of the log; all of it is durable.
+    pub end: Offset,
+    /// False when rot was found: the replica may be read and may follow, but not lead (S2).
+    pub intact: bool,
+    /// Append time of the last batch.
+    pub last_append_ms: Option<i64>,
+    /// How far the newest snapshot of the ledger reaches, if there is one.
+    pub snapshot_as_of: Option<Offset>,
+    /// Producers, keys and epochs, recovered.
+    pub ledger: Ledger,
+    /// The topic's configuration, as far as it concerns a replica.
+    pub config: ReplicaConfig,
+}
+
+/// The part of a topic's configuration that the machine acts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicaConfig {
+    /// Whether acknowledgements wait for the disk.
+    pub durability: Durability,
+    /// Whether record timestamps are those of the append.
+    pub append_timestamps: bool,
+}
+
+/// What the control plane says about the partition: one version of its row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// Who leads.
+    pub leader: Option<SpuId>,
+    /// In which epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// The row's version.
+    pub version: u64,
+    /// Grows when an operator accepted loss.
+    pub recovery_gen: u64,
+    /// The replica's own identity in the row.
+    pub replica_gen: ReplicaGen,
+    /// The committed in-sync set.
+    pub isr: Vec<IsrMember>,
+    /// The least size of it that lets the high watermark move.
+    pub min_isr: u16,
+}
+
+/// A request to append.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// How the shell calls it.
+    pub request: RequestId,
+    /// At least one, validated; appended all or none.
+    pub batches: Vec<ClientBatch>,
+    /// What the answer waits for.
+    pub acks: Acks,
+    /// Append only if the log ends here.
+    pub expected_end: Option<Offset>,
+    /// When the caller stops waiting, on the monotonic clock.
+    pub deadline_ms: u64,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A newer version of the partition's row; older ones are ignored.
+    Assigned(Assignment),
+    /// The metadata of this epoch is durable.
+    Persisted {
+        /// The epoch that was journalled.
+        epoch: LeaderEpoch,
+    },
+    /// Somebody wants to append.
+    Append(Append),
+    /// Everything below `end` is in a synced round of the journal.
+    Durable {
+        /// The journal's round.
+        round: u64,
+        /// The durable end of this replica's log (DLEO).
+        end: Offset,
+    },
+    /// The journal failed for good: nothing more becomes durable.
+    LogFailed {
+        /// Because there is no space.
+        no_space: bool,
+    },
+    /// Live configuration change.
+    Configure(ReplicaConfig),
+    /// Retention found that everything below `to` may go.
+    Retain {
+        /// The wanted start of the log.
+        to: Offset,
+    },
+    /// Time passed: deadlines, early requests, idle producers.
+    Tick,
+    /// A good moment to note the high watermark.
+    Checkpoint,
+    /// The node stops: snapshot, checkpoint, take nothing more; what waits may still become durable.
+    Stop,
+    /// The partition goes away: everything that waits ends.
+    Close,
+}

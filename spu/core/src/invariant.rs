@@ -1,0 +1,62 @@
+//! Invariants of a replica, as functions that panic.
+//!
+//! Production, property tests and simulation call the same ones. The numbers are those of the
+//! replication contract. A panic here means that going on could lose or invent data.
+
+use tidegate_proto::position::{LeaderEpoch, Offset};
+
+/// 6: the accepted epoch never decreases.
+pub fn epoch_is_monotone(accepted: LeaderEpoch, next: LeaderEpoch) {
+    assert!(
+        next >= accepted,
+        "epoch went back from {accepted:?} to {next:?}"
+    );
+}
+
+/// 6: epochs of batches never decrease along the log.
+pub fn batch_epoch_is_monotone(last: Option<LeaderEpoch>, next: LeaderEpoch) {
+    assert!(
+        last.is_none_or(|last| next >= last),
+        "batch of {next:?} behind one of {last:?}"
+    );
+}
+
+/// 7: nothing committed is cut off.
+pub fn no_cut_below_high_watermark(cut: Offset, high_watermark: Offset) {
+    assert!(
+        cut >= high_watermark,
+        "cut at {cut:?} below the high watermark {high_watermark:?}"
+    );
+}
+
+/// 13: the high watermark only grows.
+pub fn high_watermark_is_monotone(before: Offset, after: Offset) {
+    assert!(
+        after >= before,
+        "high watermark went back from {before:?} to {after:?}"
+    );
+}
+
+/// 13: nobody sees what this replica has not got.
+pub fn high_watermark_is_visible(high_watermark: Offset, end: Offset) {
+    assert!(
+        high_watermark <= end,
+        "high watermark {high_watermark:?} beyond the end {end:?}"
+    );
+}
+
+/// The durable end never passes the end, and never goes back.
+pub fn durable_end_is_within(before: Offset, durable_end: Offset, end: Offset) {
+    assert!(
+        before <= durable_end && durable_end <= end,
+        "durable end {durable_end:?} outside {before:?}..{end:?}"
+    );
+}
+
+/// 18: retention takes only what is committed.
+pub fn start_is_committed(log_start: Offset, high_watermark: Offset) {
+    assert!(
+        log_start <= high_watermark,
+        "log start {log_start:?} beyond the high watermark {high_watermark:?}"
+    );
+}

@@ -1,0 +1,350 @@
+//! The table of idempotent producers of a partition (D1-D3).
+//!
+//! It judges and remembers; the batches themselves carry all of it, so that it can be rebuilt from
+//! headers. Sequence numbers count records and wrap at 2^32, so "before" and "after" are halves of
+//! the circle. One (producer, epoch, sequence) gets at most one offset.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tidegate_proto::batch::ProducerStamp;
+use tidegate_proto::id::ProducerId;
+use tidegate_proto::limits::PRODUCERS_PER_PARTITION_MAX;
+use tidegate_proto::position::Offset;
+
+use crate::limits::{PRODUCER_IDLE_MS_MAX, PRODUCER_IDLE_MS_WHEN_FULL, PRODUCER_RANGES_MAX};
+
+/// Half of the circle of sequence numbers: nearer than this is ahead, the rest is behind.
+const HALF: u32 = 1 << 31;
+
+/// What the table says about a batch before it is appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The next one in line.
+    New,
+    /// Seen before, at this offset.
+    Duplicate {
+        base_offset: Offset,
+        timestamp_ms: i64,
+    },
+    /// Something before it is missing; `known` is false when the producer itself is.
+    Early { expected: u32, known: bool },
+    /// Seen only in part, or so long ago that its offset is forgotten.
+    Behind { expected: u32 },
+    /// A newer epoch of this producer has written.
+    Fenced { current: u16 },
+    /// No room for another producer.
+    Full,
+}
+
+/// A run of sequence numbers whose records stand side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SeqRange {
+    pub(crate) first_seq: u32,
+    pub(crate) count: u32,
+    pub(crate) base_offset: Offset,
+    /// When the last batch of the run was appended.
+    pub(crate) timestamp_ms: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Producer {
+    pub(crate) epoch: u16,
+    pub(crate) next_seq: u32,
+    pub(crate) touched_ms: i64,
+    pub(crate) ranges: VecDeque<SeqRange>,
+}
+
+/// All producers of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProducerTable {
+    producers: BTreeMap<ProducerId, Producer>,
+}
+
+/// A position in a producer's sequence that a request in the making has reached already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reached {
+    pub(crate) id: ProducerId,
+    pub(crate) epoch: u16,
+    pub(crate) next_seq: u32,
+}
+
+impl ProducerTable {
+    /// Judges `count` records stamped by a producer; `reached` is what earlier batches of the same
+    /// request will have written by then.
+    pub(crate) fn judge(&self, stamp: &ProducerStamp, count: u32, reached: &[Reached]) -> Verdict {
+        let pending = reached.iter().rev().find(|at| at.id == stamp.id);
+        let known = self.producers.get(&stamp.id);
+        let (epoch, next_seq) = match (pending, known) {
+            (Some(at), _) => (at.epoch, at.next_seq),
+            (None, Some(producer)) => (producer.epoch, producer.next_seq),
+            (None, None) if stamp.seq != 0 => {
+                return Verdict::Early {
+                    expected: 0,
+                    known: false,
+                };
+            }
+            (None, None) if self.producers.len() >= PRODUCERS_PER_PARTITION_MAX => {
+                return Verdict::Full;
+            }
+            (None, None) => return Verdict::New,
+        };
+        if stamp.epoch < epoch {
+            return Verdict::Fenced { current: epoch };
+        }
+        if stamp.epoch > epoch {
+            let first = stamp.seq == 0;
+            return if first {
+                Verdict::New
+            } else {
+                Verdict::Early {
+                    expected: 0,
+                    known: true,
+                }
+            };
+        }
+        if stamp.seq == next_seq {
+            return Verdict::New;
+        }
+        if stamp.seq.wrapping_sub(next_seq) < HALF {
+            return Verdict::Early {
+                expected: next_seq,
+                known: true,
+            };
+        }
+        let seen = known.and_then(|producer| producer.find(stamp.seq, count));
+        seen.unwrap_or(Verdict::Behind { expected: next_seq })
+    }
+
+    /// Remembers a batch that was appended. The same for the live table and for one being rebuilt.
+    pub(crate) fn observe(
+        &mut self,
+        stamp: &ProducerStamp,
+        count: u32,
+        base_offset: Offset,
+        timestamp_ms: i64,
+    ) {
+        let fresh = || Producer {
+            epoch: stamp.epoch,
+            next_seq: stamp.seq,
+            touched_ms: timestamp_ms,
+            ranges: VecDeque::new(),
+        };
+        let producer = self.producers.entry(stamp.id).or_insert_with(fresh);
+        if producer.epoch != stamp.epoch {
+            *producer = fresh();
+        }
+        producer.push(SeqRange {
+            first_seq: stamp.seq,
+            count,
+            base_offset,
+            timestamp_ms,
+        });
+    }
+
+    /// Forgets producers that have been silent for too long, and, when the table is full, the one
+    /// that has been silent longest, if that is long enough to be safe.
+    pub(crate) fn expire(&mut self, now_ms: i64) {
+        self.producers
+            .retain(|_, producer| !producer.idle(now_ms, PRODUCER_IDLE_MS_MAX));
+        if self.producers.len() >= PRODUCERS_PER_PARTITION_MAX {
+            let oldest = self
+                .producers
+                .iter()
+                .min_by_key(|(id, at)| (at.touched_ms, **id));
+            let silent = oldest.filter(|(_, at)| at.idle(now_ms, PRODUCER_IDLE_MS_WHEN_FULL));
+            if let Some(id) = silent.map(|(id, _)| *id) {
+                self.producers.remove(&id);
+            }
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.producers.len() >= PRODUCERS_PER_PARTITION_MAX
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.producers.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ProducerId, &Producer)> {
+        self.producers.iter()
+    }
+
+    pub(crate) fn restore(&mut self, id: ProducerId, producer: Producer) {
+        self.producers.insert(id, producer);
+    }
+}
+
+impl Producer {
+    fn idle(&self, now_ms: i64, limit_ms: i64) -> bool {
+        now_ms.saturating_sub(self.touched_ms) > limit_ms
+    }
+
+    fn find(&self, seq: u32, count: u32) -> Option<Verdict> {
+        let inside = |range: &&SeqRange| {
+            let skipped = seq.wrapping_sub(range.first_seq);
+            skipped < range.count && count <= range.count - skipped
+        };
+        let range = self.ranges.iter().rev().find(inside)?;
+        let skipped = seq.wrapping_sub(range.first_seq);
+        let base_offset = range.base_offset.plus(u64::from(skipped));
+        Some(Verdict::Duplicate {
+            base_offset,
+            timestamp_ms: range.timestamp_ms,
+        })
+    }
+
+    fn push(&mut self, range: SeqRange) {
+        self.next_seq = range.first_seq.wrapping_add(range.count);
+        self.touched_ms = range.timestamp_ms;
+        let merged = self
+            .ranges
+            .back_mut()
+            .is_some_and(|last| last.extend(&range));
+        if !merged && range.count > 0 {
+            self.ranges.push_back(range);
+            if self.ranges.len() > PRODUCER_RANGES_MAX {
+                self.ranges.pop_front();
+            }
+        }
+    }
+}
+
+impl SeqRange {
+    /// Takes the next run in, when it continues this one in sequence and in the log.
+    fn extend(&mut self, next: &SeqRange) -> bool {
+        let in_sequence = self.first_seq.wrapping_add(self.count) == next.first_seq;
+        let side_by_side = self.base_offset.plus(u64::from(self.count)) == next.base_offset;
+        // Longer runs would reach round the circle and make "behind" ambiguous.
+        let longer = self
+            .count
+            .checked_add(next.count)
+            .filter(|count| *count < HALF);
+        match longer {
+            Some(count) if in_sequence && side_by_side => {
+                self.count = count;
+                self.timestamp_ms = next.timestamp_ms;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(epoch: u16, seq: u32) -> ProducerStamp {
+        ProducerStamp {
+            id: ProducerId(9),
+            epoch,
+            seq,
+            unordered: false,
+        }
+    }
+
+    fn table(batches: &[(u16, u32, u32, u64)]) -> ProducerTable {
+        let mut table = ProducerTable::default();
+        for (epoch, seq, count, offset) in batches {
+            table.observe(&stamp(*epoch, *seq), *count, Offset::new(*offset), 5);
+        }
+        table
+    }
+
+    fn duplicate(offset: u64) -> Verdict {
+        Verdict::Duplicate {
+            base_offset: Offset::new(offset),
+            timestamp_ms: 5,
+        }
+    }
+
+    #[test]
+    fn verdicts_follow_the_sequence() {
+        let table = table(&[(1, 0, 10, 100), (1, 10, 5, 200)]);
+        let judge = |epoch, seq, count| table.judge(&stamp(epoch, seq), count, &[]);
+        assert_eq!(judge(1, 15, 1), Verdict::New);
+        assert_eq!(
+            judge(1, 16, 1),
+            Verdict::Early {
+                expected: 15,
+                known: true
+            }
+        );
+        assert_eq!(judge(1, 3, 2), duplicate(103));
+        assert_eq!(judge(1, 10, 5), duplicate(200));
+        assert_eq!(judge(1, 12, 5), Verdict::Behind { expected: 15 });
+        assert_eq!(judge(0, 15, 1), Verdict::Fenced { current: 1 });
+        assert_eq!(judge(2, 0, 1), Verdict::New);
+        assert_eq!(
+            judge(2, 1, 1),
+            Verdict::Early {
+                expected: 0,
+                known: true
+            }
+        );
+    }
+
+    #[test]
+    fn sequences_wrap() {
+        let table = table(&[(1, u32::MAX - 1, 4, 7)]);
+        assert_eq!(table.judge(&stamp(1, 2), 1, &[]), Verdict::New);
+        assert_eq!(table.judge(&stamp(1, 0), 2, &[]), duplicate(9));
+        assert_eq!(table.judge(&stamp(1, u32::MAX - 1), 4, &[]), duplicate(7));
+    }
+
+    #[test]
+    fn an_unknown_producer_starts_at_zero() {
+        let table = table(&[]);
+        assert_eq!(table.judge(&stamp(0, 0), 1, &[]), Verdict::New);
+        assert_eq!(
+            table.judge(&stamp(0, 4), 1, &[]),
+            Verdict::Early {
+                expected: 0,
+                known: false
+            }
+        );
+    }
+
+    #[test]
+    fn batches_of_one_request_are_judged_in_line() {
+        let table = table(&[(1, 0, 10, 100)]);
+        let reached = [Reached {
+            id: ProducerId(9),
+            epoch: 1,
+            next_seq: 14,
+        }];
+        assert_eq!(table.judge(&stamp(1, 14), 1, &reached), Verdict::New);
+        let early = Verdict::Early {
+            expected: 14,
+            known: true,
+        };
+        assert_eq!(table.judge(&stamp(1, 15), 1, &reached), early);
+    }
+
+    #[test]
+    fn a_full_table_makes_room_for_the_silent_only() {
+        let mut table = ProducerTable::default();
+        for id in 0..PRODUCERS_PER_PARTITION_MAX as u64 {
+            let stamp = ProducerStamp {
+                id: ProducerId(id),
+                epoch: 0,
+                seq: 0,
+                unordered: false,
+            };
+            table.observe(&stamp, 1, Offset::new(id), id as i64);
+        }
+        let newcomer = ProducerStamp {
+            id: ProducerId(1 << 40),
+            epoch: 0,
+            seq: 0,
+            unordered: false,
+        };
+        table.expire(PRODUCER_IDLE_MS_WHEN_FULL);
+        assert_eq!(table.judge(&newcomer, 1, &[]), Verdict::Full);
+        table.expire(PRODUCER_IDLE_MS_WHEN_FULL + 1);
+        assert_eq!(table.judge(&newcomer, 1, &[]), Verdict::New);
+        table.expire(PRODUCER_IDLE_MS_MAX + 500);
+        assert_eq!(table.len(), PRODUCERS_PER_PARTITION_MAX - 500);
+    }
+}

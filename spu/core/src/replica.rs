@@ -1,0 +1,298 @@
+//! The machine itself: its roles, and the only place that matches on them.
+//!
+//! Each input goes to the role that is held; what a role does not understand is refused or ignored
+//! here, explicitly. Persisting comes before acting: an epoch is led only after it is durable (E1).
+
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+
+use crate::effect::{Effect, Effects, Refusal, ReplicaMeta, RoleName};
+use crate::epoch::EpochIndex;
+use crate::follower::Follower;
+use crate::input::{Append, Assignment, Facts, Input, Now};
+use crate::invariant;
+use crate::leader::Leader;
+use crate::ledger::Ledger;
+use crate::standing::Standing;
+
+/// One replica of one partition.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    standing: Standing,
+    role: Role,
+    stopping: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Role {
+    /// Nothing was confirmed since the start: what is committed may be read, nothing more (S6).
+    Idle,
+    /// The epoch that this replica is to lead is not durable yet.
+    Opening(Assignment),
+    Leading(Box<Leader>),
+    Following(Follower),
+    /// The log takes nothing any more.
+    Failed {
+        no_space: bool,
+    },
+    Closed,
+}
+
+/// Where a replica stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Its role.
+    pub role: RoleName,
+    /// What is journalled about it.
+    pub meta: ReplicaMeta,
+    /// First offset kept.
+    pub log_start: Offset,
+    /// Exclusive end of what is committed.
+    pub high_watermark: Offset,
+    /// Exclusive end of what is durable here.
+    pub durable_end: Offset,
+    /// Exclusive end of the log.
+    pub end: Offset,
+    /// Append time of the last batch.
+    pub last_append_ms: Option<i64>,
+}
+
+impl Replica {
+    /// A replica as its log was found; it does nothing until it is assigned.
+    pub fn new(facts: Facts) -> Self {
+        Self {
+            standing: Standing::new(facts),
+            role: Role::Idle,
+            stopping: false,
+        }
+    }
+
+    /// Topic and partition.
+    pub fn key(&self) -> ReplicaKey {
+        self.standing.key
+    }
+
+    /// Where it stands now.
+    pub fn status(&self) -> Status {
+        let at = &self.standing;
+        Status {
+            role: self.role(),
+            meta: at.meta,
+            log_start: at.log_start,
+            high_watermark: at.high_watermark,
+            durable_end: at.durable_end,
+            end: at.end,
+            last_append_ms: at.last_append_ms,
+        }
+    }
+
+    /// Its role now.
+    pub fn role(&self) -> RoleName {
+        match &self.role {
+            Role::Idle => RoleName::Idle,
+            Role::Opening(_) => RoleName::Opening,
+            Role::Leading(_) => RoleName::Leading,
+            Role::Following(_) => RoleName::Following,
+            Role::Failed { .. } => RoleName::Failed,
+            Role::Closed => RoleName::Closed,
+        }
+    }
+
+    /// Whether requests wait here, so that [`Input::Tick`] is wanted soon.
+    pub fn is_waiting(&self) -> bool {
+        matches!(&self.role, Role::Leading(leader) if leader.is_waiting())
+    }
+
+    /// Producers, request keys and epochs as they are now.
+    pub fn ledger(&self) -> &Ledger {
+        &self.standing.ledger
+    }
+
+    /// The epochs of its log.
+    pub fn epochs(&self) -> &EpochIndex {
+        self.standing.ledger.epochs()
+    }
+
+    /// Takes one input; the effects are to be carried out in order.
+    pub fn step(&mut self, now: Now, input: Input) -> Effects {
+        let mut out = Effects::new();
+        let before = self.role();
+        match input {
+            Input::Append(append) => self.append(now, append, &mut out),
+            Input::Durable { end, .. } => self.durable(end, &mut out),
+            Input::Assigned(assignment) => self.assigned(assignment, &mut out),
+            Input::Persisted { epoch } => self.persisted(epoch, &mut out),
+            Input::LogFailed { no_space } => self.log_failed(no_space, &mut out),
+            Input::Tick => self.tick(now, &mut out),
+            Input::Configure(config) => {
+                self.standing.config = config;
+                self.progress(&mut out);
+            }
+            Input::Retain { to } => {
+                if !self.is_dead() {
+                    self.standing.retain(to, &mut out);
+                }
+            }
+            Input::Checkpoint => {
+                if !self.is_dead() {
+                    self.standing.checkpoint(&mut out);
+                }
+            }
+            Input::Stop => self.stop(&mut out),
+            Input::Close => {
+                self.end_role(Refusal::Closed, &mut out);
+                self.role = Role::Closed;
+            }
+        }
+        if self.role() != before {
+            out.push(Effect::Became(self.role()));
+        }
+        out
+    }
+
+    fn append(&mut self, now: Now, append: Append, out: &mut Effects) {
+        let refusal = match &mut self.role {
+            Role::Leading(_) | Role::Following(_) if self.stopping => Refusal::Closed,
+            Role::Leading(leader) => return leader.append(&mut self.standing, now, append, out),
+            Role::Following(follower) => return follower.append(&append, out),
+            Role::Idle | Role::Opening(_) => Refusal::NotReady,
+            Role::Failed { no_space } => Refusal::LogFailed {
+                no_space: *no_space,
+            },
+            Role::Closed => Refusal::Closed,
+        };
+        out.push(Effect::Reply {
+            request: append.request,
+            outcome: Err(refusal),
+        });
+    }
+
+    fn durable(&mut self, end: Offset, out: &mut Effects) {
+        if !self.is_dead() {
+            self.standing.durable(end);
+            self.progress(out);
+        }
+    }
+
+    fn progress(&mut self, out: &mut Effects) {
+        if let Role::Leading(leader) = &mut self.role {
+            leader.progress(&mut self.standing, out);
+        }
+    }
+
+    fn tick(&mut self, now: Now, out: &mut Effects) {
+        if let Role::Leading(leader) = &mut self.role {
+            leader.tick(now, out);
+            self.standing.sweep(now);
+        }
+    }
+
+    /// E1-E3: only a greater epoch changes the role; within an epoch only the set may change.
+    fn assigned(&mut self, row: Assignment, out: &mut Effects) {
+        let accepted = self.standing.meta.leader_epoch;
+        if self.is_dead() {
+            return;
+        }
+        if row.leader_epoch < accepted {
+            // A delayed row while one of this epoch is held; else the metadata went back in time.
+            if matches!(self.role, Role::Idle) {
+                out.push(Effect::Alarm(
+                    "the control plane names an epoch older than the journal's",
+                ));
+            }
+            return;
+        }
+        let leads = row.leader == Some(self.standing.own);
+        if row.leader_epoch == accepted {
+            match &mut self.role {
+                Role::Leading(leader) if leads => {
+                    if row.version > self.standing.meta.version {
+                        self.standing.meta.version = row.version;
+                        leader.reassigned(&mut self.standing, &row, out);
+                    }
+                    return;
+                }
+                Role::Opening(pending) if leads => {
+                    if row.version > pending.version {
+                        *pending = row;
+                    }
+                    return;
+                }
+                Role::Following(follower) if !leads && follower.leader == row.leader => return,
+                Role::Leading(_) | Role::Opening(_) | Role::Following(_) => {
+                    out.push(Effect::Alarm("one epoch names two leaders"));
+                    self.end_role(Refusal::NotLeader { leader: None }, out);
+                    self.role = Role::Idle;
+                    return;
+                }
+                Role::Idle | Role::Failed { .. } | Role::Closed => {}
+            }
+        }
+        self.adopt(row, leads, out);
+    }
+
+    fn adopt(&mut self, row: Assignment, leads: bool, out: &mut Effects) {
+        invariant::epoch_is_monotone(self.standing.meta.leader_epoch, row.leader_epoch);
+        self.end_role(Refusal::NotLeader { leader: row.leader }, out);
+        self.standing.meta = ReplicaMeta {
+            replica_gen: self.standing.meta.replica_gen,
+            leader_epoch: row.leader_epoch,
+            version: row.version,
+            recovery_gen: row.recovery_gen,
+        };
+        out.push(Effect::Persist(self.standing.meta));
+        self.role = match (leads, self.standing.intact) {
+            (true, true) => Role::Opening(row),
+            (true, false) => {
+                out.push(Effect::Alarm(
+                    "a damaged replica is named leader: it does not lead",
+                ));
+                Role::Following(Follower { leader: None })
+            }
+            (false, _) => Role::Following(Follower { leader: row.leader }),
+        };
+        out.push(Effect::Publish);
+    }
+
+    fn persisted(&mut self, epoch: LeaderEpoch, out: &mut Effects) {
+        if epoch != self.standing.meta.leader_epoch {
+            return;
+        }
+        if let Role::Opening(row) = &self.role {
+            let mut leader = Box::new(Leader::new(row));
+            self.standing.meta.version = row.version;
+            leader.progress(&mut self.standing, out);
+            self.role = Role::Leading(leader);
+            out.push(Effect::Publish);
+        }
+    }
+
+    fn log_failed(&mut self, no_space: bool, out: &mut Effects) {
+        if !matches!(self.role, Role::Closed) {
+            self.end_role(Refusal::LogFailed { no_space }, out);
+            self.role = Role::Failed { no_space };
+        }
+    }
+
+    fn stop(&mut self, out: &mut Effects) {
+        self.stopping = true;
+        if let Role::Leading(leader) = &mut self.role {
+            leader.stop(out);
+        }
+        if !self.is_dead() && self.standing.outgrew_snapshot() {
+            self.standing.take_snapshot(out);
+        }
+    }
+
+    fn end_role(&mut self, refusal: Refusal, out: &mut Effects) {
+        if let Role::Leading(leader) = &mut self.role {
+            leader.end(refusal, out);
+        }
+    }
+
+    fn is_dead(&self) -> bool {
+        matches!(self.role, Role::Failed { .. } | Role::Closed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

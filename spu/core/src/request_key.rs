@@ -1,0 +1,172 @@
+//! Keys of single requests, for people with curl (D6).
+//!
+//! A key is 16 bytes that the data plane made of the principal and the `Idempotency-Key`; the batches
+//! of the request carry it. The same key with the same records is a duplicate, with others it is a
+//! mistake of the caller. Kept for ten minutes or 64 Ki requests, whichever ends first.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tidegate_proto::limits::{REQUEST_KEY_WINDOW_MS, REQUEST_KEYS_PER_PARTITION_MAX};
+use tidegate_proto::position::Offset;
+
+/// The 16 bytes of a request key.
+pub(crate) type RequestKey = [u8; 16];
+
+/// What is remembered of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyedRequest {
+    pub(crate) base_offset: Offset,
+    pub(crate) count: u32,
+    /// Checksum over the records, without the header: its timestamps are of the moment of arrival,
+    /// and a retry arrives later.
+    pub(crate) digest: u32,
+    pub(crate) at_ms: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyVerdict {
+    New,
+    Duplicate(KeyedRequest),
+    Reused,
+}
+
+/// Requests by key, and the keys in order of age.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RequestKeys {
+    by_key: BTreeMap<RequestKey, KeyedRequest>,
+    by_age: VecDeque<RequestKey>,
+}
+
+/// Joins the checksums of a request's batches.
+pub(crate) fn join_digests(first: u32, next: u32) -> u32 {
+    crc32c::crc32c_append(first, &next.to_le_bytes())
+}
+
+impl RequestKeys {
+    pub(crate) fn judge(
+        &self,
+        key: &RequestKey,
+        digest: u32,
+        count: u32,
+        now_ms: i64,
+    ) -> KeyVerdict {
+        match self.by_key.get(key) {
+            Some(seen) if expired(seen, now_ms) => KeyVerdict::New,
+            Some(seen) if seen.digest == digest && seen.count == count => {
+                KeyVerdict::Duplicate(*seen)
+            }
+            Some(_) => KeyVerdict::Reused,
+            None => KeyVerdict::New,
+        }
+    }
+
+    /// Remembers one batch of a request; batches of the same request follow each other in the log.
+    pub(crate) fn observe(&mut self, key: RequestKey, batch: KeyedRequest) {
+        while self
+            .by_age
+            .front()
+            .is_some_and(|oldest| self.is_expired(oldest, batch.at_ms))
+        {
+            self.forget_oldest();
+        }
+        if let Some(seen) = self.by_key.get_mut(&key) {
+            let next = seen.base_offset.plus(u64::from(seen.count)) == batch.base_offset;
+            if let Some(count) = seen.count.checked_add(batch.count).filter(|_| next) {
+                seen.count = count;
+                seen.digest = join_digests(seen.digest, batch.digest);
+                return;
+            }
+            self.by_age.retain(|other| *other != key);
+        }
+        self.restore(key, batch);
+        if self.by_age.len() > REQUEST_KEYS_PER_PARTITION_MAX {
+            self.forget_oldest();
+        }
+    }
+
+    pub(crate) fn restore(&mut self, key: RequestKey, request: KeyedRequest) {
+        self.by_key.insert(key, request);
+        self.by_age.push_back(key);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_age.len()
+    }
+
+    /// Oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&RequestKey, &KeyedRequest)> {
+        self.by_age
+            .iter()
+            .filter_map(|key| self.by_key.get_key_value(key))
+    }
+
+    fn is_expired(&self, key: &RequestKey, now_ms: i64) -> bool {
+        self.by_key
+            .get(key)
+            .is_none_or(|seen| expired(seen, now_ms))
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.by_age.pop_front() {
+            self.by_key.remove(&oldest);
+        }
+    }
+}
+
+fn expired(seen: &KeyedRequest, now_ms: i64) -> bool {
+    u64::try_from(now_ms.saturating_sub(seen.at_ms)).is_ok_and(|age| age > REQUEST_KEY_WINDOW_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(offset: u64, count: u32, digest: u32, at_ms: i64) -> KeyedRequest {
+        KeyedRequest {
+            base_offset: Offset::new(offset),
+            count,
+            digest,
+            at_ms,
+        }
+    }
+
+    #[test]
+    fn the_same_key_with_other_records_is_refused_until_it_expires() {
+        let mut keys = RequestKeys::default();
+        keys.observe([1; 16], request(5, 2, 77, 0));
+        assert_eq!(
+            keys.judge(&[1; 16], 77, 2, 9),
+            KeyVerdict::Duplicate(request(5, 2, 77, 0))
+        );
+        assert_eq!(keys.judge(&[1; 16], 78, 2, 9), KeyVerdict::Reused);
+        assert_eq!(keys.judge(&[2; 16], 78, 2, 9), KeyVerdict::New);
+        assert_eq!(
+            keys.judge(&[1; 16], 78, 2, REQUEST_KEY_WINDOW_MS as i64 + 1),
+            KeyVerdict::New
+        );
+    }
+
+    #[test]
+    fn batches_of_one_request_join() {
+        let mut keys = RequestKeys::default();
+        keys.observe([1; 16], request(5, 2, 77, 0));
+        keys.observe([1; 16], request(7, 3, 88, 0));
+        let whole = request(5, 5, join_digests(77, 88), 0);
+        assert_eq!(
+            keys.judge(&[1; 16], whole.digest, 5, 1),
+            KeyVerdict::Duplicate(whole)
+        );
+        assert_eq!(keys.len(), 1);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_the_oldest_goes_first() {
+        let mut keys = RequestKeys::default();
+        for n in 0..=REQUEST_KEYS_PER_PARTITION_MAX as u128 {
+            keys.observe(n.to_le_bytes(), request(n as u64 * 2, 1, 0, 0));
+        }
+        assert_eq!(keys.len(), REQUEST_KEYS_PER_PARTITION_MAX);
+        assert_eq!(keys.judge(&0u128.to_le_bytes(), 0, 1, 0), KeyVerdict::New);
+        assert_ne!(keys.judge(&1u128.to_le_bytes(), 0, 1, 0), KeyVerdict::New);
+    }
+}

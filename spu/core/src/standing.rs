@@ -1,0 +1,187 @@
+//! What a replica has, whatever its role: its log's ends, its metadata and its ledger.
+//!
+//! Roles borrow it and move it forward; it belongs to none of them. It keeps
+//! `log_start <= high_watermark <= end` and `durable_end <= end`.
+
+use bytes::Bytes;
+use tidegate_proto::batch::ClientBatch;
+use tidegate_proto::batch::{Batch, Placement};
+use tidegate_proto::control::Durability;
+use tidegate_proto::id::{Incarnation, SpuId};
+use tidegate_proto::position::{Offset, ReplicaKey};
+
+use crate::effect::{Effect, Effects, ReplicaMeta};
+use crate::input::{Facts, Now, ReplicaConfig};
+use crate::invariant;
+use crate::ledger::{BatchFacts, Ledger};
+use crate::limits::{PRODUCER_SWEEP_MS, SNAPSHOT_EVERY_BYTES};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) key: ReplicaKey,
+    pub(crate) own: SpuId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) meta: ReplicaMeta,
+    pub(crate) config: ReplicaConfig,
+    pub(crate) intact: bool,
+    pub(crate) log_start: Offset,
+    pub(crate) high_watermark: Offset,
+    pub(crate) end: Offset,
+    pub(crate) durable_end: Offset,
+    pub(crate) last_append_ms: Option<i64>,
+    pub(crate) ledger: Ledger,
+    snapshot: SnapshotState,
+    checkpointed: Offset,
+    swept_ms: i64,
+}
+
+/// Where the ledger's snapshots are.
+#[derive(Clone, Debug)]
+struct SnapshotState {
+    /// The newest one that was submitted.
+    as_of: Offset,
+    /// Bytes appended since it was taken.
+    bytes_since: u64,
+    /// Taken, but ahead of the high watermark: a cut could still take back what it holds.
+    pending: Option<(Offset, Bytes)>,
+}
+
+impl Standing {
+    pub(crate) fn new(facts: Facts) -> Self {
+        let high_watermark = facts.high_watermark.min(facts.end).max(facts.log_start);
+        invariant::high_watermark_is_visible(high_watermark, facts.end);
+        Self {
+            key: facts.key,
+            own: facts.own,
+            incarnation: facts.incarnation,
+            meta: facts.meta,
+            config: facts.config,
+            intact: facts.intact,
+            log_start: facts.log_start,
+            high_watermark,
+            end: facts.end,
+            durable_end: facts.end,
+            last_append_ms: facts.last_append_ms,
+            ledger: facts.ledger,
+            snapshot: SnapshotState {
+                as_of: facts.snapshot_as_of.unwrap_or(facts.log_start),
+                bytes_since: 0,
+                pending: None,
+            },
+            checkpointed: facts.high_watermark,
+            swept_ms: i64::MIN,
+        }
+    }
+
+    pub(crate) fn is_interval(&self) -> bool {
+        self.config.durability == Durability::Interval
+    }
+
+    /// How far this replica's own log counts towards the high watermark (H2).
+    pub(crate) fn own_end(&self) -> Offset {
+        if self.is_interval() {
+            self.end
+        } else {
+            self.durable_end
+        }
+    }
+
+    /// Places a client's batch at the end of the log and submits it.
+    pub(crate) fn append(&mut self, now: Now, client: ClientBatch, effects: &mut Effects) {
+        invariant::batch_epoch_is_monotone(self.ledger.epochs().last(), self.meta.leader_epoch);
+        let batch = Batch {
+            placement: Placement {
+                key: self.key,
+                base_offset: self.end,
+                leader_epoch: self.meta.leader_epoch,
+                high_watermark: self.high_watermark,
+                append_time_ms: now.wall_ms,
+                append_timestamps: self.config.append_timestamps,
+            },
+            client,
+        };
+        self.ledger.observe(&BatchFacts::of(&batch));
+        self.end = batch.next_offset();
+        self.last_append_ms = Some(now.wall_ms);
+        self.snapshot.bytes_since += batch.encoded_len() as u64;
+        effects.push(Effect::Submit(batch));
+        if self.snapshot.bytes_since >= SNAPSHOT_EVERY_BYTES {
+            self.take_snapshot(effects);
+        }
+    }
+
+    /// The journal synced a round.
+    pub(crate) fn durable(&mut self, end: Offset) {
+        invariant::durable_end_is_within(self.durable_end, end, self.end);
+        self.durable_end = end;
+    }
+
+    /// Moves the high watermark up to `committed`, and tells readers when it moved.
+    pub(crate) fn commit(&mut self, committed: Offset, effects: &mut Effects) {
+        let next = committed.max(self.high_watermark);
+        invariant::high_watermark_is_monotone(self.high_watermark, next);
+        invariant::high_watermark_is_visible(next, self.end);
+        if next > self.high_watermark {
+            self.high_watermark = next;
+            effects.push(Effect::Publish);
+        }
+        self.submit_snapshot(effects);
+    }
+
+    /// Encodes the ledger now; it goes to the journal when all that it holds is committed.
+    pub(crate) fn take_snapshot(&mut self, effects: &mut Effects) {
+        self.snapshot.pending = Some((self.end, self.ledger.encode().into()));
+        self.snapshot.bytes_since = 0;
+        self.submit_snapshot(effects);
+    }
+
+    fn submit_snapshot(&mut self, effects: &mut Effects) {
+        let committed = self.high_watermark;
+        if let Some((as_of, bytes)) = self.snapshot.pending.take_if(|(end, _)| *end <= committed) {
+            self.snapshot.as_of = as_of;
+            effects.push(Effect::Snapshot { as_of, bytes });
+        }
+    }
+
+    /// Whether batches were appended that no snapshot will know.
+    pub(crate) fn outgrew_snapshot(&self) -> bool {
+        self.snapshot.bytes_since > 0
+    }
+
+    /// Notes the high watermark, if it moved since the last time.
+    pub(crate) fn checkpoint(&mut self, effects: &mut Effects) {
+        if self.checkpointed < self.high_watermark {
+            self.checkpointed = self.high_watermark;
+            effects.push(Effect::Checkpoint {
+                high_watermark: self.high_watermark,
+            });
+        }
+    }
+
+    /// Retention. What producers did in the part that goes is kept in a snapshot first (D3).
+    pub(crate) fn retain(&mut self, to: Offset, effects: &mut Effects) {
+        let to = to.min(self.high_watermark);
+        if to <= self.log_start {
+            return;
+        }
+        if self.snapshot.as_of < to && !self.ledger.is_empty() {
+            self.take_snapshot(effects);
+            if self.snapshot.pending.is_some() {
+                return; // Once it is committed the next retention run finds it.
+            }
+        }
+        invariant::start_is_committed(to, self.high_watermark);
+        self.log_start = to;
+        self.ledger.epochs.trim(to);
+        effects.push(Effect::Trim { to });
+        effects.push(Effect::Publish);
+    }
+
+    /// Forgets idle producers, now and then.
+    pub(crate) fn sweep(&mut self, now: Now) {
+        if now.wall_ms.saturating_sub(self.swept_ms) >= PRODUCER_SWEEP_MS {
+            self.swept_ms = now.wall_ms;
+            self.ledger.producers.expire(now.wall_ms);
+        }
+    }
+}

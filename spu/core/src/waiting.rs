@@ -1,0 +1,81 @@
+//! Requests that wait until their records are durable or committed.
+//!
+//! Kept in order of the end that they wait for, so that progress answers a prefix. Every request that
+//! enters leaves exactly once: answered, expired or ended with the replica's role.
+
+use std::collections::VecDeque;
+
+use tidegate_proto::position::Offset;
+
+use crate::effect::{Acknowledged, Effect, Effects, Refusal};
+use crate::input::RequestId;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaitingRequest {
+    pub(crate) request: RequestId,
+    /// Answered when progress reaches this.
+    pub(crate) end: Offset,
+    pub(crate) deadline_ms: u64,
+    pub(crate) answer: Acknowledged,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Waiting {
+    requests: VecDeque<WaitingRequest>,
+}
+
+impl Waiting {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    pub(crate) fn insert(&mut self, request: WaitingRequest) {
+        // New appends end behind all others; only duplicates of older ones go in between.
+        let behind = self
+            .requests
+            .back()
+            .is_none_or(|last| last.end <= request.end);
+        if behind {
+            self.requests.push_back(request);
+        } else {
+            let at = self
+                .requests
+                .partition_point(|other| other.end <= request.end);
+            self.requests.insert(at, request);
+        }
+    }
+
+    /// Answers everything that ends at or below `reached`.
+    pub(crate) fn complete(&mut self, reached: Offset, effects: &mut Effects) {
+        while let Some(first) = self.requests.front().filter(|first| first.end <= reached) {
+            effects.push(Effect::Reply {
+                request: first.request,
+                outcome: Ok(first.answer),
+            });
+            self.requests.pop_front();
+        }
+    }
+
+    /// Ends what has waited until its deadline.
+    pub(crate) fn expire(&mut self, monotonic_ms: u64, effects: &mut Effects) {
+        self.requests.retain(|waiting| {
+            let late = waiting.deadline_ms <= monotonic_ms;
+            if late {
+                effects.push(unknown(waiting));
+            }
+            !late
+        });
+    }
+
+    /// E3: ends everything.
+    pub(crate) fn end(&mut self, effects: &mut Effects) {
+        effects.extend(self.requests.drain(..).map(|waiting| unknown(&waiting)));
+    }
+}
+
+fn unknown(waiting: &WaitingRequest) -> Effect {
+    Effect::Reply {
+        request: waiting.request,
+        outcome: Err(Refusal::OutcomeUnknown),
+    }
+}

@@ -175,7 +175,9 @@ fn lz4_decompress(
         return Err(malformed);
     }
     let mut decoder = lz4_flex::frame::FrameDecoder::new(bytes);
-    let mut out = Vec::new();
+    // The caller's cap is most often the exact length, so the buffer does not grow; what is not
+    // written to costs address space only.
+    let mut out = Vec::with_capacity(limit.saturating_add(1));
     // One byte more than allowed tells a full buffer from an overfull one.
     let bound = limit as u64 + 1;
     let read = decoder.by_ref().take(bound).read_to_end(&mut out);

@@ -304,7 +304,6 @@ pub struct ErrorFrame {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
     /// The problem object of RFC 9457, as REST answers it.
-    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub error: Problem,
 }
 

@@ -1,1 +1,13 @@
-//! The public edge: one router from the planes, with pages and cross-origin rules.
+//! The public edge: one router from the planes' routers, the merged API description, the pages that
+//! explain errors, and the live page.
+//!
+//! Holds no data and no rules of its own: who may do what is decided in the planes. Modules are
+//! listed bottom-up and import only modules above them.
+
+mod console;
+mod docs;
+pub mod edge;
+pub mod openapi;
+mod page;
+
+pub use edge::{Parts, router};

@@ -9,11 +9,12 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use tidegate_proto::error::ErrorCode;
+use tidegate_proto::error::{ErrorCode, Problem};
 use tokio::sync::watch;
+use utoipa::OpenApi as _;
 
 use crate::auth::{Auth, Authenticated, Op, require};
-use crate::http::{ApiError, ApiResult};
+use crate::http::{ApiError, ApiResult, PROBLEM_JSON};
 use crate::metrics::MetricsHandle;
 
 #[derive(Clone)]
@@ -32,10 +33,29 @@ pub fn router(ready: watch::Receiver<bool>, metrics: MetricsHandle, auth: &Auth)
     auth.layer(router)
 }
 
+/// The API description of the three routes.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Described::openapi()
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(livez, readyz, scrape), tags((name = "health", description = "For operators")))]
+struct Described;
+
+/// Tells that the process answers.
+#[utoipa::path(get, path = "/livez", tag = "health", operation_id = "livez", security(()), responses(
+    (status = 200, description = "Alive", body = String, content_type = "text/plain"),
+))]
 async fn livez() -> Response {
     text("ok\n")
 }
 
+/// Tells whether the process should get traffic.
+#[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "readyz", security(()), responses(
+    (status = 200, description = "Ready", body = String, content_type = "text/plain"),
+    (status = 503, description = "Starting or stopping", body = Problem, content_type = PROBLEM_JSON),
+))]
 async fn readyz(State(health): State<Health>) -> ApiResult<Response> {
     if *health.ready.borrow() {
         return Ok(text("ok\n"));
@@ -46,6 +66,12 @@ async fn readyz(State(health): State<Health>) -> ApiResult<Response> {
     ))
 }
 
+/// Gives the metrics of the process in Prometheus' text format.
+#[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "metrics", responses(
+    (status = 200, description = "Metrics", body = String, content_type = "text/plain"),
+    (status = 401, description = "No valid credential", body = Problem, content_type = PROBLEM_JSON),
+    (status = 403, description = "Not allowed", body = Problem, content_type = PROBLEM_JSON),
+))]
 async fn scrape(
     State(health): State<Health>,
     Authenticated(principal): Authenticated,

@@ -88,7 +88,8 @@ pub fn serve(config: ServeConfig) -> io::Result<SocketAddr> {
         .handle(handle.clone())
         .first_request_timeout(config.limits.first_request_timeout)
         .accept_error_handler(|peer, error| {
-            tracing::debug!(?peer, %error, "connection was not accepted");
+            let peer = peer.map(ToString::to_string);
+            tracing::debug!(peer, %error, "connection was not accepted");
         });
     bound_protocols(&mut server, &config.limits);
     let service = config.router.into_make_service();

@@ -3,6 +3,7 @@
 //! The write clock is only set while a write waits, so that a healthy connection pays nothing.
 //! Invariant: a permit is taken before a connection is accepted and lives as long as the connection.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -18,9 +19,15 @@ use tokio::time::Sleep;
 
 use crate::clock;
 
-/// The address of a client.
+/// The address of a client, in the shape that makes the server use [`Bounded`].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
+pub(super) struct Peer(SocketAddr);
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl Address for Peer {
     type Stream = Stream;

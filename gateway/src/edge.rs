@@ -1,0 +1,82 @@
+//! The one public router.
+//!
+//! Merges the planes, adds the pages and the API description, answers what no route answers, and
+//! puts the kit's edge around all of it. Invariant: no answer of this router is without the edge,
+//! and none of its errors is anything but a problem.
+
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::middleware::from_fn;
+use axum::routing::get;
+use tidegate_kit::http::{EdgeConfig, OriginRules, edge, fallback_method, fallback_not_found};
+use utoipa::openapi::OpenApi;
+
+use crate::openapi::merged_openapi;
+use crate::page::{JSON, Page, secure, secure_tls};
+use crate::{console, docs};
+
+/// What the public router is made of.
+pub struct Parts {
+    /// Produce, fetch, SSE, WebSocket.
+    pub data: Router,
+    /// Topics and cluster.
+    pub control: Router,
+    /// `/livez`, `/readyz`, `/metrics`.
+    pub health: Router,
+    /// Descriptions of the three.
+    pub openapi: Vec<OpenApi>,
+    /// Which pages may call.
+    pub origins: OriginRules,
+    /// Whether the listener speaks TLS.
+    pub is_tls: bool,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let descriptions = self.openapi.len();
+        f.debug_struct("Parts")
+            .field("origins", &self.origins)
+            .field("is_tls", &self.is_tls)
+            .field("descriptions", &descriptions)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The router of a public listener.
+///
+/// # Panics
+/// When two parts have the same route: that is a mistake in the program.
+pub fn router(parts: Parts) -> Router {
+    // An OpenAPI document made of strings and numbers always serializes.
+    let description = merged_openapi(parts.openapi).to_json().unwrap_or_default();
+    let description = Page::new(JSON, description);
+    let answer = move |headers: HeaderMap| {
+        let description = description.clone();
+        async move { description.answer(&headers) }
+    };
+    let pages = Router::new()
+        .merge(console::router())
+        .merge(docs::router())
+        .route("/v1/openapi.json", get(answer));
+    let pages = if parts.is_tls {
+        pages.layer(from_fn(secure_tls))
+    } else {
+        pages.layer(from_fn(secure))
+    };
+    let router = Router::new()
+        .merge(parts.data.reset_fallback())
+        .merge(parts.control.reset_fallback())
+        .merge(parts.health.reset_fallback())
+        .merge(pages)
+        .method_not_allowed_fallback(fallback_method)
+        .fallback(fallback_not_found);
+    edge(
+        router,
+        EdgeConfig {
+            origins: parts.origins,
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests;

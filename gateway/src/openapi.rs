@@ -1,0 +1,92 @@
+//! One API description from those of the planes.
+//!
+//! The planes describe their operations; here they get one title, licence, security scheme and
+//! server. Invariant: an operation id stands in the result once.
+
+use tidegate_proto::error::Problem;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{
+    Components, ContactBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Paths,
+    ServerBuilder,
+};
+use utoipa::{OpenApi as _, PartialSchema as _, ToSchema};
+
+const DESCRIPTION: &str = "A durable, partitioned stream store behind plain HTTP and WebSocket. \
+    Errors are `application/problem+json`; each `code` is explained at `/docs/errors/{code}`. \
+    WebSocket frames are described by `openapi/asyncapi.json`.";
+
+/// The descriptions of the planes as one document.
+#[must_use]
+pub fn merged_openapi(parts: Vec<OpenApi>) -> OpenApi {
+    let license = LicenseBuilder::new()
+        .name("Apache-2.0")
+        .identifier(Some("Apache-2.0"))
+        .build();
+    let info = InfoBuilder::new()
+        .title("Tidegate")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(DESCRIPTION))
+        .contact(Some(
+            ContactBuilder::new()
+                .name(Some("The Tidegate project"))
+                .build(),
+        ))
+        .license(Some(license))
+        .build();
+    let server = ServerBuilder::new()
+        .url("/")
+        .description(Some("The server that sent this"))
+        .build();
+    let mut merged = OpenApiBuilder::new()
+        .info(info)
+        .servers(Some([server]))
+        .paths(Paths::new())
+        .security(Some([SecurityRequirement::new("bearer", [] as [&str; 0])]))
+        .build();
+    for part in parts.into_iter().chain([own_openapi()]) {
+        merged.merge(part);
+    }
+    let components = merged.components.get_or_insert_with(Components::new);
+    let mut bearer = Http::new(HttpAuthScheme::Bearer);
+    bearer.description = Some(
+        "An API token. Browsers get a single-use ticket at `POST /v1/ws-tickets` instead and send \
+         it as `?ticket=` or as the WebSocket subprotocol `ticket.<x>`."
+            .to_owned(),
+    );
+    components
+        .security_schemes
+        .insert("bearer".to_owned(), SecurityScheme::Http(bearer).into());
+    components
+        .schemas
+        .entry(Problem::name().into_owned())
+        .or_insert_with(Problem::schema);
+    let mut nested = Vec::new();
+    Problem::schemas(&mut nested);
+    for (name, schema) in nested {
+        components.schemas.entry(name).or_insert(schema);
+    }
+    merged
+}
+
+/// The API description of what the edge itself answers.
+fn own_openapi() -> OpenApi {
+    Described::openapi()
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(get_openapi), tags((name = "description", description = "This document")))]
+struct Described;
+
+/// Gives this document.
+#[utoipa::path(
+    get, path = "/v1/openapi.json", tag = "description", operation_id = "get_openapi", security(()),
+    responses(
+        (status = 200, description = "The description", body = Object, content_type = "application/json"),
+        (status = 304, description = "The client has it already (`If-None-Match`)"),
+    ),
+)]
+#[expect(
+    dead_code,
+    reason = "stands for the route, whose handler holds the finished document"
+)]
+fn get_openapi() {}

@@ -1,0 +1,107 @@
+//! The load tool: prepared HTTP/1.1 requests over plain TCP, one in flight per connection, answers read
+//! to their end and checked for 200.
+//!
+//! It does as little as it can, because on a small machine it shares the cores with what it measures.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::now;
+
+/// A POST with everything in it, ready to be written.
+pub(crate) fn post(address: &str, path: &str, kind: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
+/// Sends `request` over `connections` for `length`; gives answers per second.
+pub(crate) async fn requests_per_second(
+    address: &str,
+    request: Vec<u8>,
+    connections: usize,
+    length: Duration,
+) -> Result<f64> {
+    let request: Arc<[u8]> = request.into();
+    let count = Arc::new(AtomicU64::new(0));
+    let mut tasks = JoinSet::new();
+    let start = now();
+    for _ in 0..connections {
+        let (request, count) = (Arc::clone(&request), Arc::clone(&count));
+        let mut stream = TcpStream::connect(address).await.context("connect")?;
+        stream.set_nodelay(true)?;
+        tasks.spawn(async move {
+            let mut buffer = Vec::with_capacity(4096);
+            while start.elapsed() < length {
+                stream.write_all(&request).await?;
+                answer(&mut stream, &mut buffer).await?;
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    Ok(count.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64())
+}
+
+/// Reads one whole answer; an error unless it is 200.
+pub(crate) async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<()> {
+    buffer.clear();
+    let head = loop {
+        if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+            break end + 4;
+        }
+        ensure!(stream.read_buf(buffer).await? > 0, "the server hung up");
+    };
+    let text = std::str::from_utf8(&buffer[..head])?;
+    let length = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse::<usize>().ok())?
+    });
+    let good = text.starts_with("HTTP/1.1 200");
+    let Some(length) = length else {
+        bail!("an answer without a length: {text}")
+    };
+    while buffer.len() < head + length {
+        ensure!(stream.read_buf(buffer).await? > 0, "the server hung up");
+    }
+    ensure!(good, "{}", String::from_utf8_lossy(buffer));
+    Ok(())
+}
+
+/// Opens a WebSocket and gives the connection with what came after the handshake.
+pub(crate) async fn open_socket(address: &str, path: &str) -> Result<(TcpStream, usize)> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut buffer = Vec::with_capacity(4096);
+    loop {
+        ensure!(
+            stream.read_buf(&mut buffer).await? > 0,
+            "the server hung up"
+        );
+        if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+            ensure!(
+                buffer.starts_with(b"HTTP/1.1 101"),
+                "{}",
+                String::from_utf8_lossy(&buffer)
+            );
+            return Ok((stream, buffer.len() - end - 4));
+        }
+    }
+}

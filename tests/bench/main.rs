@@ -1,0 +1,87 @@
+//! Benchmarks with ratios: each figure of Tidegate is taken in turn with the same figure of a limit (a
+//! bare handler, a raw write loop) in one run, on one machine, with one load tool.
+//!
+//! `cargo xtask bench` builds the program that ships and runs this; `--quick` is a smoke of every part.
+//! Timings are reported and never asserted.
+
+mod bare;
+mod batch;
+mod fanout;
+mod load;
+mod raw_log;
+mod report;
+mod single;
+mod start;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use report::Report;
+
+/// How long and how often to measure.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    /// One side of one pair.
+    side: Duration,
+    pairs: usize,
+    /// Bytes that a fan-out sends to each socket.
+    fanout_bytes: usize,
+    starts: usize,
+}
+
+const FULL: Effort = Effort {
+    side: Duration::from_secs(5),
+    pairs: 5,
+    fanout_bytes: 64 << 20,
+    starts: 11,
+};
+const QUICK: Effort = Effort {
+    side: Duration::from_millis(300),
+    pairs: 1,
+    fanout_bytes: 1 << 20,
+    starts: 2,
+};
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut effort = FULL;
+    let mut only = None;
+    let mut write = None;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "bare-server" => return bare::serve().await,
+            "--quick" => effort = QUICK,
+            "--only" => only = arguments.next(),
+            "--write" => write = arguments.next(),
+            other => bail!(
+                "unknown argument {other}: [--quick] [--only single|batch|fanout|start] [--write FILE]"
+            ),
+        }
+    }
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    let mut report = Report::new();
+    if wanted("start") {
+        start::measure(effort, &mut report).await?;
+    }
+    if wanted("single") {
+        single::measure(effort, &mut report).await?;
+    }
+    if wanted("batch") {
+        batch::measure(effort, &mut report).await?;
+    }
+    if wanted("fanout") {
+        fanout::measure(effort, &mut report).await?;
+    }
+    report.print();
+    if let Some(file) = write {
+        report.write_into(&file)?;
+    }
+    Ok(())
+}
+
+/// The one clock of the benchmarks.
+#[expect(clippy::disallowed_methods, reason = "benchmarks measure time")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,18 @@
+//! What the tests and benchmarks stand on: real `tidegate` processes, a plain HTTP client that shares
+//! no code with the product, the real input, and bounded waiting.
+//!
+//! Every process started here is ended by its id when its handle is dropped; every listener is on
+//! loopback with a port that the system chose.
+
+pub mod wait;
+
+pub mod program;
+
+pub mod http;
+pub mod input;
+pub mod records;
+pub mod socket;
+
+pub mod server;
+
+pub mod browser;

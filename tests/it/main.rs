@@ -1,0 +1,16 @@
+//! Integration and end-to-end tests: each starts the real program, talks to it over real sockets and
+//! judges what a user would see. One file per promise.
+
+mod bad_frames;
+mod bad_requests;
+mod bench;
+mod cli;
+mod flights;
+mod kill;
+mod metrics;
+mod openapi;
+mod page;
+mod restart;
+mod shutdown;
+mod topics;
+mod up;

@@ -1,1 +1,0 @@
-//! Harness, integration and end-to-end tests, benchmarks and the tidy check.

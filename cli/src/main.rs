@@ -1,2 +1,46 @@
-//! The tidegate program.
-fn main() {}
+//! The `tidegate` program: every role and every client command in one binary.
+//!
+//! Only the way in and out is here: arguments, runtime, exit code. Modules are listed bottom-up and
+//! import only modules above them.
+
+mod failure;
+mod files;
+mod output;
+mod units;
+
+mod profile;
+
+mod connection;
+
+mod topic;
+
+mod produce;
+
+mod consume;
+
+mod bench;
+
+mod ca;
+
+mod arguments;
+
+mod dispatch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match dispatch::run(arguments::Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                output::say(&format!("tidegate: {failure}"));
+            }
+            ExitCode::from(failure.exit)
+        }
+    }
+}

@@ -1,2 +1,53 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: `cargo xtask up | test | ci | bench | dist | openapi | fuzz`.
+//!
+//! Standard library only, so that it builds in a second on a fresh machine. Every command is a
+//! straight script over programs that are on the machine; what is missing is installed where that
+//! is possible and named exactly where it is not.
+
+mod run;
+
+mod prepare;
+
+mod commands;
+
+use std::env;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Usage: cargo xtask <command> [arguments]
+
+  up [..]       build and start Tidegate with a demo topic; arguments go to `tidegate up`
+  test [..]     install what tests need, then run all of them; arguments go to the test runner
+  ci            formatting, lints, supply chain, then all tests
+  bench [..]    run the benchmarks; arguments go to them
+  dist          build the binary that ships, in target/dist
+  openapi       write openapi/*.json anew from the handlers
+  fuzz [..]     run a fuzz target (needs cargo-fuzz)
+";
+
+fn main() -> ExitCode {
+    let mut arguments = env::args().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let outcome = match command.as_str() {
+        "up" => commands::up(&rest),
+        "test" => commands::test(&rest),
+        "ci" => commands::ci(),
+        "bench" => commands::bench(&rest),
+        "dist" => commands::dist(),
+        "openapi" => commands::openapi(),
+        "fuzz" => commands::fuzz(&rest),
+        "" | "help" | "--help" | "-h" => {
+            run::say(HELP);
+            Ok(())
+        }
+        unknown => Err(format!("there is no command {unknown:?}\n\n{HELP}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            run::say(&format!("xtask: {message}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -17,7 +17,9 @@ pub(crate) fn pause(failures: u32, error: &Error, random: u64) -> Duration {
 
 fn ceiling(failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
-    BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX)
+    BACKOFF_FIRST
+        .saturating_mul(1 << doublings)
+        .min(BACKOFF_MAX)
 }
 
 /// A random number for one pause.

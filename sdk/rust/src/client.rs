@@ -64,7 +64,10 @@ impl Client {
             config.token.as_deref(),
             config.http1_only,
         )?;
-        Ok(Self { transport: Arc::new(transport), config: Arc::new(config) })
+        Ok(Self {
+            transport: Arc::new(transport),
+            config: Arc::new(config),
+        })
     }
 
     /// The URL as configured.
@@ -94,14 +97,25 @@ impl Client {
             None => Bytes::new(),
         };
         let timeout = self.config.request_timeout;
-        self.transport.call(Call { method, path, headers, body, timeout }).await
+        self.transport
+            .call(Call {
+                method,
+                path,
+                headers,
+                body,
+                timeout,
+            })
+            .await
     }
 
     /// Reads a JSON document, trying again while that may help.
     pub(crate) async fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         let mut failures = 0;
         loop {
-            match self.send_json(Method::GET, path.to_owned(), Vec::new(), None).await {
+            match self
+                .send_json(Method::GET, path.to_owned(), Vec::new(), None)
+                .await
+            {
                 Ok(answer) => return decode(&answer, path),
                 Err(error) if error.is_retryable() && failures + 1 < CONTROL_ATTEMPTS_MAX => {
                     failures += 1;
@@ -117,6 +131,9 @@ impl Client {
 pub(crate) fn decode<T: DeserializeOwned>(answer: &Answer, request: &str) -> Result<T, Error> {
     serde_json::from_slice(&answer.body).map_err(|error| Error::Protocol {
         request: request.to_owned(),
-        reason: format!("status {} with a body that is not as expected: {error}", answer.status),
+        reason: format!(
+            "status {} with a body that is not as expected: {error}",
+            answer.status
+        ),
     })
 }

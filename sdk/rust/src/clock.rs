@@ -5,7 +5,10 @@
 
 use tokio::time::Instant;
 
-#[expect(clippy::disallowed_methods, reason = "the client's only reader of the clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the client's only reader of the clock"
+)]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }

@@ -77,13 +77,21 @@ impl Error {
 /// `detail (code)`, with the places in the request that were wrong.
 fn problem_text(problem: &Problem) -> String {
     let mut text = format!("{} ({})", problem.detail(), problem.code().as_str());
-    let Ok(serde_json::Value::Object(object)) = serde_json::to_value(problem) else { return text };
+    let Ok(serde_json::Value::Object(object)) = serde_json::to_value(problem) else {
+        return text;
+    };
     let Some(errors) = object.get("errors").and_then(serde_json::Value::as_array) else {
         return text;
     };
     for error in errors {
-        let at = error.get("pointer").and_then(serde_json::Value::as_str).unwrap_or("");
-        let detail = error.get("detail").and_then(serde_json::Value::as_str).unwrap_or("");
+        let at = error
+            .get("pointer")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or("");
+        let detail = error
+            .get("detail")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or("");
         text.push_str(&format!("\n  at {at}: {detail}"));
     }
     text

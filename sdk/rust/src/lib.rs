@@ -42,6 +42,8 @@ mod client;
 
 mod topics;
 
+mod append;
+
 mod producer;
 
 mod consumer;
@@ -52,6 +54,8 @@ pub use error::Error;
 pub use producer::{Delivered, Delivery, Producer, ProducerConfig, ProducerProgress};
 pub use topics::{PartitionOffsets, TopicFacts, WriteOptions, Written};
 
+pub use tidegate_proto::api::records::{ProduceAnswer, ProducedPartition};
+pub use tidegate_proto::batch::{BatchBuilder, ClientBatch};
 pub use tidegate_proto::compression::Codec;
 pub use tidegate_proto::error::{ErrorCode, Problem};
 pub use tidegate_proto::id::{PartitionId, TopicId};

@@ -67,8 +67,19 @@ impl Client {
     ///
     /// # Errors
     /// `already_exists` when the name is taken.
-    pub async fn create_topic(&self, spec: &Value, options: WriteOptions) -> Result<Written, Error> {
-        self.write(Method::POST, "/v1/topics".to_owned(), Some(spec), options, "created").await
+    pub async fn create_topic(
+        &self,
+        spec: &Value,
+        options: WriteOptions,
+    ) -> Result<Written, Error> {
+        self.write(
+            Method::POST,
+            "/v1/topics".to_owned(),
+            Some(spec),
+            options,
+            "created",
+        )
+        .await
     }
 
     /// Makes the topic be as `spec` says: created, updated, or found to be so already.
@@ -81,7 +92,14 @@ impl Client {
         spec: &Value,
         options: WriteOptions,
     ) -> Result<Written, Error> {
-        self.write(Method::PUT, topic_path(name), Some(spec), options, "updated").await
+        self.write(
+            Method::PUT,
+            topic_path(name),
+            Some(spec),
+            options,
+            "updated",
+        )
+        .await
     }
 
     /// Deletes a topic with its records.
@@ -93,7 +111,8 @@ impl Client {
         name: &TopicName,
         options: WriteOptions,
     ) -> Result<Written, Error> {
-        self.write(Method::DELETE, topic_path(name), None, options, "deleted").await
+        self.write(Method::DELETE, topic_path(name), None, options, "deleted")
+            .await
     }
 
     /// The whole document of one topic.
@@ -125,7 +144,8 @@ impl Client {
     /// # Errors
     /// `topic_not_found`.
     pub async fn partitions(&self, name: &TopicName) -> Result<Vec<Value>, Error> {
-        self.all_pages(&format!("{}/partitions", topic_path(name))).await
+        self.all_pages(&format!("{}/partitions", topic_path(name)))
+            .await
     }
 
     /// Where a partition's log begins and ends, and the offset for a time (epoch ms) if asked.
@@ -162,7 +182,11 @@ impl Client {
         usual: &str,
     ) -> Result<Written, Error> {
         let named = format!("{method} {path}");
-        let path = if options.dry_run { format!("{path}?dry_run=true") } else { path };
+        let path = if options.dry_run {
+            format!("{path}?dry_run=true")
+        } else {
+            path
+        };
         let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
         if let Some(version) = options.if_version {
             let value = HeaderValue::from_str(&format!("\"{version}\""))
@@ -170,8 +194,11 @@ impl Client {
             headers.push((IF_MATCH, value));
         }
         let answer = self.send_json(method, path, headers, body).await?;
-        let body: Value =
-            if answer.body.is_empty() { Value::Null } else { decode(&answer, &named)? };
+        let body: Value = if answer.body.is_empty() {
+            Value::Null
+        } else {
+            decode(&answer, &named)?
+        };
         let result = answer
             .header("tidegate-result")
             .or_else(|| body.get("result").and_then(Value::as_str))
@@ -187,7 +214,9 @@ impl Client {
         loop {
             let page: Page = self.get_json(&format!("{path}{query}")).await?;
             items.extend(page.items);
-            let Some(next) = page.next else { return Ok(items) };
+            let Some(next) = page.next else {
+                return Ok(items);
+            };
             if seen.insert(next.clone(), ()).is_some() {
                 return Err(Error::Protocol {
                     request: format!("GET {path}"),

@@ -63,7 +63,9 @@ pub(crate) struct Transport {
 
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transport").field("base", &self.base).finish_non_exhaustive()
+        f.debug_struct("Transport")
+            .field("base", &self.base)
+            .finish_non_exhaustive()
     }
 }
 
@@ -83,7 +85,9 @@ impl Transport {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        let builder = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http();
         let connector = if http1_only {
             builder.enable_http1().wrap_connector(tcp)
         } else {
@@ -97,7 +101,11 @@ impl Transport {
             .http2_max_frame_size(H2_FRAME_BYTES)
             .http2_keep_alive_interval(H2_KEEP_ALIVE)
             .build(connector);
-        Ok(Self { pool, base, authorization })
+        Ok(Self {
+            pool,
+            base,
+            authorization,
+        })
     }
 
     /// Sends one request and reads the whole answer. Statuses from 400 on become `Error::Problem`.
@@ -118,19 +126,36 @@ impl Transport {
         *request.method_mut() = call.method;
         *request.uri_mut() = format!("{}{}", self.base, call.path)
             .parse()
-            .map_err(|error| Error::Config(format!("not a request path: {}: {error}", call.path)))?;
+            .map_err(|error| {
+                Error::Config(format!("not a request path: {}: {error}", call.path))
+            })?;
         request.headers_mut().extend(call.headers);
         if let Some(value) = &self.authorization {
             request.headers_mut().insert(AUTHORIZATION, value.clone());
         }
-        let response =
-            self.pool.request(request).await.map_err(|error| self.send_error(&error, named))?;
+        let response = self
+            .pool
+            .request(request)
+            .await
+            .map_err(|error| self.send_error(&error, named))?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| {
-            Error::Transport { request: named.to_owned(), reason: root_cause(error.as_ref()) }
-        })?;
-        let answer = Answer { status: head.status, headers: head.headers, body: body.to_bytes() };
-        if answer.status.as_u16() < 400 { Ok(answer) } else { Err(refusal(&answer, named)) }
+        let body = Limited::new(body, ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(|error| Error::Transport {
+                request: named.to_owned(),
+                reason: root_cause(error.as_ref()),
+            })?;
+        let answer = Answer {
+            status: head.status,
+            headers: head.headers,
+            body: body.to_bytes(),
+        };
+        if answer.status.as_u16() < 400 {
+            Ok(answer)
+        } else {
+            Err(refusal(&answer, named))
+        }
     }
 
     fn send_error(&self, error: &hyper_util::client::legacy::Error, named: &str) -> Error {
@@ -142,7 +167,10 @@ impl Transport {
         if error.is_connect() {
             return Error::Connect { url, reason };
         }
-        Error::Transport { request: named.to_owned(), reason }
+        Error::Transport {
+            request: named.to_owned(),
+            reason,
+        }
     }
 }
 
@@ -164,7 +192,9 @@ fn refusal(answer: &Answer, named: &str) -> Error {
 /// Scheme and authority, without a trailing slash.
 fn base_url(url: &str) -> Result<String, Error> {
     let complain = |why: &str| {
-        Error::Config(format!("{url:?} is not a Tidegate URL: {why}; try https://127.0.0.1:8443"))
+        Error::Config(format!(
+            "{url:?} is not a Tidegate URL: {why}; try https://127.0.0.1:8443"
+        ))
     };
     let uri: Uri = url.parse().map_err(|_| complain("it cannot be read"))?;
     match uri.scheme_str() {
@@ -172,7 +202,10 @@ fn base_url(url: &str) -> Result<String, Error> {
         Some(_) => return Err(complain("only http and https are served")),
         None => return Err(complain("the scheme is missing")),
     }
-    if uri.authority().is_none_or(|authority| authority.host().is_empty()) {
+    if uri
+        .authority()
+        .is_none_or(|authority| authority.host().is_empty())
+    {
         return Err(complain("the host is missing"));
     }
     if uri.query().is_some() {
@@ -194,14 +227,20 @@ fn tls_config(base: &str, ca_pem: Option<&[u8]>) -> Result<TlsConfig, Error> {
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::Config(format!("TLS cannot be set up: {error}")))?;
     if let Some(pem) = ca_pem {
-        return Ok(builder.with_root_certificates(roots(pem)?).with_no_client_auth());
+        return Ok(builder
+            .with_root_certificates(roots(pem)?)
+            .with_no_client_auth());
     }
     if !base.starts_with("https:") {
-        return Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth());
+        return Ok(builder
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth());
     }
     use hyper_rustls::ConfigBuilderExt;
     let builder = builder.with_native_roots().map_err(|error| {
-        Error::Config(format!("no CA was given and this machine has no trusted ones: {error}"))
+        Error::Config(format!(
+            "no CA was given and this machine has no trusted ones: {error}"
+        ))
     })?;
     Ok(builder.with_no_client_auth())
 }
@@ -227,7 +266,10 @@ mod tests {
 
     #[test]
     fn base_urls_lose_their_slash_and_keep_their_port() {
-        assert_eq!(base_url("https://a.example:8443/").unwrap(), "https://a.example:8443");
+        assert_eq!(
+            base_url("https://a.example:8443/").unwrap(),
+            "https://a.example:8443"
+        );
         assert_eq!(base_url("http://[::1]:80").unwrap(), "http://[::1]:80");
     }
 

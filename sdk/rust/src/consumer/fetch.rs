@@ -93,22 +93,33 @@ impl Fetcher {
     fn cursor(&self) -> Result<String, Error> {
         let positions = self.spans.0.iter().filter(|(_, span)| !span.is_done());
         let positions = positions.map(|(partition, span)| {
-            let at = CursorPosition { offset: span.next, leader_epoch: span.leader_epoch };
+            let at = CursorPosition {
+                offset: span.next,
+                leader_epoch: span.leader_epoch,
+            };
             (*partition, at)
         });
-        let cursor = Cursor { topic_id: self.topic_id, positions: positions.collect() };
+        let cursor = Cursor {
+            topic_id: self.topic_id,
+            positions: positions.collect(),
+        };
         cursor.encode().map_err(|_| {
             Error::Config("too many partitions for one consumer: name some of them".to_owned())
         })
     }
 
     fn decode(&mut self, body: Bytes, path: &str) -> Result<Page, Error> {
-        let protocol = |reason: String| Error::Protocol { request: path.to_owned(), reason };
+        let protocol = |reason: String| Error::Protocol {
+            request: path.to_owned(),
+            reason,
+        };
         let mut rest = body;
         let mut parts = Vec::new();
         while !rest.is_empty() {
             let batch = Batch::decode(&mut rest).map_err(|error| protocol(error.to_string()))?;
-            batch.verify().map_err(|error| protocol(error.to_string()))?;
+            batch
+                .verify()
+                .map_err(|error| protocol(error.to_string()))?;
             let wanted = self.spans.advance(&batch);
             if !wanted.is_empty() {
                 parts.push(Part::new(batch, wanted).map_err(|error| protocol(error.to_string()))?);

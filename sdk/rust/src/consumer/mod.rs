@@ -56,8 +56,7 @@ impl Consumer {
                 facts.partitions
             )));
         }
-        let spans =
-            start::spans(&client, &topic, &partitions, config.from, config.follow).await?;
+        let spans = start::spans(&client, &topic, &partitions, config.from, config.follow).await?;
         let (tx, pages) = mpsc::channel(PAGES_AHEAD);
         let fetcher = Fetcher {
             client,

@@ -30,7 +30,11 @@ pub(crate) struct Part {
 impl Part {
     pub(crate) fn new(batch: Batch, wanted: Range<u32>) -> Result<Self, BatchError> {
         let records = batch.client.records()?;
-        Ok(Self { batch, records, wanted })
+        Ok(Self {
+            batch,
+            records,
+            wanted,
+        })
     }
 }
 
@@ -60,8 +64,12 @@ impl Page {
         self.parts.iter().flat_map(|part| {
             let first = part.wanted.start;
             let skipped = usize::try_from(first).unwrap_or(usize::MAX);
-            part.records.iter().skip(skipped).take(part.wanted.len()).zip(u64::from(first)..).map(
-                |(record, index)| {
+            part.records
+                .iter()
+                .skip(skipped)
+                .take(part.wanted.len())
+                .zip(u64::from(first)..)
+                .map(|(record, index)| {
                     let record = record.map_err(|error| Error::Protocol {
                         request: "reading a batch".to_owned(),
                         reason: error.to_string(),
@@ -72,8 +80,7 @@ impl Page {
                         timestamp_ms: part.batch.timestamp_of(&record),
                         record,
                     })
-                },
-            )
+                })
         })
     }
 }

@@ -37,14 +37,20 @@ impl Spans {
     pub(crate) fn advance(&mut self, batch: &Batch) -> Range<u32> {
         let base = batch.placement.base_offset;
         let count = batch.client.record_count();
-        let Some(span) = self.0.get_mut(&batch.placement.key.partition) else { return 0..0 };
+        let Some(span) = self.0.get_mut(&batch.placement.key.partition) else {
+            return 0..0;
+        };
         let wanted = wanted(base.get(), count, span);
         let end = batch.next_offset();
         if end > span.next {
             span.next = end;
             span.leader_epoch = batch.placement.leader_epoch;
         }
-        if batch.client.is_control() { 0..0 } else { wanted }
+        if batch.client.is_control() {
+            0..0
+        } else {
+            wanted
+        }
     }
 }
 
@@ -60,7 +66,11 @@ mod tests {
     use super::*;
 
     fn span(next: u64, stop: Option<u64>) -> Span {
-        Span { next: Offset::new(next), stop: stop.map(Offset::new), leader_epoch: LeaderEpoch(1) }
+        Span {
+            next: Offset::new(next),
+            stop: stop.map(Offset::new),
+            leader_epoch: LeaderEpoch(1),
+        }
     }
 
     #[test]

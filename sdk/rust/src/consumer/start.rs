@@ -26,17 +26,30 @@ pub(crate) async fn spans(
         | StartPosition::Offset(_)
         | StartPosition::FromEnd(_) => None,
     };
-    let lookups = partitions.iter().map(|partition| async move {
-        let offsets = client.offsets(topic, *partition, at_ms).await?;
+    let lookups: Vec<_> = partitions
+        .iter()
+        .map(|partition| look_up(client.clone(), topic.clone(), *partition, at_ms))
+        .collect();
+    let mut lookups = stream::iter(lookups).buffer_unordered(START_LOOKUPS);
+    let mut spans = Spans::default();
+    while let Some((partition, offsets)) = lookups.try_next().await? {
         let span = Span {
             next: first_offset(from, &offsets),
             stop: (!follow).then_some(offsets.high_watermark),
             leader_epoch: offsets.leader_epoch,
         };
-        Ok::<_, Error>((*partition, span))
-    });
-    let found = stream::iter(lookups).buffer_unordered(START_LOOKUPS).try_collect().await?;
-    Ok(Spans(found))
+        spans.0.insert(partition, span);
+    }
+    Ok(spans)
+}
+
+async fn look_up(
+    client: Client,
+    topic: TopicName,
+    partition: PartitionId,
+    at_ms: Option<i64>,
+) -> Result<(PartitionId, PartitionOffsets), Error> {
+    Ok((partition, client.offsets(&topic, partition, at_ms).await?))
 }
 
 fn first_offset(from: StartPosition, offsets: &PartitionOffsets) -> Offset {

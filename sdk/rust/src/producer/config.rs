@@ -45,7 +45,7 @@ impl Default for ProducerConfig {
             linger: LINGER_DEFAULT,
             in_flight: IN_FLIGHT_DEFAULT,
             memory_bytes: MEMORY_BYTES_DEFAULT,
-            request_timeout: Duration::from_millis(u64::from(TIMEOUT_MS_DEFAULT)),
+            request_timeout: Duration::from_millis(TIMEOUT_MS_DEFAULT),
             delivery_timeout: DELIVERY_TIMEOUT_DEFAULT,
         }
     }
@@ -77,12 +77,30 @@ mod tests {
         let good = ProducerConfig::default();
         assert!(good.check().is_ok());
         for bad in [
-            ProducerConfig { in_flight: 0, ..good },
-            ProducerConfig { in_flight: 6, ..good },
-            ProducerConfig { batch_bytes: 0, ..good },
-            ProducerConfig { batch_bytes: REQUEST_BYTES_MAX + 1, ..good },
-            ProducerConfig { batch_records: 0, ..good },
-            ProducerConfig { memory_bytes: 1, ..good },
+            ProducerConfig {
+                in_flight: 0,
+                ..good
+            },
+            ProducerConfig {
+                in_flight: 6,
+                ..good
+            },
+            ProducerConfig {
+                batch_bytes: 0,
+                ..good
+            },
+            ProducerConfig {
+                batch_bytes: REQUEST_BYTES_MAX + 1,
+                ..good
+            },
+            ProducerConfig {
+                batch_records: 0,
+                ..good
+            },
+            ProducerConfig {
+                memory_bytes: 1,
+                ..good
+            },
         ] {
             assert!(matches!(bad.check(), Err(Error::Config(_))), "{bad:?}");
         }

@@ -39,7 +39,11 @@ impl Delivery {
         index: u64,
         outcome: watch::Receiver<Option<Outcome>>,
     ) -> Self {
-        Self { partition, index, outcome }
+        Self {
+            partition,
+            index,
+            outcome,
+        }
     }
 
     /// The partition that was chosen.
@@ -52,7 +56,11 @@ impl Delivery {
     /// # Errors
     /// What the batch failed with; `Error::Closed` when the producer was dropped before.
     pub async fn wait(mut self) -> Result<Delivered, Error> {
-        let settled = self.outcome.wait_for(Option::is_some).await.map_err(|_| Error::Closed)?;
+        let settled = self
+            .outcome
+            .wait_for(Option::is_some)
+            .await
+            .map_err(|_| Error::Closed)?;
         match settled.as_ref() {
             Some(Ok(placed)) => Ok(Delivered {
                 partition: self.partition,

@@ -44,7 +44,15 @@ impl Flight {
         passengers: Vec<Passenger>,
         deadline: Instant,
     ) -> Self {
-        Self { number, body, passengers, deadline, failures: 0, landed: None, behind: false }
+        Self {
+            number,
+            body,
+            passengers,
+            deadline,
+            failures: 0,
+            landed: None,
+            behind: false,
+        }
     }
 }
 
@@ -55,7 +63,11 @@ pub(crate) enum Verdict {
     Wait,
     Delivered(Flight, Placed),
     /// Send the same bytes again after a pause.
-    Repeat { number: u64, body: Bytes, pause: Duration },
+    Repeat {
+        number: u64,
+        body: Bytes,
+        pause: Duration,
+    },
     /// Give up on it; what is behind it cannot follow any more.
     Failed(Error),
 }
@@ -86,7 +98,9 @@ impl Flights {
 
     /// Judges the oldest request. To be repeated until it says `Wait`.
     pub(crate) fn judge(&mut self, now: Instant, random: u64) -> Verdict {
-        let Some(oldest) = self.queue.front_mut() else { return Verdict::Wait };
+        let Some(oldest) = self.queue.front_mut() else {
+            return Verdict::Wait;
+        };
         match oldest.landed.take() {
             None => Verdict::Wait,
             Some(Ok(placed)) => match self.queue.pop_front() {
@@ -104,7 +118,11 @@ impl Flights {
                 };
                 if (overtaken || error.is_retryable()) && now + pause < oldest.deadline {
                     let (number, body) = (oldest.number, oldest.body.clone());
-                    return Verdict::Repeat { number, body, pause };
+                    return Verdict::Repeat {
+                        number,
+                        body,
+                        pause,
+                    };
                 }
                 Verdict::Failed(error)
             }
@@ -113,7 +131,9 @@ impl Flights {
 
     /// Empties the queue after a failure.
     pub(crate) fn abandon(&mut self) -> impl Iterator<Item = Passenger> {
-        std::mem::take(&mut self.queue).into_iter().flat_map(|flight| flight.passengers)
+        std::mem::take(&mut self.queue)
+            .into_iter()
+            .flat_map(|flight| flight.passengers)
     }
 }
 
@@ -128,7 +148,9 @@ mod tests {
     }
 
     fn placed(offset: u64) -> Result<Placed, Error> {
-        Ok(Placed { base_offset: Some(Offset::new(offset)) })
+        Ok(Placed {
+            base_offset: Some(Offset::new(offset)),
+        })
     }
 
     fn three() -> (Flights, Instant) {
@@ -176,7 +198,10 @@ mod tests {
     fn unknown_outcomes_are_repeated_until_the_deadline() {
         let (mut flights, now) = three();
         flights.land(0, problem(ErrorCode::OutcomeUnknown));
-        assert!(matches!(flights.judge(now, 0), Verdict::Repeat { number: 0, .. }));
+        assert!(matches!(
+            flights.judge(now, 0),
+            Verdict::Repeat { number: 0, .. }
+        ));
         flights.land(0, problem(ErrorCode::OutcomeUnknown));
         let late = now + Duration::from_secs(10);
         assert!(matches!(flights.judge(late, 0), Verdict::Failed(_)));

@@ -30,7 +30,10 @@ pub(crate) struct Identities {
 
 impl Identities {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, current: tokio::sync::Mutex::new(None) }
+        Self {
+            client,
+            current: tokio::sync::Mutex::new(None),
+        }
     }
 
     /// The identity at hand, unless it is `broken`; leases one otherwise. Leases are never
@@ -56,13 +59,13 @@ impl Identities {
         loop {
             let body = serde_json::json!({});
             let sent =
-                self.client.send_json(Method::POST, PATH.to_owned(), Vec::new(), Some(&body));
+                self.client
+                    .send_json(Method::POST, PATH.to_owned(), Vec::new(), Some(&body));
             match sent.await {
                 Ok(answer) => return decode(&answer, PATH),
                 Err(error) if error.is_retryable() => {
                     failures += 1;
-                    let next =
-                        clock::now() + backoff::pause(failures, &error, backoff::random());
+                    let next = clock::now() + backoff::pause(failures, &error, backoff::random());
                     if next >= deadline {
                         return Err(error);
                     }

@@ -63,8 +63,7 @@ impl Lane {
 
     /// Runs `change` on the queue and wakes the task if it says so.
     pub(crate) fn with_queue<T>(&self, change: impl FnOnce(&mut Queue) -> (T, bool)) -> T {
-        let (value, wake) =
-            change(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        let (value, wake) = change(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner));
         if wake {
             self.wake.notify_one();
         }
@@ -78,7 +77,11 @@ impl Lane {
             (queue.opened(), true)
         });
         // An error means that the lane is gone, and with it everything to wait for.
-        let _ = self.settled.subscribe().wait_for(|settled| *settled >= target).await;
+        let _ = self
+            .settled
+            .subscribe()
+            .wait_for(|settled| *settled >= target)
+            .await;
     }
 }
 
@@ -161,13 +164,16 @@ impl Sender {
                 Ok(identity) => identity,
                 Err(error) => return self.give_up(&error),
             };
-            let batches = self.lane.with_queue(|queue| (queue.take(REQUEST_BYTES_MAX), false));
+            let batches = self
+                .lane
+                .with_queue(|queue| (queue.take(REQUEST_BYTES_MAX), false));
             match self.board(batches, identity) {
                 Ok((body, passengers)) => {
                     let number = self.next_number;
                     self.next_number += 1;
                     let deadline = clock::now() + self.shared.config.delivery_timeout;
-                    self.flights.push(Flight::new(number, body.clone(), passengers, deadline));
+                    self.flights
+                        .push(Flight::new(number, body.clone(), passengers, deadline));
                     self.send(number, body, Duration::ZERO);
                 }
                 Err(error) => return self.give_up(&error),
@@ -178,7 +184,11 @@ impl Sender {
     /// Without acknowledgements there are no repeats and no numbers; one request at a time keeps
     /// the order.
     fn in_flight_max(&self) -> usize {
-        if self.unnumbered() { 1 } else { self.shared.config.in_flight }
+        if self.unnumbered() {
+            1
+        } else {
+            self.shared.config.in_flight
+        }
     }
 
     fn unnumbered(&self) -> bool {
@@ -207,15 +217,26 @@ impl Sender {
         let mut passengers = Vec::with_capacity(batches.len());
         let mut failure = None;
         for batch in batches {
-            let Closed { builder, records, held_bytes, outcome } = batch;
-            passengers.push(Passenger { records, held_bytes, outcome });
+            let Closed {
+                builder,
+                records,
+                held_bytes,
+                outcome,
+            } = batch;
+            passengers.push(Passenger {
+                records,
+                held_bytes,
+                outcome,
+            });
             let stamp = identity.map(|identity| request::stamp(identity, self.next_seq));
             match request::encode(builder, stamp, &mut wire) {
                 Ok(()) => self.next_seq = self.next_seq.wrapping_add(records),
                 Err(error) => failure = Some(error),
             }
         }
-        let Some(error) = failure else { return Ok((Bytes::from(wire), passengers)) };
+        let Some(error) = failure else {
+            return Ok((Bytes::from(wire), passengers));
+        };
         for passenger in passengers {
             self.finish(passenger, Err(error.clone()));
         }
@@ -244,7 +265,11 @@ impl Sender {
                         base_offset = base_offset.map(|base| base.plus(records));
                     }
                 }
-                Verdict::Repeat { number, body, pause } => {
+                Verdict::Repeat {
+                    number,
+                    body,
+                    pause,
+                } => {
                     self.shared.ledger.repeated();
                     self.send(number, body, pause);
                 }
@@ -271,7 +296,9 @@ impl Sender {
     }
 
     fn finish(&self, passenger: Passenger, outcome: Result<Placed, Error>) {
-        self.shared.ledger.settled(&passenger, outcome.as_ref().err());
+        self.shared
+            .ledger
+            .settled(&passenger, outcome.as_ref().err());
         passenger.outcome.send_replace(Some(outcome));
         self.lane.settled.send_modify(|settled| *settled += 1);
     }

@@ -43,7 +43,11 @@ impl Ledger {
     pub(crate) async fn admit(&self, bytes: usize) -> Result<(), Error> {
         let permits = u32::try_from(bytes)
             .map_err(|_| Error::Record(format!("a record of {bytes} bytes cannot be sent")))?;
-        let permit = self.memory.acquire_many(permits).await.map_err(|_| Error::Closed)?;
+        let permit = self
+            .memory
+            .acquire_many(permits)
+            .await
+            .map_err(|_| Error::Closed)?;
         permit.forget();
         Ok(())
     }
@@ -63,7 +67,10 @@ impl Ledger {
             Some(_) => progress.failed_records += records,
         });
         if let Some(error) = error {
-            let mut first = self.first_error.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut first = self
+                .first_error
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             first.get_or_insert_with(|| error.clone());
         }
     }
@@ -78,6 +85,9 @@ impl Ledger {
 
     /// The first failure since this was last asked.
     pub(crate) fn take_error(&self) -> Option<Error> {
-        self.first_error.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.first_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }

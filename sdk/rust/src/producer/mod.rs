@@ -109,7 +109,9 @@ impl Producer {
         self.shared.ledger.admit(bytes).await?;
         let pushed = lane.with_queue(|queue| {
             let pushed = queue.push(record);
-            let wake = pushed.as_ref().is_ok_and(|pushed| pushed.opened || pushed.closed);
+            let wake = pushed
+                .as_ref()
+                .is_ok_and(|pushed| pushed.opened || pushed.closed);
             (pushed, wake)
         });
         match pushed {
@@ -156,7 +158,9 @@ impl Producer {
     }
 
     fn lane(&self, partition: PartitionId) -> Result<&Arc<Lane>, Error> {
-        let slot = usize::try_from(partition.0).ok().and_then(|index| self.lanes.get(index));
+        let slot = usize::try_from(partition.0)
+            .ok()
+            .and_then(|index| self.lanes.get(index));
         let slot = slot.ok_or_else(|| {
             Error::Record(format!(
                 "topic {} has no partition {partition}: it has 0 to {}",
@@ -167,7 +171,10 @@ impl Producer {
         Ok(slot.get_or_init(|| {
             let lane = Arc::new(Lane::new(partition, &self.shared.config));
             let sender = Sender::new(self.shared.clone(), lane.clone());
-            self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(sender.run());
+            self.tasks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .spawn(sender.run());
             lane
         }))
     }

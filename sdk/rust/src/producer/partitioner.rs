@@ -18,7 +18,10 @@ pub(crate) struct Partitioner {
 impl Partitioner {
     /// `start` spreads the first sticky partition of many producers.
     pub(crate) fn new(partitions: u32, start: u32) -> Self {
-        Self { partitions, sticky: AtomicU32::new(start % partitions) }
+        Self {
+            partitions,
+            sticky: AtomicU32::new(start % partitions),
+        }
     }
 
     pub(crate) fn choose(&self, key: Datum<'_>) -> PartitionId {
@@ -33,7 +36,8 @@ impl Partitioner {
         let next = (partition.0 + 1) % self.partitions;
         // Losing the race means that somebody else has moved on already.
         let _ =
-            self.sticky.compare_exchange(partition.0, next, Ordering::Relaxed, Ordering::Relaxed);
+            self.sticky
+                .compare_exchange(partition.0, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 

@@ -49,8 +49,11 @@ pub(crate) struct Queue {
 
 /// What a record costs of the producer's memory.
 pub(crate) fn held_bytes(record: &RecordRef<'_>) -> usize {
-    let headers: usize =
-        record.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+    let headers: usize = record
+        .headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 4)
+        .sum();
     let key = record.key.as_bytes().map_or(0, <[u8]>::len);
     let value = record.value.as_bytes().map_or(0, <[u8]>::len);
     RECORD_OVERHEAD_BYTES + key + value + headers
@@ -104,7 +107,12 @@ impl Queue {
         if complete {
             self.close();
         }
-        Ok(Pushed { index, outcome, opened, closed: closed || complete })
+        Ok(Pushed {
+            index,
+            outcome,
+            opened,
+            closed: closed || complete,
+        })
     }
 
     fn push_open(&mut self, record: &RecordRef<'_>) -> Result<(), BatchError> {
@@ -171,16 +179,28 @@ mod tests {
     }
 
     fn queue(batch_bytes: usize, batch_records: u32) -> Queue {
-        Queue::new(&ProducerConfig { batch_bytes, batch_records, ..ProducerConfig::default() })
+        Queue::new(&ProducerConfig {
+            batch_bytes,
+            batch_records,
+            ..ProducerConfig::default()
+        })
     }
 
     #[test]
     fn a_batch_closes_at_its_number_of_records() {
         let mut queue = queue(1 << 20, 3);
-        let closed: Vec<bool> =
-            (0..7).map(|_| queue.push(&record(b"x")).unwrap().closed).collect();
+        let closed: Vec<bool> = (0..7)
+            .map(|_| queue.push(&record(b"x")).unwrap().closed)
+            .collect();
         assert_eq!(closed, [false, false, true, false, false, true, false]);
-        assert_eq!(queue.take(usize::MAX).iter().map(|b| b.records).collect::<Vec<_>>(), [3, 3]);
+        assert_eq!(
+            queue
+                .take(usize::MAX)
+                .iter()
+                .map(|b| b.records)
+                .collect::<Vec<_>>(),
+            [3, 3]
+        );
         assert!(queue.has_open() && !queue.has_closed());
     }
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use tidegate_proto::batch::{Batch, BatchBuilder, Placement, ProducerStamp};
 use tidegate_proto::api::records::{MEDIA_TYPE_BATCH, ProduceAnswer};
-use tidegate_proto::id::{PartitionId, TopicId};
+use tidegate_proto::batch::{BatchBuilder, ProducerStamp};
+use tidegate_proto::id::PartitionId;
 use tidegate_proto::name::TopicName;
-use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
-use uuid::Uuid;
+use tidegate_proto::position::Offset;
 
+use crate::append::encode_unplaced;
 use crate::client::{Client, decode};
 use crate::error::Error;
 use crate::limits::DEADLINE_GRACE;
@@ -30,7 +30,7 @@ pub(crate) fn stamp(identity: Identity, seq: u32) -> ProducerStamp {
     }
 }
 
-/// Appends one batch to a request body. The placement in front of it is the server's to fill.
+/// Appends one batch to a request body.
 pub(crate) fn encode(
     builder: BatchBuilder,
     stamp: Option<ProducerStamp>,
@@ -40,20 +40,11 @@ pub(crate) fn encode(
         Some(stamp) => builder.producer(stamp),
         None => builder,
     };
-    let client = builder.finish().map_err(|error| Error::Record(error.to_string()))?;
-    Batch { placement: nowhere(), client }.encode_into(wire);
+    let client = builder
+        .finish()
+        .map_err(|error| Error::Record(error.to_string()))?;
+    encode_unplaced(&client, wire);
     Ok(())
-}
-
-fn nowhere() -> Placement {
-    Placement {
-        key: ReplicaKey { topic_id: TopicId(Uuid::nil()), partition: PartitionId(0) },
-        base_offset: Offset::ZERO,
-        leader_epoch: LeaderEpoch(0),
-        high_watermark: Offset::ZERO,
-        append_time_ms: 0,
-        append_timestamps: false,
-    }
 }
 
 /// Where a lane's requests go.
@@ -79,7 +70,11 @@ impl Target {
         if let Some(acks) = config.acks {
             path.push_str(&format!("&acks={}", acks.as_str()));
         }
-        Self { client, path, timeout: config.request_timeout + DEADLINE_GRACE }
+        Self {
+            client,
+            path,
+            timeout: config.request_timeout + DEADLINE_GRACE,
+        }
     }
 
     pub(crate) async fn produce(&self, body: Bytes) -> Result<Placed, Error> {
@@ -93,7 +88,10 @@ impl Target {
         };
         let answer = self.client.call(call).await?;
         let parsed: ProduceAnswer = decode(&answer, &self.path)?;
-        let base_offset = parsed.partitions.first().map(|placed| Offset::new(placed.base_offset));
+        let base_offset = parsed
+            .partitions
+            .first()
+            .map(|placed| Offset::new(placed.base_offset));
         Ok(Placed { base_offset })
     }
 }

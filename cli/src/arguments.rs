@@ -1,0 +1,58 @@
+//! The command line as a whole: commands, and the options that all of them share.
+
+use clap::{Parser, Subcommand};
+
+use crate::bench::BenchCommand;
+use crate::ca::CaCommand;
+use crate::connection::ConnectionArguments;
+use crate::consume::ConsumeArguments;
+use crate::output::Output;
+use crate::produce::ProduceArguments;
+use crate::topic::TopicCommand;
+
+/// Durable streams over plain HTTP and WebSocket.
+///
+/// `tidegate up` runs everything in one process; the other commands speak to a running server, by
+/// default to the one that `up` wrote into the profile `local`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidegate",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_help = "First steps:\n  \
+        tidegate up &                                   # https://127.0.0.1:8443, data in ./tidegate-data\n  \
+        tidegate topic create demo --partitions 3\n  \
+        echo hello | tidegate produce demo\n  \
+        tidegate consume demo --from earliest --no-follow\n\n\
+        Data goes to standard output, everything else to standard error.\n\
+        Exit codes: 0 done, 1 failed, 2 usage, 3 port taken, 4 data directory in use, 5 disk."
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// How answers are shown.
+    #[arg(long, short = 'o', global = true, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create, list, describe, alter and delete topics.
+    #[command(subcommand, visible_alias = "topics")]
+    Topic(TopicCommand),
+    /// Write lines of a file or of standard input to a topic.
+    Produce(ProduceArguments),
+    /// Write the records of a topic to standard output.
+    Consume(ConsumeArguments),
+    /// Measure a running server.
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// Make this machine and its browsers trust a server's certificate authority.
+    #[command(subcommand)]
+    Ca(CaCommand),
+}

@@ -1,0 +1,40 @@
+//! Which command runs, and on what runtime.
+//!
+//! Client commands end with the process: a thread that still reads the terminal is not waited for.
+
+use tidegate_kit::boot;
+use tokio::runtime::Runtime;
+
+use crate::arguments::{Arguments, Command};
+use crate::connection::Connection;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::{bench, ca, consume, produce, topic};
+
+/// Runs the command to its end.
+pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    match arguments.command {
+        Command::Ca(command) => ca::run(&command, &arguments.connection),
+        command => {
+            let connection = Connection::resolve(&arguments.connection)?;
+            let runtime = runtime()?;
+            let outcome = runtime.block_on(client(command, &connection, arguments.output));
+            runtime.shutdown_background();
+            outcome
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    boot::runtime(None).map_err(|error| Failure::failed(format!("cannot start threads: {error}")))
+}
+
+async fn client(command: Command, connection: &Connection, output: Output) -> Result<(), Failure> {
+    match command {
+        Command::Topic(command) => topic::run(command, connection, output).await,
+        Command::Produce(arguments) => produce::run(arguments, connection, output).await,
+        Command::Consume(arguments) => consume::run(arguments, connection).await,
+        Command::Bench(command) => bench::run(command, connection, output).await,
+        Command::Ca(command) => ca::run(&command, &Default::default()),
+    }
+}

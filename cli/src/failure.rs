@@ -1,0 +1,90 @@
+//! How a command ends when it does not succeed: one paragraph for people, one number for scripts.
+//!
+//! 1 the command failed, 2 wrong usage, 3 the port is taken, 4 the data directory is in use, 5 the
+//! disk cannot be used. A reader that closed our standard output is no failure.
+
+use std::fmt;
+use std::io;
+
+use tidegate_client::{Error, ErrorCode};
+
+/// A failed command.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: u8,
+    pub(crate) message: String,
+}
+
+impl Failure {
+    pub(crate) const FAILED: u8 = 1;
+    pub(crate) const USAGE: u8 = 2;
+    pub(crate) const PORT_TAKEN: u8 = 3;
+    pub(crate) const IN_USE: u8 = 4;
+    pub(crate) const DISK: u8 = 5;
+
+    pub(crate) fn new(exit: u8, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(Self::FAILED, message)
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Self::USAGE, message)
+    }
+
+    /// The reader of our output went away, as `head` does: end without a word.
+    pub(crate) fn quiet() -> Self {
+        Self::new(0, "")
+    }
+
+    /// Standard output cannot be written.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::quiet()
+        } else {
+            Self::failed(format!("cannot write to standard output: {error}"))
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let hint = match &error {
+            Error::Config(_) => return Self::usage(error.to_string()),
+            Error::Connect { .. } => {
+                "\nIs the server running? `tidegate up` starts one; --url, TIDEGATE_URL or a profile \
+                 say where it is."
+            }
+            Error::Tls { .. } => {
+                "\nThe server's certificate must come from the authority given by --ca, TIDEGATE_CA \
+                 or the profile (`ca.pem` in the server's data directory), and name the host of the \
+                 URL (`tidegate up --san NAME` adds names)."
+            }
+            Error::Problem(problem) => match problem.code() {
+                ErrorCode::Unauthenticated => {
+                    "\nGive the token with --token, TIDEGATE_TOKEN or a profile; `tidegate up` keeps \
+                     it in the file `token` of its data directory."
+                }
+                ErrorCode::TopicNotFound => "\n`tidegate topic list` shows the topics there are.",
+                _ => "",
+            },
+            Error::Transport { .. }
+            | Error::Timeout { .. }
+            | Error::Protocol { .. }
+            | Error::Record(_)
+            | Error::Closed => "",
+        };
+        Self::failed(format!("{error}{hint}"))
+    }
+}

@@ -1,0 +1,98 @@
+//! `tidegate topic describe`: one topic, its settings and its partitions.
+
+use clap::Args;
+use serde_json::{Value, json};
+use tidegate_client::TopicName;
+
+use crate::connection::Connection;
+use crate::failure::Failure;
+use crate::output::{self, Output, cell};
+use crate::units;
+
+#[derive(Args, Debug)]
+pub(crate) struct DescribeArguments {
+    /// Topic to show.
+    pub(crate) name: TopicName,
+}
+
+pub(crate) async fn run(
+    arguments: DescribeArguments,
+    connection: &Connection,
+    output: Output,
+) -> Result<(), Failure> {
+    let client = connection.client()?;
+    let topic = client.topic(&arguments.name).await?;
+    let partitions = client.partitions(&arguments.name).await?;
+    if output == Output::Json {
+        return output::print_json(&json!({ "topic": topic, "partitions": partitions }));
+    }
+    output::print_table(&["field", "value"], fields(&topic))?;
+    output::print("")?;
+    let rows = partitions.iter().map(|partition| {
+        let size = partition.get("size_bytes").and_then(Value::as_u64);
+        vec![
+            cell(partition.get("partition")),
+            cell(partition.get("leader")),
+            cell(partition.get("leader_epoch")),
+            cell(partition.get("replicas")),
+            cell(partition.get("isr")),
+            cell(partition.get("log_start")),
+            cell(partition.get("high_watermark")),
+            size.map_or_else(|| "-".to_owned(), units::show_bytes),
+        ]
+    });
+    let header = [
+        "partition",
+        "leader",
+        "epoch",
+        "replicas",
+        "in sync",
+        "log start",
+        "records to",
+        "size",
+    ];
+    output::print_table(&header, rows.collect())
+}
+
+/// Scalars by name, nested objects with a dotted name.
+fn fields(topic: &Value) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    for (name, value) in topic.as_object().into_iter().flatten() {
+        match value {
+            Value::Object(inner) => {
+                rows.extend(
+                    inner
+                        .iter()
+                        .map(|(key, value)| vec![format!("{name}.{key}"), setting(key, value)]),
+                );
+            }
+            scalar => rows.push(vec![name.clone(), setting(name, scalar)]),
+        }
+    }
+    rows
+}
+
+fn setting(name: &str, value: &Value) -> String {
+    match (name, value) {
+        ("retention_ms", Value::Null) => "forever".to_owned(),
+        ("retention_bytes", Value::Null) => "unlimited".to_owned(),
+        _ => cell(Some(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_settings_are_shown_with_dotted_names() {
+        let topic = json!({"name": "a", "config": {"acks": "quorum", "retention_ms": null}});
+        let rows = fields(&topic);
+        assert!(rows.contains(&vec!["name".to_owned(), "a".to_owned()]));
+        assert!(rows.contains(&vec!["config.acks".to_owned(), "quorum".to_owned()]));
+        assert!(rows.contains(&vec![
+            "config.retention_ms".to_owned(),
+            "forever".to_owned()
+        ]));
+    }
+}

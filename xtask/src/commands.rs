@@ -1,0 +1,144 @@
+//! The commands, each a script from top to bottom.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::prepare;
+use crate::run::{cargo, finish, output_of, program, root, say, succeeds};
+
+/// Topic that `up` makes for the first five minutes.
+const DEMO_TOPIC: &str = "demo";
+
+/// Builds the release binary and becomes it.
+pub(crate) fn up(arguments: &[String]) -> Result<(), String> {
+    finish(cargo().args(["build", "--release", "--package", "tidegate-cli"]))?;
+    let mut server = program(&target().join("release/tidegate").to_string_lossy());
+    // The data directory is relative to where the person is, not to the workspace.
+    if let Ok(here) = std::env::current_dir() {
+        server.current_dir(here);
+    }
+    server
+        .args(["up", "--demo-topic", DEMO_TOPIC])
+        .args(arguments);
+    become_program(server)
+}
+
+#[cfg(unix)]
+fn become_program(mut server: std::process::Command) -> Result<(), String> {
+    use std::os::unix::process::CommandExt;
+    // Replaced, not started: signals then reach the server itself.
+    Err(format!("cannot start the server: {}", server.exec()))
+}
+
+#[cfg(not(unix))]
+fn become_program(mut server: std::process::Command) -> Result<(), String> {
+    finish(&mut server)
+}
+
+/// Prepares the machine and runs every test.
+pub(crate) fn test(arguments: &[String]) -> Result<(), String> {
+    prepare::for_tests()?;
+    finish(cargo().args(["build", "--workspace", "--bins"]))?;
+    if succeeds("cargo", &["nextest", "--version"]) {
+        finish(
+            cargo()
+                .args(["nextest", "run", "--workspace"])
+                .args(arguments),
+        )?;
+    } else {
+        say("cargo-nextest is not installed: cargo test does, one test binary after the other");
+        finish(
+            cargo()
+                .args(["test", "--workspace", "--bins", "--lib", "--tests"])
+                .args(arguments),
+        )?;
+    }
+    // The runner above does not run examples in documentation.
+    if arguments.is_empty() {
+        finish(cargo().args(["test", "--workspace", "--doc"]))
+    } else {
+        Ok(())
+    }
+}
+
+/// What has to pass before a change is taken: the script that the servers run as well.
+pub(crate) fn ci() -> Result<(), String> {
+    finish(&mut program(&root().join(".ci/run").to_string_lossy()))
+}
+
+/// Runs the benchmarks on a release build.
+pub(crate) fn bench(arguments: &[String]) -> Result<(), String> {
+    finish(cargo().args(["build", "--release", "--package", "tidegate-cli"]))?;
+    finish(
+        cargo()
+            .args(["bench", "--package", "tidegate-tests", "--"])
+            .args(arguments),
+    )
+}
+
+/// Builds what ships.
+pub(crate) fn dist() -> Result<(), String> {
+    finish(cargo().args([
+        "build",
+        "--locked",
+        "--profile",
+        "dist",
+        "--package",
+        "tidegate-cli",
+    ]))?;
+    let binary = target().join("dist/tidegate");
+    let size = fs::metadata(&binary).map_err(|error| format!("{}: {error}", binary.display()))?;
+    say(&format!(
+        "{} ({:.1} MB)",
+        binary.display(),
+        size.len() as f64 / 1e6
+    ));
+    Ok(())
+}
+
+/// Writes the OpenAPI documents from the handlers.
+pub(crate) fn openapi() -> Result<(), String> {
+    finish(cargo().args(["build", "--package", "tidegate-cli"]))?;
+    let binary = target().join("debug/tidegate");
+    let directory = root().join("openapi");
+    fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
+    for (plane, file) in [
+        ("control", "control-plane"),
+        ("data", "data-plane"),
+        ("merged", "tidegate"),
+    ] {
+        let document = output_of(&binary.to_string_lossy(), &["openapi", "--plane", plane])
+            .ok_or_else(|| format!("tidegate openapi --plane {plane} failed"))?;
+        let path = directory.join(format!("{file}.json"));
+        fs::write(&path, document + "\n")
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        say(&format!("wrote {}", path.display()));
+    }
+    Ok(())
+}
+
+/// Runs a fuzz target of `proto/fuzz`.
+pub(crate) fn fuzz(arguments: &[String]) -> Result<(), String> {
+    if !succeeds("cargo", &["fuzz", "--version"]) {
+        return Err("cargo-fuzz is missing: cargo install cargo-fuzz --locked".to_owned());
+    }
+    let mut fuzz = cargo();
+    // The sanitizers are unstable options of the compiler; this makes the stable one take them.
+    fuzz.env("RUSTC_BOOTSTRAP", "1")
+        .current_dir(root().join("proto"));
+    if arguments.is_empty() {
+        return finish(fuzz.args(["fuzz", "list"]));
+    }
+    finish(fuzz.args(["fuzz", "run"]).args(arguments))
+}
+
+/// Where cargo puts what it builds.
+fn target() -> PathBuf {
+    let metadata = output_of("cargo", &["metadata", "--format-version", "1", "--no-deps"]);
+    let found = metadata.as_deref().and_then(|text| {
+        let (_, rest) = text.split_once("\"target_directory\":\"")?;
+        rest.split_once('"')
+            .map(|(directory, _)| directory.replace("\\\\", "\\"))
+    });
+    found.map_or_else(|| root().join("target"), PathBuf::from)
+}

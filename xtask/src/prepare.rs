@@ -1,0 +1,77 @@
+//! What the tests need beside Rust and Node: curl, a Chromium, and the packages of `tests/node`.
+//!
+//! Installed by apt-get when we are root on a Debian-like system; otherwise the error says what to
+//! install, and nothing is attempted.
+
+use crate::run::{finish, output_of, program, root, say, succeeds};
+
+/// A program the tests call: its names, and the Debian package that brings it.
+struct Need {
+    names: &'static [&'static str],
+    package: &'static str,
+}
+
+const NEEDS: [Need; 2] = [
+    Need {
+        names: &["curl"],
+        package: "curl",
+    },
+    Need {
+        names: &["chromium", "chromium-browser", "google-chrome"],
+        package: "chromium",
+    },
+];
+
+/// Sees to it that everything is there.
+pub(crate) fn for_tests() -> Result<(), String> {
+    system_packages()?;
+    node_packages()
+}
+
+fn system_packages() -> Result<(), String> {
+    let missing: Vec<&str> = NEEDS
+        .iter()
+        .filter(|need| !need.names.iter().any(|name| succeeds(name, &["--version"])))
+        .map(|need| need.package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let is_root = output_of("id", &["-u"]).as_deref() == Some("0");
+    if !(is_root && succeeds("apt-get", &["--version"])) {
+        return Err(format!(
+            "the tests need {0}; on Debian or Ubuntu: sudo apt-get install {0}",
+            missing.join(" ")
+        ));
+    }
+    say(&format!("installing {}", missing.join(", ")));
+    finish(program("apt-get").args(["-qq", "update"]))?;
+    let mut install = program("apt-get");
+    install.env("DEBIAN_FRONTEND", "noninteractive");
+    install
+        .args(["-qq", "-y", "--no-install-recommends", "install"])
+        .args(missing);
+    finish(&mut install)
+}
+
+/// `npm ci` when the lock file has changed since the last time.
+fn node_packages() -> Result<(), String> {
+    let directory = root().join("tests/node");
+    let lock = directory.join("package-lock.json");
+    if !lock.exists() {
+        return Ok(());
+    }
+    let marker = directory.join("node_modules/.package-lock.json");
+    let modified = |path: &std::path::Path| path.metadata().and_then(|facts| facts.modified()).ok();
+    if modified(&marker).is_some_and(|installed| Some(installed) >= modified(&lock)) {
+        return Ok(());
+    }
+    if !succeeds("npm", &["--version"]) {
+        return Err("the tests need Node 20 or later with npm: https://nodejs.org".to_owned());
+    }
+    let mut install = program("npm");
+    install
+        .current_dir(&directory)
+        .args(["ci", "--no-audit", "--no-fund"]);
+    finish(&mut install)
+}

@@ -1,1 +1,19 @@
 //! The streaming controller: topology in a metadata store, behind a REST API.
+//!
+//! [`controller::Controller`] owns the state of one cluster: it decides with `tidegate-sc-core`, makes
+//! what was decided in a [`store::MetaStore`], and publishes the topology. [`api`] is the public
+//! control plane over it. This is the only crate that knows SQL.
+//!
+//! Modules are listed bottom-up and import only modules above them.
+
+pub mod limits;
+mod metrics;
+
+pub mod store;
+
+pub mod controller;
+
+pub mod api;
+
+pub use api::{Statuses, openapi};
+pub use controller::{Controller, ScConfig, StoreLocation};

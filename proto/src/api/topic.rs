@@ -94,7 +94,6 @@ pub struct TopicRequest {
     /// Name of the topic: `[a-z0-9._-]`, 1 to 200, no leading dot or dash, no leading `__`. Required by
     /// POST; with PUT the path names the topic, and a name here must be the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(example = "flights"))]
     pub name: Option<TopicName>,
     /// Number of partitions, 1 to 10,000; default 1. It only grows.
     #[serde(default, skip_serializing_if = "Setting::is_absent")]

@@ -95,6 +95,7 @@ fn names_of_the_system_are_refused() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table, one row a bound")]
 fn every_bound_is_checked_and_points_at_its_field() {
     let config = TopicConfigRequest::default;
     let rows: Vec<(&str, TopicRequest)> = vec![

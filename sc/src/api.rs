@@ -1,0 +1,77 @@
+//! The public control plane: the only list of its routes, and its OpenAPI document.
+//!
+//! A file per resource. Handlers parse, ask for rights, ask the controller, and shape the answer;
+//! decisions are made below. Invariant: rights are checked before anything is looked up.
+
+mod condition;
+mod page;
+mod problems;
+mod view;
+
+mod cluster;
+mod later;
+mod partitions;
+mod spus;
+mod topics;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use tidegate_kit::auth::Auth;
+use tidegate_proto::control::PartitionStatus;
+use tidegate_proto::position::ReplicaKey;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::controller::Controller;
+
+/// What the leaders of partitions know about them.
+pub trait Statuses: Send + Sync + 'static {
+    /// Where that partition stands; `None` when its leader cannot be asked.
+    fn partition(&self, key: ReplicaKey) -> Option<PartitionStatus>;
+}
+
+#[derive(Clone)]
+struct Api {
+    controller: Controller,
+    statuses: Arc<dyn Statuses>,
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").field("controller", &self.controller).finish_non_exhaustive()
+    }
+}
+
+impl Controller {
+    /// The control plane as routes. Fallbacks and the edge are the caller's.
+    #[must_use]
+    pub fn router(&self, auth: Auth, statuses: Arc<dyn Statuses>) -> Router {
+        let state = Api { controller: self.clone(), statuses };
+        let (router, _) = described().split_for_parts();
+        auth.layer(router.merge(later::routes()).with_state(state))
+    }
+}
+
+/// The OpenAPI document of the control plane.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut document = described().into_openapi();
+    document.info.title = "Tidegate control plane".to_owned();
+    document.info.description = Some("Topics, partitions, storage units and the cluster.".to_owned());
+    document
+}
+
+fn described() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(cluster::get_cluster))
+        .routes(routes!(spus::list_spus))
+        .routes(routes!(topics::list_topics, topics::create_topic))
+        .routes(routes!(topics::get_topic, topics::ensure_topic, topics::delete_topic))
+        .routes(routes!(partitions::list_partitions))
+        .routes(routes!(partitions::get_partition))
+}

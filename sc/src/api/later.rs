@@ -1,0 +1,50 @@
+//! Paths that belong to the surface but not to this version: they say so, and are never ignored.
+
+use axum::Router;
+use axum::http::Uri;
+use axum::routing::{any, post};
+use tidegate_kit::auth::Authenticated;
+use tidegate_kit::http::{ApiError, not_supported};
+
+use super::Api;
+
+/// Whole paths that later versions answer.
+const PATHS: [&str; 28] = [
+    "/v1/spus/{spu}",
+    "/v1/spus/{spu}/drain",
+    "/v1/spus/{spu}/resume",
+    "/v1/spu-groups",
+    "/v1/spu-groups/{group}",
+    "/v1/topics/{topic}/truncate",
+    "/v1/topics/{topic}/partitions/{partition}/reassign",
+    "/v1/topics/{topic}/partitions/{partition}/elect",
+    "/v1/groups",
+    "/v1/groups/{group}",
+    "/v1/groups/{group}/reset",
+    "/v1/groups/{group}/commit",
+    "/v1/groups/{group}/members",
+    "/v1/groups/{group}/members/{member}",
+    "/v1/groups/{group}/members/{member}/records",
+    "/v1/principals",
+    "/v1/principals/{principal}",
+    "/v1/tokens",
+    "/v1/tokens/{token}",
+    "/v1/acls",
+    "/v1/acls/{acl}",
+    "/v1/quotas",
+    "/v1/quotas/{quota}",
+    "/v1/audit",
+    "/v1/operations",
+    "/v1/operations/{operation}",
+    "/v1/metadata",
+    "/v1/watch",
+];
+
+pub(super) fn routes() -> Router<Api> {
+    let router = Router::new().route("/v1/spus", post(refuse));
+    PATHS.iter().fold(router, |router, path| router.route(path, any(refuse)))
+}
+
+async fn refuse(_: Authenticated, uri: Uri) -> ApiError {
+    not_supported(uri.path())
+}

@@ -1,0 +1,85 @@
+//! The problems that operations answer with, as the OpenAPI document lists them.
+//!
+//! Descriptions only; problems are made where they are found.
+
+use std::collections::BTreeMap;
+
+use tidegate_proto::error::Problem;
+use utoipa::openapi::{ContentBuilder, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, ToSchema as _};
+
+const ANY: [(&str, &str); 5] = [
+    ("400", "The request is not well-formed: `invalid_parameter`, `invalid_name`"),
+    ("401", "No credential, or one that does not hold: `unauthenticated`"),
+    ("403", "The credential does not allow this: `forbidden`"),
+    ("500", "A fault of the server: `internal`"),
+    ("503", "Try again later: `unavailable`, `overloaded`"),
+];
+const NOT_FOUND: (&str, &str) = ("404", "No such thing: `topic_not_found`, `partition_not_found`");
+const WRITE: [(&str, &str); 4] = [
+    ("412", "`If-Match` does not hold: `precondition_failed`, with the actual `version`"),
+    ("501", "Part of the surface, but not of this version: `not_supported`"),
+    ("504", "Nobody knows whether it was done; look before trying again: `outcome_unknown`"),
+    ("507", "No space is left on the disk: `disk_full`"),
+];
+const BODY: [(&str, &str); 2] = [
+    ("413", "The body is too large: `too_large`, with the `limit`"),
+    ("415", "The body is not `application/json`: `unsupported_media_type`"),
+];
+
+/// Problems of reading a collection.
+pub(super) struct ListProblems;
+/// Problems of reading one thing.
+pub(super) struct ReadProblems;
+/// Problems of creating something.
+pub(super) struct CreateProblems;
+/// Problems of ensuring something.
+pub(super) struct EnsureProblems;
+/// Problems of deleting something.
+pub(super) struct DeleteProblems;
+
+type Responses = BTreeMap<String, RefOr<Response>>;
+
+impl IntoResponses for ListProblems {
+    fn responses() -> Responses {
+        described(&ANY)
+    }
+}
+
+impl IntoResponses for ReadProblems {
+    fn responses() -> Responses {
+        described(ANY.iter().chain([&NOT_FOUND]))
+    }
+}
+
+impl IntoResponses for CreateProblems {
+    fn responses() -> Responses {
+        const TAKEN: (&str, &str) = ("409", "The name is taken: `already_exists`");
+        described(ANY.iter().chain(&WRITE).chain(&BODY).chain([&TAKEN]))
+    }
+}
+
+impl IntoResponses for EnsureProblems {
+    fn responses() -> Responses {
+        described(ANY.iter().chain(&WRITE).chain(&BODY))
+    }
+}
+
+impl IntoResponses for DeleteProblems {
+    fn responses() -> Responses {
+        described(ANY.iter().chain(&WRITE).chain([&NOT_FOUND]))
+    }
+}
+
+fn described<'a>(list: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> Responses {
+    let response = |(status, description): &(&str, &str)| {
+        let schema = utoipa::openapi::Ref::from_schema_name(Problem::name());
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let response = ResponseBuilder::new()
+            .description(*description)
+            .content("application/problem+json", content)
+            .build();
+        ((*status).to_owned(), RefOr::T(response))
+    };
+    list.into_iter().map(response).collect()
+}

@@ -1,0 +1,210 @@
+//! The controller of a cluster: a handle on the one task that changes the control state.
+//!
+//! Reads never wait: they look at the last published model. Writes are commands to the task, carried
+//! out in order even when the caller has gone. Invariant: an answer to a write comes after the model
+//! and the topology that contain it were published.
+
+mod task;
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tidegate_kit::clock;
+use tidegate_kit::tasks::{TaskKind, Tasks};
+use tidegate_proto::control::{Register, Registered, Topology};
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::id::ClusterId;
+use tidegate_sc_core::decide::decide;
+use tidegate_sc_core::decision::{Decision, Request};
+use tidegate_sc_core::model::Model;
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use crate::limits::{COMMANDS_MAX, PRODUCER_IDS_PER_LEASE};
+use crate::metrics;
+use crate::store::{MetaStore, SqliteStore, StoreError};
+use task::Task;
+
+/// Where the metadata is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreLocation {
+    /// In this SQLite file, made when it is not there.
+    Sqlite(PathBuf),
+}
+
+/// What a controller needs to start.
+#[derive(Debug)]
+pub struct ScConfig {
+    pub store: StoreLocation,
+    /// The controller's task runs here and closes the store when it is cancelled.
+    pub tasks: Tasks,
+}
+
+/// Who asked for a change, for the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    pub actor: String,
+    pub request_id: String,
+}
+
+/// A decision that was carried out, and the state with it.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    pub decision: Decision,
+    pub model: Arc<Model>,
+}
+
+/// A handle on the controller. Clones are the same controller.
+#[derive(Debug, Clone)]
+pub struct Controller {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Arc<dyn MetaStore>,
+    commands: mpsc::Sender<Command>,
+    models: watch::Receiver<Arc<Model>>,
+    topologies: watch::Receiver<Arc<Topology>>,
+    started_at_ms: i64,
+}
+
+#[derive(Debug)]
+struct Command {
+    request: Request,
+    origin: Origin,
+    reply: oneshot::Sender<Result<Decided, Problem>>,
+}
+
+impl Controller {
+    /// Opens the store and starts the controller on it.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when another controller has the store; [`StoreError::SchemaTooNew`] when a
+    /// newer version wrote it; others as the database says.
+    pub async fn open(config: ScConfig) -> Result<Self, StoreError> {
+        let StoreLocation::Sqlite(path) = &config.store;
+        let cluster_id = ClusterId(Uuid::new_v4());
+        let store = SqliteStore::open(path, cluster_id, clock::now_ms()).await?;
+        Self::start(Arc::new(store), &config.tasks).await
+    }
+
+    /// Starts a controller on a store that is open.
+    ///
+    /// # Errors
+    /// Those of reading the store.
+    pub async fn start(store: Arc<dyn MetaStore>, tasks: &Tasks) -> Result<Self, StoreError> {
+        let model = Arc::new(store.snapshot().await?);
+        let topology = Arc::new(model.topology());
+        let (commands, queue) = mpsc::channel(COMMANDS_MAX);
+        let (model_tx, models) = watch::channel(Arc::clone(&model));
+        let (topology_tx, topologies) = watch::channel(topology);
+        let span = tracing::info_span!("controller", cluster_id = %model.cluster_id);
+        span.in_scope(|| {
+            tracing::info!(
+                store = store.name(),
+                revision = model.revision,
+                topics = model.topics.len(),
+                "controller started"
+            );
+        });
+        metrics::published(&model);
+        let task = Task::new(Arc::clone(&store), model, model_tx, topology_tx);
+        tasks.spawn(TaskKind::Controller, span, task.run(queue, tasks.token()));
+        let started_at_ms = clock::now_ms();
+        let shared = Shared { store, commands, models, topologies, started_at_ms };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The topology now, and whenever it changes.
+    #[must_use]
+    pub fn topology(&self) -> watch::Receiver<Arc<Topology>> {
+        self.shared.topologies.clone()
+    }
+
+    /// The control state as last published.
+    #[must_use]
+    pub fn model(&self) -> Arc<Model> {
+        Arc::clone(&self.shared.models.borrow())
+    }
+
+    /// Identity of the cluster.
+    #[must_use]
+    pub fn cluster_id(&self) -> ClusterId {
+        self.shared.models.borrow().cluster_id
+    }
+
+    /// The kind of store behind it.
+    #[must_use]
+    pub fn store_name(&self) -> &'static str {
+        self.shared.store.name()
+    }
+
+    /// When this controller started, in milliseconds since 1970.
+    #[must_use]
+    pub fn started_at_ms(&self) -> i64 {
+        self.shared.started_at_ms
+    }
+
+    /// Admits a storage unit in one transaction: a new incarnation, a new epoch for every partition it
+    /// leads, its intact replicas in sync as before, and placement of what waited for it.
+    ///
+    /// # Errors
+    /// 503 when the store fails, 504 when nobody knows whether it was done.
+    pub async fn register(&self, report: Register) -> Result<Registered, Problem> {
+        let actor = format!("spu-{}", report.spu_id);
+        let origin = Origin { actor, request_id: report.run_id.to_string() };
+        let Decided { decision, model } = self.change(Request::Register(report), origin).await?;
+        let incarnation = decision.incarnation().ok_or_else(|| {
+            Problem::new(ErrorCode::Internal, "a registration was decided without an incarnation")
+        })?;
+        Ok(Registered { cluster_id: model.cluster_id, incarnation })
+    }
+
+    /// Takes a block of producer ids that nobody else will ever get.
+    ///
+    /// # Errors
+    /// 503 when the store fails.
+    pub async fn lease_producer_ids(&self) -> Result<Range<u64>, Problem> {
+        let leased = self.shared.store.lease_producer_ids(PRODUCER_IDS_PER_LEASE).await;
+        leased.map_err(|error| {
+            metrics::store_failed();
+            error.into()
+        })
+    }
+
+    /// Decides on a request and carries the decision out.
+    ///
+    /// # Errors
+    /// Refusals as they are; 503 when the queue is full, the store fails or the controller stops; 504
+    /// when nobody knows whether it was done.
+    pub async fn change(&self, request: Request, origin: Origin) -> Result<Decided, Problem> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.commands.try_send(Command { request, origin, reply }).map_err(|error| {
+            match error {
+                mpsc::error::TrySendError::Full(_) => {
+                    metrics::overloaded();
+                    Problem::new(ErrorCode::Overloaded, "too many control changes are waiting")
+                }
+                mpsc::error::TrySendError::Closed(_) => stopping(),
+            }
+        })?;
+        // The task answers every command it takes; without an answer it was stopped half-way.
+        answer.await.unwrap_or_else(|_| {
+            Err(Problem::new(ErrorCode::OutcomeUnknown, "the controller stopped before it answered"))
+        })
+    }
+
+    /// What a request would do now. Nothing is done.
+    ///
+    /// # Errors
+    /// Refusals as they are.
+    pub fn preview(&self, request: &Request) -> Result<Decision, Problem> {
+        decide(&self.model(), clock::now_ms(), Uuid::new_v4(), request).map_err(Problem::from)
+    }
+}
+
+fn stopping() -> Problem {
+    Problem::new(ErrorCode::Unavailable, "the controller is stopping")
+}

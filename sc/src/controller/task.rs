@@ -1,0 +1,178 @@
+//! The one loop that changes the control state: take a command, decide, commit, publish, answer.
+//!
+//! Holds the model it decides on. When the store turns out to be elsewhere (another controller wrote, or
+//! the fate of a commit is unknown), it reads the store again and decides again, a bounded number of
+//! times. Invariant: what it publishes is what the store holds at that revision.
+
+use std::sync::Arc;
+
+use tidegate_kit::clock;
+use tidegate_proto::control::Topology;
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_sc_core::decide::decide;
+use tidegate_sc_core::decision::{Decision, Request};
+use tidegate_sc_core::model::Model;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{Command, Decided, Origin, stopping};
+use crate::limits::{COMPACTION_INTERVAL_COMMITS, DECISION_ATTEMPTS_MAX, EVENT_REVISIONS_KEPT};
+use crate::metrics;
+use crate::store::{ApplyError, Commit, MetaStore, StoreError};
+
+pub(super) struct Task {
+    store: Arc<dyn MetaStore>,
+    model: Arc<Model>,
+    models: watch::Sender<Arc<Model>>,
+    topologies: watch::Sender<Arc<Topology>>,
+    /// The store may be ahead of `model`; read it before the next decision.
+    is_stale: bool,
+    commits: u64,
+}
+
+/// How a commit ended.
+enum Fate {
+    Made(u64),
+    Lost,
+}
+
+impl Task {
+    pub(super) fn new(
+        store: Arc<dyn MetaStore>,
+        model: Arc<Model>,
+        models: watch::Sender<Arc<Model>>,
+        topologies: watch::Sender<Arc<Topology>>,
+    ) -> Self {
+        Self { store, model, models, topologies, is_stale: false, commits: 0 }
+    }
+
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Command>, stop: CancellationToken) {
+        loop {
+            let command = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                command = queue.recv() => command,
+            };
+            let Some(Command { request, origin, reply }) = command else { break };
+            let answer = self.carry_out(&request, &origin).await;
+            // Nobody may be listening any more; what was decided is done all the same.
+            let _ = reply.send(answer);
+            self.compact_now_and_then().await;
+        }
+        queue.close();
+        while let Some(command) = queue.recv().await {
+            let _ = command.reply.send(Err(stopping()));
+        }
+        self.store.close().await;
+        tracing::info!(revision = self.model.revision, "controller stopped");
+    }
+
+    async fn carry_out(
+        &mut self,
+        request: &Request,
+        origin: &Origin,
+    ) -> Result<Decided, Problem> {
+        for _ in 0..DECISION_ATTEMPTS_MAX {
+            if self.is_stale {
+                self.reload().await.map_err(failed)?;
+            }
+            let now_ms = clock::now_ms();
+            let decision = decide(&self.model, now_ms, Uuid::new_v4(), request)?;
+            if decision.changes.is_empty() {
+                return Ok(Decided { decision, model: Arc::clone(&self.model) });
+            }
+            if let Fate::Made(revision) = self.commit(&decision, origin, now_ms).await? {
+                self.take_in(revision, &decision).await;
+                tracing::debug!(revision, changes = decision.changes.len(), "committed");
+                return Ok(Decided { decision, model: Arc::clone(&self.model) });
+            }
+            metrics::conflicted();
+            self.is_stale = true;
+        }
+        Err(Problem::new(ErrorCode::Unavailable, "others keep changing the same things; try again"))
+    }
+
+    async fn commit(
+        &mut self,
+        decision: &Decision,
+        origin: &Origin,
+        at_ms: i64,
+    ) -> Result<Fate, Problem> {
+        let commit = Commit {
+            id: Uuid::new_v4(),
+            actor: origin.actor.clone(),
+            request_id: origin.request_id.clone(),
+            at_ms,
+            changes: decision.changes.clone(),
+        };
+        let began = clock::monotonic();
+        let error = match self.store.apply(&commit).await {
+            Ok(revision) => {
+                metrics::committed(clock::monotonic() - began, commit.changes.len());
+                return Ok(Fate::Made(revision));
+            }
+            Err(ApplyError::Conflict) => return Ok(Fate::Lost),
+            Err(ApplyError::Failed(error)) => return Err(failed(error)),
+            Err(ApplyError::Unknown(error)) => error,
+        };
+        self.is_stale = true;
+        metrics::store_failed();
+        tracing::warn!(%error, commit_id = %commit.id, "the answer to a commit was lost");
+        match self.store.committed(commit.id).await {
+            Ok(Some(revision)) => Ok(Fate::Made(revision)),
+            Ok(None) => Err(failed(error)),
+            Err(_) => Err(Problem::new(
+                ErrorCode::OutcomeUnknown,
+                "the metadata store did not say whether the change was made",
+            )),
+        }
+    }
+
+    /// Brings the model to a commit of ours and publishes it.
+    async fn take_in(&mut self, revision: u64, decision: &Decision) {
+        if !self.is_stale && revision == self.model.revision + 1 {
+            let mut model = (*self.model).clone();
+            model.commit(revision, &decision.changes);
+            self.publish(model);
+        } else if let Err(error) = self.reload().await {
+            // It is made; only our view of it is late. The next command reads it.
+            self.is_stale = true;
+            tracing::warn!(%error, revision, "the state after a commit cannot be read yet");
+        }
+    }
+
+    async fn reload(&mut self) -> Result<(), StoreError> {
+        let model = self.store.snapshot().await?;
+        self.is_stale = false;
+        if model != *self.model {
+            self.publish(model);
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, model: Model) {
+        metrics::published(&model);
+        self.model = Arc::new(model);
+        self.topologies.send_replace(Arc::new(self.model.topology()));
+        self.models.send_replace(Arc::clone(&self.model));
+    }
+
+    async fn compact_now_and_then(&mut self) {
+        self.commits += 1;
+        if !self.commits.is_multiple_of(COMPACTION_INTERVAL_COMMITS) {
+            return;
+        }
+        let floor = self.model.revision.saturating_sub(EVENT_REVISIONS_KEPT);
+        if let Err(error) = self.store.compact_events(floor).await {
+            metrics::store_failed();
+            tracing::warn!(%error, "old events could not be dropped");
+        }
+    }
+}
+
+fn failed(error: StoreError) -> Problem {
+    metrics::store_failed();
+    tracing::error!(error = &error as &dyn std::error::Error, "the metadata store failed");
+    error.into()
+}

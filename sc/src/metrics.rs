@@ -1,0 +1,38 @@
+//! What the controller counts. Call sites read as sentences; names and labels live here.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+use tidegate_sc_core::model::Model;
+
+/// A commit was made; `elapsed` is from the decision to its durability.
+pub(crate) fn committed(elapsed: Duration, changes: usize) {
+    counter!("tidegate_sc_commits_total").increment(1);
+    counter!("tidegate_sc_changes_total").increment(changes as u64);
+    histogram!("tidegate_sc_commit_seconds").record(elapsed.as_secs_f64());
+}
+
+/// A decision lost against another change and is made again.
+pub(crate) fn conflicted() {
+    counter!("tidegate_sc_conflicts_total").increment(1);
+}
+
+/// The store failed.
+pub(crate) fn store_failed() {
+    counter!("tidegate_sc_store_errors_total").increment(1);
+}
+
+/// A command found the queue full.
+pub(crate) fn overloaded() {
+    counter!("tidegate_sc_overloaded_total").increment(1);
+}
+
+/// A model was published.
+pub(crate) fn published(model: &Model) {
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats; counts stay below 2^53")]
+    let set = |name: &'static str, count: u64| gauge!(name).set(count as f64);
+    set("tidegate_sc_revision", model.revision);
+    set("tidegate_sc_topics", model.topics.len() as u64);
+    set("tidegate_sc_partitions", model.partition_count());
+    set("tidegate_sc_spus", model.spus.len() as u64);
+}

@@ -1,0 +1,281 @@
+//! The suite that every metadata store passes. A store joins by implementing [`Bench`].
+//!
+//! Each check gets a store of its own and tells what it checks by its name.
+
+use std::sync::Arc;
+
+use tidegate_proto::api::topic::TopicRequest;
+use tidegate_proto::control::Register;
+use tidegate_proto::id::{RunId, SpuId, StorageId};
+use tidegate_proto::name::TopicName;
+use tidegate_sc_core::change::Change;
+use tidegate_sc_core::decide::decide;
+use tidegate_sc_core::decision::{IfMatch, Request, TopicWrite};
+use tidegate_sc_core::model::Model;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::{ApplyError, BoxFuture, Commit, EventsError, MetaStore};
+
+/// Makes stores of one kind for one check.
+pub(super) trait Bench: Send + Sync {
+    /// Opens the store of this bench; the second time, what the first left.
+    fn open(&self) -> BoxFuture<'_, Arc<dyn MetaStore>>;
+
+    /// A store as it would be found if every process had been killed now, without `close`.
+    fn after_a_crash(&self) -> BoxFuture<'_, Arc<dyn MetaStore>>;
+}
+
+/// Runs the whole suite; `bench` gives a fresh bench each time.
+pub(super) async fn conforms<B: Bench>(bench: impl Fn() -> B) {
+    a_new_store_is_empty_and_has_an_identity_that_stays(&bench()).await;
+    a_snapshot_equals_the_model_that_followed_the_commits(&bench()).await;
+    events_folded_over_an_older_snapshot_give_the_newer(&bench()).await;
+    a_commit_on_an_old_version_conflicts_and_leaves_nothing(&bench()).await;
+    a_name_is_given_out_once(&bench()).await;
+    concurrent_commits_lose_no_update(&bench()).await;
+    a_commit_is_found_by_its_id(&bench()).await;
+    what_was_answered_survives_a_crash(&bench()).await;
+    compacted_events_are_refused_and_later_ones_are_served(&bench()).await;
+    producer_ids_are_never_leased_twice(&bench()).await;
+    a_commit_of_thousands_of_partitions_is_one_commit(&bench()).await;
+}
+
+fn commit(changes: Vec<Change>) -> Commit {
+    Commit {
+        id: Uuid::new_v4(),
+        actor: "tester".to_owned(),
+        request_id: "r-1".to_owned(),
+        at_ms: 5,
+        changes,
+    }
+}
+
+fn topic(name: &str, partitions: u32) -> TopicWrite {
+    TopicWrite {
+        name: TopicName::parse(name).unwrap(),
+        request: TopicRequest { partitions: partitions.into(), ..TopicRequest::default() },
+        if_match: None,
+    }
+}
+
+fn registration(model: &Model) -> Request {
+    let row = model.spus.get(&SpuId(0));
+    Request::Register(Register {
+        spu_id: SpuId(0),
+        storage_id: StorageId(Uuid::from_u128(1)),
+        run_id: RunId(Uuid::from_u128(2)),
+        last_incarnation: row.map(|row| row.incarnation),
+        replicas: Vec::new(),
+    })
+}
+
+fn decided(model: &Model, request: &Request) -> Vec<Change> {
+    decide(model, 7, Uuid::new_v4(), request).unwrap().changes
+}
+
+/// Decides on `model`, commits, and keeps `model` up with it.
+async fn make(store: &dyn MetaStore, model: &mut Model, request: &Request) {
+    let commit = commit(decided(model, request));
+    let revision = store.apply(&commit).await.unwrap();
+    assert_eq!(revision, model.revision + 1, "revisions are dense");
+    model.commit(revision, &commit.changes);
+}
+
+/// A history with every kind of change in it.
+async fn history(store: &dyn MetaStore) -> Model {
+    let mut model = store.snapshot().await.unwrap();
+    let requests: [fn(&Model) -> Request; 7] = [
+        registration,
+        |_| Request::CreateTopic(topic("orders", 3)),
+        |_| Request::CreateTopic(topic("billing", 2)),
+        |_| Request::EnsureTopic(topic("orders", 5)),
+        registration,
+        |_| Request::DeleteTopic { name: TopicName::parse("billing").unwrap(), if_match: None },
+        |_| Request::CreateTopic(topic("billing", 1)),
+    ];
+    for request in requests {
+        let request = request(&model);
+        make(store, &mut model, &request).await;
+    }
+    model
+}
+
+async fn a_new_store_is_empty_and_has_an_identity_that_stays(bench: &impl Bench) {
+    let store = bench.open().await;
+    let first = store.snapshot().await.unwrap();
+    assert_eq!((first.revision, first.topics.len(), first.spus.len()), (0, 0, 0));
+    assert!(store.events_after(0, 10).await.unwrap().is_empty());
+    store.close().await;
+    assert_eq!(bench.open().await.snapshot().await.unwrap(), first);
+}
+
+async fn a_snapshot_equals_the_model_that_followed_the_commits(bench: &impl Bench) {
+    let store = bench.open().await;
+    let model = history(&*store).await;
+    assert_eq!(store.snapshot().await.unwrap(), model);
+    store.close().await;
+    assert_eq!(bench.open().await.snapshot().await.unwrap(), model);
+}
+
+async fn events_folded_over_an_older_snapshot_give_the_newer(bench: &impl Bench) {
+    let store = bench.open().await;
+    let mut older = store.snapshot().await.unwrap();
+    let newer = history(&*store).await;
+    // In pages, as a follower reads them.
+    loop {
+        let events = store.events_after(older.revision, 2).await.unwrap();
+        let Some(last) = events.last() else { break };
+        assert!(last.revision <= older.revision + 2);
+        for revision in older.revision + 1..=last.revision {
+            let of_it: Vec<_> = events.iter().filter(|event| event.revision == revision).collect();
+            assert!(of_it.iter().zip(0..).all(|(event, seq)| event.seq == seq));
+            assert!(of_it.iter().all(|event| event.actor == "tester" && event.at_ms == 5));
+            let changes: Vec<_> = of_it.iter().map(|event| event.change.clone()).collect();
+            older.commit(revision, &changes);
+        }
+    }
+    assert_eq!(older, newer);
+}
+
+async fn a_commit_on_an_old_version_conflicts_and_leaves_nothing(bench: &impl Bench) {
+    let store = bench.open().await;
+    let mut model = history(&*store).await;
+    let old = model.clone();
+    make(&*store, &mut model, &Request::EnsureTopic(topic("orders", 6))).await;
+    let stale = [
+        decided(&old, &Request::EnsureTopic(topic("orders", 9))),
+        decided(&old, &Request::DeleteTopic {
+            name: TopicName::parse("orders").unwrap(),
+            if_match: Some(IfMatch::Any),
+        }),
+        // A good change does not carry a stale one with it.
+        [
+            decided(&old, &Request::CreateTopic(topic("fresh", 1))),
+            decided(&old, &Request::EnsureTopic(topic("orders", 9))),
+        ]
+        .concat(),
+    ];
+    for changes in stale {
+        let refused = store.apply(&commit(changes)).await;
+        assert!(matches!(refused, Err(ApplyError::Conflict)), "{refused:?}");
+    }
+    let spu = registration(&old);
+    make(&*store, &mut model, &spu).await;
+    let refused = store.apply(&commit(decided(&old, &spu))).await;
+    assert!(matches!(refused, Err(ApplyError::Conflict)), "{refused:?}");
+    assert_eq!(store.snapshot().await.unwrap(), model);
+}
+
+async fn a_name_is_given_out_once(bench: &impl Bench) {
+    let store = bench.open().await;
+    let model = store.snapshot().await.unwrap();
+    let [first, second] =
+        [(); 2].map(|()| commit(decided(&model, &Request::CreateTopic(topic("orders", 1)))));
+    store.apply(&first).await.unwrap();
+    assert!(matches!(store.apply(&second).await, Err(ApplyError::Conflict)));
+    assert_eq!(store.snapshot().await.unwrap().topics.len(), 1);
+}
+
+async fn concurrent_commits_lose_no_update(bench: &impl Bench) {
+    const WRITERS: usize = 8;
+    const ADDED_EACH: usize = 5;
+    let store = bench.open().await;
+    let mut model = store.snapshot().await.unwrap();
+    make(&*store, &mut model, &Request::CreateTopic(topic("orders", 1))).await;
+    let mut writers = JoinSet::new();
+    for _ in 0..WRITERS {
+        let store = Arc::clone(&store);
+        writers.spawn(async move {
+            let mut conflicts = 0;
+            for _ in 0..ADDED_EACH {
+                loop {
+                    let model = store.snapshot().await.unwrap();
+                    let name = TopicName::parse("orders").unwrap();
+                    let more = model.topics[&name].row.partitions + 1;
+                    let ensure = Request::EnsureTopic(topic("orders", more));
+                    match store.apply(&commit(decided(&model, &ensure))).await {
+                        Ok(_) => break,
+                        Err(ApplyError::Conflict) => conflicts += 1,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+            conflicts
+        });
+    }
+    let conflicts: usize = writers.join_all().await.into_iter().sum();
+    let end = store.snapshot().await.unwrap();
+    let row = &end.topics.values().next().unwrap().row;
+    assert_eq!(row.partitions as usize, 1 + WRITERS * ADDED_EACH, "{conflicts} conflicts");
+    assert_eq!(end.revision as usize, 1 + WRITERS * ADDED_EACH);
+    assert!(conflicts > 0, "the writers met");
+}
+
+async fn a_commit_is_found_by_its_id(bench: &impl Bench) {
+    let store = bench.open().await;
+    let model = store.snapshot().await.unwrap();
+    let commit = commit(decided(&model, &Request::CreateTopic(topic("orders", 1))));
+    assert_eq!(store.committed(commit.id).await.unwrap(), None);
+    let revision = store.apply(&commit).await.unwrap();
+    assert_eq!(store.committed(commit.id).await.unwrap(), Some(revision));
+}
+
+async fn what_was_answered_survives_a_crash(bench: &impl Bench) {
+    let store = bench.open().await;
+    let model = history(&*store).await;
+    let leased = store.lease_producer_ids(10).await.unwrap();
+    let found = bench.after_a_crash().await;
+    assert_eq!(found.snapshot().await.unwrap(), model);
+    assert_eq!(found.lease_producer_ids(10).await.unwrap().start, leased.end);
+    assert_eq!(
+        found.events_after(0, u64::MAX).await.unwrap(),
+        store.events_after(0, u64::MAX).await.unwrap()
+    );
+}
+
+async fn compacted_events_are_refused_and_later_ones_are_served(bench: &impl Bench) {
+    let store = bench.open().await;
+    let model = history(&*store).await;
+    store.compact_events(3).await.unwrap();
+    let refused = store.events_after(2, 10).await;
+    assert!(matches!(refused, Err(EventsError::Compacted { floor: 3 })), "{refused:?}");
+    let kept = store.events_after(3, 10).await.unwrap();
+    assert_eq!(kept.first().unwrap().revision, 4);
+    store.compact_events(1).await.unwrap();
+    assert!(store.events_after(2, 10).await.is_err(), "the floor only grows");
+    store.compact_events(1_000).await.unwrap();
+    assert!(store.events_after(model.revision, 10).await.unwrap().is_empty());
+    assert_eq!(store.snapshot().await.unwrap(), model);
+}
+
+async fn producer_ids_are_never_leased_twice(bench: &impl Bench) {
+    let store = bench.open().await;
+    let mut leases = JoinSet::new();
+    for _ in 0..16 {
+        let store = Arc::clone(&store);
+        leases.spawn(async move { store.lease_producer_ids(100).await.unwrap() });
+    }
+    let mut leases = leases.join_all().await;
+    leases.sort_by_key(|lease| lease.start);
+    assert!(leases[0].start > 0, "0 stands for no producer");
+    assert!(leases.iter().all(|lease| lease.end - lease.start == 100));
+    assert!(leases.windows(2).all(|pair| pair[0].end == pair[1].start));
+    store.close().await;
+    let next = bench.open().await.lease_producer_ids(1).await.unwrap();
+    assert_eq!(next.start, leases[15].end);
+}
+
+async fn a_commit_of_thousands_of_partitions_is_one_commit(bench: &impl Bench) {
+    let store = bench.open().await;
+    let mut model = store.snapshot().await.unwrap();
+    let register = registration(&model);
+    make(&*store, &mut model, &register).await;
+    make(&*store, &mut model, &Request::CreateTopic(topic("wide", 5_000))).await;
+    // Every partition gets a new epoch.
+    let register = registration(&model);
+    make(&*store, &mut model, &register).await;
+    assert_eq!(model.revision, 3);
+    let read = store.snapshot().await.unwrap();
+    assert!(read == model, "5,000 rows came back as they went in");
+}

@@ -1,0 +1,121 @@
+//! The SQLite store against the conformance suite, and what only a file can do wrong.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tidegate_proto::id::ClusterId;
+use uuid::Uuid;
+
+use super::*;
+use crate::store::conformance::{Bench, conforms};
+
+struct File {
+    dir: TempDir,
+}
+
+impl File {
+    fn new() -> Self {
+        Self { dir: TempDir::new().unwrap() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("meta.db")
+    }
+}
+
+async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+    SqliteStore::open(path, ClusterId(Uuid::new_v4()), 1).await
+}
+
+impl Bench for File {
+    fn open(&self) -> BoxFuture<'_, Arc<dyn MetaStore>> {
+        Box::pin(async { Arc::new(open(&self.path()).await.unwrap()) as Arc<dyn MetaStore> })
+    }
+
+    fn after_a_crash(&self) -> BoxFuture<'_, Arc<dyn MetaStore>> {
+        // What the files hold while the store is still open is what a kill leaves.
+        for name in ["meta.db", "meta.db-wal"] {
+            let from = self.dir.path().join(name);
+            std::fs::copy(&from, self.dir.path().join(format!("crashed-{name}"))).unwrap();
+        }
+        let path = self.dir.path().join("crashed-meta.db");
+        // SQLite finds the log by the name of the file.
+        std::fs::rename(
+            self.dir.path().join("crashed-meta.db-wal"),
+            path.with_extension("db-wal"),
+        )
+        .unwrap();
+        Box::pin(async move { Arc::new(open(&path).await.unwrap()) as Arc<dyn MetaStore> })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_conforms() {
+    conforms(File::new).await;
+}
+
+#[tokio::test]
+async fn a_second_controller_on_the_same_file_is_refused_until_the_first_ends() {
+    let file = File::new();
+    let first = open(&file.path()).await.unwrap();
+    let second = open(&file.path()).await;
+    assert!(matches!(second, Err(StoreError::InUse(_))), "{second:?}");
+    first.close().await;
+    let third = open(&file.path()).await.unwrap();
+    let fourth = open(&file.path()).await;
+    assert!(matches!(fourth, Err(StoreError::InUse(_))), "a store that was there already");
+    third.close().await;
+}
+
+#[tokio::test]
+async fn a_store_of_a_newer_version_is_refused_and_left_alone() {
+    let file = File::new();
+    let store = open(&file.path()).await.unwrap();
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (9999, 'from the future', true, x'00', 0)",
+    )
+    .execute(&store.pool)
+    .await
+    .unwrap();
+    store.close().await;
+    let refused = open(&file.path()).await;
+    assert!(
+        matches!(refused, Err(StoreError::SchemaTooNew { found: 9999, known: 1 })),
+        "{refused:?}"
+    );
+    let text = refused.unwrap_err().to_string();
+    assert!(text.contains("9999") && text.contains("newer"), "{text}");
+}
+
+#[tokio::test]
+async fn a_schema_that_was_edited_is_refused() {
+    let file = File::new();
+    let store = open(&file.path()).await.unwrap();
+    sqlx::query("UPDATE _sqlx_migrations SET checksum = x'00'").execute(&store.pool).await.unwrap();
+    store.close().await;
+    let refused = open(&file.path()).await;
+    assert!(matches!(refused, Err(StoreError::SchemaDiffers { version: 1 })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_store_and_a_place_that_is_none_are_told_apart() {
+    let file = File::new();
+    std::fs::write(file.path(), vec![b'x'; 8192]).unwrap();
+    let damaged = open(&file.path()).await;
+    assert!(matches!(damaged, Err(StoreError::Damaged(_))), "{damaged:?}");
+    let nowhere = open(&file.dir.path().join("none").join("meta.db")).await;
+    assert!(matches!(nowhere, Err(StoreError::NotWritable { .. })), "{nowhere:?}");
+}
+
+#[tokio::test]
+async fn commits_are_synced_to_disk() {
+    let file = File::new();
+    let store = open(&file.path()).await.unwrap();
+    let pragma = |sql| sqlx::query_scalar::<_, i64>(sql).fetch_one(&store.pool);
+    assert_eq!(pragma("PRAGMA synchronous").await.unwrap(), 2, "FULL");
+    let mode: String =
+        sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&store.pool).await.unwrap();
+    assert_eq!(mode, "wal");
+}

@@ -19,6 +19,9 @@ use crate::name::TopicName;
 use crate::position::{LeaderEpoch, Offset, ReplicaKey};
 use crate::produce::Acks;
 
+#[expect(clippy::cast_possible_truncation, reason = "a constant of 1 MiB")]
+const MAX_RECORD_BYTES_DEFAULT: u32 = RECORD_BYTES_MAX_DEFAULT as u32;
+
 /// All topics at one revision.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Topology {
@@ -158,7 +161,7 @@ impl Default for TopicConfig {
             acks: Acks::Quorum,
             compression: TopicCompression::Producer,
             cleanup: Cleanup::Delete,
-            max_record_bytes: const { RECORD_BYTES_MAX_DEFAULT as u32 },
+            max_record_bytes: MAX_RECORD_BYTES_DEFAULT,
             timestamp: TimestampType::Create,
         }
     }

@@ -4,6 +4,9 @@
 //! No I/O, no clock, no randomness: every function here is a function of its arguments. Modules are
 //! listed bottom-up and import only modules above them; the blank lines keep rustfmt from sorting them.
 
+// A number cut short on a border is a corrupt record on the other side.
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
+
 pub mod limits;
 
 pub mod name;

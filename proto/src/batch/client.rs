@@ -136,7 +136,7 @@ impl Header {
         if self.attributes & CONTROL != 0 && (self.record_count != 0 || len != 0) {
             return Err(BatchError::ControlWithRecords);
         }
-        let most = self.records_len / const { RECORD_LEN_MIN as u32 };
+        let most = self.records_len / RECORD_LEN_MIN;
         if self.record_count > most {
             return Err(BatchError::RecordCount {
                 stated: self.record_count,
@@ -298,9 +298,12 @@ impl ClientBatch {
         self.bytes.len()
     }
 
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "bounded when the header was parsed"
+    )]
     pub(super) const fn len_u32(&self) -> u32 {
         const { assert!(CLIENT_BYTES_MAX <= u32::MAX as usize) };
-        // At most CLIENT_BYTES_MAX: checked when the header was parsed.
         self.bytes.len() as u32
     }
 

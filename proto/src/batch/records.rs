@@ -13,7 +13,7 @@ use crate::record::{Datum, DatumKind, HeadersView, RecordView};
 use crate::time::is_exact;
 
 /// Fewest bytes of a record: its length, a timestamp, the kinds and the header count.
-pub(super) const RECORD_LEN_MIN: usize = 4;
+pub(super) const RECORD_LEN_MIN: u32 = 4;
 
 /// From so many headers on, duplicates are found by sorting instead of comparing all pairs.
 const HEADERS_COMPARED_MAX: usize = 8;
@@ -118,7 +118,10 @@ impl<'a> Iterator for RecordsIter<'a> {
     fn size_hint(&self) -> (usize, Option<usize>) {
         // Each record takes some bytes, so a lying count reserves no more than the bytes allow.
         let left = (self.count - self.index) as usize;
-        (left.min(self.reader.rest().len() / RECORD_LEN_MIN), None)
+        (
+            left.min(self.reader.rest().len() / RECORD_LEN_MIN as usize),
+            None,
+        )
     }
 }
 

@@ -33,7 +33,8 @@ pub struct FieldError {
     pub detail: String,
 }
 
-/// The shape on the wire.
+/// What went wrong (RFC 9457). Further fields hold facts that belong to the code, such as `limit`,
+/// `log_start`, `end` or `next_cursor`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = Problem))]
@@ -57,9 +58,8 @@ struct Wire {
     /// Faults by place, when there are any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
-    /// Facts that belong to the code, such as `limit`, `log_start`, `end`, `next_cursor`.
     #[serde(flatten)]
-    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     extras: Map<String, Value>,
 }
 
@@ -288,6 +288,20 @@ mod tests {
             ("new", 503, true)
         );
         assert_eq!(problem.retry_after_s(), Some(1));
+    }
+
+    #[cfg(feature = "openapi")]
+    #[test]
+    fn the_schema_allows_extras_beside_the_standard_fields() {
+        let schema = serde_json::to_value(<Problem as utoipa::PartialSchema>::schema()).unwrap();
+        assert_eq!(<Problem as utoipa::ToSchema>::name(), "Problem");
+        assert_eq!(schema["type"], "object");
+        assert_eq!(schema.get("additionalProperties"), None);
+        let fields = schema["properties"].as_object().unwrap();
+        for field in ["side_effects", "request_id", "errors", "retryable"] {
+            assert!(fields.contains_key(field), "{field}");
+        }
+        assert!(!fields.contains_key("extras"));
     }
 
     #[test]

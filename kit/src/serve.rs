@@ -123,13 +123,13 @@ pub fn serve(config: ServeConfig) -> io::Result<SocketAddr> {
 
 fn bound_protocols(server: &mut Server<Peer, DefaultAcceptor>, bounds: &ServeLimits) {
     let builder = server.http_builder();
+    // `pipeline_flush` stays off: with it hyper buffers an answer without any bound.
     // axum-server has installed timers on both protocols; without one these time-outs do nothing.
     builder
         .http1()
         .header_read_timeout(bounds.next_request_timeout)
         .max_buf_size(limits::HTTP1_BUFFER_BYTES_MAX)
-        .max_headers(limits::HEADER_COUNT_MAX)
-        .pipeline_flush(true);
+        .max_headers(limits::HEADER_COUNT_MAX);
     builder
         .http2()
         .enable_connect_protocol()

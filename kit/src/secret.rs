@@ -4,6 +4,7 @@
 //! Invariant: a [`Secret`] never shows its text through `Debug` or `Display`.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::hint::black_box;
 
 use base64::Engine as _;
@@ -48,7 +49,7 @@ impl fmt::Display for Secret {
 }
 
 /// SHA-256 of a secret. Equality takes the same time whatever differs.
-#[derive(Clone, Copy, Hash)]
+#[derive(Clone, Copy)]
 pub struct SecretDigest([u8; 32]);
 
 impl SecretDigest {
@@ -73,6 +74,12 @@ impl PartialEq for SecretDigest {
 }
 
 impl Eq for SecretDigest {}
+
+impl Hash for SecretDigest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl fmt::Debug for SecretDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

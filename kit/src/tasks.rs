@@ -276,7 +276,6 @@ impl Tasks {
     }
 
     /// Ends when this stage is to stop.
-    #[must_use]
     pub fn cancelled(&self) -> WaitForCancellationFutureOwned {
         self.stage.token.clone().cancelled_owned()
     }

@@ -52,7 +52,8 @@ async fn ask(router: &Router, path: &str, headers: &[(&str, &[u8])]) -> (u16, St
 #[tokio::test]
 async fn tokens_are_taken_and_everything_else_is_told_apart() {
     let router = Auth::with_token("sesame").layer(routes());
-    let rows: &[(&[(&str, &[u8])], u16, &str)] = &[
+    type Row<'a> = (&'a [(&'a str, &'a [u8])], u16, &'a str);
+    let rows: &[Row<'_>] = &[
         (&[("authorization", b"Bearer sesame")], 200, "admin"),
         (&[("authorization", b"bearer sesame")], 200, "admin"),
         (&[("authorization", b"BEARER   sesame ")], 200, "admin"),

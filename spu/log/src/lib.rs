@@ -1,1 +1,112 @@
-//! The journal and the segments: the only code that touches record files.
+//! The storage engine: one journal and many segment files in one data directory, behind [`Vfs`].
+//! Synchronous, with two threads of its own; it never reads a clock and decides nothing about
+//! replication. The rules it keeps (J1-J5, T2, T3, S2) are those of the replication contract.
+//!
+//! # Surface
+//! ```text
+//! Log::open(vfs: Arc<dyn Vfs>, dir: &Path, LogConfig, listener: Arc<dyn RoundListener>) -> Result<Opened, OpenError>
+//! Opened { log, storage_id, last_incarnation, clean, clean_incarnation, replicas: Vec<ReplicaFacts>, missing: Vec<MissingReplica>, journal_rot }
+//!
+//! log.replica(ReplicaKey) -> Option<Arc<Replica>>          log.replicas() -> Vec<Arc<Replica>>
+//! log.create_replica(ReplicaKey, ReplicaGen, SegmentConfig) -> Result<Arc<Replica>, CreateError>     makes a directory: blocks
+//! log.retire_replica(ReplicaKey) -> Result<(), SubmitError>                                           moved to trash/ by the writer thread
+//! log.submit(Submission { shard, entries }) -> Result<(), SubmitError>                                never blocks
+//! log.start_threads() -> Result<(), LogDead>               or, in a simulation:
+//! log.run_round() -> Result<bool, LogDead>                 log.run_writer_step() -> Result<bool, LogDead>
+//! log.tick(now_ms)                                         about once a second: rolls by time, checkpoints by age
+//! log.set_incarnation(Incarnation) -> Result<(), LogDead>  durable when it returns
+//! log.close(Option<Incarnation>) -> Result<(), LogDead>    flushes all, leaves the clean marker, ends the threads
+//! log.purge_trash(older_than_ms) -> io::Result<usize>      log.stats() -> LogStats
+//!
+//! trait RoundListener { durable(shard, round, ends: &[(ReplicaKey, Offset)]); failed(&LogDead) }      from the journal thread; must not block
+//!
+//! replica.key() replica_gen() meta() log_start() end() high_watermark() size_bytes() last_append_ms() snapshot()
+//! replica.read_cached(from, upto, bytes_max) -> Option<Vec<Batch>>                   memory only; None = ask the disk
+//! replica.read(from, upto, bytes_max) -> Result<Vec<Batch>, ReadError>               blocks on the disk
+//! replica.offset_at(time_ms, upto) -> Result<Option<Offset>, ReadError>              blocks
+//! replica.batch_headers(from, |&BatchHeader| ) -> Result<(), ReadError>              blocks; for producer tables
+//! replica.set_config(SegmentConfig { segment_bytes, segment_ms })
+//! replica.retention(now_ms, retention_ms: Option<u64>, retention_bytes: Option<u64>, high_watermark) -> Option<Offset>   submit it as Entry::Trim
+//! ```
+//!
+//! # What is promised
+//! - A submission lands whole in one round. When [`RoundListener::durable`] names an end, all below
+//!   it survives kill -9 and power loss.
+//! - A submitted batch is readable at once; readers bound themselves by the high watermark (`upto`).
+//! - Any failed write, sync or close ends the log ([`LogDead`]): nothing is retried, nothing more is
+//!   accepted, `failed` is called once, reads go on.
+//! - Every byte read from disk is checked before it is served.
+//!
+//! Locks are held for memory work only: a shard never waits for the disk in `submit` or
+//! `read_cached`.
+
+pub mod limits;
+
+mod platform;
+
+pub mod vfs;
+
+mod error;
+
+mod durable;
+
+mod scalar;
+
+mod layout;
+
+mod identity;
+
+mod entry;
+
+mod round;
+
+mod checkpoint;
+
+mod journal;
+
+mod replay;
+
+mod files;
+
+mod stored;
+
+mod index;
+
+mod segment;
+
+mod walk;
+
+mod segments;
+
+mod snapshot;
+
+mod tail;
+
+mod disk_read;
+
+mod replica;
+
+mod fold;
+
+mod recovery;
+
+mod config;
+
+mod registry;
+
+mod writer;
+
+mod opening;
+
+mod log;
+
+mod threads;
+
+pub use config::{LogConfig, LogStats, RoundListener};
+pub use entry::{Entry, ReplicaMeta, Submission};
+pub use error::{CreateError, DeadCause, LogDead, OpenError, ReadError, SubmitError};
+pub use log::{Log, Opened};
+pub use opening::{MissingReplica, ReplicaFacts};
+pub use replica::{BatchHeader, Replica};
+pub use segment::SegmentConfig;
+pub use vfs::{DirItem, OsVfs, Vfs, VfsFile};

@@ -1,0 +1,209 @@
+//! Open segment files, shared by readers and the writer under one cap, and the list of those with
+//! bytes not yet synced.
+//!
+//! Invariant: a file with unsynced bytes stays open until it is synced, so that the error of a
+//! failed write-back cannot be lost with the handle.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tidegate_proto::position::Offset;
+
+use crate::error::{Context as _, DiskError};
+use crate::layout;
+use crate::limits::{SYNC_BEHIND_BYTES, SYNC_FILES_MAX};
+use crate::vfs::{Vfs, VfsFile};
+
+/// A file of a replica. `replica` numbers the open replica, not its key: a replica made anew does
+/// not meet its predecessor's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct FileId {
+    pub(crate) replica: u64,
+    pub(crate) base: Offset,
+    pub(crate) kind: FileKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum FileKind {
+    Records,
+    Index,
+}
+
+impl FileId {
+    pub(crate) fn path(&self, dir: &Path) -> PathBuf {
+        dir.join(match self.kind {
+            FileKind::Records => layout::segment(self.base),
+            FileKind::Index => layout::index(self.base),
+        })
+    }
+}
+
+/// Open files, least recently used ones closed first.
+#[derive(Debug)]
+pub(crate) struct FilePool {
+    vfs: Arc<dyn Vfs>,
+    max: usize,
+    open: Mutex<OpenFiles>,
+}
+
+#[derive(Debug, Default)]
+struct OpenFiles {
+    uses: u64,
+    by_id: HashMap<FileId, OpenFile>,
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    file: Arc<dyn VfsFile>,
+    last_use: u64,
+}
+
+impl FilePool {
+    pub(crate) fn new(vfs: Arc<dyn Vfs>, max: usize) -> Self {
+        Self {
+            vfs,
+            max: max.max(4),
+            open: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn vfs(&self) -> &Arc<dyn Vfs> {
+        &self.vfs
+    }
+
+    /// An existing file.
+    pub(crate) fn get(&self, id: FileId, dir: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        if let Some(file) = self.cached(id) {
+            return Ok(file);
+        }
+        let file = self.vfs.open(&id.path(dir))?;
+        self.keep(id, &file);
+        Ok(file)
+    }
+
+    /// A file that is made, empty, when it is not there.
+    pub(crate) fn get_or_create(&self, id: FileId, dir: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        if let Some(file) = self.cached(id) {
+            return Ok(file);
+        }
+        let file = self.vfs.create(&id.path(dir))?;
+        self.keep(id, &file);
+        Ok(file)
+    }
+
+    /// Closes a file that is about to be removed or cut.
+    pub(crate) fn forget(&self, id: FileId) {
+        self.lock().by_id.remove(&id);
+    }
+
+    fn cached(&self, id: FileId) -> Option<Arc<dyn VfsFile>> {
+        let mut open = self.lock();
+        open.uses += 1;
+        let now = open.uses;
+        let entry = open.by_id.get_mut(&id)?;
+        entry.last_use = now;
+        Some(Arc::clone(&entry.file))
+    }
+
+    fn keep(&self, id: FileId, file: &Arc<dyn VfsFile>) {
+        let mut open = self.lock();
+        open.uses += 1;
+        let last_use = open.uses;
+        open.by_id.insert(
+            id,
+            OpenFile {
+                file: Arc::clone(file),
+                last_use,
+            },
+        );
+        if open.by_id.len() > self.max {
+            // An eighth at a time: finding the oldest looks at all of them.
+            let mut uses: Vec<u64> = open.by_id.values().map(|entry| entry.last_use).collect();
+            uses.sort_unstable();
+            let oldest_kept = uses[self.max.div_ceil(8).min(uses.len() - 1)];
+            open.by_id.retain(|_, entry| entry.last_use >= oldest_kept);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, OpenFiles> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What must be synced before a checkpoint may say that it is on disk.
+#[derive(Debug, Default)]
+pub(crate) struct Unsynced {
+    files: BTreeMap<FileId, UnsyncedFile>,
+    dirs: BTreeSet<Arc<Path>>,
+}
+
+#[derive(Debug)]
+struct UnsyncedFile {
+    file: Arc<dyn VfsFile>,
+    dir: Arc<Path>,
+    bytes: u64,
+}
+
+impl Unsynced {
+    /// Takes note of bytes written; syncs the file at once when they have become many.
+    pub(crate) fn wrote(
+        &mut self,
+        id: FileId,
+        dir: &Arc<Path>,
+        file: &Arc<dyn VfsFile>,
+        bytes: u64,
+    ) -> Result<(), DiskError> {
+        let entry = self.files.entry(id).or_insert_with(|| UnsyncedFile {
+            file: Arc::clone(file),
+            dir: Arc::clone(dir),
+            bytes: 0,
+        });
+        entry.bytes += bytes;
+        if entry.bytes >= SYNC_BEHIND_BYTES {
+            entry.file.sync_data().during("sync", &id.path(dir))?;
+            self.files.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// Takes note of a name made or removed in a directory.
+    pub(crate) fn renamed(&mut self, dir: &Arc<Path>) {
+        self.dirs.insert(Arc::clone(dir));
+    }
+
+    /// A file that is gone needs no sync.
+    pub(crate) fn forget(&mut self, id: FileId) {
+        self.files.remove(&id);
+    }
+
+    /// Forgets a directory that is gone, with all its files.
+    pub(crate) fn forget_dir(&mut self, dir: &Path) {
+        self.files.retain(|_, entry| &*entry.dir != dir);
+        self.dirs.remove(dir);
+    }
+
+    /// Makes all of it durable.
+    pub(crate) fn sync(&mut self, vfs: &dyn Vfs, root: &Path) -> Result<(), DiskError> {
+        if self.files.len() + self.dirs.len() > SYNC_FILES_MAX
+            && vfs
+                .sync_file_system(root)
+                .during("sync file system", root)?
+        {
+            self.files.clear();
+            self.dirs.clear();
+            return Ok(());
+        }
+        for (id, entry) in std::mem::take(&mut self.files) {
+            entry
+                .file
+                .sync_data()
+                .during("sync", &id.path(&entry.dir))?;
+        }
+        for dir in std::mem::take(&mut self.dirs) {
+            vfs.sync_dir(&dir).during("sync directory", &dir)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,212 @@
+//! Folds the journal, replica by replica, into what each must be (rule J2). Pure.
+//!
+//! Starts from the checkpoint's states. Batches are kept as references into the journal. What does
+//! not fit - a batch that is not next, an entry of another generation - is counted and makes the
+//! replica not intact; it is never guessed at.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tidegate_proto::batch::{Batch, PLACEMENT_LEN};
+use tidegate_proto::position::{Offset, ReplicaKey};
+
+use crate::checkpoint::ReplicaState;
+use crate::entry::{Entry, Item};
+use crate::replay::ReplayedRound;
+
+/// A batch in the journal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FoldedBatch {
+    pub(crate) base: Offset,
+    pub(crate) next: Offset,
+    /// Covers the placement and, through it, the records' checksum: equal means equal.
+    header_crc: [u8; 4],
+    append_time_ms: i64,
+    pub(crate) file_seq: u64,
+    pub(crate) at: u64,
+    pub(crate) len: usize,
+}
+
+impl FoldedBatch {
+    /// True when the stored batch is this one.
+    pub(crate) fn is(&self, batch: &Batch) -> bool {
+        batch.placement.base_offset == self.base && header_crc(batch) == self.header_crc
+    }
+}
+
+/// What the journal makes of a replica.
+#[derive(Debug)]
+pub(crate) struct Folded {
+    /// The state with everything of the journal but the batches applied; `end` is theirs, `tail_*`
+    /// the checkpoint's.
+    pub(crate) state: ReplicaState,
+    /// End that the checkpoint knew.
+    pub(crate) applied_end: Offset,
+    /// Batches from the journal, each beginning where the one before ends.
+    pub(crate) batches: Vec<FoldedBatch>,
+    /// Lowest cut: what segments hold from there on may be stale.
+    pub(crate) cut: Option<Offset>,
+    /// A trim beyond the end: segments below hold nothing of the replica.
+    pub(crate) reset: Option<Offset>,
+    pub(crate) snapshot: Option<(Offset, Bytes)>,
+    /// Entries that did not fit.
+    pub(crate) misfits: u64,
+    /// True when the journal says anything about the replica.
+    pub(crate) is_touched: bool,
+}
+
+impl Folded {
+    pub(crate) fn new(state: ReplicaState) -> Self {
+        Self {
+            applied_end: state.end,
+            state,
+            batches: Vec::new(),
+            cut: None,
+            reset: None,
+            snapshot: None,
+            misfits: 0,
+            is_touched: false,
+        }
+    }
+}
+
+/// The whole directory's fold.
+#[derive(Debug, Default)]
+pub(crate) struct Fold {
+    pub(crate) replicas: BTreeMap<ReplicaKey, Folded>,
+    /// Generations that were given up; their directories go to the trash.
+    pub(crate) retired: Vec<ReplicaState>,
+}
+
+impl Fold {
+    pub(crate) fn new(states: impl IntoIterator<Item = ReplicaState>) -> Self {
+        let replicas = states
+            .into_iter()
+            .map(|state| (state.key, Folded::new(state)))
+            .collect();
+        Self {
+            replicas,
+            retired: Vec::new(),
+        }
+    }
+
+    pub(crate) fn round(&mut self, round: ReplayedRound) {
+        for placed in round.items {
+            let key = placed.item.key();
+            match placed.item {
+                Item::Created { replica_gen, .. } => {
+                    let known = self.replicas.get(&key).map(|folded| folded.state);
+                    if known.is_some_and(|state| state.meta.replica_gen == replica_gen) {
+                        continue;
+                    }
+                    self.retired.extend(known);
+                    let mut folded = Folded::new(ReplicaState::new(key, replica_gen));
+                    folded.is_touched = true;
+                    self.replicas.insert(key, folded);
+                }
+                Item::Retired { replica_gen, .. } => {
+                    let known = self.replicas.get(&key);
+                    if known.is_some_and(|folded| folded.state.meta.replica_gen == replica_gen) {
+                        let gone = self.replicas.remove(&key);
+                        self.retired.extend(gone.map(|folded| folded.state));
+                    }
+                }
+                Item::Entry(entry) => {
+                    // Without its `Created` an entry belongs to nothing: rot, or a lost checkpoint.
+                    let Some(folded) = self.replicas.get_mut(&key) else {
+                        continue;
+                    };
+                    folded.is_touched = true;
+                    folded.entry(
+                        entry,
+                        round.file_seq,
+                        round.body_at + placed.at as u64,
+                        placed.len,
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl Folded {
+    fn entry(&mut self, entry: Entry, file_seq: u64, at: u64, len: usize) {
+        match entry {
+            Entry::Batch(batch) => self.batch(&batch, file_seq, at, len),
+            Entry::Cut { to, .. } => self.cut(to),
+            Entry::Trim { to, .. } => self.trim(to),
+            Entry::Meta { meta, .. } if meta.replica_gen == self.state.meta.replica_gen => {
+                self.state.meta = meta;
+            }
+            Entry::Meta { .. } => self.misfits += 1,
+            Entry::Snapshot { as_of, bytes, .. } => self.snapshot = Some((as_of, bytes)),
+            Entry::HighWatermark { offset, .. } => {
+                self.state.high_watermark = self.state.high_watermark.max(offset);
+            }
+        }
+    }
+
+    fn batch(&mut self, batch: &Batch, file_seq: u64, at: u64, len: usize) {
+        let base = batch.placement.base_offset;
+        if base != self.state.end {
+            self.misfits += 1;
+            return;
+        }
+        let header = header_crc(batch);
+        self.state.end = batch.next_offset();
+        self.state.last_append_ms = Some(batch.placement.append_time_ms);
+        self.state.high_watermark = self
+            .state
+            .high_watermark
+            .max(batch.placement.high_watermark.min(base));
+        // The item's kind stands before the batch.
+        let (at, len) = (at + 4, len - 4);
+        debug_assert_eq!(len, batch.encoded_len());
+        self.batches.push(FoldedBatch {
+            base,
+            next: self.state.end,
+            header_crc: header,
+            append_time_ms: batch.placement.append_time_ms,
+            file_seq,
+            at,
+            len,
+        });
+    }
+
+    fn cut(&mut self, to: Offset) {
+        while self
+            .batches
+            .last()
+            .is_some_and(|batch| batch.base >= to || batch.next > to)
+        {
+            self.batches.pop();
+        }
+        if let Some(last) = self.batches.last() {
+            self.state.last_append_ms = Some(last.append_time_ms);
+        }
+        if to <= self.applied_end {
+            self.cut = Some(self.cut.map_or(to, |cut| cut.min(to)));
+        }
+        self.state.end = self.state.end.min(to);
+        if self.snapshot.as_ref().is_some_and(|(as_of, _)| *as_of > to) {
+            self.snapshot = None;
+        }
+    }
+
+    fn trim(&mut self, to: Offset) {
+        self.state.log_start = self.state.log_start.max(to);
+        if to > self.state.end {
+            self.state.end = to;
+            self.batches.clear();
+            self.reset = Some(to);
+            self.cut = None;
+        }
+    }
+}
+
+fn header_crc(batch: &Batch) -> [u8; 4] {
+    let header = batch.header_bytes();
+    let (_, crc) = header.split_at(PLACEMENT_LEN - 4);
+    crc.try_into()
+        .expect("the checksum is the header's last four bytes")
+}

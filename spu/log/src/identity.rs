@@ -1,0 +1,107 @@
+//! Who a data directory is: its storage id, the last registration it served under, and whether it
+//! was left in order.
+//!
+//! The clean marker is taken away, durably, before anything else in the directory changes: a
+//! directory that says clean is clean.
+
+use tidegate_proto::id::{Incarnation, StorageId};
+
+use crate::durable;
+use crate::error::{DiskError, OpenError};
+use crate::layout;
+use crate::scalar::{Put as _, Reader, seal, unseal};
+use crate::vfs::Place;
+
+const MAGIC: [u8; 4] = *b"TGID";
+const FORMAT: u32 = 1;
+
+/// What the identity file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) storage_id: StorageId,
+    pub(crate) last_incarnation: Option<Incarnation>,
+    /// The registration under which the directory was closed in order.
+    pub(crate) clean: Option<Clean>,
+}
+
+/// The marker of an orderly close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Clean {
+    pub(crate) incarnation: Option<Incarnation>,
+    /// The checkpoint that was the last word.
+    pub(crate) checkpoint: u64,
+}
+
+impl Identity {
+    /// Reads the file; `None` in a directory that has none.
+    pub(crate) fn load(place: &Place) -> Result<Option<Self>, OpenError> {
+        let path = place.path(layout::IDENTITY);
+        let Some(bytes) = durable::read_whole(&*place.vfs, &path)? else {
+            return Ok(None);
+        };
+        let body = unseal(MAGIC, &bytes).map_err(|what| OpenError::corrupt(&path, what))?;
+        Self::decode(body)
+            .map(Some)
+            .ok_or_else(|| OpenError::corrupt(&path, "it is of another format version"))
+    }
+
+    pub(crate) fn save(&self, place: &Place) -> Result<(), DiskError> {
+        let sealed = seal(MAGIC, &self.encode());
+        durable::replace(&*place.vfs, &place.root, layout::IDENTITY, &sealed)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(64);
+        body.put_u32(FORMAT);
+        body.put_uuid(self.storage_id.0);
+        body.put_optional_u64(self.last_incarnation.map(|incarnation| incarnation.0));
+        body.put_optional_u64(self.clean.map(|clean| clean.checkpoint));
+        let clean_incarnation = self.clean.and_then(|clean| clean.incarnation);
+        body.put_optional_u64(clean_incarnation.map(|incarnation| incarnation.0));
+        body
+    }
+
+    fn decode(body: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(body);
+        if reader.u32()? != FORMAT {
+            return None;
+        }
+        let storage_id = StorageId(reader.uuid()?);
+        let last_incarnation = reader.optional_u64()?.map(Incarnation);
+        let checkpoint = reader.optional_u64()?;
+        let incarnation = reader.optional_u64()?.map(Incarnation);
+        let clean = checkpoint.map(|checkpoint| Clean {
+            incarnation,
+            checkpoint,
+        });
+        reader.is_empty().then_some(Self {
+            storage_id,
+            last_incarnation,
+            clean,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn an_identity_is_read_back_as_it_was_written() {
+        for clean in [
+            None,
+            Some(Clean {
+                incarnation: Some(Incarnation(4)),
+                checkpoint: 9,
+            }),
+        ] {
+            let identity = Identity {
+                storage_id: StorageId(Uuid::from_u128(3)),
+                last_incarnation: Some(Incarnation(5)),
+                clean,
+            };
+            assert_eq!(Identity::decode(&identity.encode()), Some(identity));
+        }
+    }
+}

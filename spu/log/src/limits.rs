@@ -1,0 +1,82 @@
+//! Every bound and size of the log, with the reason for the number.
+//!
+//! Callers may lower some of them through [`crate::LogConfig`] (tests do); none is read from the
+//! environment.
+
+/// Journal rounds start at multiples of this, so that writing a round never rewrites a block that
+/// holds an older one.
+pub const ROUND_ALIGN: u64 = 4096;
+
+/// A round takes waiting submissions up to this size, unless one submission alone is larger.
+pub const ROUND_BYTES_MAX: usize = 4 << 20;
+
+/// First journal file, and any file that had to be made while a round waited: zero-filling it
+/// costs about 5 ms.
+pub const JOURNAL_FILE_BYTES_FIRST: u64 = 4 << 20;
+
+/// Journal files prepared in the background.
+pub const JOURNAL_FILE_BYTES: u64 = 64 << 20;
+
+/// All journal files together. At the cap rounds wait for a checkpoint.
+pub const JOURNAL_BYTES_MAX: u64 = 1 << 30;
+
+/// Zero-filling goes in pieces of this size, so that it does not hold up flushes.
+pub const ZERO_FILL_STEP_BYTES: usize = 4 << 20;
+
+/// Journal written since the last checkpoint that makes another one due. Bounds what a start after
+/// a crash has to fold.
+pub const CHECKPOINT_BYTES: u64 = 64 << 20;
+
+/// Age of unsaved work, by the times passed to `tick`, that makes a checkpoint due.
+pub const CHECKPOINT_INTERVAL_MS: i64 = 30_000;
+
+/// A quiet journal closes its last round with an empty one after this time, so that rot in that
+/// round can be told from a torn write.
+pub const IDLE_ROUND_MS: u64 = 10;
+
+/// Durable bytes of one replica that make writing them to its segment worth a write.
+pub const FLUSH_BYTES: usize = 256 << 10;
+
+/// Durable bytes of all replicas not yet in segments at which the oldest are written whatever
+/// their size. A thousand slow partitions would otherwise hold 256 MiB.
+pub const UNFLUSHED_BYTES_SOFT: u64 = 32 << 20;
+
+/// The same sum at which rounds wait for the segment writer.
+pub const UNFLUSHED_BYTES_MAX: u64 = 192 << 20;
+
+/// Batches kept in memory after they were written, for readers at the tail; one budget per log.
+pub const TAIL_CACHE_BYTES: u64 = 64 << 20;
+
+/// Bytes of one segment not yet synced at which it is synced ahead of the checkpoint, so that the
+/// checkpoint is no burst.
+pub const SYNC_BEHIND_BYTES: u64 = 16 << 20;
+
+/// With more dirty files than this a checkpoint syncs the whole file system at once, where the
+/// platform can.
+pub const SYNC_FILES_MAX: usize = 64;
+
+/// Open segment and index files. Ten thousand replicas share them.
+pub const OPEN_FILES_MAX: usize = 512;
+
+/// Distance in bytes between entries of the sparse index.
+pub const INDEX_INTERVAL_BYTES: u64 = 8 << 10;
+
+/// One disk read of the read path; larger batches take one larger read.
+pub const READ_CHUNK_BYTES: usize = 256 << 10;
+
+/// Files of trimmed segments deleted in one writer step: deleting a large file takes long on some
+/// file systems.
+pub const DELETES_PER_STEP: usize = 4;
+
+/// Buffers in one `pwritev` call; the least that POSIX systems in use allow (`IOV_MAX`).
+pub const IO_SLICES_MAX: usize = 1024;
+
+/// Client parts up to this size are copied into a round's buffer; longer ones are handed to the
+/// kernel where they are. A slice costs about as much as copying this.
+pub const COPY_BYTES_MAX: usize = 2048;
+
+/// Default size at which a segment is closed.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 256 << 20;
+
+/// Default age at which a segment is closed: a week.
+pub const SEGMENT_MS_DEFAULT: u64 = 7 * 24 * 3600 * 1000;

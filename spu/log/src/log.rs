@@ -1,0 +1,630 @@
+//! The log of one data directory: submissions in, durable rounds out.
+//!
+//! Every public function either only touches memory (`submit`, `replica`, `tick`) or says that it
+//! blocks on the disk. A failure of the writing side kills the log once and for all.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tidegate_proto::id::{Incarnation, ReplicaGen, StorageId};
+use tidegate_proto::position::{Offset, ReplicaKey};
+
+use crate::checkpoint::ReplicaState;
+use crate::config::{LogConfig, LogStats, RoundListener};
+use crate::durable;
+use crate::entry::{Entry, Item, Submission};
+use crate::error::{CreateError, DeadCause, DiskError, LogDead, OpenError, SubmitError};
+use crate::files::FilePool;
+use crate::identity::{Clean, Identity};
+use crate::journal::{Journal, Written};
+use crate::layout;
+use crate::limits::ROUND_BYTES_MAX;
+use crate::opening::{self, MissingReplica, Parts, ReplicaFacts};
+use crate::registry::Registry;
+use crate::replica::Replica;
+use crate::round::RoundBuilder;
+use crate::segment::{Home, SegmentConfig};
+use crate::segments::Segments;
+use crate::tail::TailBudget;
+use crate::vfs::{Place, Vfs, VfsFile};
+use crate::writer::SegmentWriter;
+
+/// What [`Log::open`] found.
+#[derive(Debug)]
+pub struct Opened {
+    /// The log.
+    pub log: Log,
+    /// The directory's identity.
+    pub storage_id: StorageId,
+    /// Last registration recorded in it.
+    pub last_incarnation: Option<Incarnation>,
+    /// True when it was closed in order.
+    pub clean: bool,
+    /// The registration under which it was closed in order.
+    pub clean_incarnation: Option<Incarnation>,
+    /// Replicas that serve, by key.
+    pub replicas: Vec<ReplicaFacts>,
+    /// Replicas whose directory is gone.
+    pub missing: Vec<MissingReplica>,
+    /// The journal lacks a round that had been durable; every replica says it is not intact.
+    pub journal_rot: bool,
+}
+
+/// The log of one data directory. Cheap to clone; the last clone's end stops its threads, but only
+/// [`Log::close`] leaves the directory in order.
+#[derive(Debug, Clone)]
+pub struct Log {
+    pub(crate) inner: Arc<Inner>,
+    _stop: Arc<StopOnDrop>,
+}
+
+pub(crate) struct Inner {
+    root: Place,
+    lock: Mutex<Option<Arc<dyn VfsFile>>>,
+    identity: Mutex<Identity>,
+    journal: Arc<Journal>,
+    registry: Arc<Registry>,
+    pub(crate) writer: SegmentWriter,
+    pool: Arc<FilePool>,
+    budget: Arc<TailBudget>,
+    listener: Arc<dyn RoundListener>,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    /// Held through a round; orders rounds of different callers.
+    round: Mutex<RoundBuilder>,
+    dead: OnceLock<LogDead>,
+    next_number: AtomicU64,
+    pub(crate) threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log")
+            .field("root", &self.root.root)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Submissions that wait for a round. Bounded by the callers' byte permits: they hold them until
+/// they hear that the round is durable.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    bytes: u64,
+    is_stopping: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// `None` for the log's own entries.
+    shard: Option<u16>,
+    items: Vec<(Arc<Replica>, Item)>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct StopOnDrop {
+    inner: Arc<Inner>,
+}
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.inner.stop();
+    }
+}
+
+/// What the journal thread should do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wake {
+    Submissions,
+    Idle,
+    Stop,
+}
+
+impl Log {
+    /// Opens a data directory, making it when it is empty. Blocks: folds the journal when the
+    /// directory was not closed in order.
+    pub fn open(
+        vfs: Arc<dyn Vfs>,
+        dir: &Path,
+        config: LogConfig,
+        listener: Arc<dyn RoundListener>,
+    ) -> Result<Opened, OpenError> {
+        let parts = opening::open(vfs, dir, &config)?;
+        let Parts {
+            root,
+            lock,
+            identity,
+            clean,
+            checkpoint,
+            pool,
+            budget,
+            ..
+        } = parts;
+        let journal = Arc::new(parts.journal);
+        let registry = Arc::new(Registry::default());
+        *registry.write() = parts.replicas;
+        let writer = SegmentWriter::new(
+            root.clone(),
+            identity.storage_id,
+            config,
+            Arc::clone(&journal),
+            Arc::clone(&registry),
+            Arc::clone(&budget),
+            checkpoint,
+        );
+        let inner = Arc::new(Inner {
+            root,
+            lock: Mutex::new(Some(lock)),
+            identity: Mutex::new(identity),
+            journal,
+            registry,
+            writer,
+            pool,
+            budget,
+            listener,
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            round: Mutex::default(),
+            dead: OnceLock::new(),
+            next_number: AtomicU64::new(parts.next_number),
+            threads: Mutex::default(),
+        });
+        let log = Self {
+            _stop: Arc::new(StopOnDrop {
+                inner: Arc::clone(&inner),
+            }),
+            inner,
+        };
+        Ok(Opened {
+            log,
+            storage_id: identity.storage_id,
+            last_incarnation: identity.last_incarnation,
+            clean: clean.is_some(),
+            clean_incarnation: clean.and_then(|clean| clean.incarnation),
+            replicas: parts.facts,
+            missing: parts.missing,
+            journal_rot: parts.journal_rot,
+        })
+    }
+
+    /// The replica of a partition, when this directory holds one.
+    #[must_use]
+    pub fn replica(&self, key: ReplicaKey) -> Option<Arc<Replica>> {
+        self.inner.registry.get(key)
+    }
+
+    /// All replicas, by key.
+    #[must_use]
+    pub fn replicas(&self) -> Vec<Arc<Replica>> {
+        self.inner.registry.all()
+    }
+
+    /// Makes a replica with an empty log. Blocks: makes its directory. What makes it known after a
+    /// restart is in the journal before any entry of it.
+    pub fn create_replica(
+        &self,
+        key: ReplicaKey,
+        replica_gen: ReplicaGen,
+        config: SegmentConfig,
+    ) -> Result<Arc<Replica>, CreateError> {
+        let inner = &self.inner;
+        inner.check_alive()?;
+        if inner.registry.get(key).is_some() {
+            return Err(CreateError::Exists(key));
+        }
+        let path = inner.root.path(layout::REPLICAS);
+        let name = layout::replica_dir(key, replica_gen);
+        durable::create_dir(&*inner.root.vfs, &path, &name).map_err(|error| inner.kill(&error))?;
+        let home = Home {
+            key,
+            number: inner.next_number.fetch_add(1, Ordering::Relaxed),
+            dir: path.join(name).into(),
+            pool: Arc::clone(&inner.pool),
+        };
+        let segments = Segments {
+            home: home.clone(),
+            closed: Arc::default(),
+            active: None,
+            end: Offset::ZERO,
+        };
+        let state = ReplicaState::new(key, replica_gen);
+        let budget = Arc::clone(&inner.budget);
+        let replica = Arc::new(Replica::new(home, config, segments, state, budget));
+        let item = Item::Created { key, replica_gen };
+        // Queued before it can be found: its entries come after.
+        inner.enqueue(None, vec![(Arc::clone(&replica), item)])?;
+        let mut replicas = inner.registry.write();
+        replicas.missing.retain(|missing| missing.key != key);
+        replicas.by_key.insert(key, Arc::clone(&replica));
+        Ok(replica)
+    }
+
+    /// Gives a replica up: it is gone for callers at once, and its directory is moved to `trash/`
+    /// when the journal says so durably.
+    pub fn retire_replica(&self, key: ReplicaKey) -> Result<(), SubmitError> {
+        let inner = &self.inner;
+        inner.check_alive()?;
+        let replica = {
+            let mut replicas = inner.registry.write();
+            let replica = replicas
+                .by_key
+                .remove(&key)
+                .ok_or(SubmitError::UnknownReplica(key))?;
+            replicas.retiring.push(Arc::clone(&replica));
+            replica
+        };
+        let item = Item::Retired {
+            key,
+            replica_gen: replica.replica_gen(),
+        };
+        inner.enqueue(None, vec![(replica, item)])?;
+        Ok(())
+    }
+
+    /// Hands entries to the journal, all of them in one round, and makes their batches visible.
+    /// Never blocks. All of it is refused, or none.
+    pub fn submit(&self, submission: Submission) -> Result<(), SubmitError> {
+        let inner = &self.inner;
+        inner.check_alive()?;
+        let mut items = Vec::with_capacity(submission.entries.len());
+        let mut ends: BTreeMap<ReplicaKey, Offset> = BTreeMap::new();
+        for entry in submission.entries {
+            let key = entry.key();
+            let replica = inner
+                .registry
+                .get(key)
+                .ok_or(SubmitError::UnknownReplica(key))?;
+            let end = ends.entry(key).or_insert_with(|| replica.end());
+            match &entry {
+                Entry::Batch(batch) => {
+                    replica.check_next(*end, batch)?;
+                    *end = batch.next_offset();
+                }
+                Entry::Cut { to, .. } => *end = (*end).min(*to),
+                Entry::Trim { to, .. } => *end = (*end).max(*to),
+                Entry::Meta { .. } | Entry::Snapshot { .. } | Entry::HighWatermark { .. } => {}
+            }
+            items.push((replica, Item::Entry(entry)));
+        }
+        for (replica, item) in &items {
+            if let Item::Entry(entry) = item {
+                replica.submitted(entry);
+            }
+        }
+        inner.enqueue(Some(submission.shard), items)?;
+        Ok(())
+    }
+
+    /// Writes one round with what waits and syncs it; false when nothing waits. Blocks. For
+    /// simulations; in production [`Log::start_threads`] does it.
+    pub fn run_round(&self) -> Result<bool, LogDead> {
+        self.inner.run_round()
+    }
+
+    /// Writes an empty round after one that is not, as a quiet journal does by itself. Blocks.
+    pub fn run_closing_round(&self) -> Result<bool, LogDead> {
+        self.inner.run_closing_round()
+    }
+
+    /// Does one piece of the segment writer's work; false when there is none. Blocks.
+    pub fn run_writer_step(&self) -> Result<bool, LogDead> {
+        self.inner.run_writer_step()
+    }
+
+    /// Brings all that is durable into segments and makes a checkpoint. Blocks.
+    pub fn checkpoint(&self) -> Result<(), LogDead> {
+        self.inner.check_alive()?;
+        self.inner
+            .writer
+            .checkpoint()
+            .map(drop)
+            .map_err(|error| self.inner.kill(&error))
+    }
+
+    /// Tells the time, in epoch milliseconds, about once a second: segments are closed and
+    /// checkpoints made by age.
+    pub fn tick(&self, now_ms: i64) {
+        self.inner.writer.tick(now_ms);
+    }
+
+    /// Records the registration under which the directory is used. Blocks; durable on return.
+    pub fn set_incarnation(&self, incarnation: Incarnation) -> Result<(), LogDead> {
+        let inner = &self.inner;
+        inner.check_alive()?;
+        let mut identity = inner
+            .identity
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        identity.last_incarnation = Some(incarnation);
+        identity
+            .save(&inner.root)
+            .map_err(|error| inner.kill(&error))
+    }
+
+    /// Makes everything durable, leaves the clean marker, ends the threads, gives up the lock.
+    /// Blocks. The marker carries `incarnation`, or the one set before.
+    pub fn close(&self, incarnation: Option<Incarnation>) -> Result<(), LogDead> {
+        let inner = &self.inner;
+        inner.stop();
+        inner.join_threads();
+        while inner.run_round()? {}
+        inner.run_closing_round()?;
+        if inner.writer.is_behind() {
+            inner
+                .writer
+                .checkpoint()
+                .map_err(|error| inner.kill(&error))?;
+        }
+        let checkpoint = inner.writer.last_checkpoint();
+        {
+            let mut identity = inner
+                .identity
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            identity.last_incarnation = incarnation.or(identity.last_incarnation);
+            let incarnation = identity.last_incarnation;
+            identity.clean = Some(Clean {
+                incarnation,
+                checkpoint,
+            });
+            identity
+                .save(&inner.root)
+                .map_err(|error| inner.kill(&error))?;
+        }
+        let _ = inner.dead.set(LogDead {
+            dir: inner.root.root.to_path_buf(),
+            operation: "close".to_owned(),
+            message: "it was closed".to_owned(),
+            cause: DeadCause::Closed,
+        });
+        inner
+            .lock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        Ok(())
+    }
+
+    /// Deletes what was retired before `older_than_ms`, in epoch milliseconds by the times passed
+    /// to `tick`. Gives the number of directories. Blocks.
+    pub fn purge_trash(&self, older_than_ms: i64) -> io::Result<usize> {
+        let Place { vfs, .. } = &self.inner.root;
+        let trash = self.inner.root.path(layout::TRASH);
+        let mut purged = 0;
+        for item in vfs.list_dir(&trash)? {
+            let Some((when, name)) = item.name.split_once('_') else {
+                continue;
+            };
+            let path = trash.join(&item.name);
+            match when.parse::<i64>() {
+                Ok(when_ms) if when_ms < older_than_ms => {
+                    vfs.remove_dir_all(&path)?;
+                    purged += 1;
+                }
+                Ok(_) => {}
+                // Retired before anybody told the time: its delay begins now.
+                Err(_) => {
+                    let now_ms = self.inner.writer.now_ms();
+                    if now_ms != 0 {
+                        vfs.rename(&path, &trash.join(format!("{now_ms:020}_{name}")))?;
+                    }
+                }
+            }
+        }
+        vfs.sync_dir(&trash)?;
+        Ok(purged)
+    }
+
+    /// Numbers for metrics. May wait for a journal file to be renamed, never for a round.
+    #[must_use]
+    pub fn stats(&self) -> LogStats {
+        let inner = &self.inner;
+        let (round, uncheckpointed_bytes) = inner.writer.progress();
+        let (journal_bytes, journal_bytes_max) = inner.journal.bytes();
+        LogStats {
+            round,
+            waiting_bytes: inner.lock_queue().bytes,
+            unflushed_bytes: inner.writer.unflushed(),
+            tail_bytes: inner.budget.used(),
+            journal_bytes,
+            journal_bytes_max,
+            uncheckpointed_bytes,
+            replicas: inner.registry.read().by_key.len(),
+        }
+    }
+
+    /// Why the log takes nothing any more; `None` while it lives.
+    #[must_use]
+    pub fn dead(&self) -> Option<&LogDead> {
+        self.inner.dead.get()
+    }
+}
+
+impl Inner {
+    /// Waits for submissions. With `patience`, at most that long.
+    pub(crate) fn wait(&self, patience: Option<Duration>) -> Wake {
+        let mut queue = self.lock_queue();
+        loop {
+            if queue.is_stopping {
+                return Wake::Stop;
+            }
+            if !queue.waiting.is_empty() {
+                return Wake::Submissions;
+            }
+            match patience {
+                None => {
+                    queue = self
+                        .wake
+                        .wait(queue)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+                Some(patience) => {
+                    let waited = self.wake.wait_timeout(queue, patience);
+                    let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                    queue = guard;
+                    if timeout.timed_out() && queue.waiting.is_empty() && !queue.is_stopping {
+                        return Wake::Idle;
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn wants_closing_round(&self) -> bool {
+        self.journal.wants_closing_round()
+    }
+
+    pub(crate) fn run_round(&self) -> Result<bool, LogDead> {
+        self.check_alive()?;
+        let mut builder = self.round.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = self.take_waiting();
+        if taken.is_empty() {
+            return Ok(false);
+        }
+        builder.clear();
+        taken
+            .iter()
+            .flat_map(|waiting| &waiting.items)
+            .for_each(|(_, item)| builder.push(item));
+        let written = self
+            .write(&mut builder)
+            .map_err(|error| self.kill(&error))?;
+        self.announce(written, taken);
+        Ok(true)
+    }
+
+    pub(crate) fn run_closing_round(&self) -> Result<bool, LogDead> {
+        self.check_alive()?;
+        let mut builder = self.round.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.journal.wants_closing_round() {
+            return Ok(false);
+        }
+        builder.clear();
+        let written = self
+            .write(&mut builder)
+            .map_err(|error| self.kill(&error))?;
+        self.announce(written, Vec::new());
+        Ok(true)
+    }
+
+    pub(crate) fn run_writer_step(&self) -> Result<bool, LogDead> {
+        self.check_alive()?;
+        self.writer.step().map_err(|error| self.kill(&error))
+    }
+
+    /// Ends the log for good; tells the listener the first time.
+    pub(crate) fn kill(&self, error: &DiskError) -> LogDead {
+        let mut is_first = false;
+        let dead = self.dead.get_or_init(|| {
+            is_first = true;
+            error.to_dead(&self.root.root)
+        });
+        if is_first {
+            tracing::error!(dir = %self.root.root.display(), %error, "the log is stopped");
+            self.listener.failed(dead);
+            self.stop();
+        }
+        dead.clone()
+    }
+
+    fn write(&self, builder: &mut RoundBuilder) -> Result<Written, DiskError> {
+        while self.writer.is_overfull() {
+            self.writer.relieve()?;
+        }
+        loop {
+            if let Some(written) = self.journal.append(builder)? {
+                return Ok(written);
+            }
+            // At its cap: what is in the way goes to segments first.
+            self.writer.checkpoint()?;
+        }
+    }
+
+    /// Hands a durable round to the writer, then tells each shard once.
+    fn announce(&self, written: Written, taken: Vec<Waiting>) {
+        let mut by_shard: BTreeMap<u16, BTreeMap<ReplicaKey, Offset>> = BTreeMap::new();
+        let mut shards = Vec::new();
+        let mut items = Vec::new();
+        for waiting in taken {
+            shards.extend(std::iter::repeat_n(waiting.shard, waiting.items.len()));
+            items.extend(waiting.items);
+        }
+        let mut shards = shards.into_iter();
+        self.writer.take_over(written, items, |replica, durable| {
+            if let Some(shard) = shards.next().flatten() {
+                by_shard
+                    .entry(shard)
+                    .or_default()
+                    .insert(replica.key(), durable.end);
+            }
+        });
+        if self.journal.wants_spare() {
+            self.writer.nudge();
+        }
+        for (shard, ends) in by_shard {
+            let ends: Vec<_> = ends.into_iter().collect();
+            self.listener.durable(shard, written.round_seq, &ends);
+        }
+    }
+
+    fn take_waiting(&self) -> Vec<Waiting> {
+        let mut queue = self.lock_queue();
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while let Some(next) = queue.waiting.front() {
+            if !taken.is_empty() && bytes + next.bytes > ROUND_BYTES_MAX {
+                break;
+            }
+            bytes += next.bytes;
+            taken.extend(queue.waiting.pop_front());
+        }
+        queue.bytes -= bytes as u64;
+        taken
+    }
+
+    fn enqueue(&self, shard: Option<u16>, items: Vec<(Arc<Replica>, Item)>) -> Result<(), LogDead> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let bytes = items.iter().map(|(_, item)| item.encoded_len()).sum();
+        let mut queue = self.lock_queue();
+        self.check_alive()?;
+        queue.bytes += bytes as u64;
+        queue.waiting.push_back(Waiting {
+            shard,
+            items,
+            bytes,
+        });
+        drop(queue);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    fn check_alive(&self) -> Result<(), LogDead> {
+        self.dead.get().map_or(Ok(()), |dead| Err(dead.clone()))
+    }
+
+    fn stop(&self) {
+        self.lock_queue().is_stopping = true;
+        self.wake.notify_all();
+        self.writer.stop();
+    }
+
+    fn join_threads(&self) {
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A thread that panicked has poisoned nothing that matters: state is checked on open.
+            let _ = thread.join();
+        }
+    }
+
+    fn lock_queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

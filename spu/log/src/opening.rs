@@ -1,0 +1,469 @@
+//! Opens a data directory: lock, identity, checkpoint, fold, apply, sync, new checkpoint, in that
+//! order (rule J4). Reports facts; decides nothing about who may lead.
+//!
+//! Nothing that it does not understand is removed: it goes to `quarantine/` or stays.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidegate_proto::id::{Incarnation, ReplicaGen, StorageId};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+use uuid::Uuid;
+
+use crate::checkpoint::{Checkpoint, JournalPosition, ReplicaState};
+use crate::config::LogConfig;
+use crate::durable;
+use crate::error::{Context as _, DiskError, OpenError};
+use crate::files::{FilePool, Unsynced};
+use crate::fold::{Fold, Folded};
+use crate::identity::Identity;
+use crate::journal::{FileSpan, Journal};
+use crate::layout;
+use crate::recovery::{Recovered, Recovery};
+use crate::registry::Replicas;
+use crate::replay;
+use crate::replica::Replica;
+use crate::segment::Home;
+use crate::snapshot;
+use crate::tail::TailBudget;
+use crate::vfs::{Place, Vfs, VfsFile};
+use crate::writer::move_to_trash;
+
+/// What a replica turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaFacts {
+    /// Which partition.
+    pub key: ReplicaKey,
+    /// For which membership.
+    pub replica_gen: ReplicaGen,
+    /// Greatest accepted epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// Version of the row it came from.
+    pub version: u64,
+    /// Operator recovery it has seen.
+    pub recovery_gen: u64,
+    /// High watermark, by checkpoint or a batch that was stored.
+    pub high_watermark: Offset,
+    /// First offset kept.
+    pub log_start: Offset,
+    /// Next offset.
+    pub end: Offset,
+    /// False when anything durable is missing or damaged, now or at an earlier opening: it may
+    /// follow, it may not lead (rule S2).
+    pub intact: bool,
+    /// Bytes that a crash had torn, cut; normal after a power loss.
+    pub torn_bytes: u64,
+    /// Append time of the newest batch, in epoch milliseconds.
+    pub last_append_ms: Option<i64>,
+    /// Newest producer snapshot.
+    pub snapshot: Option<(Offset, Bytes)>,
+}
+
+/// A replica that the checkpoint or the journal knows, without a directory (rule S4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MissingReplica {
+    /// Which partition.
+    pub key: ReplicaKey,
+    /// For which membership.
+    pub replica_gen: ReplicaGen,
+    /// Where it ended.
+    pub end: Offset,
+    /// Batches of the journal that were put into quarantine.
+    pub quarantined_batches: usize,
+}
+
+/// The parts of an opened directory.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) root: Place,
+    pub(crate) lock: Arc<dyn VfsFile>,
+    pub(crate) identity: Identity,
+    /// The marker that was found.
+    pub(crate) clean: Option<crate::identity::Clean>,
+    pub(crate) checkpoint: u64,
+    pub(crate) journal: Journal,
+    pub(crate) pool: Arc<FilePool>,
+    pub(crate) budget: Arc<TailBudget>,
+    pub(crate) replicas: Replicas,
+    pub(crate) next_number: u64,
+    pub(crate) facts: Vec<ReplicaFacts>,
+    pub(crate) missing: Vec<MissingReplica>,
+    pub(crate) journal_rot: bool,
+}
+
+pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, config: &LogConfig) -> Result<Parts, OpenError> {
+    let root = Place::new(vfs, dir);
+    root.vfs
+        .create_dir(dir)
+        .map_err(|source| OpenError::io(dir, source))?;
+    let lock = take_lock(&root)?;
+    let mut identity = load_or_make(&root, config)?;
+    let path = root.path(layout::CHECKPOINT);
+    let Some(checkpoint) = Checkpoint::load(&root)? else {
+        return Err(OpenError::corrupt(&path, "it is missing"));
+    };
+    if checkpoint.storage_id != identity.storage_id {
+        return Err(OpenError::corrupt(&path, "it is another directory's"));
+    }
+    let clean = identity
+        .clean
+        .filter(|clean| clean.checkpoint == checkpoint.generation);
+    if identity.clean.take().is_some() {
+        // From here on the directory is not clean, whatever happens.
+        identity.save(&root)?;
+    }
+    Opening {
+        pool: Arc::new(FilePool::new(Arc::clone(&root.vfs), config.open_files_max)),
+        budget: Arc::new(TailBudget::new(config.tail_cache_bytes)),
+        journal_place: Place::new(Arc::clone(&root.vfs), &root.path(layout::JOURNAL)),
+        root,
+        config,
+        lock,
+        identity,
+        clean,
+    }
+    .run(checkpoint)
+}
+
+struct Opening<'a> {
+    root: Place,
+    journal_place: Place,
+    config: &'a LogConfig,
+    lock: Arc<dyn VfsFile>,
+    identity: Identity,
+    clean: Option<crate::identity::Clean>,
+    pool: Arc<FilePool>,
+    budget: Arc<TailBudget>,
+}
+
+impl Opening<'_> {
+    fn run(self, checkpoint: Checkpoint) -> Result<Parts, OpenError> {
+        let files = replay::list_files(&self.journal_place)?;
+        let mut position = checkpoint.position;
+        let mut fold = Fold::new(checkpoint.replicas);
+        let mut journal_rot = false;
+        let mut is_changed = self.clean.is_none();
+        if self.clean.is_none() {
+            let storage_id = self.identity.storage_id;
+            let end = replay::replay(&self.journal_place, storage_id, &files, position, |round| {
+                fold.round(round);
+            })?;
+            journal_rot = end.rot;
+            if end.rot {
+                // Which replicas the missing round spoke of, nobody knows.
+                fold.replicas
+                    .values_mut()
+                    .for_each(|folded| folded.state.intact = false);
+            }
+            let last_file = files.last().map_or(position.file_seq, |file| file.file_seq);
+            // A new file, and one number left out: whatever a crash left of the next round can
+            // never be taken for it.
+            position = JournalPosition {
+                file_seq: last_file.max(position.file_seq) + 1,
+                at: 0,
+                round_seq: end.last_round + 2,
+            };
+        }
+        let mut unsynced = Unsynced::default();
+        let mut parts = self.replicas(fold, &mut unsynced, &mut is_changed)?;
+        unsynced.sync(&*self.root.vfs, &self.root.root)?;
+        let mut generation = checkpoint.generation;
+        if is_changed {
+            generation += 1;
+            let mut replicas = parts.states;
+            replicas.sort_by_key(|state| (state.key, state.meta.replica_gen));
+            let storage_id = self.identity.storage_id;
+            Checkpoint {
+                storage_id,
+                generation,
+                position,
+                replicas,
+            }
+            .save(&self.root)?;
+        }
+        let others = self.other_journal_files(files, checkpoint.position, position, journal_rot)?;
+        let journal = Journal::open(
+            self.journal_place,
+            self.identity.storage_id,
+            self.config.journal_sizes(),
+            position,
+            others,
+        )?;
+        parts.facts.sort_by_key(|facts| facts.key);
+        Ok(Parts {
+            root: self.root,
+            lock: self.lock,
+            identity: self.identity,
+            clean: self.clean,
+            checkpoint: generation,
+            journal,
+            pool: self.pool,
+            budget: self.budget,
+            replicas: parts.replicas,
+            next_number: parts.next_number,
+            facts: parts.facts,
+            missing: parts.missing,
+            journal_rot,
+        })
+    }
+
+    fn replicas(
+        &self,
+        fold: Fold,
+        unsynced: &mut Unsynced,
+        is_changed: &mut bool,
+    ) -> Result<OpenedReplicas, DiskError> {
+        let mut dirs = self.directories(&fold, is_changed)?;
+        let mut opened = OpenedReplicas::default();
+        for (key, folded) in fold.replicas {
+            let replica_gen = folded.state.meta.replica_gen;
+            if dirs.remove(&(key, replica_gen)).is_none() {
+                let quarantined_batches = self.quarantine(&folded)?;
+                let end = folded.state.end;
+                opened.missing.push(MissingReplica {
+                    key,
+                    replica_gen,
+                    end,
+                    quarantined_batches,
+                });
+                let state = ReplicaState {
+                    intact: false,
+                    ..folded.state
+                };
+                opened.replicas.missing.push(state);
+                opened.states.push(state);
+                continue;
+            }
+            let home = Home {
+                key,
+                number: opened.next_number,
+                dir: self
+                    .root
+                    .path(layout::replica_path(key, replica_gen))
+                    .into(),
+                pool: Arc::clone(&self.pool),
+            };
+            opened.next_number += 1;
+            let was_intact = folded.state.intact;
+            let recovery = Recovery {
+                root: &self.root,
+                home: home.clone(),
+                config: self.config.segment,
+                unsynced,
+            };
+            let recovered = recovery.run(folded)?;
+            *is_changed |= recovered.is_changed || recovered.state.intact != was_intact;
+            opened.facts.push(self.facts(&home, &recovered));
+            opened.states.push(recovered.state);
+            let budget = Arc::clone(&self.budget);
+            let (segments, state) = (recovered.segments, recovered.state);
+            let replica = Replica::new(home, self.config.segment, segments, state, budget);
+            opened.replicas.by_key.insert(key, Arc::new(replica));
+        }
+        Ok(opened)
+    }
+
+    fn facts(&self, home: &Home, recovered: &Recovered) -> ReplicaFacts {
+        let state = &recovered.state;
+        ReplicaFacts {
+            key: state.key,
+            replica_gen: state.meta.replica_gen,
+            leader_epoch: state.meta.leader_epoch,
+            version: state.meta.version,
+            recovery_gen: state.meta.recovery_gen,
+            high_watermark: state.high_watermark,
+            log_start: state.log_start,
+            end: state.end,
+            intact: state.intact,
+            torn_bytes: recovered.torn_bytes,
+            last_append_ms: state.last_append_ms,
+            snapshot: snapshot::load(&self.root.vfs, &home.dir)
+                .filter(|(as_of, _)| *as_of <= state.end),
+        }
+    }
+
+    /// The directories of known replicas. Those given up go to the trash, those that nobody knows
+    /// to the trash when empty and to quarantine when not.
+    fn directories(
+        &self,
+        fold: &Fold,
+        is_changed: &mut bool,
+    ) -> Result<BTreeMap<(ReplicaKey, ReplicaGen), ()>, DiskError> {
+        let place = self.root.path(layout::REPLICAS);
+        let mut known = BTreeMap::new();
+        for item in self.root.vfs.list_dir(&place).during("list", &place)? {
+            let Some((key, replica_gen)) = layout::parse_replica_dir(&item.name) else {
+                continue;
+            };
+            let path = place.join(&item.name);
+            let is_ours =
+                |state: &ReplicaState| state.key == key && state.meta.replica_gen == replica_gen;
+            if fold
+                .replicas
+                .get(&key)
+                .is_some_and(|folded| is_ours(&folded.state))
+            {
+                known.insert((key, replica_gen), ());
+                continue;
+            }
+            *is_changed = true;
+            let inside = self.root.vfs.list_dir(&path).during("list", &path)?;
+            let is_empty = !inside
+                .iter()
+                .any(|item| layout::parse_segment(&item.name).is_some());
+            if is_empty || fold.retired.iter().any(is_ours) {
+                move_to_trash(&self.root, &path, None)?;
+            } else {
+                let dir = self.root.path(layout::QUARANTINE);
+                let target = dir.join(&item.name);
+                self.root
+                    .vfs
+                    .rename(&path, &target)
+                    .during("rename", &target)?;
+                self.root
+                    .vfs
+                    .sync_dir(&dir)
+                    .during("sync directory", &dir)?;
+                self.root
+                    .vfs
+                    .sync_dir(&place)
+                    .during("sync directory", &place)?;
+            }
+        }
+        Ok(known)
+    }
+
+    /// Saves what the journal holds of a replica without a directory; gives the number of batches.
+    fn quarantine(&self, folded: &Folded) -> Result<usize, DiskError> {
+        if folded.batches.is_empty() {
+            return Ok(0);
+        }
+        let mut bytes = Vec::new();
+        for batch in &folded.batches {
+            let body = replay::read_body(&self.journal_place, batch.file_seq, batch.at, batch.len)?;
+            bytes.extend_from_slice(&body);
+        }
+        let (key, replica_gen) = (folded.state.key, folded.state.meta.replica_gen);
+        let first = folded.batches.first().map_or(0, |batch| batch.base.get());
+        let name = format!("{}-{first}.batches", layout::replica_dir(key, replica_gen));
+        durable::replace(
+            &*self.root.vfs,
+            &self.root.path(layout::QUARANTINE),
+            &name,
+            &bytes,
+        )?;
+        Ok(folded.batches.len())
+    }
+
+    /// Journal files that may be used again. A rotten journal's are kept in quarantine.
+    fn other_journal_files(
+        &self,
+        files: Vec<FileSpan>,
+        covered: JournalPosition,
+        position: JournalPosition,
+        rot: bool,
+    ) -> Result<Vec<FileSpan>, DiskError> {
+        let mut others = Vec::new();
+        for file in files {
+            if file.file_seq == position.file_seq {
+                continue;
+            }
+            if rot && file.file_seq >= covered.file_seq {
+                let name = layout::journal(file.file_seq);
+                let from = self.journal_place.path(&name);
+                let quarantine = self.root.path(layout::QUARANTINE);
+                let target = quarantine.join(&name);
+                self.root
+                    .vfs
+                    .rename(&from, &target)
+                    .during("rename", &target)?;
+                self.root
+                    .vfs
+                    .sync_dir(&quarantine)
+                    .during("sync directory", &quarantine)?;
+                continue;
+            }
+            others.push(file);
+        }
+        Ok(others)
+    }
+}
+
+#[derive(Debug, Default)]
+struct OpenedReplicas {
+    replicas: Replicas,
+    states: Vec<ReplicaState>,
+    facts: Vec<ReplicaFacts>,
+    missing: Vec<MissingReplica>,
+    next_number: u64,
+}
+
+fn take_lock(root: &Place) -> Result<Arc<dyn VfsFile>, OpenError> {
+    let path = root.path(layout::LOCK);
+    let fault = |source| OpenError::io(&path, source);
+    let lock = root.vfs.create(&path).map_err(fault)?;
+    if lock.try_lock().map_err(fault)? {
+        Ok(lock)
+    } else {
+        Err(OpenError::InUse {
+            dir: root.root.to_path_buf(),
+        })
+    }
+}
+
+/// The identity; in a new directory, makes everything, the identity last: a directory that has one
+/// is complete.
+fn load_or_make(root: &Place, config: &LogConfig) -> Result<Identity, OpenError> {
+    if let Some(identity) = Identity::load(root)? {
+        return Ok(identity);
+    }
+    if let Some(checkpoint) = Checkpoint::load(root)?
+        && checkpoint.generation > 0
+    {
+        let path = root.path(layout::IDENTITY);
+        return Err(OpenError::corrupt(
+            &path,
+            "it is missing, though there is a checkpoint",
+        ));
+    }
+    for name in [
+        layout::JOURNAL,
+        layout::REPLICAS,
+        layout::TRASH,
+        layout::QUARANTINE,
+    ] {
+        durable::create_dir(&*root.vfs, &root.root, name)?;
+    }
+    let storage_id = config
+        .storage_id_if_new
+        .unwrap_or_else(|| StorageId(Uuid::new_v4()));
+    let position = JournalPosition {
+        file_seq: 1,
+        at: 0,
+        round_seq: 1,
+    };
+    Checkpoint {
+        storage_id,
+        generation: 0,
+        position,
+        replicas: Vec::new(),
+    }
+    .save(root)?;
+    let identity = Identity {
+        storage_id,
+        last_incarnation: None::<Incarnation>,
+        clean: None,
+    };
+    identity.save(root)?;
+    if let Some(parent) = root
+        .root
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        // Not all parents may be opened; the name of the root is then the operator's care.
+        let _ = root.vfs.sync_dir(parent);
+    }
+    Ok(identity)
+}

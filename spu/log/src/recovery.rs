@@ -1,0 +1,461 @@
+//! Makes one replica's segments equal to the fold, and says whether they can be trusted.
+//!
+//! Below the checkpoint's tail everything had been synced: a bad batch there is rot. Above it a
+//! crash may have left anything; what equals the fold stays, the rest is cut and written again from
+//! the journal. Bytes that nothing accounts for are put into quarantine before they are cut.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidegate_proto::batch::Batch;
+use tidegate_proto::position::Offset;
+
+use crate::checkpoint::ReplicaState;
+use crate::durable;
+use crate::error::{Context as _, DiskError};
+use crate::files::{FileId, FileKind, Unsynced};
+use crate::fold::{Folded, FoldedBatch};
+use crate::index;
+use crate::layout;
+use crate::limits::ROUND_BYTES_MAX;
+use crate::replay;
+use crate::segment::{Active, Home, SegmentConfig, SegmentInfo};
+use crate::segments::Segments;
+use crate::snapshot;
+use crate::vfs::Place;
+use crate::walk::{WalkStop, scanner, walk};
+
+/// A replica ready to serve, with what was found.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) segments: Segments,
+    pub(crate) state: ReplicaState,
+    /// Bytes of segments cut because a crash had torn them. Normal.
+    pub(crate) torn_bytes: u64,
+    /// True when anything changed on disk, or in the state.
+    pub(crate) is_changed: bool,
+}
+
+/// What recovery of one replica works with.
+pub(crate) struct Recovery<'a> {
+    pub(crate) root: &'a Place,
+    pub(crate) home: Home,
+    pub(crate) config: SegmentConfig,
+    pub(crate) unsynced: &'a mut Unsynced,
+}
+
+impl Recovery<'_> {
+    pub(crate) fn run(mut self, folded: Folded) -> Result<Recovered, DiskError> {
+        let mut state = folded.state;
+        let mut bases = self.bases()?;
+        let mut segments = Segments {
+            home: self.home.clone(),
+            closed: Arc::default(),
+            active: None,
+            end: state.end,
+        };
+        if let Some(reset) = folded.reset {
+            while bases.first().is_some_and(|base| *base < reset) {
+                segments.remove(bases.remove(0), self.unsynced)?;
+            }
+        }
+        let (kept, torn_bytes) = self.fit(&mut segments, &mut state, &folded, bases)?;
+        let missing = folded.batches.get(kept..).unwrap_or_default();
+        let is_changed = folded.is_touched || torn_bytes > 0 || !missing.is_empty();
+        self.append_missing(&mut segments, &mut state, missing)?;
+        state.intact &= folded.misfits == 0 && segments.end == folded.state.end;
+        state.end = segments.end;
+        (state.tail_base, state.tail_len) = segments.tail();
+        self.drop_trimmed(&mut segments, state.log_start)?;
+        let vfs = self.home.pool.vfs();
+        if let Some((as_of, bytes)) = &folded.snapshot {
+            snapshot::save(vfs, &self.home.dir, *as_of, bytes)?;
+        } else if let Some(to) = folded.cut {
+            snapshot::cut(vfs, &self.home.dir, to)?;
+        }
+        Ok(Recovered {
+            segments,
+            state,
+            torn_bytes,
+            is_changed,
+        })
+    }
+
+    /// Base offsets of the segment files there, in order.
+    fn bases(&self) -> Result<Vec<Offset>, DiskError> {
+        let dir = &self.home.dir;
+        let items = self.home.pool.vfs().list_dir(dir).during("list", dir)?;
+        let mut bases: Vec<Offset> = items
+            .iter()
+            .filter_map(|item| layout::parse_segment(&item.name))
+            .collect();
+        bases.sort_unstable();
+        for item in &items {
+            // An index whose segment was removed when the power went.
+            if let Some(base) = layout::parse_index(&item.name)
+                && bases.binary_search(&base).is_err()
+            {
+                let path = dir.join(&item.name);
+                self.home
+                    .pool
+                    .vfs()
+                    .remove_file(&path)
+                    .during("remove", &path)?;
+            }
+        }
+        Ok(bases)
+    }
+
+    /// Opens segments in order, and stops where they no longer are what they must be. Gives how
+    /// many folded batches they hold, and the torn bytes that were cut.
+    fn fit(
+        &mut self,
+        segments: &mut Segments,
+        state: &mut ReplicaState,
+        folded: &Folded,
+        bases: Vec<Offset>,
+    ) -> Result<(usize, u64), DiskError> {
+        let mut judge = Judge::new(folded, state);
+        let synced_end = folded.reset.unwrap_or_else(|| {
+            folded
+                .applied_end
+                .min(folded.cut.unwrap_or(folded.applied_end))
+        });
+        segments.end = bases.first().copied().unwrap_or(synced_end);
+        // Segments that must be there and are not, before the first one or all of them.
+        judge.rot |= segments.end > state.log_start
+            && segments.end <= synced_end
+            && synced_end > state.log_start;
+        let mut torn_bytes = 0;
+        let mut rest = bases.into_iter().peekable();
+        while let Some(base) = rest.next() {
+            if base > segments.end && base <= judge.tail_base {
+                // A segment between is lost. What is there stays; reads of the hole fail.
+                judge.rot = true;
+                segments.end = base;
+            }
+            if base != segments.end {
+                torn_bytes += self.set_aside(segments, &judge, base, &mut rest)?;
+                break;
+            }
+            let next = rest.peek().copied();
+            if let Some(next) = next.filter(|next| judge.trusts_up_to(*next))
+                && let Some(info) = self.closed_info(base, next)?
+            {
+                Arc::make_mut(&mut segments.closed).push(info);
+                segments.end = next;
+                continue;
+            }
+            let (found, torn) = self.walk_one(segments, &mut judge, base)?;
+            torn_bytes += torn;
+            if found.active.info.len < judge.synced_len(base, found.len) && judge.cut.is_none() {
+                // Rot in what was synced: the segment stays as it is, and is not written to.
+                judge.rot = true;
+                let len = judge.synced_len(base, found.len).min(found.len);
+                let info = SegmentInfo {
+                    len,
+                    ..found.active.info
+                };
+                Arc::make_mut(&mut segments.closed).push(info);
+                segments.end = match next.filter(|next| *next <= judge.tail_base) {
+                    Some(next) => next,
+                    None => synced_end,
+                };
+                continue;
+            }
+            segments.end = found.end;
+            segments.active = Some(found.active);
+            if next == Some(found.end) && !found.stopped {
+                segments.close_active(self.unsynced)?;
+            } else if let Some(next) = rest.next() {
+                torn_bytes += self.set_aside(segments, &judge, next, &mut rest)?;
+            }
+        }
+        state.intact &= !judge.rot;
+        Ok((judge.kept, torn_bytes))
+    }
+
+    /// Walks one segment and cuts off its file what does not belong there.
+    fn walk_one(
+        &mut self,
+        segments: &Segments,
+        judge: &mut Judge<'_>,
+        base: Offset,
+    ) -> Result<(Found, u64), DiskError> {
+        let len = segments.file_len(base)?;
+        let path = self.home.path(base, FileKind::Records);
+        let (folded, tail) = (judge.folded, (judge.tail_base, judge.tail_len));
+        let walk = walk(
+            &self.home,
+            base,
+            len,
+            |entry| {
+                let synced = base < tail.0 || (base == tail.0 && entry.position < tail.1);
+                synced && folded.cut.is_none_or(|cut| entry.offset < cut)
+            },
+            |batch, at| judge.keeps(batch, base, at),
+        );
+        let walk = walk.during("read", &path)?;
+        let good = walk.active.info.len;
+        let synced = judge.synced_len(base, len);
+        let stopped = walk.stop != WalkStop::End;
+        let keep = if good < synced && judge.cut.is_none() {
+            synced.min(len)
+        } else {
+            good
+        };
+        let torn = len - keep;
+        if torn > 0 {
+            let unexplained = judge.is_unexplained(|| self.has_batch_after(base, keep, len));
+            if unexplained.during("read", &path)? || good < synced.min(keep) {
+                self.quarantine(base, keep, len)?;
+            }
+            segments.shorten(base, keep, self.unsynced)?;
+        }
+        Ok((
+            Found {
+                active: walk.active,
+                end: walk.end,
+                stopped,
+                len,
+            },
+            torn,
+        ))
+    }
+
+    /// A segment that was closed and synced: its index says how it ends.
+    fn closed_info(&self, base: Offset, next: Offset) -> Result<Option<SegmentInfo>, DiskError> {
+        let path = self.home.path(base, FileKind::Records);
+        let file = self
+            .home
+            .pool
+            .vfs()
+            .open_read(&path)
+            .during("open", &path)?;
+        let len = file.len().during("stat", &path)?;
+        let path = self.home.path(base, FileKind::Index);
+        let Ok(file) = self.home.pool.vfs().open_read(&path) else {
+            return Ok(None);
+        };
+        let last = index::last_entry(&*file, |entry| {
+            entry.position == len && entry.offset == next
+        });
+        let last = last.during("read", &path)?;
+        Ok(last.map(|(_, entry)| SegmentInfo {
+            base,
+            len,
+            max_timestamp_ms: entry.timestamp_before_ms,
+        }))
+    }
+
+    fn append_missing(
+        &mut self,
+        segments: &mut Segments,
+        state: &mut ReplicaState,
+        missing: &[FoldedBatch],
+    ) -> Result<(), DiskError> {
+        let place = Place::new(Arc::clone(&self.root.vfs), &self.root.path(layout::JOURNAL));
+        let mut group: Vec<Batch> = Vec::new();
+        let mut bytes = 0;
+        let mut end = segments.end;
+        for folded in missing {
+            if folded.base != end {
+                state.intact = false;
+                break;
+            }
+            let body = replay::read_body(&place, folded.file_seq, folded.at, folded.len)?;
+            let Some(batch) = decode(body, folded) else {
+                state.intact = false;
+                break;
+            };
+            end = folded.next;
+            bytes += folded.len;
+            group.push(batch);
+            if bytes >= ROUND_BYTES_MAX {
+                segments.append(&group, &self.config, self.unsynced)?;
+                group.clear();
+                bytes = 0;
+            }
+        }
+        segments.append(&group, &self.config, self.unsynced)
+    }
+
+    fn drop_trimmed(
+        &mut self,
+        segments: &mut Segments,
+        log_start: Offset,
+    ) -> Result<(), DiskError> {
+        let end = segments.end;
+        for id in segments.trim(log_start.min(end), self.unsynced) {
+            remove_file(&self.home, id)?;
+            self.unsynced.renamed(&self.home.dir);
+        }
+        segments.end = end;
+        Ok(())
+    }
+
+    fn has_batch_after(&self, base: Offset, at: u64, len: u64) -> io::Result<bool> {
+        let mut scan = scanner(&self.home, base, at, len)?;
+        if matches!(scan.step()?, crate::stored::Scanned::Batch { .. }) {
+            return Ok(true);
+        }
+        scan.resync()
+    }
+
+    /// Copies the end of a segment to quarantine.
+    fn quarantine(&self, base: Offset, from: u64, len: u64) -> Result<(), DiskError> {
+        let path = self.home.path(base, FileKind::Records);
+        let file = self
+            .home
+            .pool
+            .get(self.home.id(base, FileKind::Records), &self.home.dir);
+        let file = file.during("open", &path)?;
+        let name = self
+            .home
+            .dir
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let dir = self.root.path(layout::QUARANTINE);
+        let target = dir.join(format!("{name}-{}-{from}.part", base.get()));
+        let copy = self.root.vfs.create(&target).during("create", &target)?;
+        let mut at = from;
+        let mut chunk = vec![0; 1 << 20];
+        while at < len {
+            let read = durable::read_full_at(&*file, &mut chunk, at).during("read", &path)?;
+            if read == 0 {
+                break;
+            }
+            let whole = &chunk[..read];
+            durable::write_all_at(&*copy, &[whole], at - from).during("write", &target)?;
+            at += read as u64;
+        }
+        copy.sync_all().during("sync", &target)?;
+        self.root.vfs.sync_dir(&dir).during("sync directory", &dir)
+    }
+
+    /// Takes segments out of the way that were not synced and do not follow: into quarantine when
+    /// nothing explains them. Gives their bytes.
+    fn set_aside(
+        &mut self,
+        segments: &Segments,
+        judge: &Judge<'_>,
+        first: Offset,
+        rest: &mut impl Iterator<Item = Offset>,
+    ) -> Result<u64, DiskError> {
+        let mut bytes = 0;
+        for base in std::iter::once(first).chain(rest) {
+            let len = segments.file_len(base)?;
+            bytes += len;
+            if judge.rot {
+                self.quarantine(base, 0, len)?;
+            }
+            segments.remove(base, self.unsynced)?;
+        }
+        Ok(bytes)
+    }
+}
+
+/// A segment after its walk.
+struct Found {
+    active: Active,
+    end: Offset,
+    /// The walk did not reach the end of the file.
+    stopped: bool,
+    /// The file's length before.
+    len: u64,
+}
+
+/// Compares what segments hold with what they must.
+struct Judge<'a> {
+    folded: &'a Folded,
+    cut: Option<Offset>,
+    tail_base: Offset,
+    tail_len: u64,
+    /// Folded batches found in segments.
+    kept: usize,
+    rot: bool,
+}
+
+impl<'a> Judge<'a> {
+    fn new(folded: &'a Folded, state: &ReplicaState) -> Self {
+        Self {
+            folded,
+            cut: folded.cut,
+            tail_base: state.tail_base,
+            tail_len: state.tail_len,
+            kept: 0,
+            rot: false,
+        }
+    }
+
+    /// True when all below that base was synced and is not cut.
+    fn trusts_up_to(&self, next: Offset) -> bool {
+        next <= self.tail_base && self.cut.is_none_or(|cut| next <= cut)
+    }
+
+    fn keeps(&mut self, batch: &Batch, base: Offset, at: u64) -> bool {
+        let offset = batch.placement.base_offset;
+        let was_synced = base < self.tail_base || (base == self.tail_base && at < self.tail_len);
+        let below_cut = self
+            .cut
+            .is_none_or(|cut| offset < cut && batch.next_offset() <= cut);
+        if was_synced && below_cut {
+            return true;
+        }
+        if self
+            .folded
+            .batches
+            .get(self.kept)
+            .is_some_and(|folded| folded.is(batch))
+        {
+            self.kept += 1;
+            return true;
+        }
+        // Whole, right, and in no journal: it was written after a round that is gone.
+        if self.cut.is_none() && self.kept == self.folded.batches.len() {
+            self.rot = true;
+            return true;
+        }
+        false
+    }
+
+    /// How much of a segment had been synced.
+    fn synced_len(&self, base: Offset, len: u64) -> u64 {
+        match base.cmp(&self.tail_base) {
+            std::cmp::Ordering::Less => len,
+            std::cmp::Ordering::Equal => self.tail_len,
+            std::cmp::Ordering::Greater => 0,
+        }
+    }
+
+    /// True when bytes that are to be cut hold more than the journal has: rot. Otherwise they are
+    /// torn, and the journal has all that may stand there.
+    fn is_unexplained(
+        &mut self,
+        has_batch_after: impl FnOnce() -> io::Result<bool>,
+    ) -> io::Result<bool> {
+        let unexplained =
+            self.cut.is_none() && self.kept == self.folded.batches.len() && has_batch_after()?;
+        self.rot |= unexplained;
+        Ok(unexplained)
+    }
+}
+
+fn decode(mut body: Bytes, folded: &FoldedBatch) -> Option<Batch> {
+    let batch = Batch::decode(&mut body).ok()?;
+    (folded.is(&batch) && batch.verify().is_ok()).then_some(batch)
+}
+
+/// Removes a file of a replica that may be gone already.
+pub(crate) fn remove_file(home: &Home, id: FileId) -> Result<(), DiskError> {
+    home.pool.forget(id);
+    let path = id.path(&home.dir);
+    match home.pool.vfs().remove_file(Path::new(&path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).during("remove", &path),
+        _ => Ok(()),
+    }
+}

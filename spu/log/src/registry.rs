@@ -1,0 +1,79 @@
+//! The replicas of a log by key, with those on their way out and those whose directory is gone.
+//!
+//! Invariant: a replica that may still have entries in the journal is in exactly one of the three,
+//! so that every checkpoint speaks of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tidegate_proto::position::ReplicaKey;
+
+use crate::checkpoint::ReplicaState;
+use crate::replica::Replica;
+
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    replicas: RwLock<Replicas>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Replicas {
+    pub(crate) by_key: HashMap<ReplicaKey, Arc<Replica>>,
+    /// Given up, directory not yet in the trash.
+    pub(crate) retiring: Vec<Arc<Replica>>,
+    /// Known to the checkpoint, directory missing.
+    pub(crate) missing: Vec<ReplicaState>,
+}
+
+impl Registry {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Replicas> {
+        self.replicas.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Replicas> {
+        self.replicas
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn get(&self, key: ReplicaKey) -> Option<Arc<Replica>> {
+        self.read().by_key.get(&key).map(Arc::clone)
+    }
+
+    /// All replicas, sorted by key.
+    pub(crate) fn all(&self) -> Vec<Arc<Replica>> {
+        let mut all: Vec<_> = self.read().by_key.values().map(Arc::clone).collect();
+        all.sort_by_key(|replica| replica.key());
+        all
+    }
+
+    /// What a checkpoint says: every replica's applied state, sorted by key.
+    pub(crate) fn states(&self) -> Vec<ReplicaState> {
+        let (open, mut states) = {
+            let replicas = self.read();
+            let open: Vec<_> = replicas
+                .by_key
+                .values()
+                .chain(&replicas.retiring)
+                .map(Arc::clone)
+                .collect();
+            (open, replicas.missing.clone())
+        };
+        for replica in open {
+            let applied = replica.lock_applied();
+            if applied.is_retired {
+                continue;
+            }
+            let (tail_base, tail_len) = applied.segments.tail();
+            let end = applied.segments.end;
+            states.push(ReplicaState {
+                end,
+                tail_base,
+                tail_len,
+                ..applied.state
+            });
+        }
+        states.sort_by_key(|state| (state.key, state.meta.replica_gen));
+        states
+    }
+}

@@ -1,0 +1,598 @@
+//! One replica: what every thread may ask of it, and the state behind one short lock.
+//!
+//! Three stages of an entry meet here: submitted (visible in memory), durable (its round is
+//! synced), applied (in a segment). The lock is never held across disk work.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tidegate_proto::batch::{Batch, ProducerStamp};
+use tidegate_proto::id::ReplicaGen;
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+
+use crate::checkpoint::ReplicaState;
+use crate::disk_read::{self, View};
+use crate::entry::{Entry, Item, ReplicaMeta};
+use crate::error::{ReadError, SubmitError};
+use crate::segment::{Home, SegmentConfig, SegmentInfo};
+use crate::segments::Segments;
+use crate::snapshot;
+use crate::tail::{Tail, TailBudget};
+
+/// A replica of the data directory. Cheap to share; readers on any thread.
+#[derive(Debug)]
+pub struct Replica {
+    pub(crate) home: Home,
+    replica_gen: ReplicaGen,
+    budget: Arc<TailBudget>,
+    state: Mutex<State>,
+    /// What the segment writer alone uses. Held across disk work; shards never take it.
+    pub(crate) applied: Mutex<Applied>,
+}
+
+/// What is on disk, by the writer's account.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    pub(crate) segments: Segments,
+    pub(crate) state: ReplicaState,
+    /// Set when the directory went to the trash.
+    pub(crate) is_retired: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    log_start: Offset,
+    end: Offset,
+    durable_end: Offset,
+    high_watermark: Offset,
+    meta: ReplicaMeta,
+    last_append_ms: Option<i64>,
+    config: SegmentConfig,
+    tail: Tail,
+    view: View,
+    segment_bytes: u64,
+    /// Cuts submitted and not yet applied to segments, oldest first.
+    cuts: VecDeque<Offset>,
+    /// Counts cuts, so that a reader notices one.
+    cut_count: u64,
+    /// Durable, not yet applied.
+    operations: VecDeque<Operation>,
+    operation_bytes: u64,
+    is_queued: bool,
+    is_urgent: bool,
+    roll_at_ms: Option<i64>,
+}
+
+/// An entry whose round is durable.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    pub(crate) round: u64,
+    pub(crate) item: Item,
+}
+
+/// What a producer table needs to know of a stored batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchHeader {
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// Offset after its last record.
+    pub next_offset: Offset,
+    /// Epoch of the leader that placed it.
+    pub leader_epoch: LeaderEpoch,
+    /// When it was placed, in epoch milliseconds.
+    pub append_time_ms: i64,
+    /// True for a batch of the server's own, such as an epoch marker.
+    pub is_control: bool,
+    /// The producer's identity and sequence, when it has one.
+    pub producer: Option<ProducerStamp>,
+    /// The request's key, when it has one.
+    pub request_key: Option<[u8; 16]>,
+    /// CRC32C of the client part.
+    pub payload_crc: u32,
+}
+
+impl BatchHeader {
+    fn of(batch: &Batch) -> Self {
+        Self {
+            base_offset: batch.placement.base_offset,
+            next_offset: batch.next_offset(),
+            leader_epoch: batch.placement.leader_epoch,
+            append_time_ms: batch.placement.append_time_ms,
+            is_control: batch.client.is_control(),
+            producer: batch.client.producer(),
+            request_key: batch.client.request_key(),
+            payload_crc: batch.client.crc(),
+        }
+    }
+}
+
+impl Replica {
+    /// Which partition this is a copy of.
+    #[must_use]
+    pub fn key(&self) -> ReplicaKey {
+        self.home.key
+    }
+
+    /// The membership it was made for.
+    #[must_use]
+    pub fn replica_gen(&self) -> ReplicaGen {
+        self.replica_gen
+    }
+
+    /// Metadata as last submitted.
+    #[must_use]
+    pub fn meta(&self) -> ReplicaMeta {
+        self.lock().meta
+    }
+
+    /// First offset kept.
+    #[must_use]
+    pub fn log_start(&self) -> Offset {
+        self.lock().log_start
+    }
+
+    /// Next offset, counting everything submitted.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        self.lock().end
+    }
+
+    /// Next offset, counting what is durable.
+    #[must_use]
+    pub fn durable_end(&self) -> Offset {
+        self.lock().durable_end
+    }
+
+    /// High watermark as last submitted for checkpointing.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        self.lock().high_watermark
+    }
+
+    /// Bytes of its batches, in segments and on the way there.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        let state = self.lock();
+        state.segment_bytes + state.operation_bytes
+    }
+
+    /// Append time of the newest batch, in epoch milliseconds.
+    #[must_use]
+    pub fn last_append_ms(&self) -> Option<i64> {
+        self.lock().last_append_ms
+    }
+
+    /// Changes when segments are closed, from the next append on.
+    pub fn set_config(&self, config: SegmentConfig) {
+        self.lock().config = config;
+    }
+
+    /// Batches from `from` below `upto` out of memory: at least one with records when there is
+    /// any, then up to `bytes_max`. The first may begin below `from`. `None`: ask [`Self::read`].
+    #[must_use]
+    pub fn read_cached(&self, from: Offset, upto: Offset, bytes_max: usize) -> Option<Vec<Batch>> {
+        if from >= upto {
+            return Some(Vec::new());
+        }
+        self.lock().tail.read(from, upto, bytes_max)
+    }
+
+    /// The same from memory or disk. Blocks on the disk; every batch read there is checked.
+    pub fn read(
+        &self,
+        from: Offset,
+        upto: Offset,
+        bytes_max: usize,
+    ) -> Result<Vec<Batch>, ReadError> {
+        loop {
+            let (view, cut_count) = {
+                let state = self.lock();
+                state.check_range(from)?;
+                if from >= upto {
+                    return Ok(Vec::new());
+                }
+                if let Some(batches) = state.tail.read(from, upto, bytes_max) {
+                    return Ok(batches);
+                }
+                (state.view.clone(), state.cut_count)
+            };
+            let result = disk_read::read(&self.home, &view, from, upto, bytes_max);
+            let state = self.lock();
+            state.check_range(from)?;
+            if state.cut_count != cut_count {
+                continue;
+            }
+            let (mut batches, has_progress) = result?;
+            if !has_progress && from.max(view.disk_end) < upto {
+                // All that disk has of it is read; the rest is in memory, or came to disk since.
+                if state.view.disk_end != view.disk_end {
+                    continue;
+                }
+                let rest = from.max(view.disk_end);
+                batches.extend(state.tail.read_what_is_here(rest, upto, bytes_max));
+            }
+            return Ok(batches);
+        }
+    }
+
+    /// First offset below `upto` whose record has this time or a later one; `None` when there is
+    /// none. Blocks on the disk.
+    pub fn offset_at(&self, time_ms: i64, upto: Offset) -> Result<Option<Offset>, ReadError> {
+        loop {
+            let (view, log_start, cut_count) = {
+                let state = self.lock();
+                (state.view.clone(), state.log_start, state.cut_count)
+            };
+            let result = disk_read::batch_at_time(&self.home, &view, log_start, time_ms);
+            let state = self.lock();
+            if state.cut_count != cut_count || state.log_start != log_start {
+                continue;
+            }
+            let found = result?.or_else(|| {
+                let newest = log_start.max(view.disk_end);
+                state
+                    .tail
+                    .iter_from(newest)
+                    .find(|batch| batch.max_timestamp_ms() >= time_ms)
+                    .cloned()
+            });
+            drop(state);
+            let Some(batch) = found else { return Ok(None) };
+            let offset =
+                first_record_at(&batch, time_ms, log_start).map_err(|what| ReadError::Corrupt {
+                    key: self.home.key,
+                    at: batch.placement.base_offset,
+                    path: self.home.dir.to_path_buf(),
+                    position: 0,
+                    what,
+                })?;
+            return Ok(Some(offset).filter(|offset| *offset < upto));
+        }
+    }
+
+    /// Hands every batch that reaches above `from` to `take`, in order, up to the end. Blocks on
+    /// the disk.
+    pub fn batch_headers(
+        &self,
+        from: Offset,
+        mut take: impl FnMut(&BatchHeader),
+    ) -> Result<(), ReadError> {
+        let view = self.lock().view.clone();
+        disk_read::each(&self.home, &view, from, |batch| {
+            take(&BatchHeader::of(batch));
+            true
+        })?;
+        let state = self.lock();
+        for batch in state.tail.iter_from(from.max(view.disk_end)) {
+            take(&BatchHeader::of(batch));
+        }
+        Ok(())
+    }
+
+    /// The newest applied producer snapshot. Blocks on the disk. `None` when there is none or it
+    /// is damaged.
+    pub fn snapshot(&self) -> Option<(Offset, Bytes)> {
+        snapshot::load(self.home.pool.vfs(), &self.home.dir)
+    }
+
+    /// A new first offset that retention asks for, at the end of a closed segment and not above
+    /// `high_watermark`; `None` when nothing may go. Submit it as [`Entry::Trim`].
+    ///
+    /// Segments go, oldest first, whose newest record is older than `retention_ms`, and as long as
+    /// what is left is `retention_bytes` or more.
+    #[must_use]
+    pub fn retention(
+        &self,
+        now_ms: i64,
+        retention_ms: Option<u64>,
+        retention_bytes: Option<u64>,
+        high_watermark: Offset,
+    ) -> Option<Offset> {
+        let state = self.lock();
+        let closed = &state.view.closed;
+        let oldest_ms =
+            retention_ms.map(|age| now_ms.saturating_sub(i64::try_from(age).unwrap_or(i64::MAX)));
+        let mut left = state.segment_bytes;
+        let mut log_start = None;
+        for (number, segment) in closed.iter().enumerate() {
+            let next = closed.get(number + 1).copied().or(state.view.active);
+            let end = next.map_or(state.view.disk_end, |next| next.base);
+            let is_old = oldest_ms.is_some_and(|oldest| segment.max_timestamp_ms < oldest);
+            let is_surplus =
+                retention_bytes.is_some_and(|keep| left.saturating_sub(segment.len) >= keep);
+            if end > high_watermark || !(is_old || is_surplus) {
+                break;
+            }
+            left = left.saturating_sub(segment.len);
+            log_start = Some(end);
+        }
+        log_start.filter(|offset| *offset > state.log_start)
+    }
+}
+
+fn first_record_at(batch: &Batch, time_ms: i64, floor: Offset) -> Result<Offset, String> {
+    let base = batch.placement.base_offset;
+    if batch.placement.append_timestamps {
+        return Ok(base.max(floor));
+    }
+    let records = batch.client.records().map_err(|error| error.to_string())?;
+    let mut number = 0;
+    for record in records.iter() {
+        let record = record.map_err(|error| error.to_string())?;
+        let offset = base.plus(number);
+        if offset >= floor && batch.timestamp_of(&record) >= time_ms {
+            return Ok(offset);
+        }
+        number += 1;
+    }
+    // Its greatest timestamp is below the floor: what comes next is at or after it in place.
+    Ok(batch.next_offset())
+}
+
+impl State {
+    fn check_range(&self, from: Offset) -> Result<(), ReadError> {
+        if from < self.log_start {
+            return Err(ReadError::Trimmed {
+                from,
+                log_start: self.log_start,
+            });
+        }
+        if from > self.end {
+            return Err(ReadError::BeyondEnd {
+                from,
+                end: self.end,
+            });
+        }
+        Ok(())
+    }
+
+    fn segments_changed(&mut self, segments: &Segments) {
+        let disk_end = self
+            .cuts
+            .iter()
+            .fold(segments.end, |end, cut| end.min(*cut));
+        self.view = View {
+            closed: Arc::clone(&segments.closed),
+            active: segments.active.as_ref().map(|active| active.info),
+            disk_end,
+        };
+        let closed: u64 = segments.closed.iter().map(|segment| segment.len).sum();
+        self.segment_bytes = closed + self.view.active.map_or(0, |active| active.len);
+        self.roll_at_ms = segments.active.as_ref().map(|active| {
+            active
+                .first_append_ms
+                .saturating_add(i64::try_from(self.config.segment_ms).unwrap_or(i64::MAX))
+        });
+    }
+}
+
+/// The log's side: submit, make durable, apply.
+impl Replica {
+    pub(crate) fn new(
+        home: Home,
+        config: SegmentConfig,
+        segments: Segments,
+        applied: ReplicaState,
+        budget: Arc<TailBudget>,
+    ) -> Self {
+        let mut state = State {
+            log_start: applied.log_start,
+            end: applied.end,
+            durable_end: applied.end,
+            high_watermark: applied.high_watermark,
+            meta: applied.meta,
+            last_append_ms: applied.last_append_ms,
+            config,
+            tail: Tail::new(applied.end),
+            view: View {
+                closed: Arc::default(),
+                active: None,
+                disk_end: applied.end,
+            },
+            segment_bytes: 0,
+            cuts: VecDeque::new(),
+            cut_count: 0,
+            operations: VecDeque::new(),
+            operation_bytes: 0,
+            is_queued: false,
+            is_urgent: false,
+            roll_at_ms: None,
+        };
+        state.segments_changed(&segments);
+        let replica_gen = applied.meta.replica_gen;
+        let applied = Applied {
+            segments,
+            state: applied,
+            is_retired: false,
+        };
+        Self {
+            home,
+            replica_gen,
+            budget,
+            state: Mutex::new(state),
+            applied: Mutex::new(applied),
+        }
+    }
+
+    /// Checks that a batch begins at the end.
+    pub(crate) fn check_next(&self, end: Offset, batch: &Batch) -> Result<(), SubmitError> {
+        let base = batch.placement.base_offset;
+        if base == end {
+            return Ok(());
+        }
+        Err(SubmitError::NotNext {
+            key: self.home.key,
+            end,
+            base,
+        })
+    }
+
+    /// Makes an entry visible.
+    pub(crate) fn submitted(&self, entry: &Entry) {
+        let mut state = self.lock();
+        match entry {
+            Entry::Batch(batch) => {
+                state.end = batch.next_offset();
+                state.last_append_ms = Some(batch.placement.append_time_ms);
+                // A leader's word on what is committed counts as much as a checkpoint (rule T3).
+                let told = batch
+                    .placement
+                    .high_watermark
+                    .min(batch.placement.base_offset);
+                state.high_watermark = state.high_watermark.max(told);
+                state.tail.push(batch.clone());
+                self.budget.add(batch.encoded_len() as u64);
+            }
+            Entry::Cut { to, .. } => {
+                let to = *to;
+                state.end = state.end.min(to);
+                let freed = state.tail.cut(to);
+                self.budget.free(freed);
+                state.cuts.push_back(to);
+                state.cut_count += 1;
+                state.view.disk_end = state.view.disk_end.min(to);
+            }
+            Entry::Trim { to, .. } => {
+                state.log_start = state.log_start.max(*to);
+                if *to > state.end {
+                    state.end = *to;
+                    let freed = state.tail.reset(*to);
+                    self.budget.free(freed);
+                }
+            }
+            Entry::Meta { meta, .. } => state.meta = *meta,
+            Entry::HighWatermark { offset, .. } => {
+                state.high_watermark = state.high_watermark.max(*offset);
+            }
+            Entry::Snapshot { .. } => {}
+        }
+    }
+
+    /// Takes note that an entry's round is durable; gives the new durable end and the bytes that
+    /// now wait for the segment writer.
+    pub(crate) fn durable(&self, round: u64, item: Item) -> Durable {
+        let bytes = item.encoded_len() as u64;
+        let mut state = self.lock();
+        match &item {
+            Item::Entry(Entry::Batch(batch)) => state.durable_end = batch.next_offset(),
+            Item::Entry(Entry::Cut { to, .. }) => state.durable_end = state.durable_end.min(*to),
+            Item::Entry(Entry::Trim { to, .. }) => state.durable_end = state.durable_end.max(*to),
+            _ => {}
+        }
+        state.operations.push_back(Operation { round, item });
+        state.operation_bytes += bytes;
+        let was_queued = std::mem::replace(&mut state.is_queued, true);
+        Durable {
+            end: state.durable_end,
+            bytes,
+            waiting: state.operation_bytes,
+            is_first: !was_queued,
+        }
+    }
+
+    /// Asks for the writer soon; true when it was not asked yet.
+    pub(crate) fn make_urgent(&self) -> bool {
+        !std::mem::replace(&mut self.lock().is_urgent, true)
+    }
+
+    /// Takes waiting operations of rounds up to `round`, in order, up to a size; `None` ends it.
+    pub(crate) fn take_operations(&self, round: u64, bytes_max: usize) -> Vec<Operation> {
+        let mut state = self.lock();
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while state
+            .operations
+            .front()
+            .is_some_and(|operation| operation.round <= round)
+        {
+            if bytes > bytes_max as u64 {
+                break;
+            }
+            let Some(operation) = state.operations.pop_front() else {
+                break;
+            };
+            bytes += operation.item.encoded_len() as u64;
+            taken.push(operation);
+        }
+        if taken.is_empty() {
+            state.is_urgent = false;
+            state.is_queued = !state.operations.is_empty();
+            if state.operations.is_empty() {
+                state.operations.shrink_to_fit();
+            }
+        }
+        taken
+    }
+
+    /// True when operations wait, which then belong in the writer's queue.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.lock().is_queued
+    }
+
+    /// Publishes what the writer did with operations of `bytes` in all.
+    pub(crate) fn applied(&self, segments: &Segments, bytes: u64, cut_done: bool) {
+        let mut state = self.lock();
+        if cut_done {
+            state.cuts.pop_front();
+        }
+        state.operation_bytes = state.operation_bytes.saturating_sub(bytes);
+        state.segments_changed(segments);
+    }
+
+    /// Gives up cached batches that end at or below `upto` and are on disk.
+    pub(crate) fn evict(&self, upto: Offset) {
+        let mut state = self.lock();
+        let upto = upto.min(state.view.disk_end);
+        let freed = state.tail.evict(upto);
+        drop(state);
+        self.budget.free(freed);
+    }
+
+    pub(crate) fn config(&self) -> SegmentConfig {
+        self.lock().config
+    }
+
+    /// True when the active segment's time is up.
+    pub(crate) fn is_roll_due(&self, now_ms: i64) -> bool {
+        let state = self.lock();
+        state.roll_at_ms.is_some_and(|at| at <= now_ms)
+    }
+
+    pub(crate) fn lock_applied(&self) -> MutexGuard<'_, Applied> {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every closed or active segment.
+    pub(crate) fn segments(&self) -> Vec<SegmentInfo> {
+        let state = self.lock();
+        state
+            .view
+            .closed
+            .iter()
+            .copied()
+            .chain(state.view.active)
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.budget.free(state.tail.bytes());
+    }
+}
+
+/// What became of an entry when its round was durable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Durable {
+    pub(crate) end: Offset,
+    pub(crate) bytes: u64,
+    pub(crate) waiting: u64,
+    /// True when nothing else of the replica waited.
+    pub(crate) is_first: bool,
+}

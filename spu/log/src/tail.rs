@@ -1,0 +1,197 @@
+//! The newest batches of a replica in memory, and the budget that all tails of a log share.
+//!
+//! A batch that is not yet in its segment is pinned; one that is may be given up, oldest flush
+//! first over all replicas. Readers at the tail share these batches and never see the disk.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tidegate_proto::batch::Batch;
+use tidegate_proto::position::Offset;
+
+/// Consecutive batches up to the replica's end.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    batches: VecDeque<Batch>,
+    /// Reads from here on are answered from memory.
+    floor: Offset,
+    bytes: u64,
+}
+
+impl Tail {
+    pub(crate) fn new(end: Offset) -> Self {
+        // One above the end: a batch without offsets may stand exactly at the end, on disk.
+        let floor = if end == Offset::ZERO {
+            end
+        } else {
+            end.plus(1)
+        };
+        Self {
+            batches: VecDeque::new(),
+            floor,
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn push(&mut self, batch: Batch) {
+        self.bytes += batch.encoded_len() as u64;
+        self.batches.push_back(batch);
+    }
+
+    /// Batches from `from` below `upto`, at least one if there is any with records, then up to
+    /// `bytes_max`. `None` when memory does not reach down to `from`.
+    pub(crate) fn read(&self, from: Offset, upto: Offset, bytes_max: usize) -> Option<Vec<Batch>> {
+        (from >= self.floor).then(|| self.read_what_is_here(from, upto, bytes_max))
+    }
+
+    /// Like `read`, for a caller who knows that everything from `from` on is here.
+    pub(crate) fn read_what_is_here(
+        &self,
+        from: Offset,
+        upto: Offset,
+        bytes_max: usize,
+    ) -> Vec<Batch> {
+        let first = self.batches.partition_point(|batch| {
+            batch.placement.base_offset < from && batch.next_offset() <= from
+        });
+        let mut selection = Selection::new(from, upto, bytes_max);
+        for batch in self.batches.range(first..) {
+            if !selection.take(batch) {
+                break;
+            }
+        }
+        selection.batches
+    }
+
+    /// Drops what begins at or above `to`; gives the bytes freed.
+    pub(crate) fn cut(&mut self, to: Offset) -> u64 {
+        let mut freed = 0;
+        while let Some(last) = self.batches.back() {
+            if last.placement.base_offset < to && last.next_offset() <= to {
+                break;
+            }
+            freed += last.encoded_len() as u64;
+            self.batches.pop_back();
+        }
+        self.floor = self.floor.min(to);
+        self.bytes -= freed;
+        freed
+    }
+
+    /// Drops everything; memory then begins at `end`.
+    pub(crate) fn reset(&mut self, end: Offset) -> u64 {
+        let freed = self.bytes;
+        *self = Self::new(end);
+        freed
+    }
+
+    /// Drops batches that end at or below `upto` from the front; gives the bytes freed.
+    pub(crate) fn evict(&mut self, upto: Offset) -> u64 {
+        let mut freed = 0;
+        while let Some(first) = self.batches.front() {
+            let base = first.placement.base_offset;
+            if first.next_offset() > upto || base >= upto {
+                break;
+            }
+            freed += first.encoded_len() as u64;
+            // A batch without offsets leaves its offset on disk for readers who want it.
+            let next = first.next_offset();
+            self.floor = self
+                .floor
+                .max(if next == base { base.plus(1) } else { next });
+            self.batches.pop_front();
+        }
+        if self.batches.is_empty() {
+            self.batches.shrink_to_fit();
+        }
+        self.bytes -= freed;
+        freed
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn iter_from(&self, from: Offset) -> impl Iterator<Item = &Batch> {
+        self.batches
+            .iter()
+            .filter(move |batch| batch.next_offset() > from)
+    }
+}
+
+/// Which batches a read returns: those between two offsets up to a size, but one with records at
+/// least.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    from: Offset,
+    upto: Offset,
+    bytes_left: usize,
+    has_records: bool,
+    pub(crate) batches: Vec<Batch>,
+}
+
+impl Selection {
+    pub(crate) fn new(from: Offset, upto: Offset, bytes_max: usize) -> Self {
+        Self {
+            from,
+            upto,
+            bytes_left: bytes_max,
+            has_records: false,
+            batches: Vec::new(),
+        }
+    }
+
+    /// Considers the next batch; false when the read is complete.
+    pub(crate) fn take(&mut self, batch: &Batch) -> bool {
+        let base = batch.placement.base_offset;
+        let next = batch.next_offset();
+        if base < self.from && next <= self.from {
+            return true;
+        }
+        let len = batch.encoded_len();
+        if base >= self.upto || next > self.upto || (self.has_records && len > self.bytes_left) {
+            return false;
+        }
+        self.bytes_left = self.bytes_left.saturating_sub(len);
+        self.has_records |= next > base;
+        self.batches.push(batch.clone());
+        true
+    }
+
+    /// True when what was taken lets a reader move on.
+    pub(crate) fn has_progress(&self) -> bool {
+        self.has_records
+    }
+}
+
+/// Bytes held by all tails, against the budget.
+#[derive(Debug)]
+pub(crate) struct TailBudget {
+    max: u64,
+    used: AtomicU64,
+}
+
+impl TailBudget {
+    pub(crate) fn new(max: u64) -> Self {
+        Self {
+            max,
+            used: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn add(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn free(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_exceeded(&self) -> bool {
+        self.used() > self.max
+    }
+
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+}

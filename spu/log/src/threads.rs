@@ -1,0 +1,69 @@
+//! The log's two threads: one writes rounds, one writes segments.
+//!
+//! They only call what a simulation calls by hand. Pacing is by condition variables: no clock is
+//! read here. A panic in one kills the log like a failed write does.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crate::error::{Context as _, LogDead};
+use crate::limits::IDLE_ROUND_MS;
+use crate::log::{Inner, Log, Wake};
+
+impl Log {
+    /// Starts the journal thread and the segment-writer thread. They end with [`Log::close`], with
+    /// the last clone of the log, or when it dies.
+    pub fn start_threads(&self) -> Result<(), LogDead> {
+        let spawn = |name: &str, body: fn(&Inner) -> Result<(), LogDead>| {
+            let inner = Arc::clone(&self.inner);
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || guard(&inner, body))
+                .during("start a thread for", std::path::Path::new(name))
+                .map_err(|error| self.inner.kill(&error))
+        };
+        let journal = spawn("tidegate-journal", write_rounds)?;
+        let writer = spawn("tidegate-segments", write_segments)?;
+        let mut threads = self
+            .inner
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        threads.extend([journal, writer]);
+        Ok(())
+    }
+}
+
+fn guard(inner: &Inner, body: fn(&Inner) -> Result<(), LogDead>) {
+    // An error has been told to the listener already.
+    if catch_unwind(AssertUnwindSafe(|| body(inner))).is_err() {
+        let broken = std::io::Error::other("a thread of the log panicked");
+        let error = Err::<(), _>(broken).during("run", std::path::Path::new("the log"));
+        if let Err(error) = error {
+            inner.kill(&error);
+        }
+    }
+}
+
+fn write_rounds(inner: &Inner) -> Result<(), LogDead> {
+    let idle = Duration::from_millis(IDLE_ROUND_MS);
+    loop {
+        match inner.wait(inner.wants_closing_round().then_some(idle)) {
+            Wake::Submissions => {
+                inner.run_round()?;
+            }
+            Wake::Idle => {
+                inner.run_closing_round()?;
+            }
+            Wake::Stop => return Ok(()),
+        }
+    }
+}
+
+fn write_segments(inner: &Inner) -> Result<(), LogDead> {
+    while inner.writer.wait() {
+        while !inner.writer.is_stopping() && inner.run_writer_step()? {}
+    }
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! The seam between the log and the disk: every operation that reaches a file goes through these
+//! two traits, one call per operation, so that a test can record, fail, tear or reorder it.
+//!
+//! Nothing here retries, buffers or caches. Durability is the caller's: a write lasts after
+//! `sync_data` of its file, a name after `sync_dir` of its directory.
+
+use std::fmt::Debug;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::platform;
+
+/// A file system, or a part of one. Paths are as the caller made them; no call follows a name that
+/// the log did not choose.
+pub trait Vfs: Debug + Send + Sync {
+    /// Opens an existing file for reading and writing. `NotFound` when there is none.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
+    /// Opens an existing file for reading only.
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
+    /// Opens a file, or makes an empty one.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
+    /// Makes an empty file. `AlreadyExists` when the name is taken.
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
+    /// Gives a file or directory another name, replacing a file that has it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file's name.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Makes a directory and those above it; no error when it is there.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory with all in it. Used on `trash/` only.
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Names in a directory, unordered. `NotFound` when there is none.
+    fn list_dir(&self, path: &Path) -> io::Result<Vec<DirItem>>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Syncs the whole file system under `path`; false when that cannot be done with errors
+    /// reported, and files must be synced one by one.
+    fn sync_file_system(&self, path: &Path) -> io::Result<bool>;
+    /// Whether the name is there.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+}
+
+/// An open file. Shared by threads; positions are given, never kept.
+pub trait VfsFile: Debug + Send + Sync {
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// True when the length is 0.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Reads at a place; may read less than asked; 0 at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
+    /// Writes the buffers one after the other at a place; may write less.
+    fn write_vectored_at(&self, buffers: &[IoSlice<'_>], at: u64) -> io::Result<usize>;
+    /// Makes the contents durable.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Makes the contents and all metadata durable.
+    fn sync_all(&self) -> io::Result<()>;
+    /// Cuts or extends (with zeros) to a length.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Reserves space from `from` on; the length stays. May do nothing.
+    fn preallocate(&self, from: u64, bytes: u64) -> io::Result<()>;
+    /// Takes the exclusive lock that lasts until the file is closed; false when somebody has it.
+    fn try_lock(&self) -> io::Result<bool>;
+    /// Closes the file for this user and reports an error that closing brings to light. Other
+    /// users of the same handle keep it.
+    fn close(self: Arc<Self>) -> io::Result<()>;
+}
+
+/// A name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirItem {
+    /// The name, without the directory. Names that are not UTF-8 are not the log's and are left out.
+    pub name: String,
+    /// True for a directory.
+    pub is_dir: bool,
+}
+
+/// The real file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OsVfs;
+
+#[derive(Debug)]
+struct OsFile {
+    file: File,
+}
+
+impl OsVfs {
+    fn wrap(file: io::Result<File>) -> io::Result<Arc<dyn VfsFile>> {
+        Ok(Arc::new(OsFile { file: file? }))
+    }
+}
+
+impl Vfs for OsVfs {
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        Self::wrap(OpenOptions::new().read(true).write(true).open(path))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        Self::wrap(OpenOptions::new().read(true).open(path))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        Self::wrap(
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path),
+        )
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        Self::wrap(
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(path),
+        )
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(path)
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_dir_all(path)
+    }
+
+    fn list_dir(&self, path: &Path) -> io::Result<Vec<DirItem>> {
+        let mut items = Vec::new();
+        for item in std::fs::read_dir(path)? {
+            let item = item?;
+            let is_dir = item.file_type()?.is_dir();
+            if let Ok(name) = item.file_name().into_string() {
+                items.push(DirItem { name, is_dir });
+            }
+        }
+        Ok(items)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        platform::sync_dir(path)
+    }
+
+    fn sync_file_system(&self, path: &Path) -> io::Result<bool> {
+        platform::sync_file_system(path)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+}
+
+impl VfsFile for OsFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        platform::read_at(&self.file, buffer, at)
+    }
+
+    fn write_vectored_at(&self, buffers: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
+        platform::write_vectored_at(&self.file, buffers, at)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        platform::sync_data(&self.file)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn preallocate(&self, from: u64, bytes: u64) -> io::Result<()> {
+        platform::preallocate(&self.file, from, bytes)
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        match self.file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn close(self: Arc<Self>) -> io::Result<()> {
+        match Arc::into_inner(self) {
+            Some(inner) => platform::close(inner.file),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A directory of the log on its file system: what most modules are handed.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) root: Arc<Path>,
+}
+
+impl Place {
+    pub(crate) fn new(vfs: Arc<dyn Vfs>, root: &Path) -> Self {
+        Self {
+            vfs,
+            root: root.into(),
+        }
+    }
+
+    pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.root.join(name)
+    }
+}

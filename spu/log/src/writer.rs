@@ -1,0 +1,519 @@
+//! The segment writer: takes what is durable out of the journal's hands, into segments, and makes
+//! checkpoints so that journal files can be used again.
+//!
+//! One step at a time, by whoever calls: the writer thread, a simulation, or a round that must wait
+//! for space. Invariant (J3, J4): nothing is written before its round is durable; a checkpoint
+//! names round R only after everything up to R is applied and synced.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+
+use tidegate_proto::batch::Batch;
+use tidegate_proto::id::StorageId;
+use tidegate_proto::position::Offset;
+
+use crate::checkpoint::{Checkpoint, JournalPosition};
+use crate::config::LogConfig;
+use crate::entry::{Entry, Item};
+use crate::error::{Context as _, DiskError};
+use crate::files::{FileId, Unsynced};
+use crate::journal::{Journal, Written};
+use crate::layout;
+use crate::limits::{CHECKPOINT_INTERVAL_MS, DELETES_PER_STEP, ROUND_BYTES_MAX};
+use crate::recovery::remove_file;
+use crate::registry::Registry;
+use crate::replica::{Applied, Durable, Operation, Replica};
+use crate::segment::Home;
+use crate::snapshot;
+use crate::tail::TailBudget;
+use crate::vfs::Place;
+
+#[derive(Debug)]
+pub(crate) struct SegmentWriter {
+    root: Place,
+    storage_id: StorageId,
+    config: LogConfig,
+    journal: Arc<Journal>,
+    registry: Arc<Registry>,
+    budget: Arc<TailBudget>,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    /// Held through a step; orders steps of different callers.
+    work: Mutex<Work>,
+    cached: Mutex<VecDeque<Cached>>,
+    unflushed: AtomicU64,
+    now_ms: AtomicI64,
+}
+
+#[derive(Debug)]
+struct Queue {
+    /// Replicas with operations, longest waiting first.
+    pending: VecDeque<Arc<Replica>>,
+    /// Those that are worth a write now.
+    urgent: VecDeque<Arc<Replica>>,
+    round: u64,
+    next: JournalPosition,
+    /// Journal bytes since the last checkpoint.
+    uncheckpointed: u64,
+    checkpoint_ms: i64,
+    is_stopping: bool,
+}
+
+#[derive(Debug)]
+struct Work {
+    unsynced: Unsynced,
+    /// Files of trimmed segments, to be removed a few at a time.
+    trimmed: VecDeque<(Home, FileId)>,
+    checkpoint: u64,
+}
+
+/// Batches in memory and on disk, in the order of flushes: what to give up first.
+#[derive(Debug)]
+struct Cached {
+    replica: Weak<Replica>,
+    upto: Offset,
+}
+
+impl SegmentWriter {
+    pub(crate) fn new(
+        root: Place,
+        storage_id: StorageId,
+        config: LogConfig,
+        journal: Arc<Journal>,
+        registry: Arc<Registry>,
+        budget: Arc<TailBudget>,
+        checkpoint: u64,
+    ) -> Self {
+        let next = journal.position();
+        let queue = Queue {
+            pending: VecDeque::new(),
+            urgent: VecDeque::new(),
+            round: next.round_seq - 1,
+            next,
+            uncheckpointed: 0,
+            checkpoint_ms: 0,
+            is_stopping: false,
+        };
+        let work = Work {
+            unsynced: Unsynced::default(),
+            trimmed: VecDeque::new(),
+            checkpoint,
+        };
+        Self {
+            root,
+            storage_id,
+            config,
+            journal,
+            registry,
+            budget,
+            queue: Mutex::new(queue),
+            wake: Condvar::new(),
+            work: Mutex::new(work),
+            cached: Mutex::default(),
+            unflushed: AtomicU64::new(0),
+            now_ms: AtomicI64::new(0),
+        }
+    }
+
+    /// Takes over a round's items. Atomic against checkpoints: one that names this round finds all
+    /// of them.
+    pub(crate) fn take_over(
+        &self,
+        written: Written,
+        items: Vec<(Arc<Replica>, Item)>,
+        mut told: impl FnMut(&Replica, Durable),
+    ) {
+        let mut queue = self.lock_queue();
+        queue.round = written.round_seq;
+        queue.next = written.next;
+        queue.uncheckpointed += written.bytes;
+        let mut is_work = queue.uncheckpointed >= self.config.checkpoint_bytes;
+        for (replica, item) in items {
+            let durable = replica.durable(written.round_seq, item);
+            let unflushed = self.unflushed.fetch_add(durable.bytes, Ordering::Relaxed);
+            is_work |= unflushed + durable.bytes > self.config.unflushed_bytes_soft;
+            told(&replica, durable);
+            if durable.waiting >= self.config.flush_bytes && replica.make_urgent() {
+                queue.urgent.push_back(Arc::clone(&replica));
+                is_work = true;
+            }
+            if durable.is_first {
+                queue.pending.push_back(replica);
+            }
+        }
+        drop(queue);
+        if is_work {
+            self.wake.notify_all();
+        }
+    }
+
+    /// One piece of work; false when there is none.
+    pub(crate) fn step(&self) -> Result<bool, DiskError> {
+        let mut work = self.lock_work();
+        if self.journal.prepare_step()? {
+            return Ok(true);
+        }
+        if let Some(replica) = self.next_replica() {
+            self.flush(&replica, u64::MAX, &mut work)?;
+            return Ok(true);
+        }
+        if self.is_checkpoint_due() {
+            self.checkpoint_with(&mut work)?;
+            return Ok(true);
+        }
+        self.delete_some(&mut work)
+    }
+
+    /// Brings everything that is durable into segments, synced, and says so in a checkpoint. Gives
+    /// its number.
+    pub(crate) fn checkpoint(&self) -> Result<u64, DiskError> {
+        let mut work = self.lock_work();
+        self.checkpoint_with(&mut work)?;
+        Ok(work.checkpoint)
+    }
+
+    /// Does some of what a round waits for: writes segments out.
+    pub(crate) fn relieve(&self) -> Result<(), DiskError> {
+        let mut work = self.lock_work();
+        let replica = {
+            let mut queue = self.lock_queue();
+            queue
+                .urgent
+                .pop_front()
+                .or_else(|| queue.pending.pop_front())
+        };
+        replica.map_or(Ok(()), |replica| self.flush(&replica, u64::MAX, &mut work))
+    }
+
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.unflushed() > self.config.unflushed_bytes_max
+    }
+
+    /// Time as the caller sees it: rolls by age, and makes an old checkpoint due.
+    pub(crate) fn tick(&self, now_ms: i64) {
+        self.now_ms.store(now_ms, Ordering::Relaxed);
+        let due: Vec<_> = self
+            .registry
+            .all()
+            .into_iter()
+            .filter(|replica| replica.is_roll_due(now_ms) && replica.make_urgent())
+            .collect();
+        let mut queue = self.lock_queue();
+        if queue.checkpoint_ms == 0 {
+            queue.checkpoint_ms = now_ms;
+        }
+        queue.urgent.extend(due);
+        drop(queue);
+        self.wake.notify_all();
+    }
+
+    /// Waits until there may be work; false when the writer is to end.
+    pub(crate) fn wait(&self) -> bool {
+        let mut queue = self.lock_queue();
+        while !queue.is_stopping && !self.has_work(&queue) {
+            queue = self
+                .wake
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        !queue.is_stopping
+    }
+
+    /// Ends the waiting of the writer thread.
+    pub(crate) fn stop(&self) {
+        self.lock_queue().is_stopping = true;
+        self.wake.notify_all();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.lock_queue().is_stopping
+    }
+
+    /// Wakes the writer thread: a journal file may be wanted.
+    pub(crate) fn nudge(&self) {
+        self.wake.notify_all();
+    }
+
+    pub(crate) fn unflushed(&self) -> u64 {
+        self.unflushed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    /// Last durable round, and journal bytes since the checkpoint.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        let queue = self.lock_queue();
+        (queue.round, queue.uncheckpointed)
+    }
+
+    /// Number of the last checkpoint. Waits for a step that is under way.
+    pub(crate) fn last_checkpoint(&self) -> u64 {
+        self.lock_work().checkpoint
+    }
+
+    /// True when a checkpoint would say something new.
+    pub(crate) fn is_behind(&self) -> bool {
+        let queue = self.lock_queue();
+        queue.uncheckpointed > 0 || !queue.pending.is_empty() || !queue.urgent.is_empty()
+    }
+
+    fn has_work(&self, queue: &Queue) -> bool {
+        !queue.urgent.is_empty()
+            || (!queue.pending.is_empty() && self.unflushed() > self.config.unflushed_bytes_soft)
+            || self.is_due(queue)
+            || self.journal.wants_spare()
+    }
+
+    fn is_due(&self, queue: &Queue) -> bool {
+        let age_ms = self.now_ms().saturating_sub(queue.checkpoint_ms);
+        queue.uncheckpointed >= self.config.checkpoint_bytes
+            || (!queue.pending.is_empty() && age_ms >= CHECKPOINT_INTERVAL_MS)
+    }
+
+    fn is_checkpoint_due(&self) -> bool {
+        self.is_due(&self.lock_queue())
+    }
+
+    fn next_replica(&self) -> Option<Arc<Replica>> {
+        let mut queue = self.lock_queue();
+        let urgent = queue.urgent.pop_front();
+        if urgent.is_some() || self.unflushed() <= self.config.unflushed_bytes_soft {
+            return urgent;
+        }
+        queue.pending.pop_front()
+    }
+
+    fn checkpoint_with(&self, work: &mut Work) -> Result<(), DiskError> {
+        let (round, position, covered, pending) = {
+            let mut queue = self.lock_queue();
+            queue.urgent.clear();
+            let pending = std::mem::take(&mut queue.pending);
+            (queue.round, queue.next, queue.uncheckpointed, pending)
+        };
+        for replica in pending {
+            self.flush(&replica, round, work)?;
+        }
+        work.unsynced.sync(&*self.root.vfs, &self.root.root)?;
+        let checkpoint = Checkpoint {
+            storage_id: self.storage_id,
+            generation: work.checkpoint + 1,
+            position,
+            replicas: self.registry.states(),
+        };
+        checkpoint.save(&self.root)?;
+        work.checkpoint = checkpoint.generation;
+        {
+            let mut queue = self.lock_queue();
+            queue.uncheckpointed -= covered;
+            queue.checkpoint_ms = self.now_ms();
+        }
+        self.journal.release(position.round_seq)
+    }
+
+    /// Applies a replica's operations up to a round.
+    fn flush(&self, replica: &Arc<Replica>, round: u64, work: &mut Work) -> Result<(), DiskError> {
+        let mut applied = replica.lock_applied();
+        loop {
+            let operations = replica.take_operations(round, ROUND_BYTES_MAX);
+            if operations.is_empty() {
+                break;
+            }
+            self.apply(replica, &mut applied, operations, work)?;
+        }
+        let now_ms = self.now_ms();
+        if now_ms != 0 && replica.is_roll_due(now_ms) && !applied.is_retired {
+            applied
+                .segments
+                .roll_by_time(now_ms, &replica.config(), &mut work.unsynced)?;
+            replica.applied(&applied.segments, 0, false);
+        }
+        let upto = applied.segments.end;
+        drop(applied);
+        if replica.is_queued() {
+            self.lock_queue().pending.push_back(Arc::clone(replica));
+        }
+        self.give_up_cached(replica, upto);
+        Ok(())
+    }
+
+    fn apply(
+        &self,
+        replica: &Arc<Replica>,
+        applied: &mut Applied,
+        operations: Vec<Operation>,
+        work: &mut Work,
+    ) -> Result<(), DiskError> {
+        let mut group: Vec<Batch> = Vec::new();
+        for operation in operations {
+            let bytes = operation.item.encoded_len() as u64;
+            let mut cut_done = false;
+            match operation.item {
+                Item::Entry(Entry::Batch(batch)) => {
+                    group.push(batch);
+                    continue;
+                }
+                other => {
+                    self.append(replica, applied, &mut group, work)?;
+                    cut_done |= matches!(other, Item::Entry(Entry::Cut { .. }));
+                    self.change(replica, applied, other, work)?;
+                }
+            }
+            replica.applied(&applied.segments, bytes, cut_done);
+            self.unflushed.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        self.append(replica, applied, &mut group, work)
+    }
+
+    fn append(
+        &self,
+        replica: &Replica,
+        applied: &mut Applied,
+        group: &mut Vec<Batch>,
+        work: &mut Work,
+    ) -> Result<(), DiskError> {
+        let Some(last) = group.last() else {
+            return Ok(());
+        };
+        applied.state.last_append_ms = Some(last.placement.append_time_ms);
+        let told = last
+            .placement
+            .high_watermark
+            .min(last.placement.base_offset);
+        applied.state.high_watermark = applied.state.high_watermark.max(told);
+        if !applied.is_retired {
+            applied
+                .segments
+                .append(group, &replica.config(), &mut work.unsynced)?;
+        }
+        let bytes = group
+            .drain(..)
+            .map(|batch| Item::Entry(Entry::Batch(batch)).encoded_len());
+        let bytes = bytes.sum::<usize>() as u64;
+        replica.applied(&applied.segments, bytes, false);
+        self.unflushed.fetch_sub(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn change(
+        &self,
+        replica: &Arc<Replica>,
+        applied: &mut Applied,
+        item: Item,
+        work: &mut Work,
+    ) -> Result<(), DiskError> {
+        if applied.is_retired {
+            return Ok(());
+        }
+        let vfs = &self.root.vfs;
+        match item {
+            Item::Entry(Entry::Cut { to, .. }) => {
+                applied.segments.cut(to, &mut work.unsynced)?;
+                snapshot::cut(vfs, &replica.home.dir, to)?;
+            }
+            Item::Entry(Entry::Trim { to, .. }) => {
+                applied.state.log_start = applied.state.log_start.max(to);
+                let gone = applied.segments.trim(to, &mut work.unsynced);
+                work.trimmed
+                    .extend(gone.into_iter().map(|id| (replica.home.clone(), id)));
+            }
+            Item::Entry(Entry::Meta { meta, .. }) => applied.state.meta = meta,
+            Item::Entry(Entry::HighWatermark { offset, .. }) => {
+                applied.state.high_watermark = applied.state.high_watermark.max(offset);
+            }
+            Item::Entry(Entry::Snapshot { as_of, bytes, .. }) => {
+                snapshot::save(vfs, &replica.home.dir, as_of, &bytes)?;
+            }
+            Item::Retired { .. } => self.retire(replica, applied, work)?,
+            Item::Entry(Entry::Batch(_)) | Item::Created { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn retire(
+        &self,
+        replica: &Arc<Replica>,
+        applied: &mut Applied,
+        work: &mut Work,
+    ) -> Result<(), DiskError> {
+        let dir = &replica.home.dir;
+        work.trimmed
+            .retain(|(home, _)| home.number != replica.home.number);
+        for segment in replica.segments() {
+            for kind in [
+                crate::files::FileKind::Records,
+                crate::files::FileKind::Index,
+            ] {
+                replica
+                    .home
+                    .pool
+                    .forget(replica.home.id(segment.base, kind));
+            }
+        }
+        work.unsynced.forget_dir(dir);
+        move_to_trash(
+            &self.root,
+            dir,
+            Some(self.now_ms()).filter(|now_ms| *now_ms != 0),
+        )?;
+        applied.is_retired = true;
+        let mut replicas = self.registry.write();
+        replicas
+            .retiring
+            .retain(|other| other.home.number != replica.home.number);
+        Ok(())
+    }
+
+    fn delete_some(&self, work: &mut Work) -> Result<bool, DiskError> {
+        let count = work.trimmed.len().min(DELETES_PER_STEP);
+        for (home, id) in work.trimmed.drain(..count) {
+            remove_file(&home, id)?;
+            work.unsynced.renamed(&home.dir);
+        }
+        Ok(count > 0)
+    }
+
+    fn give_up_cached(&self, replica: &Arc<Replica>, upto: Offset) {
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        cached.push_back(Cached {
+            replica: Arc::downgrade(replica),
+            upto,
+        });
+        while self.budget.is_exceeded() {
+            let Some(oldest) = cached.pop_front() else {
+                break;
+            };
+            if let Some(replica) = oldest.replica.upgrade() {
+                replica.evict(oldest.upto);
+            }
+        }
+    }
+
+    fn lock_queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Moves a replica's directory to `trash/`, named by when, so that it can be purged by age.
+pub(crate) fn move_to_trash(
+    root: &Place,
+    dir: &std::path::Path,
+    now_ms: Option<i64>,
+) -> Result<(), DiskError> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let when = now_ms.map_or_else(|| "undated".to_owned(), |now_ms| format!("{now_ms:020}"));
+    let trash = root.path(layout::TRASH);
+    let target = trash.join(format!("{when}_{name}"));
+    root.vfs.rename(dir, &target).during("rename", &target)?;
+    let replicas = root.path(layout::REPLICAS);
+    root.vfs.sync_dir(&trash).during("sync directory", &trash)?;
+    root.vfs
+        .sync_dir(&replicas)
+        .during("sync directory", &replicas)
+}

@@ -4,10 +4,12 @@
 //! Holds no data and no rules of its own: who may do what is decided in the planes. Modules are
 //! listed bottom-up and import only modules above them.
 
+mod page;
+
 mod console;
 mod docs;
-pub mod edge;
 pub mod openapi;
-mod page;
+
+pub mod edge;
 
 pub use edge::{Parts, router};

@@ -6,17 +6,21 @@
 //! ([`http::ApiJson`], [`http::ApiQuery`], [`http::ApiPath`]), the error ([`http::ApiError`]) and
 //! the identity ([`auth::Authenticated`] with [`auth::require`]).
 
-pub mod auth;
 pub mod backoff;
-pub mod boot;
 pub mod clock;
-pub mod health;
-pub mod http;
 pub mod limit;
 pub mod limits;
-pub mod metrics;
 pub mod secret;
-pub mod serve;
 pub mod signal;
+
+pub mod boot;
 pub mod tasks;
+
+pub mod http;
+pub mod metrics;
 pub mod tls;
+
+pub mod auth;
+pub mod serve;
+
+pub mod health;

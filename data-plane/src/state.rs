@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tidegate_kit::auth::Auth;
@@ -30,11 +31,14 @@ pub struct DataPlaneConfig {
     pub producer_ids: Option<Arc<dyn ProducerIds>>,
     /// How often an idle event stream or socket says that it lives.
     pub ping_interval: Duration,
+    /// Origins (`https://app.example`) whose pages may open sockets with a ticket, beside the pages
+    /// of this server itself.
+    pub origins: Vec<String>,
 }
 
 impl Default for DataPlaneConfig {
     fn default() -> Self {
-        Self { producer_ids: None, ping_interval: Duration::from_secs(15) }
+        Self { producer_ids: None, ping_interval: Duration::from_secs(15), origins: Vec::new() }
     }
 }
 
@@ -43,6 +47,7 @@ impl fmt::Debug for DataPlaneConfig {
         f.debug_struct("DataPlaneConfig")
             .field("producer_ids", &self.producer_ids.is_some())
             .field("ping_interval", &self.ping_interval)
+            .field("origins", &self.origins)
             .finish()
     }
 }
@@ -60,6 +65,7 @@ struct Inner {
     tasks: Tasks,
     config: DataPlaneConfig,
     round_robin: RoundRobin,
+    turn: AtomicUsize,
 }
 
 impl DataPlane {
@@ -71,8 +77,9 @@ impl DataPlane {
         config: DataPlaneConfig,
     ) -> Self {
         let topology = partitions.topology();
-        let round_robin = RoundRobin::default();
-        Self { inner: Arc::new(Inner { partitions, topology, auth, tasks, config, round_robin }) }
+        let (round_robin, turn) = (RoundRobin::default(), AtomicUsize::new(0));
+        let inner = Inner { partitions, topology, auth, tasks, config, round_robin, turn };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The partitions behind this surface.
@@ -107,6 +114,11 @@ impl DataPlane {
 
     pub(crate) fn round_robin(&self) -> &RoundRobin {
         &self.inner.round_robin
+    }
+
+    /// A number that differs from call to call, for taking turns.
+    pub(crate) fn next_turn(&self) -> usize {
+        self.inner.turn.fetch_add(1, Ordering::Relaxed)
     }
 }
 

@@ -1,3 +1,7 @@
 //! Stored batches out to clients: JSON, NDJSON, server-sent events, shared frames.
 
+pub mod answer;
+pub mod events;
+pub mod json;
+pub mod walk;
 pub mod frame;

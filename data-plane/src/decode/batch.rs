@@ -1,0 +1,53 @@
+//! Binary batches out of a body, and where they may go.
+//!
+//! Batches are stored as they came, so everything about them is checked here: lengths, both
+//! checksums, every record.
+
+use bytes::Bytes;
+use tidegate_proto::batch::ClientBatch;
+use tidegate_proto::control::TopicSpec;
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::id::PartitionId;
+
+use crate::partitioner::for_key;
+
+/// The batches of a body, at least one, each validated.
+pub(crate) fn decode_batches(
+    mut body: Bytes,
+    record_bytes_max: usize,
+) -> Result<Vec<ClientBatch>, Problem> {
+    let mut batches = Vec::new();
+    while !body.is_empty() {
+        let index = batches.len();
+        let batch = ClientBatch::take_from(&mut body)
+            .and_then(|batch| batch.validate(record_bytes_max).map(|()| batch))
+            .map_err(|error| Problem::from(error).with("batch", index))?;
+        if batch.request_key().is_some() {
+            let detail = "a request key is made by the server: send the header Idempotency-Key";
+            return Err(Problem::new(ErrorCode::CorruptBatch, detail).with("batch", index));
+        }
+        batches.push(batch);
+    }
+    if batches.is_empty() {
+        return Err(Problem::new(ErrorCode::CorruptBatch, "the body holds no batch"));
+    }
+    Ok(batches)
+}
+
+/// The partition that all keys of a batch belong to; `None` when no record has a key.
+pub(crate) fn partition_of_keys(
+    topic: &TopicSpec,
+    batch: &ClientBatch,
+) -> Result<Option<PartitionId>, Problem> {
+    let mut found = None;
+    for record in batch.records()?.iter() {
+        let Some(key) = record?.key.as_bytes() else { continue };
+        let partition = for_key(topic, key);
+        if *found.get_or_insert(partition) != partition {
+            let detail = "the keys of one batch belong to different partitions: make one batch for \
+                          each partition, or send to /v1/topics/{topic}/partitions/{partition}/records";
+            return Err(Problem::new(ErrorCode::InvalidParameter, detail));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,10 @@
+//! Request bodies into records and batches: JSON, NDJSON, raw, binary batches.
+//!
+//! Nothing here waits or appends. JSON payloads are borrowed from the body and kept byte for byte.
+
+pub mod record;
+pub mod json;
+pub mod pointer;
+pub mod ndjson;
+pub mod raw;
+pub mod batch;

@@ -1,0 +1,130 @@
+//! Readers of several partitions of one topic: where each stands, and waiting until one may go on.
+//!
+//! A follower holds an offset and a tail watch, nothing read. Invariant: a move of the tail after
+//! [`Follower::is_behind`] was asked is never missed by [`any_moved`].
+
+use futures_util::future::select_all;
+use tidegate_proto::control::{TopicSpec, Topology};
+use tidegate_proto::cursor::{Cursor, CursorPosition};
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::id::PartitionId;
+use tidegate_proto::position::{Offset, ReplicaKey};
+use tokio::sync::watch;
+
+use crate::partitions::{Chunk, Partitions, Tail};
+use crate::position::{Start, encode_cursor, resolve_start};
+use crate::topics::topic_not_found;
+
+/// One partition of a read.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    pub(crate) partition: PartitionId,
+    pub(crate) key: ReplicaKey,
+    /// The next offset to show.
+    pub(crate) next: Offset,
+    tail: watch::Receiver<Tail>,
+}
+
+/// A partition went away while it was followed.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+/// Followers at these places.
+pub(crate) async fn open(
+    partitions: &dyn Partitions,
+    topic: &TopicSpec,
+    places: Vec<(PartitionId, Offset)>,
+) -> Result<Vec<Follower>, Problem> {
+    let mut followers = Vec::with_capacity(places.len());
+    for (partition, next) in places {
+        let key = topic.key(partition);
+        let tail = partitions.tail(key).await?;
+        followers.push(Follower { partition, key, next, tail });
+    }
+    Ok(followers)
+}
+
+/// Waits until a tail has moved since it was last looked at.
+pub(crate) async fn any_moved(followers: &mut [Follower]) -> Result<(), Gone> {
+    if let [one] = followers {
+        return one.tail.changed().await.map_err(|_| Gone);
+    }
+    if followers.is_empty() {
+        return std::future::pending().await;
+    }
+    let moves = followers.iter_mut().map(|follower| Box::pin(follower.tail.changed()));
+    select_all(moves).await.0.map_err(|_| Gone)
+}
+
+/// The cursor of where all of them stand.
+pub(crate) fn cursor(topic: &TopicSpec, followers: &[Follower]) -> Result<String, Problem> {
+    encode_cursor(topic, followers.iter().map(|f| (f.partition, f.next, f.peek().leader_epoch)))
+}
+
+/// The high watermarks as text: a number for one partition, an object for several.
+pub(crate) fn high_watermark_text(followers: &[Follower]) -> String {
+    if let [one] = followers {
+        return one.high_watermark().to_string();
+    }
+    let each: Vec<String> =
+        followers.iter().map(|f| format!("\"{}\":{}", f.partition, f.high_watermark())).collect();
+    format!("{{{}}}", each.join(","))
+}
+
+/// Why a partition that was followed is gone.
+pub(crate) fn gone(topology: &Topology, topic: &TopicSpec) -> Problem {
+    match topology.topic(&topic.name).filter(|now| now.id == topic.id) {
+        None => topic_not_found(&topic.name),
+        Some(_) => Problem::new(ErrorCode::Unavailable, "a partition is moving, connect again"),
+    }
+}
+
+/// Says of a read that failed because its place is no longer there where to go on.
+pub(crate) async fn lost(
+    partitions: &dyn Partitions,
+    topic: &TopicSpec,
+    followers: &[Follower],
+    problem: Problem,
+) -> Problem {
+    if !matches!(problem.code(), ErrorCode::OffsetOutOfRange | ErrorCode::LogTruncated) {
+        return problem;
+    }
+    let mut cursor = Cursor::new(topic.id);
+    let mut chosen = Vec::with_capacity(followers.len());
+    for follower in followers {
+        let leader_epoch = follower.peek().leader_epoch;
+        let position = CursorPosition { offset: follower.next, leader_epoch };
+        cursor.positions.insert(follower.partition, position);
+        chosen.push(follower.partition);
+    }
+    match resolve_start(partitions, topic, Some(&chosen), Start::Cursor(cursor)).await {
+        Ok(_) => problem,
+        Err(told) => told,
+    }
+}
+
+impl Follower {
+    /// Whether there is something to read. From here on a move counts for [`any_moved`].
+    pub(crate) fn is_behind(&mut self) -> bool {
+        self.tail.borrow_and_update().high_watermark > self.next
+    }
+
+    /// The bounds of the partition as last told.
+    pub(crate) fn peek(&self) -> Tail {
+        *self.tail.borrow()
+    }
+
+    /// What stands at and after `next`.
+    pub(crate) async fn read(
+        &self,
+        partitions: &dyn Partitions,
+        bytes_max: usize,
+    ) -> Result<Chunk, Problem> {
+        partitions.read(self.key, self.next, bytes_max).await
+    }
+
+    /// One past the last committed record, as last told; never behind what was shown already.
+    pub(crate) fn high_watermark(&self) -> Offset {
+        self.peek().high_watermark.max(self.next)
+    }
+}

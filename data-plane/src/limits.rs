@@ -1,0 +1,39 @@
+//! Bounds that concern the public surface alone; those shared with others are in the protocol crate.
+//!
+//! Invariant: no buffer of this crate grows with what a client sends beyond one of these.
+
+/// Step of a streamed upload: the batch of one partition is appended when it has grown to this. Large enough that a group-commit round is well filled, small
+/// enough that a stream over hundreds of partitions stays within the bound below.
+pub(crate) const STREAM_BATCH_BYTES: usize = 512 * 1024;
+
+/// Bytes of unfinished batches that one streamed upload may hold over all its partitions; beyond it
+/// the largest is appended early.
+pub(crate) const STREAM_BUFFER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Most partitions that one streamed upload may have unfinished batches for. A builder costs little
+/// but not nothing.
+pub(crate) const STREAM_PARTITIONS_MAX: usize = 1024;
+
+/// Most query parameters that a request may carry: every known one, `cursor` repeated.
+pub(crate) const QUERY_PARAMETERS_MAX: usize = 96;
+
+/// Longest JSON pointer of `?key=`, in reference tokens.
+pub(crate) const POINTER_TOKENS_MAX: usize = 32;
+
+/// Records of one fetch answer unless the request says otherwise.
+pub(crate) const FETCH_RECORDS_DEFAULT: usize = 10_000;
+/// Most records of one fetch answer.
+pub(crate) const FETCH_RECORDS_MAX: usize = 100_000;
+
+/// Time that a storage node has, past the deadline it was given, to say by itself what became of an
+/// append.
+pub(crate) const APPEND_GRACE_MS: u64 = 500;
+
+/// What a client is told to wait before it connects again to a server that stops.
+pub(crate) const DRAIN_RETRY_MS: u64 = 1_000;
+
+/// Most results, one per record, of a request with batches for several partitions.
+pub(crate) const RESULTS_MAX: u64 = 100_000;
+
+/// Largest body of `POST /v1/producers`.
+pub(crate) const PRODUCER_BODY_BYTES_MAX: usize = 4 * 1024;

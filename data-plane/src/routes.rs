@@ -1,0 +1,54 @@
+//! The one route list of the data plane, and the document made from it.
+
+use axum::Router;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::state::DataPlane;
+use crate::{events, fetch, groups, offsets, produce, producers, tickets, ws};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Tidegate data plane",
+        description = "Append and read records.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    tags(
+        (name = "records", description = "Append and read records"),
+        (name = "sockets", description = "Tickets for WebSockets"),
+    ),
+    components(schemas(
+        tidegate_proto::api::records::CaughtUpEvent,
+        tidegate_proto::api::records::PingEvent,
+        tidegate_proto::api::records::DrainEvent,
+    )),
+)]
+struct Document;
+
+/// The routes of the data plane. The process lays authentication and the edge around them.
+pub fn router(state: DataPlane) -> Router {
+    let auth = state.auth().clone();
+    let sockets = ws::routes(state.clone());
+    auth.layer(documented().split_for_parts().0.with_state(state).merge(sockets))
+}
+
+/// The OpenAPI document of these routes.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    documented().into_openapi()
+}
+
+fn documented() -> OpenApiRouter<DataPlane> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(produce::routes())
+        .merge(fetch::routes())
+        .merge(events::routes())
+        .merge(offsets::routes())
+        .merge(producers::routes())
+        .merge(groups::routes())
+        .routes(routes!(tickets::create_ws_ticket))
+}
+
+#[cfg(test)]
+mod tests;

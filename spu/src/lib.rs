@@ -1,1 +1,30 @@
-//! The storage node: shards over the log, behind the data plane.
+//! The storage node: replicas of partitions over one data directory, behind the data plane.
+//!
+//! ```text
+//!   data-plane -> local (trait Partitions) -> shard mailbox -> shard task -> spu-core machine
+//!                   |                                            |  effects, in order
+//!                   +-> reader (memory, then the disk lane)       +-> log: journal rounds
+//!   topology watch -> assign -> shard tasks            journal thread -> completions -> shard task
+//! ```
+//!
+//! [`Node`] is the whole surface: open, register, start, stop. One shard task owns each replica; it
+//! alone steps the machine and carries out effects, so that what is saved, published and answered
+//! happens in that order. Modules are listed bottom-up.
+
+pub mod limits;
+
+mod budget;
+mod config;
+mod metrics;
+mod refusal;
+
+mod shard;
+
+mod storage;
+
+mod assign;
+mod local;
+mod node;
+
+pub use config::SpuConfig;
+pub use node::{Node, NodeError, Statuses};

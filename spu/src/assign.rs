@@ -1,0 +1,242 @@
+//! Follows the topology: opens, reassigns, reconfigures and retires this node's replicas.
+//!
+//! One task, so that a replica is never opened and closed at once. It acts on differences between two
+//! snapshots it has seen: a replica on disk that no snapshot ever named is left alone, since an empty
+//! topology may be a damaged one. A topic that was there and is gone goes to the trash.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use tidegate_kit::tasks::{TaskKind, Tasks};
+use tidegate_log::{Log, SegmentConfig};
+use tidegate_proto::control::{PartitionSpec, TimestampType, TopicConfig, TopicSpec, Topology};
+use tidegate_proto::id::{Incarnation, SpuId, TopicId};
+use tidegate_proto::position::ReplicaKey;
+use tidegate_spu_core::{Assignment, ReplicaConfig};
+use tokio::sync::watch;
+use tracing::Span;
+
+use crate::limits::{OPEN_CHUNK, OPEN_RETRY};
+use crate::shard::{Directory, Message, PartitionHandle, Retention, ShardHandle};
+use crate::storage::{self, OpenPlan};
+
+/// Carries the topology to the shards.
+#[derive(Debug)]
+pub(crate) struct Assigner {
+    pub(crate) own: SpuId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) log: Log,
+    pub(crate) shards: Vec<ShardHandle>,
+    pub(crate) directory: Directory,
+    /// Replicas that must not lead.
+    pub(crate) damaged: HashSet<ReplicaKey>,
+    /// Replicas that were here once and whose files are gone: never made anew by ourselves (S4).
+    pub(crate) missing: HashSet<ReplicaKey>,
+    pub(crate) tasks: Tasks,
+    /// Topics of the snapshot that was applied last.
+    pub(crate) seen: BTreeMap<TopicId, Arc<TopicSpec>>,
+    /// Whether some replica could not be opened and is to be tried again.
+    pub(crate) incomplete: bool,
+}
+
+impl Assigner {
+    /// Runs until the topology's owner or this node stops.
+    pub(crate) async fn run(mut self, mut topology: watch::Receiver<Arc<Topology>>) {
+        let cancelled = self.tasks.token();
+        let mut revision = None;
+        loop {
+            let snapshot = Arc::clone(&topology.borrow_and_update());
+            // Revisions only grow; an older snapshot would take topics away.
+            if revision.is_none_or(|seen| seen <= snapshot.revision) {
+                revision = Some(snapshot.revision);
+                self.apply(&snapshot).await;
+            }
+            let retry = self.incomplete;
+            tokio::select! {
+                changed = topology.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(OPEN_RETRY), if retry => {}
+                () = cancelled.cancelled() => return,
+            }
+        }
+    }
+
+    async fn apply(&mut self, topology: &Topology) {
+        let mut wanted: Vec<OpenPlan> = Vec::new();
+        let retry = std::mem::take(&mut self.incomplete);
+        let mut now: BTreeMap<TopicId, Arc<TopicSpec>> = BTreeMap::new();
+        for topic in topology.topics.values() {
+            now.insert(topic.id, Arc::clone(topic));
+            let before = self.seen.get(&topic.id).cloned();
+            if !retry
+                && before
+                    .as_ref()
+                    .is_some_and(|before| Arc::ptr_eq(before, topic))
+            {
+                continue;
+            }
+            for partition in &topic.partitions {
+                self.assign(topic, partition, before.as_deref(), &mut wanted)
+                    .await;
+            }
+        }
+        let before = std::mem::replace(&mut self.seen, now);
+        for topic in before
+            .values()
+            .filter(|topic| !self.seen.contains_key(&topic.id))
+        {
+            for partition in &topic.partitions {
+                self.retire(topic.key(partition.partition)).await;
+            }
+        }
+        self.open(wanted).await;
+    }
+
+    /// Brings one partition to what its row says, or notes that it is to be opened.
+    async fn assign(
+        &self,
+        topic: &TopicSpec,
+        partition: &PartitionSpec,
+        before: Option<&TopicSpec>,
+        wanted: &mut Vec<OpenPlan>,
+    ) {
+        let key = topic.key(partition.partition);
+        let handle = self.directory.get(key);
+        let Some(assignment) = assignment(self.own, partition) else {
+            if handle.is_some() {
+                self.retire(key).await;
+            }
+            return;
+        };
+        let Some(handle) = handle else {
+            wanted.push(self.plan(key, topic, assignment));
+            return;
+        };
+        if before.is_none_or(|before| before.config != topic.config) {
+            handle.reader.log.set_config(segment(&topic.config));
+            let (config, retention) = (replica_config(&topic.config), Retention::of(&topic.config));
+            handle
+                .shard
+                .tell(Message::Configure(key, config, retention))
+                .await;
+        }
+        let unchanged = before.and_then(|before| before.partition(partition.partition));
+        if unchanged != Some(partition) {
+            handle.shard.tell(Message::Assign(key, assignment)).await;
+        }
+    }
+
+    fn plan(&self, key: ReplicaKey, topic: &TopicSpec, assignment: Assignment) -> OpenPlan {
+        OpenPlan {
+            key,
+            own: self.own,
+            incarnation: self.incarnation,
+            intact: !self.damaged.contains(&key),
+            assignment,
+            config: replica_config(&topic.config),
+            segment: segment(&topic.config),
+            retention: Retention::of(&topic.config),
+        }
+    }
+
+    /// Opens replicas in chunks on a blocking thread, and hands each to its shard.
+    async fn open(&mut self, wanted: Vec<OpenPlan>) {
+        let mut wanted = wanted
+            .into_iter()
+            .filter(|plan| !self.is_missing(plan.key))
+            .peekable();
+        let mut incomplete = false;
+        while wanted.peek().is_some() && !self.tasks.is_cancelled() {
+            let chunk: Vec<OpenPlan> = wanted.by_ref().take(OPEN_CHUNK).collect();
+            let log = self.log.clone();
+            let work = move || -> Vec<_> {
+                let open = |plan: OpenPlan| (plan.key, storage::open(&log, plan));
+                chunk.into_iter().map(open).collect()
+            };
+            let opened = self
+                .tasks
+                .spawn_blocking(TaskKind::Blocking, Span::current(), work)
+                .await;
+            incomplete |= opened.is_err();
+            for (key, outcome) in opened.unwrap_or_default() {
+                match outcome {
+                    Ok(hosted) => {
+                        let shard = self.shard(key).clone();
+                        let reader = Arc::clone(&hosted.reader);
+                        let handle = PartitionHandle {
+                            reader,
+                            shard: shard.clone(),
+                        };
+                        self.directory.insert(Arc::new(handle));
+                        shard.tell(Message::Open(Box::new(hosted))).await;
+                    }
+                    Err(error) => {
+                        incomplete = true;
+                        tracing::error!(topic_id = %key.topic_id, partition = %key.partition, %error,
+                            "a replica cannot be opened");
+                    }
+                }
+            }
+        }
+        self.incomplete |= incomplete;
+    }
+
+    fn is_missing(&self, key: ReplicaKey) -> bool {
+        let missing = self.missing.contains(&key);
+        if missing {
+            tracing::error!(topic_id = %key.topic_id, partition = %key.partition,
+                "the files of a replica are gone: it is not made anew");
+        }
+        missing
+    }
+
+    /// The partition went away: its machine ends, its files go to the trash.
+    async fn retire(&self, key: ReplicaKey) {
+        let Some(handle) = self.directory.get(key) else {
+            return;
+        };
+        handle.shard.ask(|done| Message::Close(key, done)).await;
+        self.directory.remove(key);
+        if let Err(error) = self.log.retire_replica(key) {
+            tracing::warn!(topic_id = %key.topic_id, partition = %key.partition, %error,
+                "the files of a deleted partition stay");
+        }
+    }
+
+    fn shard(&self, key: ReplicaKey) -> &ShardHandle {
+        // Topic ids are random; partitions of a topic go round, so that one topic uses every core.
+        let topic = key.topic_id.0.as_u64_pair().1;
+        let at = topic.wrapping_add(u64::from(key.partition.0)) % self.shards.len() as u64;
+        &self.shards[at as usize]
+    }
+}
+
+/// The row of a partition as its replica on this node sees it; none when there is no replica here.
+fn assignment(own: SpuId, partition: &PartitionSpec) -> Option<Assignment> {
+    let replica = partition
+        .replicas
+        .iter()
+        .find(|replica| replica.spu == own)?;
+    Some(Assignment {
+        leader: partition.leader,
+        leader_epoch: partition.leader_epoch,
+        version: partition.version,
+        recovery_gen: partition.recovery_gen,
+        replica_gen: replica.replica_gen,
+        isr: partition.isr.clone(),
+        min_isr: partition.min_isr,
+    })
+}
+
+fn replica_config(config: &TopicConfig) -> ReplicaConfig {
+    ReplicaConfig {
+        durability: config.durability,
+        append_timestamps: config.timestamp == TimestampType::Append,
+    }
+}
+
+fn segment(config: &TopicConfig) -> SegmentConfig {
+    SegmentConfig {
+        segment_bytes: config.segment_bytes,
+        segment_ms: config.segment_ms,
+    }
+}

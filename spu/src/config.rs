@@ -1,0 +1,33 @@
+//! What a node must be told. Read once by the program, passed down as it is.
+
+use std::path::PathBuf;
+
+use tidegate_proto::id::SpuId;
+
+use crate::limits::{INFLIGHT_BYTES_MAX_DEFAULT, SHARDS_MAX};
+
+/// Settings of a storage node.
+#[derive(Clone, Debug)]
+pub struct SpuConfig {
+    /// Who this node is in the cluster.
+    pub spu_id: SpuId,
+    /// Where its journal and its segments are; made when missing.
+    pub data_dir: PathBuf,
+    /// Shard tasks; as many as cores is right. At least 1, at most 256.
+    pub shards: usize,
+    /// Bytes of produce requests held at once; more are refused with 429.
+    pub inflight_bytes_max: usize,
+}
+
+impl SpuConfig {
+    /// A node with a shard per core and the default budget.
+    pub fn new(spu_id: SpuId, data_dir: impl Into<PathBuf>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            spu_id,
+            data_dir: data_dir.into(),
+            shards: cores.min(SHARDS_MAX),
+            inflight_bytes_max: INFLIGHT_BYTES_MAX_DEFAULT,
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Bounds of one storage node, with the arithmetic that led to them.
+
+use std::time::Duration;
+
+/// Bytes of produce requests that a node holds between admission and durability.
+pub const INFLIGHT_BYTES_MAX_DEFAULT: usize = 64 * 1024 * 1024;
+
+/// Messages in a shard's mailbox: at 100,000 appends a second this is 80 ms of work, so that a full
+/// mailbox means overload and not a burst.
+pub const MAILBOX_MAX: usize = 8 * 1024;
+
+/// Messages that a shard takes out of its mailbox before it submits and looks at completions.
+pub const DRAIN_MAX: usize = 1024;
+
+/// Bytes of batches after which a shard submits in the midst of a drain: a quarter of a journal
+/// round, so that a round is filled without a shard holding everything back.
+pub const SUBMISSION_BYTES_TARGET: usize = 1024 * 1024;
+
+/// Reads that may be at the disk at once: enough to keep it busy, few enough not to starve fsync.
+pub const COLD_READS_MAX: usize = 16;
+
+/// How long a request waits for a partition that is still being opened, unless its own deadline is
+/// nearer.
+pub const OPEN_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How often deadlines of waiting appends are looked at: the precision of `timeout_ms`.
+pub const DEADLINE_TICK: Duration = Duration::from_millis(50);
+
+/// How often retention, checkpoints and gauges are looked at.
+pub const MAINTENANCE_TICK: Duration = Duration::from_secs(1);
+
+/// How often the trash is emptied.
+pub const TRASH_TICK: Duration = Duration::from_secs(60);
+
+/// How long deleted partitions stay in the trash.
+pub const TRASH_AGE: Duration = Duration::from_secs(5 * 60);
+
+/// How long a stop waits for what was submitted to become durable.
+pub const STOP_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Replicas that are opened between two looks at the topology.
+pub const OPEN_CHUNK: usize = 32;
+
+/// Most shards of one node; the log numbers them with 16 bits, and cores end long before.
+pub const SHARDS_MAX: usize = 256;
+
+/// What a client is told to wait, in seconds, when the node has too much to do.
+pub const RETRY_AFTER_S: u64 = 1;
+
+/// Bytes that recovery of a ledger reads at once.
+pub const RECOVERY_READ_BYTES: usize = 1024 * 1024;
+
+/// How long until a replica that could not be opened is tried again.
+pub const OPEN_RETRY: Duration = Duration::from_secs(5);

@@ -1,0 +1,307 @@
+//! The data plane's partitions, over the replicas of this node.
+//!
+//! Appends go to the shard. Reads never do: they are bounded by what the shard published, served from
+//! memory when the log still has it there, and else on a few blocking threads, so that cold reads can
+//! neither starve appends nor pile up. A partition that the topology knows and that is not open yet
+//! is waited for.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tidegate_data_plane::partitions::{
+    AppendRequest, Appended, BoxFuture, Chunk, Partitions, Tail,
+};
+use tidegate_kit::clock;
+use tidegate_kit::tasks::{TaskKind, Tasks};
+use tidegate_log::ReadError;
+use tidegate_proto::batch::Batch;
+use tidegate_proto::control::{PartitionStatus, Topology};
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::id::SpuId;
+use tidegate_proto::limits::READ_BYTES_MAX;
+use tidegate_proto::position::{Offset, ReplicaKey};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tracing::Span;
+
+use crate::limits::{COLD_READS_MAX, OPEN_WAIT_MAX};
+use crate::shard::{Directory, PartitionHandle, Reader, Service};
+use crate::{metrics, refusal};
+
+/// What a node needs before it can serve.
+#[derive(Debug)]
+struct Started {
+    topology: watch::Receiver<Arc<Topology>>,
+    tasks: Tasks,
+}
+
+/// The partitions of this node.
+#[derive(Debug)]
+pub(crate) struct LocalPartitions {
+    own: SpuId,
+    directory: Directory,
+    cold_reads: Arc<Semaphore>,
+    started: OnceLock<Started>,
+}
+
+impl LocalPartitions {
+    pub(crate) fn new(own: SpuId, directory: Directory) -> Self {
+        let cold_reads = Arc::new(Semaphore::new(COLD_READS_MAX));
+        Self {
+            own,
+            directory,
+            cold_reads,
+            started: OnceLock::new(),
+        }
+    }
+
+    /// Gives it what it serves by; false when it was started before.
+    pub(crate) fn start(&self, topology: watch::Receiver<Arc<Topology>>, tasks: Tasks) -> bool {
+        self.started.set(Started { topology, tasks }).is_ok()
+    }
+
+    /// The partition, as soon as its role is settled.
+    async fn partition(
+        &self,
+        key: ReplicaKey,
+        wait: Duration,
+    ) -> Result<Arc<PartitionHandle>, Problem> {
+        match self.settled(key) {
+            Some(handle) => Ok(handle),
+            None => timeout(wait.min(OPEN_WAIT_MAX), self.opened(key))
+                .await
+                .unwrap_or_else(|_| {
+                    Err(refusal::unavailable(
+                        "the partition is still being opened on this node",
+                    ))
+                }),
+        }
+    }
+
+    fn settled(&self, key: ReplicaKey) -> Option<Arc<PartitionHandle>> {
+        let handle = self.directory.get(key)?;
+        matches!(handle.reader.service(), Service::Full | Service::ReadOnly).then_some(handle)
+    }
+
+    async fn opened(&self, key: ReplicaKey) -> Result<Arc<PartitionHandle>, Problem> {
+        let mut changes = self.directory.changes();
+        loop {
+            if let Some(handle) = self.settled(key) {
+                return Ok(handle);
+            }
+            self.check_known(key)?;
+            if !changes.next().await {
+                return Err(refusal::unavailable("this node is stopping"));
+            }
+        }
+    }
+
+    /// Whether the topology says that this node has a replica of the partition.
+    fn check_known(&self, key: ReplicaKey) -> Result<(), Problem> {
+        let Some(started) = self.started.get() else {
+            return Err(refusal::unavailable("this node has not been started yet"));
+        };
+        let topology = started.topology.borrow();
+        let topic = topology.topic_by_id(key.topic_id);
+        let partition = topic.and_then(|topic| topic.partition(key.partition));
+        let Some(partition) = partition else {
+            return Err(refusal::no_such_partition(key, topic.is_some()));
+        };
+        if partition
+            .replicas
+            .iter()
+            .any(|replica| replica.spu == self.own)
+        {
+            return Ok(());
+        }
+        let detail = "this node has no replica of the partition";
+        let problem = Problem::new(ErrorCode::NotLeader, detail);
+        Err(match partition.leader {
+            Some(leader) => problem.with("leader", leader.0),
+            None => problem,
+        })
+    }
+
+    async fn read_chunk(
+        &self,
+        key: ReplicaKey,
+        from: Offset,
+        bytes_max: usize,
+    ) -> Result<Chunk, Problem> {
+        let handle = self.partition(key, OPEN_WAIT_MAX).await?;
+        let tail = handle.reader.tail();
+        if from < tail.log_start {
+            return Err(refusal::truncated(
+                from,
+                tail.log_start,
+                handle.reader.end(),
+            ));
+        }
+        if from >= tail.high_watermark {
+            let end = handle.reader.end();
+            // Between the high watermark and the end are records that may be read later.
+            let waits = from <= end;
+            let none = || Ok(chunk(Vec::new(), from, tail));
+            return if waits {
+                none()
+            } else {
+                Err(refusal::out_of_range(from, tail.log_start, end))
+            };
+        }
+        let bytes_max = bytes_max.clamp(1, READ_BYTES_MAX);
+        let cached = handle
+            .reader
+            .log
+            .read_cached(from, tail.high_watermark, bytes_max);
+        let (source, batches) = match cached {
+            Some(batches) => ("memory", batches),
+            None => {
+                let upto = tail.high_watermark;
+                let read = move |reader: &Reader| reader.log.read(from, upto, bytes_max);
+                ("disk", self.cold(&handle, from, read).await?)
+            }
+        };
+        let bytes: usize = batches.iter().map(Batch::encoded_len).sum();
+        metrics::read(source, batches.len() as u64, bytes as u64);
+        Ok(chunk(batches, from, tail))
+    }
+
+    /// Runs a blocking read when there is room for one more.
+    async fn cold<T: Send + 'static>(
+        &self,
+        handle: &PartitionHandle,
+        from: Offset,
+        read: impl FnOnce(&Reader) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let stopping = || refusal::unavailable("this node is stopping");
+        let tasks = &self.started.get().ok_or_else(stopping)?.tasks;
+        let permit = Arc::clone(&self.cold_reads)
+            .acquire_owned()
+            .await
+            .map_err(|_| stopping())?;
+        let reader = Arc::clone(&handle.reader);
+        let work = move || {
+            let outcome = read(&reader);
+            drop(permit);
+            outcome
+        };
+        let outcome = tasks
+            .spawn_blocking(TaskKind::Blocking, Span::current(), work)
+            .await;
+        match outcome {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(error)) => Err(read_problem(&error, from, &handle.reader)),
+            Err(error) => Err(Problem::new(ErrorCode::Internal, error.to_string())),
+        }
+    }
+
+    async fn offset_at_time(&self, key: ReplicaKey, time_ms: i64) -> Result<Offset, Problem> {
+        let handle = self.partition(key, OPEN_WAIT_MAX).await?;
+        let tail = handle.reader.tail();
+        let upto = tail.high_watermark;
+        let find = move |reader: &Reader| reader.log.offset_at(time_ms, upto);
+        let found = self.cold(&handle, tail.log_start, find).await?;
+        Ok(found.unwrap_or(upto))
+    }
+}
+
+fn chunk(batches: Vec<Batch>, from: Offset, tail: Tail) -> Chunk {
+    let next = batches
+        .last()
+        .map_or(from, |batch| batch.next_offset().max(from));
+    debug_assert!(
+        next <= tail.high_watermark.max(from),
+        "a read passed the high watermark"
+    );
+    Chunk {
+        batches,
+        next,
+        log_start: tail.log_start,
+        high_watermark: tail.high_watermark,
+        leader_epoch: tail.leader_epoch,
+    }
+}
+
+fn read_problem(error: &ReadError, from: Offset, reader: &Reader) -> Problem {
+    let tail = reader.tail();
+    match error {
+        ReadError::Trimmed { log_start, .. } => refusal::truncated(from, *log_start, reader.end()),
+        ReadError::BeyondEnd { end, .. } => refusal::out_of_range(from, tail.log_start, *end),
+        ReadError::Corrupt { .. } | ReadError::Io { .. } => {
+            // The paths in it are for the operator, not for the client.
+            let ReplicaKey {
+                topic_id,
+                partition,
+            } = reader.key;
+            tracing::error!(%topic_id, %partition, %error, "records cannot be read");
+            Problem::new(
+                ErrorCode::Internal,
+                "the records cannot be read from this node's disk",
+            )
+        }
+    }
+}
+
+impl Partitions for LocalPartitions {
+    fn topology(&self) -> watch::Receiver<Arc<Topology>> {
+        // Before the start there is nothing to see, and nobody who would change it.
+        let empty = || watch::Sender::new(Arc::new(Topology::default())).subscribe();
+        self.started
+            .get()
+            .map_or_else(empty, |started| started.topology.clone())
+    }
+
+    fn append(
+        &self,
+        key: ReplicaKey,
+        mut request: AppendRequest,
+    ) -> BoxFuture<'_, Result<Appended, Problem>> {
+        Box::pin(async move {
+            // Control batches are the server's, and an empty one has no offset to answer with.
+            if request.batches.is_empty()
+                || request
+                    .batches
+                    .iter()
+                    .any(|batch| batch.record_count() == 0)
+            {
+                return Err(Problem::new(
+                    ErrorCode::CorruptBatch,
+                    "a batch without records",
+                ));
+            }
+            if request.batches.iter().any(|batch| batch.is_control()) {
+                let detail = "control batches are written by the server alone";
+                return Err(Problem::new(ErrorCode::CorruptBatch, detail));
+            }
+            if let Some(handle) = self.settled(key) {
+                return handle.append(request).await;
+            }
+            let since = clock::monotonic();
+            let handle = self.partition(key, request.timeout).await?;
+            let waited = clock::monotonic().saturating_duration_since(since);
+            request.timeout = request.timeout.saturating_sub(waited);
+            handle.append(request).await
+        })
+    }
+
+    fn read(
+        &self,
+        key: ReplicaKey,
+        from: Offset,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<Chunk, Problem>> {
+        Box::pin(self.read_chunk(key, from, bytes_max))
+    }
+
+    fn offsets(&self, key: ReplicaKey) -> BoxFuture<'_, Result<PartitionStatus, Problem>> {
+        Box::pin(async move { Ok(self.partition(key, OPEN_WAIT_MAX).await?.reader.status()) })
+    }
+
+    fn offset_at(&self, key: ReplicaKey, time_ms: i64) -> BoxFuture<'_, Result<Offset, Problem>> {
+        Box::pin(self.offset_at_time(key, time_ms))
+    }
+
+    fn tail(&self, key: ReplicaKey) -> BoxFuture<'_, Result<watch::Receiver<Tail>, Problem>> {
+        Box::pin(async move { Ok(self.partition(key, OPEN_WAIT_MAX).await?.reader.follow()) })
+    }
+}

@@ -1,0 +1,386 @@
+//! The storage node as its program sees it: open, register, start, stop.
+//!
+//! [`Node::open`] takes the data directory and recovers it, and serves nothing (S6). [`Node::start`]
+//! serves what the controller confirmed. [`Node::stop`] makes everything durable and leaves the mark
+//! of a clean stop; without it a restart recovers from the journal, slower and with the same outcome.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use thiserror::Error;
+use tidegate_data_plane::partitions::Partitions;
+use tidegate_kit::clock;
+use tidegate_kit::tasks::{TaskKind, Tasks};
+use tidegate_log::{Log, LogConfig, LogDead, OpenError, Opened, OsVfs};
+use tidegate_proto::control::{PartitionStatus, Register, Registered, ReplicaReport, Topology};
+use tidegate_proto::id::{Incarnation, RunId, StorageId};
+use tidegate_proto::position::ReplicaKey;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::{Span, info_span};
+use uuid::Uuid;
+
+use crate::assign::Assigner;
+use crate::budget::Budget;
+use crate::config::SpuConfig;
+use crate::limits::{
+    MAILBOX_MAX, MAINTENANCE_TICK, SHARDS_MAX, STOP_WAIT_MAX, TRASH_AGE, TRASH_TICK,
+};
+use crate::local::LocalPartitions;
+use crate::metrics;
+use crate::shard::{
+    Completions, Directory, Listener, Message, Shard, ShardHandle, ShardParts, Uptime,
+};
+
+/// Why a node cannot be opened or started. The variants are what a program's exit code tells apart.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// Another process has the data directory.
+    #[error("the data directory {} is in use by another process", dir.display())]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The data directory cannot be written, or there is no space.
+    #[error("the data directory cannot be written: {0}")]
+    NotWritable(#[source] OpenError),
+    /// A file that must be whole is not.
+    #[error("the data directory is damaged: {0}")]
+    Corrupt(#[source] OpenError),
+    /// Another error of the file system.
+    #[error("the data directory cannot be opened: {0}")]
+    Io(#[source] OpenError),
+    /// The log failed while starting or stopping.
+    #[error(transparent)]
+    LogDead(#[from] LogDead),
+    /// A node starts once.
+    #[error("the node was started before")]
+    AlreadyStarted,
+}
+
+impl From<OpenError> for NodeError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::InUse { dir } => Self::InUse { dir },
+            OpenError::NotWritable { .. } | OpenError::NoSpace { .. } => Self::NotWritable(error),
+            OpenError::Corrupt { .. } => Self::Corrupt(error),
+            OpenError::Io { .. } => Self::Io(error),
+        }
+    }
+}
+
+/// A storage node over one data directory.
+#[derive(Debug)]
+pub struct Node {
+    config: SpuConfig,
+    run_id: RunId,
+    log: Log,
+    found: Found,
+    shards: Vec<ShardHandle>,
+    directory: Directory,
+    local: Arc<LocalPartitions>,
+    budget: Arc<Budget>,
+    uptime: Uptime,
+    stage: Mutex<Stage>,
+}
+
+/// What was in the data directory.
+#[derive(Debug)]
+struct Found {
+    storage_id: StorageId,
+    last_incarnation: Option<Incarnation>,
+    reports: Vec<ReplicaReport>,
+    missing: HashSet<ReplicaKey>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Opened(Vec<ShardSeat>),
+    Started {
+        serving: Tasks,
+        upkeep: Tasks,
+        incarnation: Incarnation,
+    },
+    Stopped,
+}
+
+/// What a shard's task takes over when it starts.
+#[derive(Debug)]
+struct ShardSeat {
+    mailbox: mpsc::Receiver<Message>,
+    completions: Arc<Completions>,
+}
+
+impl Node {
+    /// Takes the data directory and recovers it. Blocks on the disk, after a crash for as long as
+    /// the journal is long.
+    pub fn open(config: SpuConfig) -> Result<Self, NodeError> {
+        let count = config.shards.clamp(1, SHARDS_MAX);
+        let budget = Budget::new(config.inflight_bytes_max);
+        let uptime = Uptime::start();
+        let completions: Vec<Arc<Completions>> = (0..count).map(|_| Arc::default()).collect();
+        let listener = Arc::new(Listener::new(completions.clone()));
+        let opened = Log::open(
+            Arc::new(OsVfs),
+            &config.data_dir,
+            LogConfig::default(),
+            listener,
+        )?;
+        let (log, found) = judge(opened);
+        let (mut shards, mut seats) = (Vec::new(), Vec::new());
+        for completions in completions {
+            let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
+            shards.push(ShardHandle::new(sender, Arc::clone(&budget), uptime));
+            seats.push(ShardSeat {
+                mailbox,
+                completions,
+            });
+        }
+        let directory = Directory::new();
+        let local = Arc::new(LocalPartitions::new(config.spu_id, directory.clone()));
+        Ok(Self {
+            run_id: RunId(Uuid::new_v4()),
+            config,
+            log,
+            found,
+            shards,
+            directory,
+            local,
+            budget,
+            uptime,
+            stage: Mutex::new(Stage::Opened(seats)),
+        })
+    }
+
+    /// What the controller must know before it names this node a leader.
+    pub fn register_request(&self) -> Register {
+        Register {
+            spu_id: self.config.spu_id,
+            storage_id: self.found.storage_id,
+            run_id: self.run_id,
+            last_incarnation: self.found.last_incarnation,
+            replicas: self.found.reports.clone(),
+        }
+    }
+
+    /// Serves what the topology assigns to this node, as tasks of `tasks`. Makes the registration
+    /// durable before anything is served.
+    pub fn start(
+        &self,
+        registered: Registered,
+        topology: watch::Receiver<Arc<Topology>>,
+        tasks: &Tasks,
+    ) -> Result<(), NodeError> {
+        let (serving, upkeep) = (tasks.child(), tasks.child());
+        let incarnation = registered.incarnation;
+        let seats = {
+            let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+            let next = Stage::Started {
+                serving: serving.clone(),
+                upkeep: upkeep.clone(),
+                incarnation,
+            };
+            match std::mem::replace(&mut *stage, Stage::Stopped) {
+                Stage::Opened(seats) => {
+                    *stage = next;
+                    seats
+                }
+                other @ (Stage::Started { .. } | Stage::Stopped) => {
+                    *stage = other;
+                    return Err(NodeError::AlreadyStarted);
+                }
+            }
+        };
+        self.log.start_threads()?;
+        self.log.set_incarnation(incarnation)?;
+        self.local.start(topology.clone(), serving.clone());
+        for (number, seat) in (0u16..).zip(seats) {
+            let parts = ShardParts {
+                number,
+                log: self.log.clone(),
+                mailbox: seat.mailbox,
+                completions: seat.completions,
+                directory: self.directory.clone(),
+                uptime: self.uptime,
+                cancelled: serving.token(),
+            };
+            serving.spawn(
+                TaskKind::Shard,
+                info_span!("shard", number),
+                Shard::new(parts).run(),
+            );
+        }
+        let assigner = self.assigner(incarnation, upkeep.clone());
+        upkeep.spawn(
+            TaskKind::Assignment,
+            info_span!("assign"),
+            assigner.run(topology),
+        );
+        let sweep = Sweep {
+            log: self.log.clone(),
+            budget: Arc::clone(&self.budget),
+            directory: self.directory.clone(),
+            tasks: upkeep.clone(),
+        };
+        upkeep.spawn(TaskKind::Sweep, info_span!("sweep"), sweep.run());
+        Ok(())
+    }
+
+    fn assigner(&self, incarnation: Incarnation, tasks: Tasks) -> Assigner {
+        let damaged = self.found.reports.iter().filter(|report| !report.intact);
+        Assigner {
+            own: self.config.spu_id,
+            incarnation,
+            log: self.log.clone(),
+            shards: self.shards.clone(),
+            directory: self.directory.clone(),
+            damaged: damaged.map(|report| report.key).collect(),
+            missing: self.found.missing.clone(),
+            tasks,
+            seen: BTreeMap::new(),
+            incomplete: false,
+        }
+    }
+
+    /// The partitions of this node, for the data plane. Before [`Node::start`] they are unavailable.
+    pub fn partitions(&self) -> Arc<dyn Partitions> {
+        Arc::clone(&self.local) as Arc<dyn Partitions>
+    }
+
+    /// Where a partition stands here; none when it is not open on this node.
+    pub fn statuses(&self) -> Statuses {
+        Statuses {
+            directory: self.directory.clone(),
+        }
+    }
+
+    /// Takes no more appends, lets what was submitted become durable, and leaves the mark of a clean
+    /// stop. Call it when nobody serves any more; a second call does nothing.
+    pub async fn stop(&self) -> Result<(), NodeError> {
+        let stage = {
+            let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *stage, Stage::Stopped)
+        };
+        let (tasks, incarnation) = match stage {
+            Stage::Stopped => return Ok(()),
+            Stage::Opened(_) => (Tasks::new(), self.found.last_incarnation),
+            Stage::Started {
+                serving,
+                upkeep,
+                incarnation,
+            } => {
+                upkeep.shutdown(STOP_WAIT_MAX).await;
+                let stops = self.shards.iter().map(|shard| shard.ask(Message::Stop));
+                let all = futures_util::future::join_all(stops);
+                if timeout(STOP_WAIT_MAX, all).await.is_err() {
+                    tracing::warn!("the journal did not finish in time: recovery will");
+                }
+                serving.shutdown(STOP_WAIT_MAX).await;
+                (serving, Some(incarnation))
+            }
+        };
+        self.directory.clear();
+        let log = self.log.clone();
+        let close = move || log.close(incarnation);
+        match tasks
+            .spawn_blocking(TaskKind::Blocking, Span::current(), close)
+            .await
+        {
+            Ok(closed) => Ok(closed?),
+            Err(error) => {
+                tracing::error!(%error, "the log was not closed: recovery will mend it");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn judge(opened: Opened) -> (Log, Found) {
+    let report = |facts: &tidegate_log::ReplicaFacts| ReplicaReport {
+        key: facts.key,
+        replica_gen: facts.replica_gen,
+        intact: facts.intact,
+        end: facts.end,
+        leader_epoch: facts.leader_epoch,
+    };
+    let reports: Vec<ReplicaReport> = opened.replicas.iter().map(report).collect();
+    let damaged = reports.iter().filter(|report| !report.intact).count();
+    let missing: HashSet<ReplicaKey> = opened.missing.iter().map(|missing| missing.key).collect();
+    tracing::info!(
+        storage_id = %opened.storage_id,
+        replicas = reports.len(),
+        clean = opened.clean,
+        damaged,
+        missing = missing.len(),
+        "data directory opened"
+    );
+    let found = Found {
+        storage_id: opened.storage_id,
+        last_incarnation: opened.last_incarnation,
+        reports,
+        missing,
+    };
+    (opened.log, found)
+}
+
+/// Looks up where partitions stand.
+#[derive(Clone, Debug)]
+pub struct Statuses {
+    directory: Directory,
+}
+
+impl Statuses {
+    /// Where the partition stands on this node; none when it is not open here.
+    pub fn partition(&self, key: ReplicaKey) -> Option<PartitionStatus> {
+        self.directory.get(key).map(|handle| handle.reader.status())
+    }
+}
+
+/// What a node does by the clock, besides its shards.
+struct Sweep {
+    log: Log,
+    budget: Arc<Budget>,
+    directory: Directory,
+    tasks: Tasks,
+}
+
+impl Sweep {
+    async fn run(self) {
+        let mut ticks = interval(MAINTENANCE_TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut emptied = clock::monotonic();
+        loop {
+            ticks.tick().await;
+            metrics::inflight(self.budget.taken());
+            metrics::replicas(self.directory.len());
+            metrics::journal(&self.log.stats());
+            let now = clock::monotonic();
+            let empties = now.saturating_duration_since(emptied) >= TRASH_TICK;
+            if empties {
+                emptied = now;
+            }
+            let log = self.log.clone();
+            let work = move || sweep(&log, empties);
+            // Its failure is the task's failure, which is logged there.
+            let _ = self
+                .tasks
+                .spawn_blocking(TaskKind::Blocking, Span::current(), work)
+                .await;
+        }
+    }
+}
+
+fn sweep(log: &Log, empties: bool) {
+    let now_ms = clock::now_ms();
+    log.tick(now_ms);
+    if empties {
+        let age_ms = i64::try_from(TRASH_AGE.as_millis()).unwrap_or(i64::MAX);
+        if let Err(error) = log.purge_trash(now_ms.saturating_sub(age_ms)) {
+            tracing::warn!(%error, "the trash cannot be emptied");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! From what a machine refused to what a client is told. The only mapping of its kind here.
+
+use tidegate_proto::error::{ErrorCode, Problem, SideEffects};
+use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_spu_core::Refusal;
+
+use crate::limits::RETRY_AFTER_S;
+
+/// The problem that a refused append is answered with.
+pub(crate) fn problem(refusal: Refusal) -> Problem {
+    let detail = refusal.to_string();
+    let code = match refusal {
+        Refusal::NotLeader { .. } => ErrorCode::NotLeader,
+        Refusal::NotReady | Refusal::Closed | Refusal::LogFailed { no_space: false } => {
+            ErrorCode::Unavailable
+        }
+        Refusal::LogFailed { no_space: true } => ErrorCode::DiskFull,
+        Refusal::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
+        Refusal::Fenced { .. } => ErrorCode::ProducerFenced,
+        Refusal::OutOfOrder { .. } => ErrorCode::OutOfOrder,
+        Refusal::UnknownProducer { .. } => ErrorCode::UnknownProducer,
+        Refusal::TooManyProducers => ErrorCode::Throttled,
+        Refusal::KeyReused => ErrorCode::IdempotencyKeyReused,
+        Refusal::Unordered => ErrorCode::NotSupported,
+        Refusal::PreconditionFailed { .. } => ErrorCode::PreconditionFailed,
+        Refusal::DeadlinePassed => ErrorCode::Overloaded,
+        Refusal::OutcomeUnknown => return outcome_unknown(detail),
+    };
+    extras(
+        Problem::new(code, detail).side_effects(SideEffects::None),
+        refusal,
+    )
+}
+
+fn extras(problem: Problem, refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::NotLeader {
+            leader: Some(leader),
+        } => problem.with("leader", leader.0),
+        Refusal::NotEnoughReplicas { in_sync, required } => {
+            problem.with("in_sync", in_sync).with("required", required)
+        }
+        Refusal::Fenced { current } => problem.with("current", current),
+        Refusal::OutOfOrder { expected, received } => problem
+            .with("expected", expected)
+            .with("received", received),
+        Refusal::PreconditionFailed { end } => problem.with("end", end.get()),
+        Refusal::TooManyProducers | Refusal::DeadlinePassed => problem.retry_after(RETRY_AFTER_S),
+        Refusal::NotLeader { leader: None }
+        | Refusal::NotReady
+        | Refusal::UnknownProducer { .. }
+        | Refusal::KeyReused
+        | Refusal::Unordered
+        | Refusal::LogFailed { .. }
+        | Refusal::Closed
+        | Refusal::OutcomeUnknown => problem,
+    }
+}
+
+/// The records were handed to the log, and nobody knows whether they stay.
+pub(crate) fn outcome_unknown(detail: impl Into<String>) -> Problem {
+    Problem::new(ErrorCode::OutcomeUnknown, detail).side_effects(SideEffects::Possible)
+}
+
+/// Too many bytes are under way.
+pub(crate) fn throttled() -> Problem {
+    let detail = "too many bytes of produce requests are under way on this node";
+    Problem::new(ErrorCode::Throttled, detail).retry_after(RETRY_AFTER_S)
+}
+
+/// Too many requests are waiting for their shard.
+pub(crate) fn overloaded(detail: &str) -> Problem {
+    Problem::new(ErrorCode::Overloaded, detail).retry_after(RETRY_AFTER_S)
+}
+
+/// Not now, and nothing was done.
+pub(crate) fn unavailable(detail: impl Into<String>) -> Problem {
+    Problem::new(ErrorCode::Unavailable, detail).retry_after(RETRY_AFTER_S)
+}
+
+/// No topic of the topology has this partition.
+pub(crate) fn no_such_partition(key: ReplicaKey, topic_known: bool) -> Problem {
+    if topic_known {
+        let detail = format!("the topic has no partition {}", key.partition);
+        Problem::new(ErrorCode::PartitionNotFound, detail)
+    } else {
+        Problem::new(
+            ErrorCode::TopicNotFound,
+            "the topic does not exist (any more)",
+        )
+    }
+}
+
+/// The offset was there once.
+pub(crate) fn truncated(from: Offset, log_start: Offset, end: Offset) -> Problem {
+    let detail = format!("offset {from} is below the log's start {log_start}: it was removed");
+    bounds(
+        Problem::new(ErrorCode::LogTruncated, detail),
+        log_start,
+        end,
+    )
+}
+
+/// The offset was never there.
+pub(crate) fn out_of_range(from: Offset, log_start: Offset, end: Offset) -> Problem {
+    let detail = format!("offset {from} is outside of {log_start}..={end}");
+    bounds(
+        Problem::new(ErrorCode::OffsetOutOfRange, detail),
+        log_start,
+        end,
+    )
+}
+
+fn bounds(problem: Problem, log_start: Offset, end: Offset) -> Problem {
+    problem
+        .with("log_start", log_start.get())
+        .with("end", end.get())
+}

@@ -1,0 +1,74 @@
+//! Which partitions this node has open, by key.
+//!
+//! A lookup takes a read lock for a moment; whoever finds nothing, or finds a partition whose role is
+//! not settled, may wait for the next change.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tidegate_proto::position::ReplicaKey;
+use tokio::sync::watch;
+
+use super::handle::PartitionHandle;
+
+type Handles = HashMap<ReplicaKey, Arc<PartitionHandle>>;
+
+/// The open partitions. Clones are the same directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    handles: Arc<watch::Sender<Handles>>,
+}
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        Self {
+            handles: Arc::new(watch::Sender::new(Handles::new())),
+        }
+    }
+
+    pub(crate) fn get(&self, key: ReplicaKey) -> Option<Arc<PartitionHandle>> {
+        self.handles.borrow().get(&key).cloned()
+    }
+
+    pub(crate) fn insert(&self, handle: Arc<PartitionHandle>) {
+        self.handles.send_modify(|handles| {
+            handles.insert(handle.reader.key, handle);
+        });
+    }
+
+    pub(crate) fn remove(&self, key: ReplicaKey) {
+        self.handles.send_modify(|handles| {
+            handles.remove(&key);
+        });
+    }
+
+    /// Forgets everything: followers of tails see them close.
+    pub(crate) fn clear(&self) {
+        self.handles.send_modify(HashMap::clear);
+    }
+
+    /// A partition's role changed: whoever waits looks again.
+    pub(crate) fn touch(&self) {
+        self.handles.send_modify(|_| {});
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.handles.borrow().len()
+    }
+
+    /// Sees every change from now on.
+    pub(crate) fn changes(&self) -> Changes {
+        Changes(self.handles.subscribe())
+    }
+}
+
+/// Waits for the directory to change.
+#[derive(Debug)]
+pub(crate) struct Changes(watch::Receiver<Handles>);
+
+impl Changes {
+    /// False when the directory is gone.
+    pub(crate) async fn next(&mut self) -> bool {
+        self.0.changed().await.is_ok()
+    }
+}

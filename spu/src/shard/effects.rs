@@ -1,0 +1,209 @@
+//! The one interpreter of effects.
+//!
+//! Effects of a whole drain are collected: first everything goes to the log in one submission, then
+//! readers are told and requests answered, in the order in which the machines said so. So nothing is
+//! seen or promised that is not in the journal's queue, and a drain costs one submission.
+
+use std::sync::Arc;
+
+use tidegate_data_plane::partitions::Tail;
+use tidegate_log::{Entry, Log, LogDead, ReplicaMeta as LogMeta, Submission, SubmitError};
+use tidegate_proto::position::Offset;
+use tidegate_spu_core::{Acknowledged, Effect, Effects, Refusal, ReplicaMeta, RoleName};
+use tokio::sync::oneshot;
+
+use super::directory::Directory;
+use super::hosted::Hosted;
+use super::reader::{Reader, tail_of};
+use super::replies::{Outcome, Replies};
+use crate::metrics;
+
+/// What happens after the submission.
+#[derive(Debug)]
+enum Delivery {
+    Publish {
+        reader: Arc<Reader>,
+        tail: Tail,
+    },
+    Became {
+        reader: Arc<Reader>,
+        role: RoleName,
+    },
+    Reply {
+        reply: oneshot::Sender<Outcome>,
+        outcome: Outcome,
+        rests_on_submission: bool,
+    },
+}
+
+/// Collected effects of one drain.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    shard: u16,
+    entries: Vec<Entry>,
+    deliveries: Vec<Delivery>,
+    batches: u64,
+    records: u64,
+    bytes: usize,
+}
+
+impl Outbox {
+    pub(crate) fn new(shard: u16) -> Self {
+        Self {
+            shard,
+            entries: Vec::new(),
+            deliveries: Vec::new(),
+            batches: 0,
+            records: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Bytes of batches that wait for submission.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes the effects of one step of one replica.
+    pub(crate) fn collect(&mut self, hosted: &mut Hosted, replies: &mut Replies, effects: Effects) {
+        let key = hosted.reader.key;
+        for effect in effects {
+            match effect {
+                Effect::Submit(batch) => {
+                    self.batches += 1;
+                    self.records += u64::from(batch.client.record_count());
+                    self.bytes += batch.encoded_len();
+                    self.entries.push(Entry::Batch(batch));
+                }
+                Effect::Persist(meta) => {
+                    self.entries.push(Entry::Meta {
+                        key,
+                        meta: log_meta(meta),
+                    });
+                }
+                Effect::Snapshot { as_of, bytes } => {
+                    self.bytes += bytes.len();
+                    self.entries.push(Entry::Snapshot { key, as_of, bytes });
+                }
+                Effect::Checkpoint { high_watermark } => {
+                    self.entries.push(Entry::HighWatermark {
+                        key,
+                        offset: high_watermark,
+                    });
+                }
+                Effect::Trim { to } => self.entries.push(Entry::Trim { key, to }),
+                Effect::Reply { request, outcome } => {
+                    let durable_end = hosted.machine.status().durable_end;
+                    let pending = replies.take(request);
+                    let needs = rests_on(&outcome, hosted.machine.status().end);
+                    let rests_on_submission = needs.is_some_and(|end| end > durable_end);
+                    if let Some(end) = needs.filter(|end| *end > durable_end) {
+                        hosted.inflight.push_back((end, pending.permit));
+                    }
+                    let reply = pending.reply;
+                    self.deliveries.push(Delivery::Reply {
+                        reply,
+                        outcome,
+                        rests_on_submission,
+                    });
+                }
+                Effect::Publish => {
+                    let tail = tail_of(&hosted.machine.status());
+                    let reader = Arc::clone(&hosted.reader);
+                    self.deliveries.push(Delivery::Publish { reader, tail });
+                }
+                Effect::Became(role) => {
+                    let reader = Arc::clone(&hosted.reader);
+                    self.deliveries.push(Delivery::Became { reader, role });
+                }
+                Effect::Alarm(reason) => {
+                    tracing::error!(topic_id = %key.topic_id, partition = %key.partition, reason);
+                }
+            }
+        }
+    }
+
+    /// Submits, then tells. When the log is dead nothing of the submission happened.
+    pub(crate) fn flush(&mut self, log: &Log, directory: &Directory) -> Result<(), LogDead> {
+        let submitted = self.submit(log);
+        let (mut accepted, mut duplicates, mut refused) = (0, 0, 0);
+        let mut touched = false;
+        for delivery in self.deliveries.drain(..) {
+            match delivery {
+                Delivery::Publish { reader, tail } => reader.publish(tail),
+                Delivery::Became { reader, role } => {
+                    reader.became(role);
+                    touched = true;
+                }
+                Delivery::Reply {
+                    reply,
+                    outcome,
+                    rests_on_submission,
+                } => {
+                    let outcome = match &submitted {
+                        Err(dead) if rests_on_submission => Err(log_failed(dead)),
+                        _ => outcome,
+                    };
+                    match &outcome {
+                        Ok(Acknowledged {
+                            duplicate: true, ..
+                        }) => duplicates += 1,
+                        Ok(_) => accepted += 1,
+                        Err(_) => refused += 1,
+                    }
+                    // Whoever asked may have left; what was appended stays appended.
+                    let _ = reply.send(outcome);
+                }
+            }
+        }
+        if touched {
+            directory.touch();
+        }
+        metrics::answered(accepted, duplicates, refused);
+        submitted
+    }
+
+    fn submit(&mut self, log: &Log) -> Result<(), LogDead> {
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        let entries = std::mem::take(&mut self.entries);
+        let (batches, records, bytes) = (self.batches, self.records, self.bytes as u64);
+        (self.batches, self.records, self.bytes) = (0, 0, 0);
+        match log.submit(Submission {
+            shard: self.shard,
+            entries,
+        }) {
+            Ok(()) => {
+                metrics::submitted(batches, records, bytes);
+                Ok(())
+            }
+            Err(SubmitError::Dead(dead)) => Err(dead),
+            Err(broken) => panic!("the shard and the log disagree about a replica: {broken}"),
+        }
+    }
+}
+
+/// Up to where the log must be durable for this answer to hold no bytes any more.
+fn rests_on(outcome: &Outcome, end: Offset) -> Option<Offset> {
+    match outcome {
+        Ok(answer) => Some(answer.base_offset.plus(answer.count)),
+        Err(Refusal::OutcomeUnknown) => Some(end),
+        Err(_) => None,
+    }
+}
+
+fn log_failed(dead: &LogDead) -> Refusal {
+    Refusal::LogFailed {
+        no_space: dead.cause == tidegate_log::DeadCause::NoSpace,
+    }
+}
+
+fn log_meta(meta: ReplicaMeta) -> LogMeta {
+    LogMeta {
+        replica_gen: meta.replica_gen,
+        leader_epoch: meta.leader_epoch,
+        version: meta.version,
+        recovery_gen: meta.recovery_gen,
+    }
+}

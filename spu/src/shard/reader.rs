@@ -1,0 +1,119 @@
+//! The reading side of a replica: what the shard published, and the log's own memory and files.
+//!
+//! Shared by all tasks and never waits for the shard. It decides nothing: its bounds are those that
+//! the machine gave, and no read passes the high watermark.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+
+use tidegate_data_plane::partitions::Tail;
+use tidegate_log::Replica as LogReplica;
+use tidegate_proto::control::PartitionStatus;
+use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_spu_core::{RoleName, Status};
+use tokio::sync::watch;
+
+/// What a partition can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// Nothing yet: its role is not settled.
+    Opening,
+    /// Reads and appends.
+    Full,
+    /// Reads of what is committed; appends are refused by the machine, with its reason.
+    ReadOnly,
+    /// It went away.
+    Gone,
+}
+
+/// The published side of one replica.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) key: ReplicaKey,
+    pub(crate) log: Arc<LogReplica>,
+    tail: watch::Sender<Tail>,
+    end: AtomicU64,
+    last_append_ms: AtomicI64,
+    service: AtomicU8,
+}
+
+/// Stands for "nobody knows" in the atomic.
+const NEVER: i64 = i64::MIN;
+
+impl Reader {
+    pub(crate) fn new(log: Arc<LogReplica>, status: &Status) -> Self {
+        Self {
+            key: log.key(),
+            log,
+            tail: watch::Sender::new(tail_of(status)),
+            end: AtomicU64::new(status.end.get()),
+            last_append_ms: AtomicI64::new(status.last_append_ms.unwrap_or(NEVER)),
+            service: AtomicU8::new(Service::Opening as u8),
+        }
+    }
+
+    /// Makes the machine's standing visible; wakes followers only when something moved.
+    pub(crate) fn publish(&self, tail: Tail) {
+        self.tail
+            .send_if_modified(|seen| std::mem::replace(seen, tail) != tail);
+    }
+
+    pub(crate) fn appended(&self, end: Offset, at_ms: Option<i64>) {
+        self.end.store(end.get(), Ordering::Release);
+        self.last_append_ms
+            .store(at_ms.unwrap_or(NEVER), Ordering::Release);
+    }
+
+    pub(crate) fn became(&self, role: RoleName) {
+        let service = match role {
+            RoleName::Idle | RoleName::Opening => Service::Opening,
+            RoleName::Leading => Service::Full,
+            RoleName::Following | RoleName::Failed => Service::ReadOnly,
+            RoleName::Closed => Service::Gone,
+        };
+        self.service.store(service as u8, Ordering::Release);
+    }
+
+    pub(crate) fn service(&self) -> Service {
+        let service = self.service.load(Ordering::Acquire);
+        [Service::Full, Service::ReadOnly, Service::Gone]
+            .into_iter()
+            .find(|known| *known as u8 == service)
+            .unwrap_or(Service::Opening)
+    }
+
+    pub(crate) fn tail(&self) -> Tail {
+        *self.tail.borrow()
+    }
+
+    pub(crate) fn follow(&self) -> watch::Receiver<Tail> {
+        self.tail.subscribe()
+    }
+
+    pub(crate) fn end(&self) -> Offset {
+        // The end is published after the tail at times; it is never below it.
+        Offset::new(self.end.load(Ordering::Acquire)).max(self.tail().high_watermark)
+    }
+
+    pub(crate) fn status(&self) -> PartitionStatus {
+        let tail = self.tail();
+        let last_append_ms = self.last_append_ms.load(Ordering::Acquire);
+        PartitionStatus {
+            log_start: tail.log_start,
+            high_watermark: tail.high_watermark,
+            end: self.end(),
+            leader_epoch: tail.leader_epoch,
+            size_bytes: self.log.size_bytes(),
+            last_append_ms: (last_append_ms != NEVER).then_some(last_append_ms),
+        }
+    }
+}
+
+/// What readers may know of a machine's standing.
+pub(crate) fn tail_of(status: &Status) -> Tail {
+    Tail {
+        log_start: status.log_start,
+        high_watermark: status.high_watermark,
+        leader_epoch: status.meta.leader_epoch,
+    }
+}

@@ -1,0 +1,310 @@
+//! The one loop of a shard: take messages, step machines, carry out effects, and again.
+//!
+//! It waits in one place, for whichever comes first: rounds that became durable, messages, time. It
+//! never waits for the disk. All that is in the mailbox is stepped before anything is submitted, so
+//! that a busy shard submits rarely and much, and an idle one at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tidegate_kit::clock;
+use tidegate_log::{DeadCause, Log, LogDead};
+use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_spu_core::{Append, Input, Now, RoleName};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::completions::{Completion, Completions};
+use super::directory::Directory;
+use super::effects::Outbox;
+use super::handle::{AppendMessage, Message, Uptime};
+use super::hosted::Hosted;
+use super::replies::Replies;
+use crate::limits::{DEADLINE_TICK, DRAIN_MAX, MAINTENANCE_TICK, SUBMISSION_BYTES_TARGET};
+use crate::metrics;
+
+/// What a shard is made of.
+#[derive(Debug)]
+pub(crate) struct ShardParts {
+    pub(crate) number: u16,
+    pub(crate) log: Log,
+    pub(crate) mailbox: mpsc::Receiver<Message>,
+    pub(crate) completions: Arc<Completions>,
+    pub(crate) directory: Directory,
+    pub(crate) uptime: Uptime,
+    /// Asks the shard to stop by itself.
+    pub(crate) cancelled: CancellationToken,
+}
+
+/// A shard's state, owned by its task.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    parts: ShardParts,
+    hosted: HashMap<ReplicaKey, Hosted>,
+    replies: Replies,
+    outbox: Outbox,
+    completions: Vec<Completion>,
+    /// The log is dead: whether that is for lack of space.
+    dead: Option<bool>,
+    stopping: Option<Vec<oneshot::Sender<()>>>,
+    /// A submission whose time to durability is being measured.
+    measured: Option<(ReplicaKey, Offset, Instant)>,
+}
+
+impl Shard {
+    pub(crate) fn new(parts: ShardParts) -> Self {
+        Self {
+            outbox: Outbox::new(parts.number),
+            parts,
+            hosted: HashMap::new(),
+            replies: Replies::default(),
+            completions: Vec::new(),
+            dead: None,
+            stopping: None,
+            measured: None,
+        }
+    }
+
+    /// Runs until the node stops.
+    pub(crate) async fn run(mut self) {
+        let mut messages = Vec::with_capacity(DRAIN_MAX);
+        let mut open = true;
+        let mut deadlines = ticker(DEADLINE_TICK);
+        let mut maintenance = ticker(MAINTENANCE_TICK);
+        let cancelled = self.parts.cancelled.clone();
+        let completions = Arc::clone(&self.parts.completions);
+        while !self.is_settled() {
+            tokio::select! {
+                biased;
+                () = completions.rung() => self.complete(),
+                taken = self.parts.mailbox.recv_many(&mut messages, DRAIN_MAX), if open => {
+                    open = taken > 0;
+                    self.drain(&mut messages);
+                }
+                _ = deadlines.tick(), if !self.replies.is_empty() => self.tick(),
+                _ = maintenance.tick() => self.maintain(),
+                () = cancelled.cancelled(), if self.stopping.is_none() => self.stop(None),
+            }
+        }
+        self.finish();
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            wall_ms: clock::now_ms(),
+            monotonic_ms: self.parts.uptime.now_ms(),
+        }
+    }
+
+    fn drain(&mut self, messages: &mut Vec<Message>) {
+        let now = self.now();
+        for message in messages.drain(..) {
+            self.take(now, message);
+            if self.outbox.bytes() >= SUBMISSION_BYTES_TARGET {
+                self.flush();
+            }
+        }
+        self.flush();
+    }
+
+    fn take(&mut self, now: Now, message: Message) {
+        match message {
+            Message::Append(append) => self.append(now, append),
+            Message::Open(hosted) => self.open(now, *hosted),
+            Message::Assign(key, row) => self.step(now, key, Input::Assigned(row)),
+            Message::Configure(key, config, retention) => {
+                if let Some(hosted) = self.hosted.get_mut(&key) {
+                    hosted.retention = retention;
+                }
+                self.step(now, key, Input::Configure(config));
+            }
+            Message::Close(key, done) => {
+                self.step(now, key, Input::Close);
+                self.flush();
+                self.hosted.remove(&key);
+                let _ = done.send(());
+            }
+            Message::Stop(done) => self.stop(Some(done)),
+        }
+    }
+
+    fn open(&mut self, now: Now, mut hosted: Hosted) {
+        let key = hosted.reader.key;
+        let first = hosted.first.take();
+        self.hosted.insert(key, hosted);
+        if let Some(input) = first {
+            self.step(now, key, input);
+        }
+        if let Some(no_space) = self.dead {
+            self.step(now, key, Input::LogFailed { no_space });
+        }
+    }
+
+    fn append(&mut self, now: Now, message: AppendMessage) {
+        let AppendMessage {
+            key,
+            batches,
+            acks,
+            expected_end,
+            deadline_ms,
+            pending,
+        } = message;
+        let Some(hosted) = self.hosted.get_mut(&key) else {
+            let _ = pending.reply.send(Err(tidegate_spu_core::Refusal::Closed));
+            return;
+        };
+        let request = self.replies.insert(pending);
+        let append = Append {
+            request,
+            batches,
+            acks,
+            expected_end,
+            deadline_ms,
+        };
+        let before = hosted.machine.status().end;
+        let effects = hosted.machine.step(now, Input::Append(append));
+        self.outbox.collect(hosted, &mut self.replies, effects);
+        let status = hosted.machine.status();
+        if status.end != before {
+            hosted.reader.appended(status.end, status.last_append_ms);
+            if self.measured.is_none() {
+                self.measured = Some((key, status.end, clock::monotonic()));
+            }
+        }
+    }
+
+    fn step(&mut self, now: Now, key: ReplicaKey, input: Input) {
+        if let Some(hosted) = self.hosted.get_mut(&key) {
+            let effects = hosted.machine.step(now, input);
+            self.outbox.collect(hosted, &mut self.replies, effects);
+        }
+    }
+
+    /// Steps every replica that `input` has something for.
+    fn step_all(&mut self, input: impl Fn(&Hosted) -> Option<Input>) {
+        let now = self.now();
+        for hosted in self.hosted.values_mut() {
+            if let Some(input) = input(hosted) {
+                let effects = hosted.machine.step(now, input);
+                self.outbox.collect(hosted, &mut self.replies, effects);
+            }
+        }
+        self.flush();
+    }
+
+    fn complete(&mut self) {
+        let mut completions = std::mem::take(&mut self.completions);
+        let dead = self.parts.completions.take(&mut completions);
+        let now = self.now();
+        let mut last_round = None;
+        for Completion { round, key, end } in completions.drain(..) {
+            if last_round.replace(round) != Some(round) {
+                metrics::rounds(1);
+            }
+            self.durable(now, key, round, end);
+        }
+        self.completions = completions;
+        self.flush();
+        if let Some(no_space) = dead {
+            self.fail(no_space);
+        }
+    }
+
+    fn durable(&mut self, now: Now, key: ReplicaKey, round: u64, end: Offset) {
+        let Some(hosted) = self.hosted.get_mut(&key) else {
+            return;
+        };
+        let mut effects = hosted.machine.step(now, Input::Durable { round, end });
+        let status = hosted.machine.status();
+        // The journal is one queue: with nothing else of this replica under way, what became durable
+        // now is the metadata that was submitted last.
+        if status.role == RoleName::Opening && status.durable_end == status.end {
+            let epoch = status.meta.leader_epoch;
+            effects.extend(hosted.machine.step(now, Input::Persisted { epoch }));
+        }
+        self.outbox.collect(hosted, &mut self.replies, effects);
+        hosted.release(status.durable_end);
+        if let Some((_, _, since)) = self
+            .measured
+            .take_if(|(measured, until, _)| *measured == key && *until <= end)
+        {
+            metrics::durable_after(clock::monotonic().saturating_duration_since(since));
+        }
+    }
+
+    fn tick(&mut self) {
+        self.step_all(|hosted| hosted.machine.is_waiting().then_some(Input::Tick));
+    }
+
+    fn maintain(&mut self) {
+        let now = self.now();
+        for hosted in self.hosted.values_mut() {
+            let retain = hosted.expired(now.wall_ms).map(|to| Input::Retain { to });
+            for input in retain.into_iter().chain([Input::Checkpoint, Input::Tick]) {
+                let effects = hosted.machine.step(now, input);
+                self.outbox.collect(hosted, &mut self.replies, effects);
+            }
+        }
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        if let Err(dead) = self.outbox.flush(&self.parts.log, &self.parts.directory) {
+            self.dead_log(&dead);
+        }
+    }
+
+    fn dead_log(&mut self, dead: &LogDead) {
+        self.fail(dead.cause == DeadCause::NoSpace);
+    }
+
+    /// The log is dead: what waits ends, and appends are refused from now on.
+    fn fail(&mut self, no_space: bool) {
+        if self.dead.replace(no_space).is_none() {
+            self.measured = None;
+            self.step_all(|_| Some(Input::LogFailed { no_space }));
+            self.hosted
+                .values_mut()
+                .for_each(|hosted| hosted.inflight.clear());
+        }
+    }
+
+    fn stop(&mut self, done: Option<oneshot::Sender<()>>) {
+        let first = self.stopping.is_none();
+        self.stopping.get_or_insert_default().extend(done);
+        if first {
+            self.step_all(|_| Some(Input::Stop));
+        }
+    }
+
+    /// Whether the shard may end: it was told to, and all that was submitted is durable or lost.
+    fn is_settled(&self) -> bool {
+        let settled = |hosted: &Hosted| {
+            let status = hosted.machine.status();
+            status.durable_end == status.end || self.dead.is_some()
+        };
+        self.stopping.is_some() && self.hosted.values().all(settled)
+    }
+
+    fn finish(mut self) {
+        self.parts.mailbox.close();
+        let now = self.now();
+        // Whoever got a message in before is refused, not left without an answer.
+        while let Ok(message) = self.parts.mailbox.try_recv() {
+            self.take(now, message);
+        }
+        self.step_all(|_| Some(Input::Checkpoint));
+        self.step_all(|_| Some(Input::Close));
+        for done in self.stopping.into_iter().flatten() {
+            let _ = done.send(());
+        }
+    }
+}
+
+fn ticker(period: std::time::Duration) -> Interval {
+    let mut ticker = interval(period);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticker
+}

@@ -1,0 +1,121 @@
+//! From what the log found on disk to what a machine must know.
+//!
+//! Blocks on the disk: only the opening lane calls it. It reads; the log has repaired what could be
+//! repaired, and whether a replica may lead is the machine's decision.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use tidegate_log::{CreateError, Log, ReadError, Replica as LogReplica, SegmentConfig};
+use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
+use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_spu_core::{
+    Assignment, BatchFacts, Facts, Input, Ledger, Replica, ReplicaConfig, ReplicaMeta,
+};
+
+use crate::limits::RECOVERY_READ_BYTES;
+use crate::shard::{Hosted, Reader, Retention};
+
+/// What is needed to open one replica.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenPlan {
+    pub(crate) key: ReplicaKey,
+    pub(crate) own: SpuId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) intact: bool,
+    pub(crate) assignment: Assignment,
+    pub(crate) config: ReplicaConfig,
+    pub(crate) segment: SegmentConfig,
+    pub(crate) retention: Retention,
+}
+
+/// Why a replica cannot be opened. Its files are left as they are.
+#[derive(Debug, Error)]
+pub(crate) enum OpenFailure {
+    #[error("the directory belongs to another membership: {found}, the topology says {wanted}")]
+    Generation {
+        found: ReplicaGen,
+        wanted: ReplicaGen,
+    },
+    #[error("the replica cannot be made: {0}")]
+    Create(#[from] CreateError),
+    #[error("what its producers did cannot be read: {0}")]
+    Read(#[from] ReadError),
+}
+
+/// Opens the replica, or makes it when the log has never heard of it.
+pub(crate) fn open(log: &Log, plan: OpenPlan) -> Result<Hosted, OpenFailure> {
+    let wanted = plan.assignment.replica_gen;
+    let replica = match log.replica(plan.key) {
+        Some(replica) => replica,
+        None => log.create_replica(plan.key, wanted, plan.segment)?,
+    };
+    let found = replica.replica_gen();
+    if found != wanted {
+        return Err(OpenFailure::Generation { found, wanted });
+    }
+    replica.set_config(plan.segment);
+    let (ledger, snapshot_as_of) = recover(&replica)?;
+    let meta = replica.meta();
+    let machine = Replica::new(Facts {
+        key: plan.key,
+        own: plan.own,
+        incarnation: plan.incarnation,
+        meta: ReplicaMeta {
+            replica_gen: meta.replica_gen,
+            leader_epoch: meta.leader_epoch,
+            version: meta.version,
+            recovery_gen: meta.recovery_gen,
+        },
+        log_start: replica.log_start(),
+        high_watermark: replica.high_watermark(),
+        end: replica.end(),
+        intact: plan.intact,
+        last_append_ms: replica.last_append_ms(),
+        snapshot_as_of,
+        ledger,
+        config: plan.config,
+    });
+    let reader = Arc::new(Reader::new(replica, &machine.status()));
+    Ok(Hosted::new(
+        machine,
+        reader,
+        plan.retention,
+        Input::Assigned(plan.assignment),
+    ))
+}
+
+/// The newest snapshot, and every batch behind it.
+fn recover(replica: &LogReplica) -> Result<(Ledger, Option<Offset>), ReadError> {
+    let (log_start, end) = (replica.log_start(), replica.end());
+    let snapshot = replica.snapshot().filter(|(as_of, _)| *as_of <= end);
+    let decoded = snapshot.and_then(|(as_of, bytes)| match Ledger::decode(&bytes) {
+        Ok(ledger) => Some((as_of, ledger)),
+        Err(error) => {
+            let key = replica.key();
+            tracing::warn!(topic_id = %key.topic_id, partition = %key.partition, %error,
+                "a producer snapshot is of no use: the whole log is read instead");
+            None
+        }
+    });
+    let as_of = decoded.as_ref().map(|(as_of, _)| *as_of);
+    let (mut from, mut ledger) = decoded.unwrap_or((log_start, Ledger::default()));
+    from = from.max(log_start);
+    while from < end {
+        let batches = replica.read(from, end, RECOVERY_READ_BYTES)?;
+        let Some(next) = batches.last().map(|batch| batch.next_offset().max(from)) else {
+            break;
+        };
+        for batch in batches
+            .iter()
+            .filter(|batch| batch.placement.base_offset >= from)
+        {
+            ledger.observe(&BatchFacts::of(batch));
+        }
+        if next == from {
+            break;
+        }
+        from = next;
+    }
+    Ok((ledger, as_of))
+}

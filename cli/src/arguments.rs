@@ -6,9 +6,11 @@ use crate::bench::BenchCommand;
 use crate::ca::CaCommand;
 use crate::connection::ConnectionArguments;
 use crate::consume::ConsumeArguments;
+use crate::openapi::OpenApiArguments;
 use crate::output::Output;
 use crate::produce::ProduceArguments;
 use crate::topic::TopicCommand;
+use crate::up::UpArguments;
 
 /// Durable streams over plain HTTP and WebSocket.
 ///
@@ -42,6 +44,8 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Start Tidegate: everything in one process, on one port.
+    Up(Box<UpArguments>),
     /// Create, list, describe, alter and delete topics.
     #[command(subcommand, visible_alias = "topics")]
     Topic(TopicCommand),
@@ -55,4 +59,7 @@ pub(crate) enum Command {
     /// Make this machine and its browsers trust a server's certificate authority.
     #[command(subcommand)]
     Ca(CaCommand),
+    /// Print the OpenAPI documents.
+    #[command(name = "openapi")]
+    OpenApi(OpenApiArguments),
 }

@@ -2,6 +2,8 @@
 //!
 //! Client commands end with the process: a thread that still reads the terminal is not waited for.
 
+use std::time::Duration;
+
 use tidegate_kit::boot;
 use tokio::runtime::Runtime;
 
@@ -9,12 +11,22 @@ use crate::arguments::{Arguments, Command};
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{bench, ca, consume, produce, topic};
+use crate::{bench, ca, consume, openapi, produce, topic, up};
+
+/// Blocking work that a server leaves behind gets this long.
+const RUNTIME_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs the command to its end.
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Ca(command) => ca::run(&command, &arguments.connection),
+        Command::OpenApi(command) => openapi::run(&command),
+        Command::Up(command) => {
+            let runtime = runtime()?;
+            let outcome = runtime.block_on(up::run(*command, &arguments.connection));
+            runtime.shutdown_timeout(RUNTIME_GRACE);
+            outcome
+        }
         command => {
             let connection = Connection::resolve(&arguments.connection)?;
             let runtime = runtime()?;
@@ -35,6 +47,8 @@ async fn client(command: Command, connection: &Connection, output: Output) -> Re
         Command::Produce(arguments) => produce::run(arguments, connection, output).await,
         Command::Consume(arguments) => consume::run(arguments, connection).await,
         Command::Bench(command) => bench::run(command, connection, output).await,
-        Command::Ca(command) => ca::run(&command, &Default::default()),
+        Command::Up(_) | Command::Ca(_) | Command::OpenApi(_) => {
+            unreachable!("these commands were carried out before a client was made")
+        }
     }
 }

@@ -22,6 +22,10 @@ mod bench;
 
 mod ca;
 
+mod up;
+
+mod openapi;
+
 mod arguments;
 
 mod dispatch;

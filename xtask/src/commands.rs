@@ -66,14 +66,16 @@ pub(crate) fn ci() -> Result<(), String> {
     finish(&mut program(&root().join(".ci/run").to_string_lossy()))
 }
 
-/// Runs the benchmarks on a release build.
+/// Builds the program and the benchmark as they ship, and runs the second on the first.
 pub(crate) fn bench(arguments: &[String]) -> Result<(), String> {
-    finish(cargo().args(["build", "--release", "--package", "tidegate-cli"]))?;
+    let packages = ["--package", "tidegate-cli", "--package", "tidegate-tests"];
     finish(
         cargo()
-            .args(["bench", "--package", "tidegate-tests", "--"])
-            .args(arguments),
-    )
+            .args(["build", "--release", "--bins"])
+            .args(packages),
+    )?;
+    let benchmark = target().join("release/tidegate-bench");
+    finish(program(&benchmark.to_string_lossy()).args(arguments))
 }
 
 /// Builds what ships.
@@ -103,13 +105,14 @@ pub(crate) fn openapi() -> Result<(), String> {
     let directory = root().join("openapi");
     fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
     for (plane, file) in [
-        ("control", "control-plane"),
-        ("data", "data-plane"),
-        ("merged", "tidegate"),
+        ("control", "control-plane.json"),
+        ("data", "data-plane.json"),
+        ("merged", "tidegate.json"),
+        ("frames", "frames.asyncapi.json"),
     ] {
         let document = output_of(&binary.to_string_lossy(), &["openapi", "--plane", plane])
             .ok_or_else(|| format!("tidegate openapi --plane {plane} failed"))?;
-        let path = directory.join(format!("{file}.json"));
+        let path = directory.join(file);
         fs::write(&path, document + "\n")
             .map_err(|error| format!("{}: {error}", path.display()))?;
         say(&format!("wrote {}", path.display()));
@@ -117,19 +120,23 @@ pub(crate) fn openapi() -> Result<(), String> {
     Ok(())
 }
 
-/// Runs a fuzz target of `proto/fuzz`.
+/// Lists the fuzz targets, or searches with one of them, its committed seeds first.
 pub(crate) fn fuzz(arguments: &[String]) -> Result<(), String> {
     if !succeeds("cargo", &["fuzz", "--version"]) {
         return Err("cargo-fuzz is missing: cargo install cargo-fuzz --locked".to_owned());
     }
     let mut fuzz = cargo();
     // The sanitizers are unstable options of the compiler; this makes the stable one take them.
-    fuzz.env("RUSTC_BOOTSTRAP", "1")
-        .current_dir(root().join("proto"));
-    if arguments.is_empty() {
-        return finish(fuzz.args(["fuzz", "list"]));
-    }
-    finish(fuzz.args(["fuzz", "run"]).args(arguments))
+    fuzz.env("RUSTC_BOOTSTRAP", "1").arg("fuzz");
+    let Some((name, rest)) = arguments.split_first() else {
+        return finish(fuzz.arg("list"));
+    };
+    let corpus = format!("fuzz/corpus/{name}");
+    fs::create_dir_all(root().join(&corpus)).map_err(|error| format!("{corpus}: {error}"))?;
+    finish(
+        fuzz.args(["run", name, &corpus, &format!("fuzz/seeds/{name}")])
+            .args(rest),
+    )
 }
 
 /// Where cargo puts what it builds.

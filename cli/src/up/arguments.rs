@@ -1,0 +1,171 @@
+//! The flags of `tidegate up`, and what follows from them before anything is touched.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::Args;
+use tidegate_client::TopicName;
+use tidegate_kit::http::OriginRules;
+
+use crate::failure::Failure;
+
+const PORT_TLS: u16 = 8443;
+const PORT_DEV: u16 = 8080;
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    tidegate up                                     # https://127.0.0.1:8443, data in ./tidegate-data\n  \
+    tidegate up --data-dir /var/lib/tidegate --listen 0.0.0.0:8443 --san stream.example.org\n  \
+    tidegate up --dev                               # plain HTTP on 127.0.0.1:8080, no token\n\n\
+    The first start makes a certificate authority (ca.pem) and an admin token (token) in the data\n\
+    directory. While it runs, up.json there has the URL, the CA, the token and the process id.\n\n\
+    Exit codes: 2 usage, 3 port taken, 4 data directory in use, 5 disk read-only, full or failing.")]
+pub(crate) struct UpArguments {
+    /// Address to listen on [default: 127.0.0.1:8443, with --dev 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Directory of everything that is kept; made when it is not there.
+    #[arg(long, value_name = "DIR", default_value = "./tidegate-data")]
+    pub(crate) data_dir: PathBuf,
+
+    /// Further host name or address for the server's certificate; repeatable.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) san: Vec<String>,
+
+    /// Origin whose web pages may call, such as https://app.example.org; repeatable.
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) cors_origin: Vec<String>,
+
+    /// Do not write a profile for the client commands.
+    #[arg(long)]
+    pub(crate) no_profile: bool,
+
+    /// Plain HTTP and no token, for this machine only. Never for real data.
+    #[arg(long)]
+    pub(crate) dev: bool,
+
+    /// Make sure that this topic exists, with three partitions.
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) demo_topic: Option<TopicName>,
+
+    /// What is logged: error, warn, info, debug, or a filter such as info,tidegate_log=debug.
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "TIDEGATE_LOG",
+        default_value = "info"
+    )]
+    pub(crate) log: String,
+
+    /// Log lines as JSON.
+    #[arg(long)]
+    pub(crate) log_json: bool,
+}
+
+impl UpArguments {
+    /// Where to listen.
+    pub(crate) fn address(&self) -> Result<SocketAddr, Failure> {
+        let port = if self.dev { PORT_DEV } else { PORT_TLS };
+        let address = self
+            .listen
+            .unwrap_or_else(|| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
+        if self.dev && !address.ip().is_loopback() {
+            return Err(Failure::usage(format!(
+                "--dev has neither encryption nor a token, so it listens on this machine only and \
+                 not on {}. Leave --dev away to serve a network, or listen on 127.0.0.1.",
+                address.ip()
+            )));
+        }
+        Ok(address)
+    }
+
+    /// Names for the certificate: those given, and the address listened on if it is one.
+    pub(crate) fn names(&self, address: SocketAddr) -> Vec<String> {
+        let mut names = self.san.clone();
+        if !address.ip().is_unspecified() && !address.ip().is_loopback() {
+            names.push(address.ip().to_string());
+        }
+        names
+    }
+
+    /// Which pages may call.
+    pub(crate) fn origins(&self) -> Result<OriginRules, Failure> {
+        let rules = OriginRules::parse(&self.cors_origin)
+            .map_err(|error| Failure::usage(format!("--cors-origin: {error}")))?;
+        Ok(if self.dev { rules.dev() } else { rules })
+    }
+
+    /// The URL for clients on this machine.
+    pub(crate) fn url(&self, address: SocketAddr) -> String {
+        let scheme = if self.dev { "http" } else { "https" };
+        let reachable = match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        format!("{scheme}://{}", SocketAddr::new(reachable, address.port()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        up: UpArguments,
+    }
+
+    fn up(arguments: &[&str]) -> UpArguments {
+        Line::try_parse_from(std::iter::once(&"up").chain(arguments))
+            .unwrap()
+            .up
+    }
+
+    #[test]
+    fn the_default_address_depends_on_the_mode() {
+        assert_eq!(up(&[]).address().unwrap().to_string(), "127.0.0.1:8443");
+        assert_eq!(
+            up(&["--dev"]).address().unwrap().to_string(),
+            "127.0.0.1:8080"
+        );
+    }
+
+    #[test]
+    fn a_development_server_stays_on_this_machine() {
+        let failure = up(&["--dev", "--listen", "0.0.0.0:80"])
+            .address()
+            .unwrap_err();
+        assert_eq!(failure.exit, Failure::USAGE);
+        assert!(up(&["--dev", "--listen", "[::1]:0"]).address().is_ok());
+    }
+
+    #[test]
+    fn the_url_is_one_that_this_machine_can_reach() {
+        let all = up(&["--listen", "0.0.0.0:1234"]);
+        assert_eq!(all.url(all.address().unwrap()), "https://127.0.0.1:1234");
+        let six = up(&["--listen", "[::]:1234"]);
+        assert_eq!(six.url(six.address().unwrap()), "https://[::1]:1234");
+    }
+
+    #[test]
+    fn an_address_of_the_network_gets_into_the_certificate() {
+        let listens = up(&["--listen", "10.1.2.3:8443", "--san", "a.example"]);
+        assert_eq!(
+            listens.names(listens.address().unwrap()),
+            ["a.example", "10.1.2.3"]
+        );
+        assert!(up(&[]).names(up(&[]).address().unwrap()).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_origin_is_wrong_usage() {
+        let failure = up(&["--cors-origin", "not an origin"])
+            .origins()
+            .unwrap_err();
+        assert_eq!(failure.exit, Failure::USAGE);
+    }
+}

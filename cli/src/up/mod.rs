@@ -1,0 +1,152 @@
+//! `tidegate up`: everything in one process on one port, until it is told to stop.
+//!
+//! Here is the life of the process: port and directory first, so that mistakes show at once; then
+//! the server, the demo topic, `up.json`, profile and banner; then a signal; then an orderly stop,
+//! which a second signal cuts short.
+
+mod arguments;
+mod banner;
+mod directory;
+mod producers;
+mod statuses;
+
+mod failures;
+
+mod server;
+
+use std::net::TcpListener;
+
+use serde_json::json;
+use tidegate_client::{Client, ClientConfig, TopicName, WriteOptions};
+use tidegate_kit::boot::{self, LogFormat};
+use tidegate_kit::signal::Signals;
+
+pub(crate) use arguments::UpArguments;
+pub(crate) use server::descriptions;
+
+use crate::connection::ConnectionArguments;
+use crate::failure::Failure;
+use crate::output;
+use crate::profile::{self, DEFAULT_PROFILE, Profile};
+use banner::Banner;
+use directory::DataDirectory;
+use server::{Access, Server};
+
+/// Partitions of the demo topic.
+const DEMO_PARTITIONS: u32 = 3;
+/// What a shell reports for a program that an interrupt ended.
+const INTERRUPTED: i32 = 130;
+
+/// Serves until a signal. Needs a runtime.
+pub(crate) async fn run(
+    arguments: UpArguments,
+    connection: &ConnectionArguments,
+) -> Result<(), Failure> {
+    let format = if arguments.log_json {
+        LogFormat::Json
+    } else {
+        LogFormat::Text
+    };
+    boot::init_logging(format, &arguments.log)
+        .map_err(|error| Failure::usage(format!("--log: {error}")))?;
+    let address = arguments.address()?;
+    arguments.origins()?;
+    let mut signals = Signals::new()
+        .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    let listener = TcpListener::bind(address).map_err(|error| failures::bind(address, &error))?;
+    let directory = DataDirectory::open(&arguments.data_dir)?;
+    let server = Server::start(&arguments, listener, &directory).await?;
+    if let Some(topic) = &arguments.demo_topic {
+        make_demo_topic(&server.access, topic).await?;
+    }
+    let Access { url, ca, token } = &server.access;
+    let announcement = directory.announce(url, ca.as_deref(), token.as_deref())?;
+    let profile = write_profile(&arguments, connection, &server.access);
+    show_banner(&arguments, &server.access, &directory, profile.as_deref());
+
+    let outcome = tokio::select! {
+        signal = signals.recv() => {
+            output::say(&format!("{signal}: stopping (again to stop at once)"));
+            Ok(())
+        }
+        failure = server.failed() => Err(failure),
+    };
+    drop(announcement);
+    tokio::select! {
+        stopped = server.stop() => outcome.and(stopped),
+        _ = signals.recv() => {
+            output::say("stopped at once; what was acknowledged is on disk");
+            std::process::exit(INTERRUPTED);
+        }
+    }
+}
+
+/// Through the front door, as any client would.
+async fn make_demo_topic(access: &Access, topic: &TopicName) -> Result<(), Failure> {
+    let mut config = ClientConfig::new(access.url.clone());
+    config.token = access.token.clone();
+    config.ca_pem = match &access.ca {
+        Some(path) => Some(
+            std::fs::read(path).map_err(|error| directory::disk(path, "cannot be read", &error))?,
+        ),
+        None => None,
+    };
+    let client = Client::new(config)?;
+    let spec = json!({ "partitions": DEMO_PARTITIONS });
+    match client.topic_facts(topic).await {
+        Ok(_) => Ok(()),
+        Err(_) => Ok(client
+            .ensure_topic(topic, &spec, WriteOptions::default())
+            .await
+            .map(|_| ())?),
+    }
+}
+
+/// The name of the profile that was written. Not being able to is worth a word, not a failure.
+fn write_profile(
+    arguments: &UpArguments,
+    connection: &ConnectionArguments,
+    access: &Access,
+) -> Option<String> {
+    if arguments.no_profile {
+        return None;
+    }
+    let path = profile::path(connection.config_home.as_deref())?;
+    let name = connection
+        .profile
+        .clone()
+        .unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
+    let content = Profile {
+        url: access.url.clone(),
+        ca: access.ca.clone(),
+        token: access.token.clone(),
+    };
+    match profile::write(&path, &name, &content) {
+        Ok(()) => Some(name),
+        Err(error) => {
+            output::say(&format!(
+                "the profile {name:?} was not written to {}: {error}. Client commands need --url, \
+                 --ca and --token; --no-profile silences this.",
+                path.display()
+            ));
+            None
+        }
+    }
+}
+
+fn show_banner(
+    arguments: &UpArguments,
+    access: &Access,
+    directory: &DataDirectory,
+    profile: Option<&str>,
+) {
+    let token_path = directory.token_path();
+    let banner = Banner {
+        url: &access.url,
+        data_dir: directory.path(),
+        secured: access.ca.as_deref().map(|ca| (ca, token_path.as_path())),
+        demo_topic: arguments.demo_topic.as_ref().map(TopicName::as_str),
+        profile,
+    };
+    output::say(&banner.text());
+}

@@ -1,0 +1,247 @@
+//! Puts the server together: controller, storage node, data plane and public edge in one process on
+//! one port, and takes it apart again.
+//!
+//! Start: port, directory, certificates, stores, registration, routes, and only then ready. Stop: not
+//! ready, sockets drained, partitions flushed, controller closed. What was acknowledged is on disk
+//! before the process ends, and before that if it is killed.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_data_plane::{DataPlane, DataPlaneConfig};
+use tidegate_gateway::Parts;
+use tidegate_kit::auth::Auth;
+use tidegate_kit::serve::{ServeConfig, ServeLimits, serve};
+use tidegate_kit::tasks::Tasks;
+use tidegate_kit::{health, metrics, tls};
+use tidegate_proto::id::SpuId;
+use tidegate_sc::{Controller, ScConfig, StoreLocation};
+use tidegate_spu::{Node, SpuConfig};
+use tokio::sync::watch;
+
+use crate::failure::Failure;
+use crate::up::arguments::UpArguments;
+use crate::up::directory::DataDirectory;
+use crate::up::failures;
+use crate::up::producers::LeasedIds;
+use crate::up::statuses::LocalStatuses;
+
+/// Requests and sockets that are open get this long once a stop has begun.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Then what is left is dropped.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
+/// The only storage node of this process.
+const SPU: SpuId = SpuId(1);
+
+/// What clients need to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    pub(crate) url: String,
+    /// Absent in development mode.
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) token: Option<String>,
+}
+
+/// A server that serves.
+pub(crate) struct Server {
+    pub(crate) access: Access,
+    ready: watch::Sender<bool>,
+    root: Tasks,
+    /// Listener, connections and sockets: stopped first.
+    edge: Tasks,
+    /// The storage node's own tasks, ended by the node.
+    storage: Tasks,
+    /// The controller: stopped last.
+    control: Tasks,
+    node: Node,
+    directory: PathBuf,
+}
+
+/// What is opened before anything is served.
+struct Foundation {
+    controller: Controller,
+    node: Node,
+    auth: Auth,
+    origins: tidegate_kit::http::OriginRules,
+}
+
+impl Server {
+    /// Opens everything under `directory` and serves on `listener`.
+    pub(crate) async fn start(
+        arguments: &UpArguments,
+        listener: TcpListener,
+        directory: &DataDirectory,
+    ) -> Result<Self, Failure> {
+        let address = listener
+            .local_addr()
+            .map_err(|error| failures::bind(unknown(), &error))?;
+        let metrics = metrics::install();
+        let root = Tasks::new();
+        let (edge, storage, control) = (root.child(), root.child(), root.child());
+        metrics.spawn_upkeep(&root);
+
+        let (access, tls) = secure(arguments, address, directory)?;
+        let auth = access
+            .token
+            .as_deref()
+            .map_or_else(Auth::dev, Auth::with_token);
+        let controller = open_controller(directory.path(), &control).await?;
+        let node = open_node(directory.path()).await?;
+        let registered = controller
+            .register(node.register_request())
+            .await
+            .map_err(|problem| {
+                Failure::failed(format!(
+                    "the storage node was not admitted: {}",
+                    problem.detail()
+                ))
+            })?;
+        node.start(registered, controller.topology(), &storage)
+            .map_err(|error| failures::node(directory.path(), &error))?;
+
+        let (ready, is_ready) = watch::channel(false);
+        let foundation = Foundation {
+            controller,
+            node,
+            auth,
+            origins: arguments.origins()?,
+        };
+        let health = health::router(is_ready, metrics, &foundation.auth);
+        let router = tidegate_gateway::router(parts(&foundation, health, &edge, tls.is_some()));
+        let limits = ServeLimits {
+            drain_timeout: DRAIN_TIMEOUT,
+            ..ServeLimits::default()
+        };
+        serve(ServeConfig {
+            listener,
+            router,
+            tls,
+            tasks: edge.clone(),
+            limits,
+        })
+        .map_err(|error| failures::bind(address, &error))?;
+        ready.send_replace(true);
+        let directory = directory.path().to_owned();
+        Ok(Self {
+            access,
+            ready,
+            root,
+            edge,
+            storage,
+            control,
+            node: foundation.node,
+            directory,
+        })
+    }
+
+    /// Ends when a part has failed without which the server cannot go on.
+    pub(crate) async fn failed(&self) -> Failure {
+        self.root.cancelled().await;
+        let reason = self.root.failure().map_or_else(
+            || "the server was asked to stop".to_owned(),
+            |failure| failure.to_string(),
+        );
+        Failure::failed(reason)
+    }
+
+    /// Stops in order. What was acknowledged is on disk, whatever this returns.
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
+        self.ready.send_replace(false);
+        self.edge.shutdown(DRAIN_TIMEOUT + DRAIN_GRACE).await;
+        let stopped = self.node.stop().await;
+        self.storage.shutdown(DRAIN_GRACE).await;
+        self.control.shutdown(DRAIN_GRACE).await;
+        self.root.shutdown(DRAIN_GRACE).await;
+        stopped.map_err(|error| failures::node(&self.directory, &error))
+    }
+}
+
+fn unknown() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 0))
+}
+
+type TlsConfig = Option<Arc<rustls::ServerConfig>>;
+
+fn secure(
+    arguments: &UpArguments,
+    address: SocketAddr,
+    directory: &DataDirectory,
+) -> Result<(Access, TlsConfig), Failure> {
+    let url = arguments.url(address);
+    if arguments.dev {
+        return Ok((
+            Access {
+                url,
+                ca: None,
+                token: None,
+            },
+            None,
+        ));
+    }
+    let names = arguments.names(address);
+    let pki = tls::Pki::ensure(directory.path(), &names).map_err(|error| failures::pki(&error))?;
+    let config =
+        tls::server_config(&pki, tls::ALPN_PUBLIC).map_err(|error| failures::pki(&error))?;
+    let token = directory.token()?;
+    let access = Access {
+        url,
+        ca: Some(pki.ca_path().to_owned()),
+        token: Some(token),
+    };
+    Ok((access, Some(config)))
+}
+
+async fn open_controller(directory: &Path, tasks: &Tasks) -> Result<Controller, Failure> {
+    let path = directory.join("meta.db");
+    let config = ScConfig {
+        store: StoreLocation::Sqlite(path.clone()),
+        tasks: tasks.clone(),
+    };
+    Controller::open(config)
+        .await
+        .map_err(|error| failures::store(&path, &error))
+}
+
+/// Opening replays the journal, which blocks.
+async fn open_node(directory: &Path) -> Result<Node, Failure> {
+    let path = directory.join("storage");
+    let config = SpuConfig::new(SPU, path.clone());
+    let opened = tokio::task::spawn_blocking(move || Node::open(config)).await;
+    opened
+        .map_err(|error| Failure::failed(format!("opening the storage failed: {error}")))?
+        .map_err(|error| failures::node(&path, &error))
+}
+
+fn parts(foundation: &Foundation, health: axum::Router, edge: &Tasks, is_tls: bool) -> Parts {
+    let Foundation {
+        controller,
+        node,
+        auth,
+        origins,
+    } = foundation;
+    let producer_ids = Arc::new(LeasedIds::new(controller.clone()));
+    let config = DataPlaneConfig {
+        producer_ids: Some(producer_ids),
+        ..DataPlaneConfig::default()
+    };
+    let data = DataPlane::new(node.partitions(), auth.clone(), edge.clone(), config);
+    Parts {
+        data: tidegate_data_plane::router(data),
+        control: controller.router(auth.clone(), Arc::new(LocalStatuses(node.statuses()))),
+        health,
+        openapi: descriptions(),
+        origins: origins.clone(),
+        is_tls,
+    }
+}
+
+/// The descriptions of everything that the public port serves.
+pub(crate) fn descriptions() -> Vec<utoipa::openapi::OpenApi> {
+    vec![
+        tidegate_sc::openapi(),
+        tidegate_data_plane::openapi(),
+        health::openapi(),
+    ]
+}

@@ -37,6 +37,8 @@ pub(crate) struct Assigner {
     pub(crate) seen: BTreeMap<TopicId, Arc<TopicSpec>>,
     /// Whether some replica could not be opened and is to be tried again.
     pub(crate) incomplete: bool,
+    /// Whether it was said what the topology does not name.
+    pub(crate) reported: bool,
 }
 
 impl Assigner {
@@ -88,7 +90,31 @@ impl Assigner {
                 self.retire(topic.key(partition.partition)).await;
             }
         }
+        self.report_unknown();
         self.open(wanted).await;
+    }
+
+    /// Says once which replicas are here that nobody asks for. They are left as they are: that the
+    /// topology lacks them may be its loss.
+    fn report_unknown(&mut self) {
+        if std::mem::replace(&mut self.reported, true) {
+            return;
+        }
+        let replicas = self.log.replicas();
+        let unknown = replicas.iter().map(|replica| replica.key()).filter(|key| {
+            let topic = self.seen.get(&key.topic_id);
+            topic
+                .and_then(|topic| topic.partition(key.partition))
+                .is_none()
+        });
+        let keys: Vec<String> = unknown.map(|key| key.to_string()).collect();
+        if !keys.is_empty() {
+            tracing::warn!(
+                count = keys.len(),
+                ?keys,
+                "replicas that no topic has are left alone"
+            );
+        }
     }
 
     /// Brings one partition to what its row says, or notes that it is to be opened.

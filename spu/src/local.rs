@@ -5,6 +5,7 @@
 //! neither starve appends nor pile up. A partition that the topology knows and that is not open yet
 //! is waited for.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ pub(crate) struct LocalPartitions {
     directory: Directory,
     cold_reads: Arc<Semaphore>,
     started: OnceLock<Started>,
+    stopping: AtomicBool,
 }
 
 impl LocalPartitions {
@@ -52,12 +54,19 @@ impl LocalPartitions {
             directory,
             cold_reads,
             started: OnceLock::new(),
+            stopping: AtomicBool::new(false),
         }
     }
 
     /// Gives it what it serves by; false when it was started before.
     pub(crate) fn start(&self, topology: watch::Receiver<Arc<Topology>>, tasks: Tasks) -> bool {
         self.started.set(Started { topology, tasks }).is_ok()
+    }
+
+    /// From now on nothing that is not open is waited for.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.directory.touch();
     }
 
     /// The partition, as soon as its role is settled.
@@ -98,6 +107,9 @@ impl LocalPartitions {
 
     /// Whether the topology says that this node has a replica of the partition.
     fn check_known(&self, key: ReplicaKey) -> Result<(), Problem> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(refusal::unavailable("this node is stopping"));
+        }
         let Some(started) = self.started.get() else {
             return Err(refusal::unavailable("this node has not been started yet"));
         };

@@ -12,7 +12,7 @@ use thiserror::Error;
 use tidegate_data_plane::partitions::Partitions;
 use tidegate_kit::clock;
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_log::{Log, LogConfig, LogDead, OpenError, Opened, OsVfs};
+use tidegate_log::{Log, LogConfig, LogDead, OpenError, Opened, OsVfs, Vfs};
 use tidegate_proto::control::{PartitionStatus, Register, Registered, ReplicaReport, Topology};
 use tidegate_proto::id::{Incarnation, RunId, StorageId};
 use tidegate_proto::position::ReplicaKey;
@@ -116,17 +116,17 @@ impl Node {
     /// Takes the data directory and recovers it. Blocks on the disk, after a crash for as long as
     /// the journal is long.
     pub fn open(config: SpuConfig) -> Result<Self, NodeError> {
+        Self::open_on(Arc::new(OsVfs), config)
+    }
+
+    /// The same over any file system.
+    fn open_on(vfs: Arc<dyn Vfs>, config: SpuConfig) -> Result<Self, NodeError> {
         let count = config.shards.clamp(1, SHARDS_MAX);
         let budget = Budget::new(config.inflight_bytes_max);
         let uptime = Uptime::start();
         let completions: Vec<Arc<Completions>> = (0..count).map(|_| Arc::default()).collect();
         let listener = Arc::new(Listener::new(completions.clone()));
-        let opened = Log::open(
-            Arc::new(OsVfs),
-            &config.data_dir,
-            LogConfig::default(),
-            listener,
-        )?;
+        let opened = Log::open(vfs, &config.data_dir, LogConfig::default(), listener)?;
         let (log, found) = judge(opened);
         let (mut shards, mut seats) = (Vec::new(), Vec::new());
         for completions in completions {
@@ -240,6 +240,7 @@ impl Node {
             tasks,
             seen: BTreeMap::new(),
             incomplete: false,
+            reported: false,
         }
     }
 
@@ -262,6 +263,7 @@ impl Node {
             let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *stage, Stage::Stopped)
         };
+        self.local.stop();
         let (tasks, incarnation) = match stage {
             Stage::Stopped => return Ok(()),
             Stage::Opened(_) => (Tasks::new(), self.found.last_incarnation),

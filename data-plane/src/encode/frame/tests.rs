@@ -15,18 +15,29 @@ fn batch(base: u64, values: &[String]) -> Batch {
     let mut builder = BatchBuilder::new(Codec::None);
     for value in values {
         let value = Datum::Utf8(value);
-        let record = RecordRef { timestamp_ms: 1, key: Datum::Absent, value, headers: &[] };
+        let record = RecordRef {
+            timestamp_ms: 1,
+            key: Datum::Absent,
+            value,
+            headers: &[],
+        };
         builder.push(&record).unwrap();
     }
     let placement = Placement {
-        key: ReplicaKey { topic_id: TopicId(Uuid::from_u128(1)), partition: PartitionId(3) },
+        key: ReplicaKey {
+            topic_id: TopicId(Uuid::from_u128(1)),
+            partition: PartitionId(3),
+        },
         base_offset: Offset::new(base),
         leader_epoch: LeaderEpoch(2),
         high_watermark: Offset::new(base),
         append_time_ms: 5,
         append_timestamps: false,
     };
-    Batch { placement, client: builder.finish().unwrap() }
+    Batch {
+        placement,
+        client: builder.finish().unwrap(),
+    }
 }
 
 fn topic() -> TopicName {
@@ -45,7 +56,9 @@ fn frames_are_cut_at_the_target_and_cover_the_batch() {
     let values: Vec<String> = (0..100).map(|n| format!("{n}").repeat(2_000)).collect();
     let batch = batch(40, &values);
     let cache = FrameCache::new(FRAME_CACHE_BYTES_MAX);
-    let frames = cache.frames_from(&topic(), &batch, Offset::new(40)).unwrap();
+    let frames = cache
+        .frames_from(&topic(), &batch, Offset::new(40))
+        .unwrap();
     assert!(frames.len() > 1);
     let mut next = 40;
     for frame in &frames {
@@ -60,7 +73,10 @@ fn frames_are_cut_at_the_target_and_cover_the_batch() {
         }
         let cursor = Cursor::parse(&shown.cursor).unwrap();
         let at = cursor.positions[&PartitionId(3)];
-        assert_eq!((at.offset, at.leader_epoch), (frame.next_offset, LeaderEpoch(2)));
+        assert_eq!(
+            (at.offset, at.leader_epoch),
+            (frame.next_offset, LeaderEpoch(2))
+        );
         assert_eq!(cursor.positions.len(), 1);
     }
     assert_eq!(next, 140);
@@ -92,7 +108,12 @@ fn two_subscribers_share_the_text_and_a_late_one_gets_its_own_first_frame() {
     assert_eq!(late[0].next_offset, first[0].next_offset);
     assert_eq!(read(&late[0]).records[0].offset, 5);
     assert_eq!(late[1].text.as_ptr(), first[1].text.as_ptr());
-    assert!(cache.frames_from(&topic(), &batch, Offset::new(100)).unwrap().is_empty());
+    assert!(
+        cache
+            .frames_from(&topic(), &batch, Offset::new(100))
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]
@@ -105,7 +126,13 @@ fn the_cache_stays_within_its_bound() {
     }
     assert!(cache.bytes() > 50_000);
     let too_large = batch(99, &["z".repeat(200_000)]);
-    assert_eq!(cache.frames_from(&topic(), &too_large, Offset::ZERO).unwrap().len(), 1);
+    assert_eq!(
+        cache
+            .frames_from(&topic(), &too_large, Offset::ZERO)
+            .unwrap()
+            .len(),
+        1
+    );
     assert!(cache.bytes() <= 100_000);
 }
 
@@ -124,7 +151,10 @@ fn a_batch_is_encoded_once_however_many_ask() {
                 })
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     assert!(pointers.windows(2).all(|pair| pair[0] == pair[1]));
 }
@@ -138,6 +168,8 @@ fn a_damaged_batch_is_an_error_and_not_a_frame() {
     bytes[last] ^= 1;
     let damaged = Batch::decode(&mut bytes::Bytes::from(bytes)).unwrap();
     let cache = FrameCache::new(FRAME_CACHE_BYTES_MAX);
-    let problem = cache.frames_from(&topic(), &damaged, Offset::ZERO).unwrap_err();
+    let problem = cache
+        .frames_from(&topic(), &damaged, Offset::ZERO)
+        .unwrap_err();
     assert_eq!(problem.code(), ErrorCode::Internal);
 }

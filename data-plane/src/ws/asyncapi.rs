@@ -1,0 +1,248 @@
+//! The AsyncAPI 3 document of the WebSocket, made from the same types that the code uses.
+//!
+//! Schemas come from the derives of `tidegate_proto::api::socket`; written by hand are only which
+//! message goes which way, and why. The committed copy is compared with this by a test.
+
+use serde_json::{Value, json};
+use tidegate_proto::api::socket::{
+    Ack, CaughtUp, ClientFrame, CloseCode, Credit, Drain, ErrorFrame, Gap, GrantCredit, OfTopic,
+    Ping, Produce, Reauthenticate, RecordsFrame, SUBPROTOCOL_JSON, Seek, ServerFrame, Subscribe,
+    Subscribed,
+};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
+
+/// Message name (the value of `op`), schema, what it does.
+const FROM_CLIENT: [(&str, &str, &str); 8] = [
+    (
+        "subscribe",
+        "Subscribe",
+        "Start a subscription; one per topic and socket.",
+    ),
+    ("credit", "GrantCredit", "Add to what may be outstanding."),
+    (
+        "pause",
+        "OfTopic",
+        "Hold records back; credit and position stay.",
+    ),
+    ("resume", "OfTopic", "Go on after pause."),
+    (
+        "seek",
+        "Seek",
+        "Move a subscription; answered by subscribed.",
+    ),
+    ("unsubscribe", "OfTopic", "End a subscription."),
+    (
+        "produce",
+        "Produce",
+        "Append records; may be pipelined, answered by ack or error.",
+    ),
+    (
+        "auth",
+        "Reauthenticate",
+        "Give a fresh token for a socket that outlives its first.",
+    ),
+];
+
+/// Message name (the value of `ev`), schema, what it says.
+const FROM_SERVER: [(&str, &str, &str); 8] = [
+    (
+        "subscribed",
+        "Subscribed",
+        "A subscription stands, or has moved.",
+    ),
+    (
+        "records",
+        "RecordsFrame",
+        "Records of one partition, in offset order.",
+    ),
+    ("caught_up", "CaughtUp", "All that there was has been sent."),
+    (
+        "gap",
+        "Gap",
+        "Offsets that can no longer be read were passed over.",
+    ),
+    ("ack", "Ack", "An operation is done."),
+    (
+        "error",
+        "ErrorFrame",
+        "An operation was refused or a subscription ended; the socket stays.",
+    ),
+    ("ping", "Ping", "High watermarks of all that is subscribed."),
+    (
+        "drain",
+        "Drain",
+        "The server is about to close with 1012; connect again with the cursors.",
+    ),
+];
+
+/// The document.
+pub fn asyncapi() -> Value {
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Tidegate WebSocket",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Produce and consume over one socket. One JSON object per text message; \
+                the client's carry `op`, the server's `ev`. Unknown fields of a request are refused, \
+                unknown fields and unknown `ev` of the server are to be ignored.",
+            "license": { "name": "Apache-2.0" },
+        },
+        "defaultContentType": "application/json",
+        "channels": {
+            "socket": channel("/v1/ws", "Any number of topics.", None),
+            "topicSocket": channel(
+                "/v1/topics/{topic}/ws",
+                "Subscribed to one topic at once, by the query: `from` or `cursor`, `partitions`.",
+                Some(json!({ "topic": { "description": "Name of the topic." } })),
+            ),
+        },
+        "operations": {
+            "sendToSocket": operation("receive", "socket", &FROM_CLIENT),
+            "receiveFromSocket": operation("send", "socket", &FROM_SERVER),
+            "sendToTopicSocket": operation("receive", "topicSocket", &FROM_CLIENT),
+            "receiveFromTopicSocket": operation("send", "topicSocket", &FROM_SERVER),
+        },
+        "components": { "messages": messages(), "schemas": schemas() },
+        "x-subprotocols": [SUBPROTOCOL_JSON],
+        "x-close-codes": close_codes(),
+    })
+}
+
+fn channel(address: &str, description: &str, parameters: Option<Value>) -> Value {
+    let names = FROM_CLIENT
+        .iter()
+        .map(|row| (row.0, "client"))
+        .chain(FROM_SERVER.iter().map(|row| (row.0, "server")));
+    let messages: serde_json::Map<String, Value> = names
+        .map(|(name, _)| {
+            (
+                name.to_owned(),
+                json!({ "$ref": format!("#/components/messages/{name}") }),
+            )
+        })
+        .collect();
+    let mut channel = json!({
+        "address": address,
+        "description": description,
+        "messages": messages,
+        "bindings": { "ws": { "method": "GET" } },
+    });
+    if let Some(parameters) = parameters {
+        channel["parameters"] = parameters;
+    }
+    channel
+}
+
+fn operation(action: &str, channel: &str, rows: &[(&str, &str, &str)]) -> Value {
+    let messages: Vec<Value> = rows
+        .iter()
+        .map(|row| json!({ "$ref": format!("#/channels/{channel}/messages/{}", row.0) }))
+        .collect();
+    json!({
+        "action": action,
+        "channel": { "$ref": format!("#/channels/{channel}") },
+        "messages": messages,
+    })
+}
+
+fn messages() -> Value {
+    let client = FROM_CLIENT.iter().map(|row| ("op", row));
+    let server = FROM_SERVER.iter().map(|row| ("ev", row));
+    let messages: serde_json::Map<String, Value> = client
+        .chain(server)
+        .map(|(tag, (name, schema, summary))| {
+            let message = json!({
+                "name": name,
+                "summary": summary,
+                "payload": { "allOf": [
+                    { "type": "object", "required": [tag], "properties": { tag: { "const": name } } },
+                    { "$ref": format!("#/components/schemas/{schema}") },
+                ] },
+            });
+            ((*name).to_owned(), message)
+        })
+        .collect();
+    Value::Object(messages)
+}
+
+fn schemas() -> Value {
+    let mut found: Vec<(String, RefOr<Schema>)> = Vec::new();
+    collect::<Subscribe>(&mut found);
+    collect::<GrantCredit>(&mut found);
+    collect::<Credit>(&mut found);
+    collect::<OfTopic>(&mut found);
+    collect::<Seek>(&mut found);
+    collect::<Produce>(&mut found);
+    collect::<Reauthenticate>(&mut found);
+    collect::<Subscribed>(&mut found);
+    collect::<RecordsFrame>(&mut found);
+    collect::<CaughtUp>(&mut found);
+    collect::<Gap>(&mut found);
+    collect::<Ack>(&mut found);
+    collect::<ErrorFrame>(&mut found);
+    collect::<Ping>(&mut found);
+    collect::<Drain>(&mut found);
+    collect::<ClientFrame>(&mut found);
+    collect::<ServerFrame>(&mut found);
+    let schemas: serde_json::Map<String, Value> = found
+        .into_iter()
+        .map(|(name, schema)| {
+            let schema = serde_json::to_value(schema).expect("schemas are plain data");
+            (name, schema)
+        })
+        .collect();
+    Value::Object(schemas)
+}
+
+fn collect<T: ToSchema + PartialSchema>(found: &mut Vec<(String, RefOr<Schema>)>) {
+    found.push((T::name().into_owned(), T::schema()));
+    T::schemas(found);
+}
+
+fn close_codes() -> Value {
+    let codes: serde_json::Map<String, Value> = CloseCode::ALL
+        .into_iter()
+        .map(|code| {
+            let meaning = json!({ "reason": code.reason(), "reconnect": code.may_reconnect() });
+            (code.number().to_string(), meaning)
+        })
+        .collect();
+    Value::Object(codes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn references(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => {
+                if let Some(Value::String(reference)) = members.get("$ref") {
+                    found.push(reference.clone());
+                }
+                members
+                    .values()
+                    .for_each(|member| references(member, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = asyncapi();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 60);
+        for reference in found {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(
+                document.pointer(pointer).is_some(),
+                "{reference} leads nowhere"
+            );
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The reading half of the loop: where a subscription starts, and one chunk of one partition.
+//!
+//! Futures only, no state: what they find goes back to the session as an input. Reads never go
+//! above the high watermark because the partitions do not.
+
+use std::collections::BTreeSet;
+
+use tidegate_kit::auth::{Op, Principal, require};
+use tidegate_proto::control::TopicSpec;
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::id::PartitionId;
+use tidegate_proto::name::TopicName;
+use tidegate_proto::position::{Offset, ReplicaKey};
+use tokio::sync::watch;
+
+use super::effect::ReadOutcome;
+use super::limits::{CHUNK_BYTES, FOLLOWED_PARTITIONS_MAX};
+use super::sockets::Sockets;
+use super::subscription::{Resolution, StartPlace};
+use crate::partitions::{Chunk, Tail};
+use crate::position::{Start, resolve_start};
+use crate::state::DataPlane;
+use crate::topics::{check_partition, find_topic};
+
+/// Positions that were looked up, and the tails to follow from there.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) resolution: Resolution,
+    pub(crate) tails: Vec<(ReplicaKey, watch::Receiver<Tail>)>,
+}
+
+/// 403 unless `principal` may read `topic`.
+pub(crate) fn may_read(principal: &Principal, topic: &TopicName) -> Result<(), Problem> {
+    require(principal, Op::Consume, Some(topic))
+}
+
+/// Looks up where a subscription starts. The tails are taken before the positions, so that no move
+/// is missed between the two.
+pub(crate) async fn open(
+    data: &DataPlane,
+    principal: &Principal,
+    name: &TopicName,
+    wanted: Option<Vec<PartitionId>>,
+    start: Start,
+) -> Result<Opened, Problem> {
+    may_read(principal, name)?;
+    let topic = find_topic(data, name)?;
+    let chosen = choose(&topic, wanted.as_deref())?;
+    let partitions = data.partitions().as_ref();
+    let mut tails = Vec::with_capacity(chosen.len());
+    for partition in &chosen {
+        let key = topic.key(*partition);
+        tails.push((key, partitions.tail(key).await?));
+    }
+    let places = resolve_start(partitions, &topic, Some(&chosen), start).await?;
+    let starts = places
+        .into_iter()
+        .zip(&tails)
+        .map(|((partition, offset), (key, tail))| {
+            assert_eq!(
+                key.partition, partition,
+                "positions and tails are in the same order"
+            );
+            let tail = *tail.borrow();
+            StartPlace {
+                partition,
+                offset,
+                leader_epoch: tail.leader_epoch,
+                tail,
+            }
+        })
+        .collect();
+    let resolution = Resolution {
+        topic_id: topic.id,
+        all_partitions: wanted.is_none(),
+        starts,
+    };
+    Ok(Opened { resolution, tails })
+}
+
+fn choose(topic: &TopicSpec, wanted: Option<&[PartitionId]>) -> Result<Vec<PartitionId>, Problem> {
+    let chosen: BTreeSet<PartitionId> = match wanted {
+        None => topic.partitions.iter().map(|spec| spec.partition).collect(),
+        Some(wanted) => wanted
+            .iter()
+            .map(|partition| check_partition(topic, *partition))
+            .collect::<Result<_, _>>()?,
+    };
+    if chosen.len() > FOLLOWED_PARTITIONS_MAX {
+        let detail = format!("a socket follows at most {FOLLOWED_PARTITIONS_MAX} partitions");
+        return Err(Problem::new(ErrorCode::InvalidParameter, detail).at("/partitions", "too many"));
+    }
+    Ok(chosen.into_iter().collect())
+}
+
+/// Reads one chunk and turns it into frames that others may share.
+pub(crate) async fn read(
+    sockets: &Sockets,
+    topic: &TopicName,
+    key: ReplicaKey,
+    from: Offset,
+) -> ReadOutcome {
+    match sockets.data.partitions().read(key, from, CHUNK_BYTES).await {
+        Ok(chunk) => match frames(sockets, topic, &chunk, from) {
+            Ok(frames) => {
+                let tail = Tail {
+                    log_start: chunk.log_start,
+                    high_watermark: chunk.high_watermark,
+                    leader_epoch: chunk.leader_epoch,
+                };
+                ReadOutcome::Frames {
+                    frames,
+                    next: chunk.next,
+                    tail,
+                }
+            }
+            Err(problem) => ReadOutcome::Failed(problem),
+        },
+        Err(problem) => match problem.code() {
+            ErrorCode::OffsetOutOfRange | ErrorCode::LogTruncated | ErrorCode::CursorExpired => {
+                gap(sockets, key, from, problem).await
+            }
+            // The topology says what became of it: deleted, or led by another node.
+            ErrorCode::TopicNotFound | ErrorCode::PartitionNotFound => {
+                ReadOutcome::Failed(Problem::new(ErrorCode::Unavailable, problem.detail()))
+            }
+            _ => ReadOutcome::Failed(problem),
+        },
+    }
+}
+
+fn frames(
+    sockets: &Sockets,
+    topic: &TopicName,
+    chunk: &Chunk,
+    from: Offset,
+) -> Result<Vec<crate::encode::frame::Frame>, Problem> {
+    let mut frames = Vec::new();
+    for batch in &chunk.batches {
+        frames.extend(sockets.frames.frames_from(topic, batch, from)?);
+    }
+    Ok(frames)
+}
+
+/// The offset is gone: finds the next that can be read.
+async fn gap(sockets: &Sockets, key: ReplicaKey, from: Offset, problem: Problem) -> ReadOutcome {
+    let status = match sockets.data.partitions().offsets(key).await {
+        Ok(status) => status,
+        Err(problem) => return ReadOutcome::Failed(problem),
+    };
+    if from < status.log_start {
+        ReadOutcome::Gap {
+            to: status.log_start,
+            reason: "retention",
+        }
+    } else if from > status.end {
+        ReadOutcome::Gap {
+            to: status.high_watermark,
+            reason: "truncation",
+        }
+    } else {
+        // It came back between the two looks: try again a little later.
+        ReadOutcome::Failed(Problem::new(ErrorCode::Unavailable, problem.detail()))
+    }
+}

@@ -1,0 +1,41 @@
+//! Produce over the socket: the path that REST uses, with the frame's fields in place of a request.
+//!
+//! The answer is the REST body, which becomes the rest of the `ack`. Nothing here batches or chooses.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tidegate_kit::auth::{Op, Principal, require};
+use tidegate_proto::error::{ErrorCode, Problem};
+
+use super::protocol::ProduceOp;
+use crate::append::{AppendOptions, Produced, append_json};
+use crate::state::DataPlane;
+use crate::topics::find_topic;
+
+/// Appends the records of one message.
+///
+/// # Errors
+/// As `POST /v1/topics/{topic}/records` answers.
+pub(crate) async fn produce(
+    data: &DataPlane,
+    principal: &Principal,
+    op: ProduceOp,
+) -> Result<Map<String, Value>, Problem> {
+    require(principal, Op::Produce, Some(&op.topic))?;
+    let topic = find_topic(data, &op.topic)?;
+    let options = AppendOptions::asked(&topic, op.partition, op.acks, op.timeout_ms)?;
+    match append_json(data, &topic, &options, op.records.get()).await? {
+        Produced::Answer { answer, .. } => body(&answer),
+        Produced::Results(results) => body(&results),
+    }
+}
+
+fn body(answer: &impl Serialize) -> Result<Map<String, Value>, Problem> {
+    match serde_json::to_value(answer) {
+        Ok(Value::Object(body)) => Ok(body),
+        _ => Err(Problem::new(
+            ErrorCode::Internal,
+            "the answer is no JSON object",
+        )),
+    }
+}

@@ -1,0 +1,391 @@
+//! The loop of one socket: brings inputs to its [`Session`] and carries the effects out in order.
+//!
+//! One task per socket and no other: tails, reads, look-ups and produces of the socket are futures
+//! polled by this loop. Frames are fed as they come and flushed once per wake. Every wait has an
+//! end: a write by the stall limit, a drain and a close by theirs.
+//!
+//! Invariant: only this loop calls `step`, and only [`Pump::carry_out`] acts on effects.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::ws::{Message, WebSocket};
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use tidegate_kit::auth::Principal;
+use tidegate_kit::clock;
+use tidegate_proto::api::socket::CloseCode;
+use tidegate_proto::control::Topology;
+use tidegate_proto::error::Problem;
+use tidegate_proto::position::ReplicaKey;
+use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::consume::{self, Opened};
+use super::effect::{Effect, Effects, Input, Of};
+use super::limits::{DRAIN_WAIT, RETRY_AFTER, WAKES_PER_FLUSH_MAX};
+use super::metrics::OpenSubscriptions;
+use super::produce;
+use super::session::Session;
+use super::sockets::Sockets;
+use super::wire::{Over, Wire};
+use crate::partitions::Tail;
+
+/// What a future of the loop ended with.
+enum Done {
+    Input(Input),
+    Opened {
+        of: Of,
+        outcome: Result<Opened, Problem>,
+    },
+    Tail(Followed),
+    Reauthenticated {
+        id: Option<u32>,
+        outcome: Result<Principal, Problem>,
+    },
+    /// It belonged to positions that nobody wants any more.
+    Nothing,
+}
+
+/// A tail and whether it is still open.
+pub(crate) struct Followed {
+    of: Of,
+    key: ReplicaKey,
+    tail: watch::Receiver<Tail>,
+    is_open: bool,
+}
+
+/// What woke the loop.
+enum Woken {
+    Message(Result<Input, Over>),
+    Done(Done),
+    Topology(bool),
+    Tick,
+    Stop,
+    DrainExpired,
+}
+
+pub(crate) struct Pump {
+    sockets: Arc<Sockets>,
+    wire: Wire,
+    session: Session,
+    principal: Principal,
+    opened_at: Instant,
+    work: FuturesUnordered<BoxFuture<'static, Done>>,
+    generations: HashMap<u64, CancellationToken>,
+    topology: watch::Receiver<Arc<Topology>>,
+    stop: CancellationToken,
+    stopping: bool,
+    subscriptions: OpenSubscriptions,
+}
+
+impl Pump {
+    pub(crate) fn new(
+        sockets: Arc<Sockets>,
+        socket: WebSocket,
+        session: Session,
+        principal: Principal,
+    ) -> Self {
+        let topology = sockets.data.topology_watch();
+        let stop = sockets.data.tasks().token();
+        let wire = Wire::new(socket, stop.clone(), sockets.times.write_stall);
+        Self {
+            sockets,
+            wire,
+            session,
+            principal,
+            opened_at: clock::monotonic(),
+            work: FuturesUnordered::new(),
+            generations: HashMap::new(),
+            topology,
+            stop,
+            stopping: false,
+            subscriptions: OpenSubscriptions::default(),
+        }
+    }
+
+    /// Runs the socket to its end. `home` is what its path subscribes to, looked up before.
+    pub(crate) async fn run(mut self, home: Option<(Of, Opened, Effects)>) {
+        let over = match self.start(home).await {
+            Err(over) => over,
+            Ok(()) => match self.serve().await {
+                Err(over) => over,
+                Ok(never) => match never {},
+            },
+        };
+        tracing::debug!(?over, "socket ends");
+        self.wire.finish(over).await;
+    }
+
+    async fn start(&mut self, home: Option<(Of, Opened, Effects)>) -> Result<(), Over> {
+        if let Some((of, opened, effects)) = home {
+            self.follow_all(&of, opened);
+            self.carry_out(effects).await?;
+        }
+        Ok(())
+    }
+
+    async fn serve(&mut self) -> Result<std::convert::Infallible, Over> {
+        let mut tick = ticker(self.sockets.times.tick_every);
+        let drain_expired = sleep(Duration::MAX);
+        tokio::pin!(drain_expired);
+        loop {
+            self.settle().await?;
+            let may_read = self.session.accepts_input();
+            let woken = tokio::select! {
+                () = self.stop.cancelled(), if !self.stopping => Woken::Stop,
+                () = &mut drain_expired, if self.stopping => Woken::DrainExpired,
+                message = self.wire.receive(), if may_read => Woken::Message(message),
+                Some(done) = self.work.next(), if !self.work.is_empty() => Woken::Done(done),
+                changed = self.topology.changed() => Woken::Topology(changed.is_ok()),
+                _ = tick.tick() => Woken::Tick,
+            };
+            if matches!(woken, Woken::Stop) {
+                let limit = clock::monotonic() + DRAIN_WAIT;
+                drain_expired.as_mut().reset(limit.into());
+            }
+            self.take(woken).await?;
+        }
+    }
+
+    /// Takes up what is ready and flushes, until there is nothing more to write for now.
+    async fn settle(&mut self) -> Result<(), Over> {
+        self.take_ready().await?;
+        while self.wire.is_unflushed() {
+            self.wire.flush().await?;
+            self.step(Input::Flushed).await?;
+            if self.wire.is_unflushed() {
+                self.take_ready().await?;
+                if self.stop.is_cancelled() && !self.stopping {
+                    self.take(Woken::Stop).await?;
+                }
+                // A client may pause or move while there is much to send.
+                if self.session.accepts_input()
+                    && let Some(message) = self.wire.receive_now()
+                {
+                    self.take(Woken::Message(message)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_ready(&mut self) -> Result<(), Over> {
+        for _ in 0..WAKES_PER_FLUSH_MAX {
+            let Some(Some(done)) = self.work.next().now_or_never() else {
+                break;
+            };
+            self.take(Woken::Done(done)).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, woken: Woken) -> Result<(), Over> {
+        match woken {
+            Woken::Message(input) => self.step(input?).await,
+            Woken::Done(done) => self.take_done(done).await,
+            Woken::Topology(true) => {
+                let topology = Arc::clone(&self.topology.borrow_and_update());
+                self.step(Input::Topology(topology)).await
+            }
+            // Whoever publishes the topology is gone: the process is ending.
+            Woken::Topology(false) => Err(Over::Close(CloseCode::Drain)),
+            Woken::Tick => self.step(Input::Tick).await,
+            Woken::Stop => {
+                self.stopping = true;
+                let retry_after_ms = self.sockets.spread_ms();
+                self.step(Input::Drain { retry_after_ms }).await
+            }
+            Woken::DrainExpired => {
+                let effects = self.session.drain_expired();
+                self.carry_out(effects).await
+            }
+        }
+    }
+
+    async fn take_done(&mut self, done: Done) -> Result<(), Over> {
+        match done {
+            Done::Input(input) => self.step(input).await,
+            Done::Opened { of, outcome } => {
+                let outcome = outcome.map(|opened| {
+                    let resolution = opened.resolution.clone();
+                    self.follow_all(&of, opened);
+                    resolution
+                });
+                self.step(Input::Resolved { of, outcome }).await
+            }
+            Done::Tail(mut followed) => {
+                let tail = *followed.tail.borrow_and_update();
+                let (of, key) = (followed.of.clone(), followed.key);
+                if followed.is_open {
+                    self.follow(followed);
+                } else {
+                    self.follow_again(&of, key);
+                }
+                self.step(Input::Tail {
+                    of,
+                    partition: key.partition,
+                    tail,
+                })
+                .await
+            }
+            Done::Reauthenticated { id, outcome } => {
+                let outcome = outcome.map(|principal| {
+                    let topics = self.session.topics().into_iter();
+                    let denied =
+                        topics.filter(|topic| consume::may_read(&principal, topic).is_err());
+                    let denied = denied.collect();
+                    self.principal = principal;
+                    denied
+                });
+                self.step(Input::Reauthenticated { id, outcome }).await
+            }
+            Done::Nothing => Ok(()),
+        }
+    }
+
+    async fn step(&mut self, input: Input) -> Result<(), Over> {
+        let now = clock::monotonic().saturating_duration_since(self.opened_at);
+        let effects = self.session.step(now, input);
+        self.carry_out(effects).await
+    }
+
+    async fn carry_out(&mut self, effects: Effects) -> Result<(), Over> {
+        for effect in effects {
+            match effect {
+                Effect::Send(text) => self.wire.feed(Message::Text(text.into()), 0).await?,
+                Effect::SendRecords(frame) => {
+                    self.wire
+                        .feed(Message::Text(frame.text), frame.records)
+                        .await?;
+                }
+                Effect::Ping => {
+                    self.wire
+                        .feed(Message::Ping(bytes::Bytes::new()), 0)
+                        .await?
+                }
+                Effect::Close(code) => return Err(Over::Close(code)),
+                Effect::Forget { generation } => {
+                    if let Some(token) = self.generations.remove(&generation) {
+                        token.cancel();
+                    }
+                }
+                other => self.start_work(other),
+            }
+        }
+        self.subscriptions.set(self.session.subscription_count());
+        Ok(())
+    }
+
+    /// Starts what takes time; its result comes back through [`Pump::take_done`].
+    fn start_work(&mut self, effect: Effect) {
+        let sockets = Arc::clone(&self.sockets);
+        match effect {
+            Effect::Resolve { of, partitions, at } => {
+                let principal = self.principal.clone();
+                self.spawn(of.generation, async move {
+                    let outcome =
+                        consume::open(&sockets.data, &principal, &of.topic, partitions, at).await;
+                    Done::Opened { of, outcome }
+                });
+            }
+            Effect::Follow { of, key } => self.follow_again(&of, key),
+            Effect::Read { of, key, from } => {
+                self.spawn(of.generation, async move {
+                    let outcome = consume::read(&sockets, &of.topic, key, from).await;
+                    Done::Input(Input::Read {
+                        of,
+                        partition: key.partition,
+                        outcome,
+                    })
+                });
+            }
+            Effect::RetryLater { of, partition } => {
+                self.spawn(of.generation, async move {
+                    sleep(RETRY_AFTER).await;
+                    Done::Input(Input::Retry { of, partition })
+                });
+            }
+            Effect::Produce(op) => {
+                let principal = self.principal.clone();
+                let (id, bytes) = (op.id, op.bytes());
+                self.work.push(Box::pin(async move {
+                    let outcome = produce::produce(&sockets.data, &principal, op).await;
+                    Done::Input(Input::Produced { id, bytes, outcome })
+                }));
+            }
+            Effect::Reauthenticate { id, token } => {
+                self.work.push(Box::pin(async move {
+                    let outcome = sockets.authenticate(&token);
+                    Done::Reauthenticated { id, outcome }
+                }));
+            }
+            Effect::Send(_)
+            | Effect::SendRecords(_)
+            | Effect::Ping
+            | Effect::Close(_)
+            | Effect::Forget { .. } => {}
+        }
+    }
+
+    fn follow_all(&mut self, of: &Of, opened: Opened) {
+        for (key, tail) in opened.tails {
+            self.follow(Followed {
+                of: of.clone(),
+                key,
+                tail,
+                is_open: true,
+            });
+        }
+    }
+
+    /// Waits for a tail to move.
+    fn follow(&mut self, mut followed: Followed) {
+        self.spawn(followed.of.generation, async move {
+            followed.is_open = followed.tail.changed().await.is_ok();
+            Done::Tail(followed)
+        });
+    }
+
+    /// Finds a tail that was not there, or went away: partitions move and come up late. A deleted
+    /// topic ends the wait through the topology.
+    fn follow_again(&mut self, of: &Of, key: ReplicaKey) {
+        let data = self.sockets.data.clone();
+        let of = of.clone();
+        self.spawn(of.generation, async move {
+            loop {
+                match data.partitions().tail(key).await {
+                    Ok(tail) => {
+                        return Done::Tail(Followed {
+                            of,
+                            key,
+                            tail,
+                            is_open: true,
+                        });
+                    }
+                    Err(_) => sleep(RETRY_AFTER).await,
+                }
+            }
+        });
+    }
+
+    /// Adds work that is dropped when its positions are no longer of interest.
+    fn spawn(&mut self, generation: u64, work: impl Future<Output = Done> + Send + 'static) {
+        let token = self.generations.entry(generation).or_default().clone();
+        self.work.push(Box::pin(async move {
+            token
+                .run_until_cancelled(work)
+                .await
+                .unwrap_or(Done::Nothing)
+        }));
+    }
+}
+
+fn ticker(every: Duration) -> Interval {
+    let mut tick = tokio::time::interval(every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
+}

@@ -1,0 +1,361 @@
+//! The session of one socket, as a pure machine: what happened goes in, what to do comes out.
+//!
+//! It holds subscriptions, credits and the count of produces in flight; it reads no clock (`now` is
+//! the time since the socket opened), touches no socket and waits for nothing. The loop in
+//! [`super::pump`] carries its effects out in list order and brings results back as inputs, marked
+//! with the generation of the positions they were asked for; results of another one are dropped.
+//!
+//! Invariants: at most [`super::limits::WINDOW_BYTES`] and one frame are handed over between two flushes; no
+//! effect comes after a `Close`; every operation is answered at most once.
+
+mod lifetime;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tidegate_proto::api::socket::{Ack, CloseCode, ServerFrame};
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::id::PartitionId;
+use tidegate_proto::name::TopicName;
+
+use super::credit::Window;
+use super::effect::{Effect, Effects, Input, Of, SessionTimes};
+use super::limits::{PRODUCE_BYTES_IN_FLIGHT_MAX, PRODUCES_IN_FLIGHT_MAX, SUBSCRIPTIONS_MAX};
+use super::protocol::{self, Op, encode, error_text};
+use super::subscription::{Opening, Resolution, Subscription};
+use crate::position::Start;
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    times: SessionTimes,
+    subscriptions: BTreeMap<TopicName, Subscription>,
+    /// The topic in the path of the socket: when it goes, the socket goes.
+    home: Option<TopicName>,
+    last_generation: u64,
+    produces_in_flight: usize,
+    produce_bytes_in_flight: usize,
+    unflushed_bytes: usize,
+    unflushed_records: u64,
+    /// Subscriptions that stopped because of the window of the socket.
+    held_back: BTreeSet<TopicName>,
+    heard_at: Duration,
+    pinged_at: Duration,
+    draining: bool,
+    closed: bool,
+}
+
+impl Session {
+    pub(crate) fn new(times: SessionTimes) -> Self {
+        Self {
+            times,
+            subscriptions: BTreeMap::new(),
+            home: None,
+            last_generation: 0,
+            produces_in_flight: 0,
+            produce_bytes_in_flight: 0,
+            unflushed_bytes: 0,
+            unflushed_records: 0,
+            held_back: BTreeSet::new(),
+            heard_at: Duration::ZERO,
+            pinged_at: Duration::ZERO,
+            draining: false,
+            closed: false,
+        }
+    }
+
+    /// Subscribes as the path of the socket says, with positions that were looked up already.
+    /// Gives the generation that the tails are to be followed for.
+    pub(crate) fn open_home(
+        &mut self,
+        topic: TopicName,
+        wanted: Option<Vec<PartitionId>>,
+        resolution: Resolution,
+    ) -> (Of, Effects) {
+        let opening = self.opening(None);
+        let subscription = Subscription::new(opening, wanted, Window::default());
+        self.subscriptions.insert(topic.clone(), subscription);
+        self.home = Some(topic.clone());
+        let of = Of {
+            topic,
+            generation: opening.generation,
+        };
+        let mut effects = Effects::new();
+        self.resolved(&of, Ok(resolution), &mut effects);
+        (of, effects)
+    }
+
+    /// Whether another message may be taken: the produces in flight are bounded.
+    pub(crate) fn accepts_input(&self) -> bool {
+        !self.draining
+            && self.produces_in_flight < PRODUCES_IN_FLIGHT_MAX
+            && self.produce_bytes_in_flight < PRODUCE_BYTES_IN_FLIGHT_MAX
+    }
+
+    pub(crate) fn subscription_count(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// Topics that are subscribed now.
+    pub(crate) fn topics(&self) -> Vec<TopicName> {
+        self.subscriptions.keys().cloned().collect()
+    }
+
+    /// Takes one input. `now` is the time since the socket opened.
+    pub(crate) fn step(&mut self, now: Duration, input: Input) -> Effects {
+        let mut effects = Effects::new();
+        if self.closed {
+            return effects;
+        }
+        let out = &mut effects;
+        match input {
+            Input::Text(text) => {
+                self.heard_at = now;
+                self.read_text(&text, out);
+            }
+            Input::Binary => self.close(CloseCode::Protocol, out),
+            Input::Unreadable(code) => self.close(code, out),
+            Input::Alive => self.heard_at = now,
+            Input::Resolved { of, outcome } => self.resolved(&of, outcome, out),
+            Input::Tail {
+                of,
+                partition,
+                tail,
+            } => {
+                let Some(subscription) = self.current(&of) else {
+                    return effects;
+                };
+                subscription.tail_moved(partition, tail);
+                self.serve_one(&of.topic, partition, out);
+            }
+            Input::Read {
+                of,
+                partition,
+                outcome,
+            } => self.read_done(&of, partition, outcome, out),
+            Input::Retry { of, partition } => {
+                let Some(subscription) = self.current(&of) else {
+                    return effects;
+                };
+                subscription.read_may_retry(partition);
+                self.serve_one(&of.topic, partition, out);
+            }
+            Input::Produced { id, bytes, outcome } => self.produced(id, bytes, outcome, out),
+            Input::Reauthenticated { id, outcome } => self.reauthenticated(id, outcome, out),
+            Input::Topology(topology) => self.topology_changed(&topology, out),
+            Input::Tick => self.tick(now, out),
+            Input::Flushed => self.flushed(out),
+            Input::Drain { retry_after_ms } => self.drain(retry_after_ms, out),
+        }
+        effects
+    }
+
+    fn read_text(&mut self, text: &str, out: &mut Effects) {
+        let op = match protocol::parse(text) {
+            Ok(op) => op,
+            Err(refused) => {
+                out.push(Effect::Send(error_text(refused.id, None, refused.problem)));
+                return;
+            }
+        };
+        match op {
+            Op::Subscribe {
+                id,
+                topic,
+                partitions,
+                at,
+                credit,
+            } => {
+                self.subscribe(id, topic, partitions, at, Window::new(credit), out);
+            }
+            Op::Seek { id, topic, at } => self.seek(id, &topic, at, out),
+            Op::Credit { id, topic, credit } => {
+                if self.with(id, &topic, out, |subscription| {
+                    subscription.window.grant(credit)
+                }) {
+                    self.serve_all(&topic, out);
+                }
+            }
+            Op::Pause { id, topic } => {
+                self.with(id, &topic, out, |subscription| subscription.paused = true);
+            }
+            Op::Resume { id, topic } => {
+                let resume = |subscription: &mut Subscription| {
+                    subscription.owes_caught_up |= subscription.paused;
+                    subscription.paused = false;
+                };
+                if self.with(id, &topic, out, resume) {
+                    self.serve_all(&topic, out);
+                }
+            }
+            Op::Unsubscribe { id, topic } => {
+                if self.with(id, &topic, out, |_| {}) {
+                    self.end(&topic, out);
+                }
+            }
+            Op::Produce(produce) => {
+                self.produces_in_flight += 1;
+                self.produce_bytes_in_flight += produce.bytes();
+                out.push(Effect::Produce(produce));
+            }
+            Op::Auth { id, token } => out.push(Effect::Reauthenticate { id, token }),
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        id: Option<u32>,
+        topic: TopicName,
+        partitions: Option<Vec<PartitionId>>,
+        at: Start,
+        window: Window,
+        out: &mut Effects,
+    ) {
+        let refused = if self.subscriptions.contains_key(&topic) {
+            Some(Problem::new(
+                ErrorCode::AlreadyExists,
+                format!("{topic} is subscribed already; use seek"),
+            ))
+        } else if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
+            Some(Problem::new(
+                ErrorCode::InvalidParameter,
+                format!("a socket holds at most {SUBSCRIPTIONS_MAX} subscriptions"),
+            ))
+        } else {
+            None
+        };
+        if let Some(problem) = refused {
+            out.push(Effect::Send(error_text(id, Some(&topic), problem)));
+            return;
+        }
+        let opening = self.opening(id);
+        let of = Of {
+            topic: topic.clone(),
+            generation: opening.generation,
+        };
+        let subscription = Subscription::new(opening, partitions.clone(), window);
+        self.subscriptions.insert(topic, subscription);
+        out.push(Effect::Resolve { of, partitions, at });
+    }
+
+    fn seek(&mut self, id: Option<u32>, topic: &TopicName, at: Start, out: &mut Effects) {
+        let opening = self.opening(id);
+        let Some(subscription) = self.subscriptions.get_mut(topic) else {
+            out.push(Effect::Send(error_text(
+                id,
+                Some(topic),
+                not_subscribed(topic),
+            )));
+            return;
+        };
+        if subscription.opening.is_some() {
+            let problem = Problem::new(
+                ErrorCode::InvalidParameter,
+                "the answer to subscribe or seek is still due",
+            );
+            out.push(Effect::Send(error_text(id, Some(topic), problem)));
+            return;
+        }
+        subscription.opening = Some(opening);
+        let of = Of {
+            topic: topic.clone(),
+            generation: opening.generation,
+        };
+        out.push(Effect::Resolve {
+            of,
+            partitions: subscription.wanted.clone(),
+            at,
+        });
+    }
+
+    /// Does something to a subscription and acknowledges it when it has an id.
+    fn with(
+        &mut self,
+        id: Option<u32>,
+        topic: &TopicName,
+        out: &mut Effects,
+        act: impl FnOnce(&mut Subscription),
+    ) -> bool {
+        let Some(subscription) = self.subscriptions.get_mut(topic) else {
+            out.push(Effect::Send(error_text(
+                id,
+                Some(topic),
+                not_subscribed(topic),
+            )));
+            return false;
+        };
+        act(subscription);
+        acknowledge(id, Map::new(), out);
+        true
+    }
+
+    fn produced(
+        &mut self,
+        id: Option<u32>,
+        bytes: usize,
+        outcome: Result<Map<String, Value>, Problem>,
+        out: &mut Effects,
+    ) {
+        self.produces_in_flight -= 1;
+        self.produce_bytes_in_flight -= bytes;
+        match outcome {
+            Ok(body) => out.push(Effect::Send(encode(&ServerFrame::Ack(Ack { id, body })))),
+            Err(problem) => out.push(Effect::Send(error_text(id, None, problem))),
+        }
+        if self.draining && self.produces_in_flight == 0 {
+            self.close(CloseCode::Drain, out);
+        }
+    }
+
+    fn close(&mut self, code: CloseCode, out: &mut Effects) {
+        if !self.closed {
+            self.closed = true;
+            out.push(Effect::Close(code));
+        }
+    }
+
+    fn end(&mut self, topic: &TopicName, out: &mut Effects) {
+        if let Some(subscription) = self.subscriptions.remove(topic) {
+            out.push(Effect::Forget {
+                generation: subscription.generation,
+            });
+            if let Some(opening) = subscription.opening {
+                out.push(Effect::Forget {
+                    generation: opening.generation,
+                });
+            }
+        }
+        self.held_back.remove(topic);
+    }
+
+    fn opening(&mut self, id: Option<u32>) -> Opening {
+        self.last_generation += 1;
+        Opening {
+            generation: self.last_generation,
+            id,
+        }
+    }
+
+    fn current(&mut self, of: &Of) -> Option<&mut Subscription> {
+        let subscription = self.subscriptions.get_mut(&of.topic)?;
+        (subscription.generation == of.generation && subscription.topic_id().is_some())
+            .then_some(subscription)
+    }
+}
+
+fn acknowledge(id: Option<u32>, body: Map<String, Value>, out: &mut Effects) {
+    if id.is_some() {
+        out.push(Effect::Send(encode(&ServerFrame::Ack(Ack { id, body }))));
+    }
+}
+
+fn not_subscribed(topic: &TopicName) -> Problem {
+    Problem::new(
+        ErrorCode::InvalidParameter,
+        format!("{topic} is not subscribed on this socket"),
+    )
+    .at("/topic", "not subscribed")
+}

@@ -1,0 +1,248 @@
+//! The consuming half of a session: positions that were looked up, chunks that were read, and which
+//! frame goes out next.
+//!
+//! One place decides that a frame may go ([`Session::serve_frame`]); everything else only says that
+//! something may have changed.
+
+use tidegate_proto::api::socket::{CaughtUp, Gap, ServerFrame, Subscribed};
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::id::PartitionId;
+use tidegate_proto::name::TopicName;
+
+use super::Session;
+use crate::ws::effect::{Effect, Effects, Of, ReadOutcome};
+use crate::ws::limits::{FOLLOWED_PARTITIONS_MAX, WINDOW_BYTES, WINDOW_RECORDS};
+use crate::ws::protocol::{encode, error_text};
+use crate::ws::subscription::{Resolution, Subscription, Turn};
+
+impl Session {
+    pub(super) fn resolved(
+        &mut self,
+        of: &Of,
+        outcome: Result<Resolution, Problem>,
+        out: &mut Effects,
+    ) {
+        let followed: usize = self
+            .subscriptions
+            .values()
+            .map(Subscription::partition_count)
+            .sum();
+        let waiting = self.subscriptions.get_mut(&of.topic);
+        let waiting = waiting.filter(|subscription| {
+            subscription
+                .opening
+                .is_some_and(|opening| opening.generation == of.generation)
+        });
+        let Some(subscription) = waiting else {
+            out.push(Effect::Forget {
+                generation: of.generation,
+            });
+            return;
+        };
+        let id = subscription.opening.and_then(|opening| opening.id);
+        let outcome = outcome.and_then(|resolution| {
+            let others = followed - subscription.partition_count();
+            if others + resolution.starts.len() > FOLLOWED_PARTITIONS_MAX {
+                return Err(Problem::new(
+                    ErrorCode::InvalidParameter,
+                    format!(
+                        "a socket follows at most {FOLLOWED_PARTITIONS_MAX} partitions; name some"
+                    ),
+                )
+                .at("/partitions", "too many"));
+            }
+            Ok(resolution)
+        });
+        match outcome {
+            Ok(resolution) => self.install(of, id, resolution, out),
+            Err(problem) => {
+                out.push(Effect::Send(error_text(id, Some(&of.topic), problem)));
+                out.push(Effect::Forget {
+                    generation: of.generation,
+                });
+                if subscription.topic_id().is_none() {
+                    self.subscriptions.remove(&of.topic);
+                } else {
+                    // A seek that failed leaves the subscription where it was.
+                    subscription.opening = None;
+                    self.serve_all(&of.topic, out);
+                }
+            }
+        }
+    }
+
+    fn install(&mut self, of: &Of, id: Option<u32>, resolution: Resolution, out: &mut Effects) {
+        let Some(subscription) = self.subscriptions.get_mut(&of.topic) else {
+            return;
+        };
+        if subscription.topic_id().is_some() {
+            out.push(Effect::Forget {
+                generation: subscription.generation,
+            });
+        }
+        subscription.install(of.generation, resolution);
+        let Some(cursor) = subscription.cursor() else {
+            let problem = Problem::new(
+                ErrorCode::CursorTooLarge,
+                "too many partitions for one cursor",
+            )
+            .at("/partitions", "name fewer");
+            out.push(Effect::Send(error_text(id, Some(&of.topic), problem)));
+            self.end(&of.topic, out);
+            return;
+        };
+        let partitions = subscription
+            .partitions()
+            .map(|partition| partition.0)
+            .collect();
+        let topic = of.topic.as_str().to_owned();
+        let frame = Subscribed {
+            id,
+            topic,
+            partitions,
+            cursor,
+        };
+        out.push(Effect::Send(encode(&ServerFrame::Subscribed(frame))));
+        self.serve_all(&of.topic, out);
+    }
+
+    pub(super) fn read_done(
+        &mut self,
+        of: &Of,
+        partition: PartitionId,
+        outcome: ReadOutcome,
+        out: &mut Effects,
+    ) {
+        let Some(subscription) = self.current(of) else {
+            return;
+        };
+        match outcome {
+            ReadOutcome::Frames { frames, next, tail } => {
+                let stuck = subscription.read_done(partition, frames, next, tail);
+                if stuck {
+                    out.push(Effect::RetryLater {
+                        of: of.clone(),
+                        partition,
+                    });
+                    return;
+                }
+            }
+            ReadOutcome::Gap { to, reason } => {
+                let Some(from) = subscription.jump(partition, to) else {
+                    return;
+                };
+                let topic = of.topic.as_str().to_owned();
+                let reason = reason.to_owned();
+                let gap = Gap {
+                    topic,
+                    partition: partition.0,
+                    from: from.get(),
+                    to: to.get(),
+                    reason,
+                };
+                out.push(Effect::Send(encode(&ServerFrame::Gap(gap))));
+            }
+            ReadOutcome::Failed(problem) if problem.code().is_retryable() => {
+                out.push(Effect::RetryLater {
+                    of: of.clone(),
+                    partition,
+                });
+                return;
+            }
+            ReadOutcome::Failed(problem) => {
+                out.push(Effect::Send(error_text(None, Some(&of.topic), problem)));
+                self.end(&of.topic, out);
+                return;
+            }
+        }
+        self.serve_one(&of.topic, partition, out);
+    }
+
+    pub(super) fn flushed(&mut self, out: &mut Effects) {
+        self.unflushed_bytes = 0;
+        self.unflushed_records = 0;
+        for topic in std::mem::take(&mut self.held_back) {
+            self.serve_all(&topic, out);
+        }
+    }
+
+    pub(super) fn window_is_open(&self) -> bool {
+        self.unflushed_bytes < WINDOW_BYTES && self.unflushed_records < WINDOW_RECORDS
+    }
+
+    /// Serves every partition in turn, one frame each, until none can go on.
+    pub(super) fn serve_all(&mut self, topic: &TopicName, out: &mut Effects) {
+        let Some(subscription) = self.subscriptions.get(topic) else {
+            return;
+        };
+        let mut order = subscription.in_turn();
+        while !order.is_empty() {
+            order.retain(|partition| self.serve_frame(topic, *partition, out));
+        }
+        self.say_caught_up(topic, out);
+    }
+
+    pub(super) fn serve_one(
+        &mut self,
+        topic: &TopicName,
+        partition: PartitionId,
+        out: &mut Effects,
+    ) {
+        while self.serve_frame(topic, partition, out) {}
+        self.say_caught_up(topic, out);
+    }
+
+    /// Sends one frame or starts one read; whether the partition may have more to send.
+    pub(super) fn serve_frame(
+        &mut self,
+        topic: &TopicName,
+        partition: PartitionId,
+        out: &mut Effects,
+    ) -> bool {
+        if self.draining {
+            return false;
+        }
+        let may_send = self.window_is_open();
+        let Some(subscription) = self.subscriptions.get_mut(topic) else {
+            return false;
+        };
+        match subscription.turn(partition, may_send) {
+            Turn::Send(frame) => {
+                self.unflushed_bytes += frame.bytes();
+                self.unflushed_records += frame.records;
+                out.push(Effect::SendRecords(frame));
+                true
+            }
+            Turn::Read { key, from } => {
+                let of = Of {
+                    topic: topic.clone(),
+                    generation: subscription.generation,
+                };
+                out.push(Effect::Read { of, key, from });
+                false
+            }
+            Turn::HeldBack => {
+                self.held_back.insert(topic.clone());
+                false
+            }
+            Turn::Nothing => false,
+        }
+    }
+
+    pub(super) fn say_caught_up(&mut self, topic: &TopicName, out: &mut Effects) {
+        let Some(subscription) = self.subscriptions.get_mut(topic) else {
+            return;
+        };
+        if self.draining || !subscription.owes_caught_up || !subscription.is_caught_up() {
+            return;
+        }
+        subscription.owes_caught_up = false;
+        if let Some(cursor) = subscription.cursor() {
+            let frame = CaughtUp {
+                topic: topic.as_str().to_owned(),
+                cursor,
+            };
+            out.push(Effect::Send(encode(&ServerFrame::CaughtUp(frame))));
+        }
+    }
+}

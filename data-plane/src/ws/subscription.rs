@@ -1,0 +1,335 @@
+//! One subscription: where each of its partitions stands, and what may be sent or read next.
+//!
+//! Pure. A partition has frames that were read and not sent (`pending`), and at most one read under
+//! way; a read starts only when nothing is pending and a frame could be sent, so that a socket
+//! without credit costs no disk and holds one chunk per partition at most.
+//!
+//! Invariant: frames leave in offset order and each starts at or after the end of the one before,
+//! so that no record is sent twice between two seeks.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tidegate_proto::cursor::{Cursor, CursorPosition};
+use tidegate_proto::id::{PartitionId, TopicId};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+
+use super::credit::Window;
+use crate::encode::frame::Frame;
+use crate::partitions::Tail;
+
+/// Where one partition of a subscription starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StartPlace {
+    pub(crate) partition: PartitionId,
+    pub(crate) offset: Offset,
+    pub(crate) leader_epoch: LeaderEpoch,
+    pub(crate) tail: Tail,
+}
+
+/// What resolving a subscribe or seek gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Resolution {
+    pub(crate) topic_id: TopicId,
+    /// Partitions added later belong to it too.
+    pub(crate) all_partitions: bool,
+    pub(crate) starts: Vec<StartPlace>,
+}
+
+/// A subscribe or seek that is being looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Opening {
+    pub(crate) generation: u64,
+    pub(crate) id: Option<u32>,
+}
+
+#[derive(Debug)]
+struct Part {
+    /// The first record that was not sent.
+    next: Offset,
+    leader_epoch: LeaderEpoch,
+    tail: Tail,
+    reading: bool,
+    /// Where the next read starts; equals `next` but for control batches while nothing is pending.
+    read_from: Offset,
+    pending: VecDeque<Frame>,
+}
+
+/// What a look at one partition asks for.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    Send(Frame),
+    Read {
+        key: ReplicaKey,
+        from: Offset,
+    },
+    /// There is a frame, and the socket must be flushed first.
+    HeldBack,
+    Nothing,
+}
+
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    /// Names the current set of positions; results that carry another are of no interest.
+    pub(crate) generation: u64,
+    pub(crate) opening: Option<Opening>,
+    /// Partitions asked for by number; `None` is all of them.
+    pub(crate) wanted: Option<Vec<PartitionId>>,
+    pub(crate) window: Window,
+    pub(crate) paused: bool,
+    /// A `caught_up` is owed.
+    pub(crate) owes_caught_up: bool,
+    topic_id: Option<TopicId>,
+    all_partitions: bool,
+    parts: BTreeMap<PartitionId, Part>,
+    last_served: Option<PartitionId>,
+}
+
+impl Subscription {
+    pub(crate) fn new(opening: Opening, wanted: Option<Vec<PartitionId>>, window: Window) -> Self {
+        Self {
+            generation: opening.generation,
+            opening: Some(opening),
+            wanted,
+            window,
+            paused: false,
+            owes_caught_up: false,
+            topic_id: None,
+            all_partitions: false,
+            parts: BTreeMap::new(),
+            last_served: None,
+        }
+    }
+
+    /// The incarnation of the topic, once it is known.
+    pub(crate) fn topic_id(&self) -> Option<TopicId> {
+        self.topic_id
+    }
+
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionId> + '_ {
+        self.parts.keys().copied()
+    }
+
+    pub(crate) fn partition_count(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Takes new positions; frames of the old ones are dropped.
+    pub(crate) fn install(&mut self, generation: u64, resolution: Resolution) {
+        self.generation = generation;
+        self.opening = None;
+        self.owes_caught_up = true;
+        self.topic_id = Some(resolution.topic_id);
+        self.all_partitions = resolution.all_partitions;
+        self.last_served = None;
+        self.parts = resolution
+            .starts
+            .into_iter()
+            .map(|start| (start.partition, Part::at(start)))
+            .collect();
+    }
+
+    /// Adds partitions that the topic got since; records of them from the first on are missing
+    /// nowhere. Gives the keys to follow.
+    pub(crate) fn grow_to(
+        &mut self,
+        partitions: impl Iterator<Item = PartitionId>,
+    ) -> Vec<ReplicaKey> {
+        let Some(topic_id) = self.topic_id.filter(|_| self.all_partitions) else {
+            return Vec::new();
+        };
+        let mut added = Vec::new();
+        for partition in partitions {
+            self.parts.entry(partition).or_insert_with(|| {
+                added.push(ReplicaKey {
+                    topic_id,
+                    partition,
+                });
+                let tail = Tail {
+                    log_start: Offset::ZERO,
+                    high_watermark: Offset::ZERO,
+                    leader_epoch: LeaderEpoch(0),
+                };
+                Part::at(StartPlace {
+                    partition,
+                    offset: Offset::ZERO,
+                    leader_epoch: LeaderEpoch(0),
+                    tail,
+                })
+            });
+        }
+        added
+    }
+
+    /// Notes a moved tail. Tails never move back in what is shown to a client.
+    pub(crate) fn tail_moved(&mut self, partition: PartitionId, tail: Tail) {
+        let Some(part) = self.parts.get_mut(&partition) else {
+            return;
+        };
+        part.note_tail(tail);
+    }
+
+    /// A read came back with frames, the first one at or after the asked offset. Whether it brought
+    /// nothing although there should be more.
+    pub(crate) fn read_done(
+        &mut self,
+        partition: PartitionId,
+        frames: Vec<Frame>,
+        next: Offset,
+        tail: Tail,
+    ) -> bool {
+        let Some(part) = self.parts.get_mut(&partition) else {
+            return false;
+        };
+        assert!(
+            part.reading && part.pending.is_empty(),
+            "a read that was not asked for"
+        );
+        part.reading = false;
+        let mut end = part.next;
+        for frame in &frames {
+            assert!(frame.first_offset >= end, "frames overlap");
+            end = frame.next_offset;
+        }
+        assert!(next >= end, "a read ends before its last frame");
+        let is_stuck = next == part.read_from && next < part.tail.high_watermark;
+        part.read_from = next;
+        part.pending = frames.into();
+        part.note_tail(tail);
+        part.settle();
+        is_stuck
+    }
+
+    /// A read failed for now; the partition is left alone until [`Subscription::read_may_retry`].
+    pub(crate) fn read_may_retry(&mut self, partition: PartitionId) {
+        if let Some(part) = self.parts.get_mut(&partition) {
+            part.reading = false;
+        }
+    }
+
+    /// Moves over offsets that can no longer be read. Gives the offset that was expected.
+    pub(crate) fn jump(&mut self, partition: PartitionId, to: Offset) -> Option<Offset> {
+        let part = self.parts.get_mut(&partition)?;
+        let from = part.next;
+        part.reading = false;
+        part.pending.clear();
+        part.next = to;
+        part.read_from = to;
+        Some(from)
+    }
+
+    /// What one partition may do now. `may_send` is the window of the whole socket.
+    pub(crate) fn turn(&mut self, partition: PartitionId, may_send: bool) -> Turn {
+        if self.paused || self.opening.is_some() || !self.window.is_open() {
+            return Turn::Nothing;
+        }
+        let Some(topic_id) = self.topic_id else {
+            return Turn::Nothing;
+        };
+        let Some(part) = self.parts.get_mut(&partition) else {
+            return Turn::Nothing;
+        };
+        if !part.pending.is_empty() {
+            if !may_send {
+                return Turn::HeldBack;
+            }
+            let Some(frame) = part.pending.pop_front() else {
+                return Turn::Nothing;
+            };
+            part.next = frame.next_offset;
+            part.leader_epoch = frame.leader_epoch;
+            part.settle();
+            self.window.spend(frame.records, frame.bytes());
+            self.last_served = Some(partition);
+            return Turn::Send(frame);
+        }
+        if part.reading || part.read_from >= part.tail.high_watermark {
+            return Turn::Nothing;
+        }
+        part.reading = true;
+        Turn::Read {
+            key: ReplicaKey {
+                topic_id,
+                partition,
+            },
+            from: part.read_from,
+        }
+    }
+
+    /// All partitions, beginning behind the one that was served last.
+    pub(crate) fn in_turn(&self) -> Vec<PartitionId> {
+        let mut order: Vec<PartitionId> = self.parts.keys().copied().collect();
+        if let Some(last) = self.last_served {
+            let behind = order.partition_point(|partition| *partition <= last);
+            order.rotate_left(behind);
+        }
+        order
+    }
+
+    /// Whether all that is committed was sent.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.opening.is_none()
+            && self.parts.values().all(|part| {
+                part.pending.is_empty() && !part.reading && part.next >= part.tail.high_watermark
+            })
+    }
+
+    /// Behind the last record sent, of every partition. `None` when it is too long to be a cursor,
+    /// or nothing is known yet.
+    pub(crate) fn cursor(&self) -> Option<String> {
+        let positions = self
+            .parts
+            .iter()
+            .map(|(partition, part)| {
+                (
+                    *partition,
+                    CursorPosition {
+                        offset: part.next,
+                        leader_epoch: part.leader_epoch,
+                    },
+                )
+            })
+            .collect();
+        Cursor {
+            topic_id: self.topic_id?,
+            positions,
+        }
+        .encode()
+        .ok()
+    }
+
+    /// High watermarks by partition.
+    pub(crate) fn tails(&self) -> BTreeMap<u32, u64> {
+        self.parts
+            .iter()
+            .map(|(partition, part)| (partition.0, part.tail.high_watermark.get()))
+            .collect()
+    }
+}
+
+impl Part {
+    fn at(start: StartPlace) -> Self {
+        Self {
+            next: start.offset,
+            leader_epoch: start.leader_epoch,
+            tail: start.tail,
+            reading: false,
+            read_from: start.offset,
+            pending: VecDeque::new(),
+        }
+    }
+
+    fn note_tail(&mut self, tail: Tail) {
+        if tail.high_watermark >= self.tail.high_watermark
+            || tail.leader_epoch > self.tail.leader_epoch
+        {
+            self.tail = tail;
+        }
+    }
+
+    /// Offsets without a record, of control batches, are passed when nothing is left to send.
+    fn settle(&mut self) {
+        if self.pending.is_empty() {
+            self.next = self.read_from;
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Real sockets over loopback, a real client, partitions in memory.
+
+mod consume;
+mod refuse;
+mod server;

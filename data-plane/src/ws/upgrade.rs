@@ -1,0 +1,333 @@
+//! From a request to a socket: who it is, what it wants, whether there is room; then 101.
+//!
+//! Everything that can be refused is refused here, as a problem with a status, before the upgrade:
+//! a stranger never gets to send a message. A socket that is open belongs to the process' tasks and
+//! is waited for on shutdown, which the HTTP server alone would not do.
+
+use std::sync::Arc;
+
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{FromRequestParts as _, Path, Request, State};
+use axum::response::{IntoResponse as _, Response};
+use http::header::{ALLOW, AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use http::request::Parts;
+use http::{HeaderValue, Method};
+use tidegate_kit::auth::Principal;
+use tidegate_kit::http::ApiError;
+use tidegate_kit::tasks::TaskKind;
+use tidegate_proto::api::socket::{SUBPROTOCOL_BATCH, SUBPROTOCOL_JSON, SUBPROTOCOL_TICKET_PREFIX};
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::id::PartitionId;
+use tidegate_proto::limits::{WS_MESSAGE_BYTES_MAX, WS_PREAUTH_BYTES_MAX};
+use tidegate_proto::name::TopicName;
+use tidegate_proto::position::StartPosition;
+
+use super::consume::{self, Opened};
+use super::limits::{
+    READ_BUFFER_BYTES, TICKET_BYTES_MAX, WRITE_BUFFER_BYTES, WRITE_BUFFER_BYTES_MAX,
+};
+use super::metrics::{self, OpenSocket};
+use super::origin::{self, Shown};
+use super::pump::Pump;
+use super::session::Session;
+use super::sockets::Sockets;
+use crate::position::{Start, parse_cursors};
+use crate::query::{Query, invalid};
+use crate::topics::parse_name;
+
+/// Open a WebSocket for any number of topics
+///
+/// Subprotocol `tidegate.v1.json`; browsers offer `ticket.<ticket>` beside it instead of a token.
+#[utoipa::path(
+    get,
+    path = "/v1/ws",
+    operation_id = "open_socket",
+    tag = "sockets",
+    responses(
+        (status = 101, description = "The socket is open; HTTP/2 answers 200. Messages: the AsyncAPI document"),
+        (status = 400, description = "No upgrade was asked for, or a parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "No right to the topic, or a page that may not open sockets", body = Problem, content_type = "application/problem+json"),
+        (status = 501, description = "The subprotocol or a parameter is not available yet", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too many sockets", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn open_socket(State(sockets): State<Arc<Sockets>>, request: Request) -> Response {
+    let (mut parts, _) = request.into_parts();
+    answer(open(sockets, &mut parts, None).await)
+}
+
+/// Open a WebSocket that is subscribed to a topic at once
+#[utoipa::path(
+    get,
+    path = "/v1/topics/{topic}/ws",
+    operation_id = "open_topic_socket",
+    tag = "sockets",
+    params(
+        ("topic" = String, Path, description = "Name of the topic"),
+        ("from" = Option<String>, Query, description = "`earliest`, `latest` (default), an offset, `-<n>` from the end, `@<epoch ms>`"),
+        ("cursor" = Option<Vec<String>>, Query, description = "Where an earlier read ended; several are merged"),
+        ("partitions" = Option<String>, Query, description = "Numbers with commas between; default all"),
+    ),
+    responses(
+        (status = 101, description = "The socket is open; HTTP/2 answers 200. Messages: the AsyncAPI document"),
+        (status = 400, description = "No upgrade was asked for, or a parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "No right to the topic, or a page that may not open sockets", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such topic or partition", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "The cursor is cut off; `next_cursor` goes on behind the gap", body = Problem, content_type = "application/problem+json"),
+        (status = 416, description = "The offset is outside of the log", body = Problem, content_type = "application/problem+json"),
+        (status = 501, description = "The subprotocol or a parameter is not available yet", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too many sockets", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn open_topic_socket(
+    State(sockets): State<Arc<Sockets>>,
+    Path(topic): Path<String>,
+    request: Request,
+) -> Response {
+    let (mut parts, _) = request.into_parts();
+    answer(open(sockets, &mut parts, Some(topic)).await)
+}
+
+fn answer(outcome: Result<Response, Problem>) -> Response {
+    match outcome {
+        Ok(response) => response,
+        Err(problem) => {
+            metrics::refused(problem.code().as_str());
+            let is_method = problem.code() == ErrorCode::MethodNotAllowed;
+            let mut response = ApiError(problem).into_response();
+            if is_method {
+                response
+                    .headers_mut()
+                    .insert(ALLOW, HeaderValue::from_static("GET, CONNECT"));
+            }
+            response
+        }
+    }
+}
+
+/// What the path of a topic socket subscribes to.
+struct Home {
+    topic: TopicName,
+    wanted: Option<Vec<PartitionId>>,
+    opened: Opened,
+}
+
+async fn open(
+    sockets: Arc<Sockets>,
+    parts: &mut Parts,
+    topic: Option<String>,
+) -> Result<Response, Problem> {
+    if parts.method != Method::GET && parts.method != Method::CONNECT {
+        let detail = "a WebSocket is opened by GET, or by CONNECT in HTTP/2";
+        return Err(Problem::new(ErrorCode::MethodNotAllowed, detail));
+    }
+    let offer = Offer::read(parts)?;
+    let principal = authenticate(&sockets, parts, offer.ticket.as_deref())?;
+    let home = match topic {
+        Some(topic) => Some(open_home(&sockets, &principal, parts, &topic).await?),
+        None => {
+            Query::parse(parts.uri.query(), &[])?;
+            None
+        }
+    };
+    let upgrade = WebSocketUpgrade::from_request_parts(parts, &()).await;
+    let mut upgrade = upgrade.map_err(|_| {
+        Problem::new(
+            ErrorCode::InvalidParameter,
+            "this is a WebSocket: ask for an upgrade to it",
+        )
+    })?;
+    if offer.is_json_named {
+        upgrade.set_selected_protocol(HeaderValue::from_static(SUBPROTOCOL_JSON));
+    }
+    let slot = sockets.admit()?;
+    let span = tracing::info_span!("socket", principal = %principal.name);
+    let upgrade = upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+        .max_message_size(WS_MESSAGE_BYTES_MAX)
+        .max_frame_size(WS_MESSAGE_BYTES_MAX);
+    let tasks = sockets.data.tasks().clone();
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        let open = OpenSocket::count();
+        let mut session = Session::new(sockets.times.of_session());
+        let home = home.map(|home| {
+            let resolution = home.opened.resolution.clone();
+            let (of, effects) = session.open_home(home.topic, home.wanted, resolution);
+            (of, home.opened, effects)
+        });
+        let pump = Pump::new(sockets, socket, session, principal);
+        tasks.spawn(TaskKind::Socket, span, async move {
+            pump.run(home).await;
+            drop((open, slot));
+        });
+    }))
+}
+
+async fn open_home(
+    sockets: &Sockets,
+    principal: &Principal,
+    parts: &Parts,
+    topic: &str,
+) -> Result<Home, Problem> {
+    let query = Query::parse(parts.uri.query(), &["from", "cursor", "partitions"])?;
+    let topic = parse_name(topic)?;
+    let from: Option<StartPosition> = query.parsed("from")?;
+    let cursor = parse_cursors(query.all("cursor"))?;
+    let start = match (from, cursor) {
+        (Some(_), Some(_)) => return Err(invalid("cursor", "is not possible together with from")),
+        (Some(position), None) => Start::At(position),
+        (None, Some(cursor)) => Start::Cursor(cursor),
+        (None, None) => Start::At(StartPosition::Latest),
+    };
+    let wanted = query.one("partitions")?.map(read_partitions).transpose()?;
+    let opened = consume::open(&sockets.data, principal, &topic, wanted.clone(), start).await?;
+    Ok(Home {
+        topic,
+        wanted,
+        opened,
+    })
+}
+
+fn read_partitions(text: &str) -> Result<Vec<PartitionId>, Problem> {
+    text.split(',')
+        .map(|number| match number.parse() {
+            Ok(number) if !text.contains('+') => Ok(PartitionId(number)),
+            _ => Err(invalid(
+                "partitions",
+                "is not a list of numbers such as 0,1",
+            )),
+        })
+        .collect()
+}
+
+fn authenticate(
+    sockets: &Sockets,
+    parts: &Parts,
+    ticket: Option<&str>,
+) -> Result<Principal, Problem> {
+    let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
+    let authorization = headers.next().map(|value| value.to_str().unwrap_or(""));
+    if headers.next().is_some() {
+        return Err(Problem::new(
+            ErrorCode::Unauthenticated,
+            "more than one Authorization header",
+        ));
+    }
+    let shown = match (authorization, ticket) {
+        (Some(_), _) => Shown::Bearer,
+        (None, Some(_)) => Shown::Ticket,
+        (None, None) => Shown::Nothing,
+    };
+    // Before the ticket is used up: the page that it was stolen by must not be able to spoil it.
+    origin::check(parts, shown, &sockets.data.config().origins)?;
+    sockets.data.auth().check_with_ticket(authorization, ticket)
+}
+
+/// What the client offers as subprotocols.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Offer {
+    is_json_named: bool,
+    ticket: Option<String>,
+}
+
+impl Offer {
+    fn read(parts: &Parts) -> Result<Self, Problem> {
+        let refuse = |detail: &str| Problem::new(ErrorCode::InvalidParameter, detail);
+        let mut offer = Offer::default();
+        let (mut is_batch_named, mut others, mut bytes) = (false, 0, 0);
+        for header in parts.headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
+            bytes += header.len();
+            let text = header
+                .to_str()
+                .map_err(|_| refuse("Sec-WebSocket-Protocol is not text"))?;
+            if bytes > WS_PREAUTH_BYTES_MAX {
+                return Err(refuse("Sec-WebSocket-Protocol is too long"));
+            }
+            for name in text
+                .split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+            {
+                match name.strip_prefix(SUBPROTOCOL_TICKET_PREFIX) {
+                    Some(_) if offer.ticket.is_some() => {
+                        return Err(refuse("more than one ticket"));
+                    }
+                    Some(ticket) if ticket.len() > TICKET_BYTES_MAX => {
+                        return Err(refuse("the ticket is too long"));
+                    }
+                    Some(ticket) => offer.ticket = Some(ticket.to_owned()),
+                    None if name == SUBPROTOCOL_JSON => offer.is_json_named = true,
+                    None if name == SUBPROTOCOL_BATCH => is_batch_named = true,
+                    None => others += 1,
+                }
+            }
+        }
+        if is_batch_named && !offer.is_json_named {
+            let detail =
+                format!("the subprotocol {SUBPROTOCOL_BATCH} is not available in this version");
+            return Err(Problem::new(ErrorCode::NotSupported, detail));
+        }
+        if others > 0 && !offer.is_json_named {
+            return Err(refuse(&format!(
+                "none of the subprotocols is known; offer {SUBPROTOCOL_JSON}"
+            )));
+        }
+        Ok(offer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(headers: &[&str]) -> Result<Offer, ErrorCode> {
+        let mut request = http::Request::builder().uri("/v1/ws");
+        for header in headers {
+            request = request.header(SEC_WEBSOCKET_PROTOCOL, *header);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        Offer::read(&parts).map_err(|problem| problem.code())
+    }
+
+    #[test]
+    fn the_json_subprotocol_is_the_default_and_named_only_when_offered() {
+        assert_eq!(read(&[]), Ok(Offer::default()));
+        assert!(read(&["tidegate.v1.json"]).unwrap().is_json_named);
+        assert!(
+            read(&["graphql-ws, tidegate.v1.json"])
+                .unwrap()
+                .is_json_named
+        );
+        assert!(
+            read(&["tidegate.v1.batch, tidegate.v1.json"])
+                .unwrap()
+                .is_json_named
+        );
+        assert_eq!(read(&["graphql-ws"]), Err(ErrorCode::InvalidParameter));
+        assert_eq!(read(&["tidegate.v1.batch"]), Err(ErrorCode::NotSupported));
+    }
+
+    #[test]
+    fn a_ticket_is_found_in_one_header_or_several() {
+        let expected = Offer {
+            is_json_named: true,
+            ticket: Some("abc".into()),
+        };
+        assert_eq!(read(&["tidegate.v1.json, ticket.abc"]), Ok(expected));
+        let expected = Offer {
+            is_json_named: true,
+            ticket: Some("abc".into()),
+        };
+        assert_eq!(read(&["tidegate.v1.json", "ticket.abc"]), Ok(expected));
+        assert_eq!(
+            read(&["ticket.a, ticket.b"]),
+            Err(ErrorCode::InvalidParameter)
+        );
+        let long = format!("ticket.{}", "a".repeat(TICKET_BYTES_MAX + 1));
+        assert_eq!(read(&[long.as_str()]), Err(ErrorCode::InvalidParameter));
+    }
+}

@@ -23,7 +23,9 @@ use std::sync::Arc;
 use axum::Router;
 use tidegate_kit::auth::Auth;
 use tidegate_proto::control::PartitionStatus;
+use tidegate_proto::error::Problem;
 use tidegate_proto::position::ReplicaKey;
+use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -43,15 +45,19 @@ struct Api {
 
 impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Api").field("controller", &self.controller).finish_non_exhaustive()
+        f.debug_struct("Api")
+            .field("controller", &self.controller)
+            .finish_non_exhaustive()
     }
 }
 
 impl Controller {
     /// The control plane as routes. Fallbacks and the edge are the caller's.
-    #[must_use]
     pub fn router(&self, auth: Auth, statuses: Arc<dyn Statuses>) -> Router {
-        let state = Api { controller: self.clone(), statuses };
+        let state = Api {
+            controller: self.clone(),
+            statuses,
+        };
         let (router, _) = described().split_for_parts();
         auth.layer(router.merge(later::routes()).with_state(state))
     }
@@ -62,16 +68,31 @@ impl Controller {
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut document = described().into_openapi();
     document.info.title = "Tidegate control plane".to_owned();
-    document.info.description = Some("Topics, partitions, storage units and the cluster.".to_owned());
+    document.info.description =
+        Some("Topics, partitions, storage units and the cluster.".to_owned());
     document
 }
 
+/// What operations refer to without naming it as their own body.
+#[derive(OpenApi)]
+#[openapi(components(schemas(Problem)), tags(
+    (name = "cluster", description = "The cluster as a whole"),
+    (name = "spus", description = "Storage units"),
+    (name = "topics", description = "Topics: create, ensure, describe, delete"),
+    (name = "partitions", description = "Partitions: leaders, replicas, offsets, sizes"),
+))]
+struct Shared;
+
 fn described() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
+    OpenApiRouter::with_openapi(Shared::openapi())
         .routes(routes!(cluster::get_cluster))
         .routes(routes!(spus::list_spus))
         .routes(routes!(topics::list_topics, topics::create_topic))
-        .routes(routes!(topics::get_topic, topics::ensure_topic, topics::delete_topic))
+        .routes(routes!(
+            topics::get_topic,
+            topics::ensure_topic,
+            topics::delete_topic
+        ))
         .routes(routes!(partitions::list_partitions))
         .routes(routes!(partitions::get_partition))
 }

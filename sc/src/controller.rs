@@ -113,8 +113,16 @@ impl Controller {
         let task = Task::new(Arc::clone(&store), model, model_tx, topology_tx);
         tasks.spawn(TaskKind::Controller, span, task.run(queue, tasks.token()));
         let started_at_ms = clock::now_ms();
-        let shared = Shared { store, commands, models, topologies, started_at_ms };
-        Ok(Self { shared: Arc::new(shared) })
+        let shared = Shared {
+            store,
+            commands,
+            models,
+            topologies,
+            started_at_ms,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// The topology now, and whenever it changes.
@@ -154,12 +162,21 @@ impl Controller {
     /// 503 when the store fails, 504 when nobody knows whether it was done.
     pub async fn register(&self, report: Register) -> Result<Registered, Problem> {
         let actor = format!("spu-{}", report.spu_id);
-        let origin = Origin { actor, request_id: report.run_id.to_string() };
+        let origin = Origin {
+            actor,
+            request_id: report.run_id.to_string(),
+        };
         let Decided { decision, model } = self.change(Request::Register(report), origin).await?;
         let incarnation = decision.incarnation().ok_or_else(|| {
-            Problem::new(ErrorCode::Internal, "a registration was decided without an incarnation")
+            Problem::new(
+                ErrorCode::Internal,
+                "a registration was decided without an incarnation",
+            )
         })?;
-        Ok(Registered { cluster_id: model.cluster_id, incarnation })
+        Ok(Registered {
+            cluster_id: model.cluster_id,
+            incarnation,
+        })
     }
 
     /// Takes a block of producer ids that nobody else will ever get.
@@ -167,7 +184,11 @@ impl Controller {
     /// # Errors
     /// 503 when the store fails.
     pub async fn lease_producer_ids(&self) -> Result<Range<u64>, Problem> {
-        let leased = self.shared.store.lease_producer_ids(PRODUCER_IDS_PER_LEASE).await;
+        let leased = self
+            .shared
+            .store
+            .lease_producer_ids(PRODUCER_IDS_PER_LEASE)
+            .await;
         leased.map_err(|error| {
             metrics::store_failed();
             error.into()
@@ -181,18 +202,29 @@ impl Controller {
     /// when nobody knows whether it was done.
     pub async fn change(&self, request: Request, origin: Origin) -> Result<Decided, Problem> {
         let (reply, answer) = oneshot::channel();
-        self.shared.commands.try_send(Command { request, origin, reply }).map_err(|error| {
-            match error {
+        self.shared
+            .commands
+            .try_send(Command {
+                request,
+                origin,
+                reply,
+            })
+            .map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => {
                     metrics::overloaded();
-                    Problem::new(ErrorCode::Overloaded, "too many control changes are waiting")
+                    Problem::new(
+                        ErrorCode::Overloaded,
+                        "too many control changes are waiting",
+                    )
                 }
                 mpsc::error::TrySendError::Closed(_) => stopping(),
-            }
-        })?;
+            })?;
         // The task answers every command it takes; without an answer it was stopped half-way.
         answer.await.unwrap_or_else(|_| {
-            Err(Problem::new(ErrorCode::OutcomeUnknown, "the controller stopped before it answered"))
+            Err(Problem::new(
+                ErrorCode::OutcomeUnknown,
+                "the controller stopped before it answered",
+            ))
         })
     }
 

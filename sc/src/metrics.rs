@@ -29,7 +29,10 @@ pub(crate) fn overloaded() {
 
 /// A model was published.
 pub(crate) fn published(model: &Model) {
-    #[expect(clippy::cast_precision_loss, reason = "gauges are floats; counts stay below 2^53")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "gauges are floats; counts stay below 2^53"
+    )]
     let set = |name: &'static str, count: u64| gauge!(name).set(count as f64);
     set("tidegate_sc_revision", model.revision);
     set("tidegate_sc_topics", model.topics.len() as u64);

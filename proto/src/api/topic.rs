@@ -6,6 +6,7 @@
 //! Invariant: in a request, a field that is absent is not touched. [`Setting`] keeps absent, `null`
 //! and a value apart, both ways.
 
+use serde::de::IntoDeserializer as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::control::{Cleanup, Durability, TimestampType, TopicCompression, TopicConfig};
@@ -58,6 +59,19 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Setting<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Value))
     }
+}
+
+/// A setting that is one of several words. Anything else than text is told as such, where serde's own
+/// reading of an enum would take `{}` for a fault of the JSON.
+fn word<'de, D, T>(deserializer: D) -> Result<Setting<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let Some(text) = Option::<String>::deserialize(deserializer)? else {
+        return Ok(Setting::Null);
+    };
+    T::deserialize(text.into_deserializer()).map(Setting::Value)
 }
 
 /// How replicas are spread.
@@ -113,7 +127,11 @@ pub struct TopicRequest {
     #[cfg_attr(feature = "openapi", schema(value_type = Option<u16>, minimum = 1, maximum = 15))]
     pub min_in_sync: Setting<u16>,
     /// How replicas are spread; default `computed`.
-    #[serde(default, skip_serializing_if = "Setting::is_absent")]
+    #[serde(
+        default,
+        deserialize_with = "word",
+        skip_serializing_if = "Setting::is_absent"
+    )]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<PlacementPolicy>))]
     pub placement: Setting<PlacementPolicy>,
     /// Settings of the topic; `null` puts all of them back to their defaults.
@@ -144,34 +162,54 @@ pub struct TopicConfigRequest {
     pub retention_bytes: Setting<u64>,
     /// Size at which a segment is closed, in bytes. Default 67108864 (64 MiB).
     #[serde(default, skip_serializing_if = "Setting::is_absent")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>, minimum = 8388608, maximum = 1073741824))]
     pub segment_bytes: Setting<u64>,
     /// Age at which the active segment is closed, in milliseconds. Default 86400000 (1 day).
     #[serde(default, skip_serializing_if = "Setting::is_absent")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>, minimum = 100, maximum = 9007199254740991u64))]
     pub segment_ms: Setting<u64>,
     /// Whether an acknowledgement waits for the disk. Default `ack`.
-    #[serde(default, skip_serializing_if = "Setting::is_absent")]
+    #[serde(
+        default,
+        deserialize_with = "word",
+        skip_serializing_if = "Setting::is_absent"
+    )]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Durability>))]
     pub durability: Setting<Durability>,
     /// What an acknowledgement waits for when the producer does not say. Default `quorum`.
-    #[serde(default, skip_serializing_if = "Setting::is_absent")]
+    #[serde(
+        default,
+        deserialize_with = "word",
+        skip_serializing_if = "Setting::is_absent"
+    )]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Acks>))]
     pub acks: Setting<Acks>,
     /// How batches are stored. Default `producer`: as they came.
-    #[serde(default, skip_serializing_if = "Setting::is_absent")]
+    #[serde(
+        default,
+        deserialize_with = "word",
+        skip_serializing_if = "Setting::is_absent"
+    )]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<TopicCompression>))]
     pub compression: Setting<TopicCompression>,
     /// What happens to old records. Default `delete`.
-    #[serde(default, skip_serializing_if = "Setting::is_absent")]
+    #[serde(
+        default,
+        deserialize_with = "word",
+        skip_serializing_if = "Setting::is_absent"
+    )]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Cleanup>))]
     pub cleanup: Setting<Cleanup>,
     /// Largest record, in bytes of key, value and headers. Default 1048576 (1 MiB).
     #[serde(default, skip_serializing_if = "Setting::is_absent")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<u32>, minimum = 1))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u32>, minimum = 1, maximum = 3145728))]
     pub max_record_bytes: Setting<u32>,
     /// Whose clock a record's timestamp is. Default `create`: the producer's.
-    #[serde(default, skip_serializing_if = "Setting::is_absent")]
+    #[serde(
+        default,
+        deserialize_with = "word",
+        skip_serializing_if = "Setting::is_absent"
+    )]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<TimestampType>))]
     pub timestamp: Setting<TimestampType>,
 }

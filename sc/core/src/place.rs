@@ -1,7 +1,8 @@
 //! Chooses the storage units of a partition: least loaded first, racks apart, leaders spread.
 //!
-//! Greedy over counts of replicas and leaders, so that the loads of any two units that were at hand
-//! throughout differ by at most one replica when racks do not bind. Does not move what is placed.
+//! Greedy: the leader goes where the fewest are led, the others where the fewest are held. Of units that
+//! were at hand throughout, none leads more than one partition more than another. Does not move what is
+//! placed.
 
 use tidegate_proto::api::topic::PlacementPolicy;
 use tidegate_proto::control::IsrMember;
@@ -59,6 +60,7 @@ impl Planner {
     pub fn place(&mut self, copies: u16, policy: PlacementPolicy) -> Option<Vec<IsrMember>> {
         let mut chosen: Vec<usize> = Vec::with_capacity(usize::from(copies));
         for _ in 0..copies {
+            let leads = chosen.is_empty();
             let free = (0..self.units.len()).filter(|at| !chosen.contains(at));
             let next = free.min_by_key(|&at| {
                 let unit = &self.units[at];
@@ -66,11 +68,12 @@ impl Planner {
                     PlacementPolicy::Computed => self.on_same_rack(&chosen, unit),
                     PlacementPolicy::IgnoreRack | PlacementPolicy::Manual => 0,
                 };
-                (crowded, unit.replicas, unit.leaders, unit.spu)
+                // A leader does the work, so leading is what is spread first.
+                let leading = if leads { unit.leaders } else { 0 };
+                (crowded, leading, unit.replicas, unit.spu)
             })?;
             chosen.push(next);
         }
-        chosen.sort_by_key(|&at| (self.units[at].leaders, self.units[at].replicas, at));
         let members = chosen.iter().map(|&at| {
             let Unit {
                 spu, incarnation, ..

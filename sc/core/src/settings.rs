@@ -71,18 +71,21 @@ impl Settings {
             Setting::Null => self.config = defaults.config,
             Setting::Value(config) => lay_config(&mut self.config, config),
         }
-        faults.range("/partitions", self.partitions, 1, PARTITIONS_PER_TOPIC_MAX);
+        if (1..before).contains(&self.partitions) {
+            let what = format!(
+                "the topic has {before} partitions and their number only grows; \
+                 ask for {before} or more"
+            );
+            faults.add("/partitions", what);
+        } else {
+            faults.range("/partitions", self.partitions, 1, PARTITIONS_PER_TOPIC_MAX);
+        }
         faults.range(
             "/replication_factor",
             self.replication_factor,
             1,
             REPLICATION_FACTOR_MAX,
         );
-        if self.partitions < before {
-            faults.add("/partitions", format!(
-                "the topic has {before} partitions and their number only grows; ask for {before} or more"
-            ));
-        }
         self.check_min_in_sync(request, &mut faults);
         check_config(&self.config, &mut faults);
         faults.refuse_if_any()?;

@@ -44,7 +44,9 @@ impl<S: Sync> FromRequestParts<S> for Condition {
         if parts.headers.contains_key(IDEMPOTENCY_KEY) {
             return Err(not_supported("Idempotency-Key on control-plane writes"));
         }
-        Ok(Self { if_match: if_match(&parts.headers)? })
+        Ok(Self {
+            if_match: if_match(&parts.headers)?,
+        })
     }
 }
 
@@ -58,7 +60,10 @@ fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
     let mut found = false;
     for value in headers.get_all(IF_MATCH) {
         found = true;
-        let text = value.to_str().ok().filter(|text| text.len() <= IF_MATCH_BYTES_MAX);
+        let text = value
+            .to_str()
+            .ok()
+            .filter(|text| text.len() <= IF_MATCH_BYTES_MAX);
         let text = text.ok_or_else(|| bad("is too long or not text"))?;
         if text.trim() == "*" {
             return Ok(Some(IfMatch::Any));
@@ -72,10 +77,15 @@ fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
 
 /// The version that a tag names. Tags that are well-formed but none of ours match nothing.
 fn version(tag: &str) -> Result<Option<u64>, Problem> {
-    let (is_weak, quoted) = tag.strip_prefix("W/").map_or((false, tag), |quoted| (true, quoted));
-    let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let (is_weak, quoted) = tag
+        .strip_prefix("W/")
+        .map_or((false, tag), |quoted| (true, quoted));
+    let inner = quoted
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
     let inner = inner.filter(|inner| quoted.len() >= 2 && !inner.contains('"'));
-    let inner = inner.ok_or_else(|| bad("is * or versions in quotes, as ETag gives them: \"3\""))?;
+    let inner =
+        inner.ok_or_else(|| bad("is * or versions in quotes, as ETag gives them: \"3\""))?;
     Ok(inner.parse().ok().filter(|_| !is_weak))
 }
 

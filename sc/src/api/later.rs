@@ -1,4 +1,6 @@
-//! Paths that belong to the surface but not to this version: they say so, and are never ignored.
+//! Paths that belong to the control plane but not to this version: they say so, and are never ignored.
+//!
+//! Consumer groups belong to the data plane and are not here.
 
 use axum::Router;
 use axum::http::Uri;
@@ -9,7 +11,7 @@ use tidegate_kit::http::{ApiError, not_supported};
 use super::Api;
 
 /// Whole paths that later versions answer.
-const PATHS: [&str; 28] = [
+const PATHS: [&str; 21] = [
     "/v1/spus/{spu}",
     "/v1/spus/{spu}/drain",
     "/v1/spus/{spu}/resume",
@@ -18,13 +20,6 @@ const PATHS: [&str; 28] = [
     "/v1/topics/{topic}/truncate",
     "/v1/topics/{topic}/partitions/{partition}/reassign",
     "/v1/topics/{topic}/partitions/{partition}/elect",
-    "/v1/groups",
-    "/v1/groups/{group}",
-    "/v1/groups/{group}/reset",
-    "/v1/groups/{group}/commit",
-    "/v1/groups/{group}/members",
-    "/v1/groups/{group}/members/{member}",
-    "/v1/groups/{group}/members/{member}/records",
     "/v1/principals",
     "/v1/principals/{principal}",
     "/v1/tokens",
@@ -42,7 +37,9 @@ const PATHS: [&str; 28] = [
 
 pub(super) fn routes() -> Router<Api> {
     let router = Router::new().route("/v1/spus", post(refuse));
-    PATHS.iter().fold(router, |router, path| router.route(path, any(refuse)))
+    PATHS
+        .iter()
+        .fold(router, |router, path| router.route(path, any(refuse)))
 }
 
 async fn refuse(_: Authenticated, uri: Uri) -> ApiError {

@@ -31,7 +31,9 @@ pub(super) struct Page<K> {
 impl PageQuery {
     /// Checks the parameters; keys are parsed as `K`.
     pub(super) fn page<K: FromStr>(&self) -> Result<Page<K>, Problem> {
-        let limit = self.limit.map_or(LIST_LIMIT_DEFAULT, |limit| limit as usize);
+        let limit = self
+            .limit
+            .map_or(LIST_LIMIT_DEFAULT, |limit| limit as usize);
         if !(1..=LIST_LIMIT_MAX).contains(&limit) {
             let what = format!("from 1 to {LIST_LIMIT_MAX}, not {limit}");
             let detail = format!("limit: {what}");
@@ -43,7 +45,10 @@ impl PageQuery {
                 Problem::new(ErrorCode::InvalidParameter, format!("next {what}")).at("next", what)
             })
         };
-        Ok(Page { after: self.next.as_ref().map(parse).transpose()?, limit })
+        Ok(Page {
+            after: self.next.as_ref().map(parse).transpose()?,
+            limit,
+        })
     }
 }
 

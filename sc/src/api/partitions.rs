@@ -52,7 +52,11 @@ pub(super) async fn list_partitions(
     let topic = found(&model, &name)?;
     let skipped = page.after.map_or(0, |after| after as usize + 1);
     let rows = topic.partitions.iter().skip(skipped);
-    let (items, next) = page.cut(rows, |row| row.partition.to_string(), |row| shaped(&api, row));
+    let (items, next) = page.cut(
+        rows,
+        |row| row.partition.to_string(),
+        |row| shaped(&api, row),
+    );
     Ok(Json(PartitionList { items, next }))
 }
 
@@ -70,7 +74,10 @@ pub(super) async fn list_partitions(
 pub(super) async fn get_partition(
     State(api): State<Api>,
     Authenticated(principal): Authenticated,
-    ApiPath(PartitionPath { topic: name, partition }): ApiPath<PartitionPath>,
+    ApiPath(PartitionPath {
+        topic: name,
+        partition,
+    }): ApiPath<PartitionPath>,
 ) -> ApiResult<Json<Partition>> {
     require(&principal, Op::Describe, Some(&name))?;
     let model = api.controller.model();
@@ -84,6 +91,9 @@ pub(super) async fn get_partition(
 }
 
 fn shaped(api: &Api, row: &PartitionRow) -> Partition {
-    let key = ReplicaKey { topic_id: row.topic_id, partition: row.partition };
+    let key = ReplicaKey {
+        topic_id: row.topic_id,
+        partition: row.partition,
+    };
     view::partition(row, api.statuses.partition(key))
 }

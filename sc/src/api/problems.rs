@@ -9,22 +9,46 @@ use utoipa::openapi::{ContentBuilder, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, ToSchema as _};
 
 const ANY: [(&str, &str); 5] = [
-    ("400", "The request is not well-formed: `invalid_parameter`, `invalid_name`"),
-    ("401", "No credential, or one that does not hold: `unauthenticated`"),
+    (
+        "400",
+        "The request is not well-formed: `invalid_parameter`, `invalid_name`",
+    ),
+    (
+        "401",
+        "No credential, or one that does not hold: `unauthenticated`",
+    ),
     ("403", "The credential does not allow this: `forbidden`"),
     ("500", "A fault of the server: `internal`"),
     ("503", "Try again later: `unavailable`, `overloaded`"),
 ];
-const NOT_FOUND: (&str, &str) = ("404", "No such thing: `topic_not_found`, `partition_not_found`");
+const NOT_FOUND: (&str, &str) = (
+    "404",
+    "No such thing: `topic_not_found`, `partition_not_found`",
+);
 const WRITE: [(&str, &str); 4] = [
-    ("412", "`If-Match` does not hold: `precondition_failed`, with the actual `version`"),
-    ("501", "Part of the surface, but not of this version: `not_supported`"),
-    ("504", "Nobody knows whether it was done; look before trying again: `outcome_unknown`"),
+    (
+        "412",
+        "`If-Match` does not hold: `precondition_failed`, with the actual `version`",
+    ),
+    (
+        "501",
+        "Part of the surface, but not of this version: `not_supported`",
+    ),
+    (
+        "504",
+        "Nobody knows whether it was done; look before trying again: `outcome_unknown`",
+    ),
     ("507", "No space is left on the disk: `disk_full`"),
 ];
 const BODY: [(&str, &str); 2] = [
-    ("413", "The body is too large: `too_large`, with the `limit`"),
-    ("415", "The body is not `application/json`: `unsupported_media_type`"),
+    (
+        "413",
+        "The body is too large: `too_large`, with the `limit`",
+    ),
+    (
+        "415",
+        "The body is not `application/json`: `unsupported_media_type`",
+    ),
 ];
 
 /// Problems of reading a collection.

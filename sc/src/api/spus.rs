@@ -33,7 +33,14 @@ pub(super) async fn list_spus(
     let page = query.page::<SpuId>()?;
     let model = api.controller.model();
     let start = page.after.map_or(Bound::Unbounded, Bound::Excluded);
-    let rows = model.spus.range((start, Bound::Unbounded)).map(|(_, row)| row);
-    let (items, next) = page.cut(rows, |row| row.spu.to_string(), |row| view::spu(&model, row));
+    let rows = model
+        .spus
+        .range((start, Bound::Unbounded))
+        .map(|(_, row)| row);
+    let (items, next) = page.cut(
+        rows,
+        |row| row.spu.to_string(),
+        |row| view::spu(&model, row),
+    );
     Ok(Json(SpuList { items, next }))
 }

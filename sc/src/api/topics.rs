@@ -18,9 +18,7 @@ use tidegate_sc_core::refusal::Refusal;
 
 use super::condition::{Condition, TIDEGATE_RESULT, WriteQuery, etag};
 use super::page::PageQuery;
-use super::problems::{
-    CreateProblems, DeleteProblems, EnsureProblems, ListProblems, ReadProblems,
-};
+use super::problems::{CreateProblems, DeleteProblems, EnsureProblems, ListProblems, ReadProblems};
 use super::{Api, view};
 use crate::controller::{Decided, Origin};
 
@@ -42,12 +40,20 @@ pub(super) async fn list_topics(
 ) -> ApiResult<Json<TopicList>> {
     let page = query.page::<TopicName>()?;
     let model = api.controller.model();
-    let start = page.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-    let rows = model.topics.range::<TopicName, _>((start, Bound::Unbounded));
+    let start = page
+        .after
+        .as_ref()
+        .map_or(Bound::Unbounded, Bound::Excluded);
+    let rows = model
+        .topics
+        .range::<TopicName, _>((start, Bound::Unbounded));
     // The rights of each item stand for the rights on the list.
     let visible = rows.filter(|(name, _)| principal.allows(Op::Describe, Some(name)));
-    let (items, next) =
-        page.cut(visible, |(name, _)| name.to_string(), |(_, topic)| view::topic(&model, topic));
+    let (items, next) = page.cut(
+        visible,
+        |(name, _)| name.to_string(),
+        |(_, topic)| view::topic(&model, topic),
+    );
     Ok(Json(TopicList { items, next }))
 }
 
@@ -90,7 +96,11 @@ pub(super) async fn create_topic(
     };
     require(&principal, Op::Admin, Some(&name))?;
     let location = format!("/v1/topics/{name}");
-    let write = Request::CreateTopic(TopicWrite { name: name.clone(), request, if_match: None });
+    let write = Request::CreateTopic(TopicWrite {
+        name: name.clone(),
+        request,
+        if_match: None,
+    });
     let mut response = carry_out(&api, &principal, &request_id, query, &name, write).await?;
     if response.status() == StatusCode::CREATED
         && let Ok(location) = HeaderValue::try_from(location)
@@ -169,7 +179,11 @@ pub(super) async fn ensure_topic(
         let problem = Problem::new(ErrorCode::InvalidParameter, format!("/name: {what}"));
         return Err(problem.at("/name", what).into());
     }
-    let write = Request::EnsureTopic(TopicWrite { name: name.clone(), request, if_match });
+    let write = Request::EnsureTopic(TopicWrite {
+        name: name.clone(),
+        request,
+        if_match,
+    });
     carry_out(&api, &principal, &request_id, query, &name, write).await
 }
 
@@ -203,7 +217,10 @@ pub(super) async fn delete_topic(
     ApiQuery(query): ApiQuery<WriteQuery>,
 ) -> ApiResult<Response> {
     require(&principal, Op::Admin, Some(&name))?;
-    let write = Request::DeleteTopic { name: name.clone(), if_match };
+    let write = Request::DeleteTopic {
+        name: name.clone(),
+        if_match,
+    };
     carry_out(&api, &principal, &request_id, query, &name, write).await
 }
 
@@ -233,7 +250,11 @@ async fn carry_out(
     request: Request,
 ) -> ApiResult<Response> {
     if query.dry_run {
-        let Decision { result, differences: changes, .. } = api.controller.preview(&request)?;
+        let Decision {
+            result,
+            differences: changes,
+            ..
+        } = api.controller.preview(&request)?;
         return Ok(Json(DryRun { result, changes }).into_response());
     }
     let origin = Origin {
@@ -241,7 +262,10 @@ async fn carry_out(
         request_id: request_id.as_str().to_owned(),
     };
     let Decided { decision, model } = api.controller.change(request, origin).await?;
-    let result = (TIDEGATE_RESULT, HeaderValue::from_static(decision.result.as_str()));
+    let result = (
+        TIDEGATE_RESULT,
+        HeaderValue::from_static(decision.result.as_str()),
+    );
     let status = match decision.result {
         WriteResult::Created => StatusCode::CREATED,
         WriteResult::Updated | WriteResult::Unchanged => StatusCode::OK,

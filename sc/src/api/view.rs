@@ -49,7 +49,10 @@ pub(super) fn partition(row: &PartitionRow, status: Option<PartitionStatus>) -> 
 pub(super) fn spu(model: &Model, row: &SpuRow) -> Spu {
     let partitions = || model.topics.values().flat_map(|topic| &topic.partitions);
     let holds = |partition: &&PartitionRow| {
-        partition.replicas.iter().any(|replica| replica.spu == row.spu)
+        partition
+            .replicas
+            .iter()
+            .any(|replica| replica.spu == row.spu)
     };
     let leads = |partition: &&PartitionRow| partition.leader == Some(row.spu);
     Spu {

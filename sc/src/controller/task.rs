@@ -44,7 +44,14 @@ impl Task {
         models: watch::Sender<Arc<Model>>,
         topologies: watch::Sender<Arc<Topology>>,
     ) -> Self {
-        Self { store, model, models, topologies, is_stale: false, commits: 0 }
+        Self {
+            store,
+            model,
+            models,
+            topologies,
+            is_stale: false,
+            commits: 0,
+        }
     }
 
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Command>, stop: CancellationToken) {
@@ -54,7 +61,14 @@ impl Task {
                 () = stop.cancelled() => break,
                 command = queue.recv() => command,
             };
-            let Some(Command { request, origin, reply }) = command else { break };
+            let Some(Command {
+                request,
+                origin,
+                reply,
+            }) = command
+            else {
+                break;
+            };
             let answer = self.carry_out(&request, &origin).await;
             // Nobody may be listening any more; what was decided is done all the same.
             let _ = reply.send(answer);
@@ -68,11 +82,7 @@ impl Task {
         tracing::info!(revision = self.model.revision, "controller stopped");
     }
 
-    async fn carry_out(
-        &mut self,
-        request: &Request,
-        origin: &Origin,
-    ) -> Result<Decided, Problem> {
+    async fn carry_out(&mut self, request: &Request, origin: &Origin) -> Result<Decided, Problem> {
         for _ in 0..DECISION_ATTEMPTS_MAX {
             if self.is_stale {
                 self.reload().await.map_err(failed)?;
@@ -80,17 +90,26 @@ impl Task {
             let now_ms = clock::now_ms();
             let decision = decide(&self.model, now_ms, Uuid::new_v4(), request)?;
             if decision.changes.is_empty() {
-                return Ok(Decided { decision, model: Arc::clone(&self.model) });
+                return Ok(Decided {
+                    decision,
+                    model: Arc::clone(&self.model),
+                });
             }
             if let Fate::Made(revision) = self.commit(&decision, origin, now_ms).await? {
                 self.take_in(revision, &decision).await;
                 tracing::debug!(revision, changes = decision.changes.len(), "committed");
-                return Ok(Decided { decision, model: Arc::clone(&self.model) });
+                return Ok(Decided {
+                    decision,
+                    model: Arc::clone(&self.model),
+                });
             }
             metrics::conflicted();
             self.is_stale = true;
         }
-        Err(Problem::new(ErrorCode::Unavailable, "others keep changing the same things; try again"))
+        Err(Problem::new(
+            ErrorCode::Unavailable,
+            "others keep changing the same things; try again",
+        ))
     }
 
     async fn commit(
@@ -154,7 +173,8 @@ impl Task {
     fn publish(&mut self, model: Model) {
         metrics::published(&model);
         self.model = Arc::new(model);
-        self.topologies.send_replace(Arc::new(self.model.topology()));
+        self.topologies
+            .send_replace(Arc::new(self.model.topology()));
         self.models.send_replace(Arc::clone(&self.model));
     }
 
@@ -173,6 +193,9 @@ impl Task {
 
 fn failed(error: StoreError) -> Problem {
     metrics::store_failed();
-    tracing::error!(error = &error as &dyn std::error::Error, "the metadata store failed");
+    tracing::error!(
+        error = &error as &dyn std::error::Error,
+        "the metadata store failed"
+    );
     error.into()
 }

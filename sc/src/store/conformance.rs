@@ -54,7 +54,10 @@ fn commit(changes: Vec<Change>) -> Commit {
 fn topic(name: &str, partitions: u32) -> TopicWrite {
     TopicWrite {
         name: TopicName::parse(name).unwrap(),
-        request: TopicRequest { partitions: partitions.into(), ..TopicRequest::default() },
+        request: TopicRequest {
+            partitions: partitions.into(),
+            ..TopicRequest::default()
+        },
         if_match: None,
     }
 }
@@ -91,7 +94,10 @@ async fn history(store: &dyn MetaStore) -> Model {
         |_| Request::CreateTopic(topic("billing", 2)),
         |_| Request::EnsureTopic(topic("orders", 5)),
         registration,
-        |_| Request::DeleteTopic { name: TopicName::parse("billing").unwrap(), if_match: None },
+        |_| Request::DeleteTopic {
+            name: TopicName::parse("billing").unwrap(),
+            if_match: None,
+        },
         |_| Request::CreateTopic(topic("billing", 1)),
     ];
     for request in requests {
@@ -104,7 +110,10 @@ async fn history(store: &dyn MetaStore) -> Model {
 async fn a_new_store_is_empty_and_has_an_identity_that_stays(bench: &impl Bench) {
     let store = bench.open().await;
     let first = store.snapshot().await.unwrap();
-    assert_eq!((first.revision, first.topics.len(), first.spus.len()), (0, 0, 0));
+    assert_eq!(
+        (first.revision, first.topics.len(), first.spus.len()),
+        (0, 0, 0)
+    );
     assert!(store.events_after(0, 10).await.unwrap().is_empty());
     store.close().await;
     assert_eq!(bench.open().await.snapshot().await.unwrap(), first);
@@ -128,9 +137,16 @@ async fn events_folded_over_an_older_snapshot_give_the_newer(bench: &impl Bench)
         let Some(last) = events.last() else { break };
         assert!(last.revision <= older.revision + 2);
         for revision in older.revision + 1..=last.revision {
-            let of_it: Vec<_> = events.iter().filter(|event| event.revision == revision).collect();
+            let of_it: Vec<_> = events
+                .iter()
+                .filter(|event| event.revision == revision)
+                .collect();
             assert!(of_it.iter().zip(0..).all(|(event, seq)| event.seq == seq));
-            assert!(of_it.iter().all(|event| event.actor == "tester" && event.at_ms == 5));
+            assert!(
+                of_it
+                    .iter()
+                    .all(|event| event.actor == "tester" && event.at_ms == 5)
+            );
             let changes: Vec<_> = of_it.iter().map(|event| event.change.clone()).collect();
             older.commit(revision, &changes);
         }
@@ -142,13 +158,21 @@ async fn a_commit_on_an_old_version_conflicts_and_leaves_nothing(bench: &impl Be
     let store = bench.open().await;
     let mut model = history(&*store).await;
     let old = model.clone();
-    make(&*store, &mut model, &Request::EnsureTopic(topic("orders", 6))).await;
+    make(
+        &*store,
+        &mut model,
+        &Request::EnsureTopic(topic("orders", 6)),
+    )
+    .await;
     let stale = [
         decided(&old, &Request::EnsureTopic(topic("orders", 9))),
-        decided(&old, &Request::DeleteTopic {
-            name: TopicName::parse("orders").unwrap(),
-            if_match: Some(IfMatch::Any),
-        }),
+        decided(
+            &old,
+            &Request::DeleteTopic {
+                name: TopicName::parse("orders").unwrap(),
+                if_match: Some(IfMatch::Any),
+            },
+        ),
         // A good change does not carry a stale one with it.
         [
             decided(&old, &Request::CreateTopic(topic("fresh", 1))),
@@ -173,7 +197,10 @@ async fn a_name_is_given_out_once(bench: &impl Bench) {
     let [first, second] =
         [(); 2].map(|()| commit(decided(&model, &Request::CreateTopic(topic("orders", 1)))));
     store.apply(&first).await.unwrap();
-    assert!(matches!(store.apply(&second).await, Err(ApplyError::Conflict)));
+    assert!(matches!(
+        store.apply(&second).await,
+        Err(ApplyError::Conflict)
+    ));
     assert_eq!(store.snapshot().await.unwrap().topics.len(), 1);
 }
 
@@ -182,7 +209,12 @@ async fn concurrent_commits_lose_no_update(bench: &impl Bench) {
     const ADDED_EACH: usize = 5;
     let store = bench.open().await;
     let mut model = store.snapshot().await.unwrap();
-    make(&*store, &mut model, &Request::CreateTopic(topic("orders", 1))).await;
+    make(
+        &*store,
+        &mut model,
+        &Request::CreateTopic(topic("orders", 1)),
+    )
+    .await;
     let mut writers = JoinSet::new();
     for _ in 0..WRITERS {
         let store = Arc::clone(&store);
@@ -207,7 +239,11 @@ async fn concurrent_commits_lose_no_update(bench: &impl Bench) {
     let conflicts: usize = writers.join_all().await.into_iter().sum();
     let end = store.snapshot().await.unwrap();
     let row = &end.topics.values().next().unwrap().row;
-    assert_eq!(row.partitions as usize, 1 + WRITERS * ADDED_EACH, "{conflicts} conflicts");
+    assert_eq!(
+        row.partitions as usize,
+        1 + WRITERS * ADDED_EACH,
+        "{conflicts} conflicts"
+    );
     assert_eq!(end.revision as usize, 1 + WRITERS * ADDED_EACH);
     assert!(conflicts > 0, "the writers met");
 }
@@ -227,7 +263,10 @@ async fn what_was_answered_survives_a_crash(bench: &impl Bench) {
     let leased = store.lease_producer_ids(10).await.unwrap();
     let found = bench.after_a_crash().await;
     assert_eq!(found.snapshot().await.unwrap(), model);
-    assert_eq!(found.lease_producer_ids(10).await.unwrap().start, leased.end);
+    assert_eq!(
+        found.lease_producer_ids(10).await.unwrap().start,
+        leased.end
+    );
     assert_eq!(
         found.events_after(0, u64::MAX).await.unwrap(),
         store.events_after(0, u64::MAX).await.unwrap()
@@ -239,13 +278,25 @@ async fn compacted_events_are_refused_and_later_ones_are_served(bench: &impl Ben
     let model = history(&*store).await;
     store.compact_events(3).await.unwrap();
     let refused = store.events_after(2, 10).await;
-    assert!(matches!(refused, Err(EventsError::Compacted { floor: 3 })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(EventsError::Compacted { floor: 3 })),
+        "{refused:?}"
+    );
     let kept = store.events_after(3, 10).await.unwrap();
     assert_eq!(kept.first().unwrap().revision, 4);
     store.compact_events(1).await.unwrap();
-    assert!(store.events_after(2, 10).await.is_err(), "the floor only grows");
+    assert!(
+        store.events_after(2, 10).await.is_err(),
+        "the floor only grows"
+    );
     store.compact_events(1_000).await.unwrap();
-    assert!(store.events_after(model.revision, 10).await.unwrap().is_empty());
+    assert!(
+        store
+            .events_after(model.revision, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(store.snapshot().await.unwrap(), model);
 }
 
@@ -271,7 +322,12 @@ async fn a_commit_of_thousands_of_partitions_is_one_commit(bench: &impl Bench) {
     let mut model = store.snapshot().await.unwrap();
     let register = registration(&model);
     make(&*store, &mut model, &register).await;
-    make(&*store, &mut model, &Request::CreateTopic(topic("wide", 5_000))).await;
+    make(
+        &*store,
+        &mut model,
+        &Request::CreateTopic(topic("wide", 5_000)),
+    )
+    .await;
     // Every partition gets a new epoch.
     let register = registration(&model);
     make(&*store, &mut model, &register).await;

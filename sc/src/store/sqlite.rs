@@ -16,9 +16,7 @@ use tidegate_proto::id::ClusterId;
 use tidegate_sc_core::model::Model;
 use uuid::Uuid;
 
-use super::meta_store::{
-    ApplyError, BoxFuture, Commit, Event, EventsError, MetaStore, StoreError,
-};
+use super::meta_store::{ApplyError, BoxFuture, Commit, Event, EventsError, MetaStore, StoreError};
 
 /// A metadata store in a SQLite file.
 #[derive(Debug)]
@@ -34,7 +32,9 @@ impl SqliteStore {
         new_cluster_id: ClusterId,
         now_ms: i64,
     ) -> Result<Self, StoreError> {
-        open::open(path, new_cluster_id, now_ms).await.map(|pool| Self { pool })
+        open::open(path, new_cluster_id, now_ms)
+            .await
+            .map(|pool| Self { pool })
     }
 }
 

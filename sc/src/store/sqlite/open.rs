@@ -79,7 +79,13 @@ async fn prepare(
 async fn migrate(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {
     let migrations = MIGRATIONS.map(|(version, name, sql)| {
         let sql = AssertSqlSafe(sql).into_sql_str();
-        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
+        Migration::new(
+            version,
+            Cow::Borrowed(name),
+            MigrationType::Simple,
+            sql,
+            false,
+        )
     });
     let known = MIGRATIONS[MIGRATIONS.len() - 1].0;
     let migrator = Migrator::with_migrations(migrations.to_vec());
@@ -99,9 +105,10 @@ fn opening_failure(path: &Path, error: sqlx::Error) -> StoreError {
     let path = path.to_owned();
     match primary_code(&error) {
         Some(BUSY) => StoreError::InUse(path),
-        Some(PERMISSION | READ_ONLY | CANNOT_OPEN) => {
-            StoreError::NotWritable { path, source: error }
-        }
+        Some(PERMISSION | READ_ONLY | CANNOT_OPEN) => StoreError::NotWritable {
+            path,
+            source: error,
+        },
         _ => failure(error),
     }
 }

@@ -26,10 +26,18 @@ pub(super) async fn snapshot(pool: &SqlitePool) -> Result<Model, StoreError> {
         .fetch_one(&mut *tx)
         .await
         .map_err(failure)?;
-    let spus = sqlx::query("SELECT * FROM spus").fetch_all(&mut *tx).await.map_err(failure)?;
-    let topics = sqlx::query("SELECT * FROM topics").fetch_all(&mut *tx).await.map_err(failure)?;
-    let partitions =
-        sqlx::query("SELECT * FROM partitions").fetch_all(&mut *tx).await.map_err(failure)?;
+    let spus = sqlx::query("SELECT * FROM spus")
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(failure)?;
+    let topics = sqlx::query("SELECT * FROM topics")
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(failure)?;
+    let partitions = sqlx::query("SELECT * FROM partitions")
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(failure)?;
     tx.rollback().await.map_err(failure)?;
     Model::from_rows(
         cluster_id(cluster.try_get("cluster_id").map_err(failure)?)?,
@@ -42,11 +50,12 @@ pub(super) async fn snapshot(pool: &SqlitePool) -> Result<Model, StoreError> {
 }
 
 pub(super) async fn committed(pool: &SqlitePool, id: Uuid) -> Result<Option<u64>, StoreError> {
-    let revision: Option<i64> = sqlx::query_scalar("SELECT revision FROM commits WHERE commit_id = ?")
-        .bind(id.to_string())
-        .fetch_optional(pool)
-        .await
-        .map_err(failure)?;
+    let revision: Option<i64> =
+        sqlx::query_scalar("SELECT revision FROM commits WHERE commit_id = ?")
+            .bind(id.to_string())
+            .fetch_optional(pool)
+            .await
+            .map_err(failure)?;
     revision.map(unsigned).transpose()
 }
 
@@ -70,7 +79,9 @@ pub(super) async fn events_after(
          WHERE revision > ?1 AND revision <= ?2 ORDER BY revision, seq",
     )
     .bind(signed(revision))
-    .bind(signed(revision.saturating_add(revisions_max).min(i64::MAX as u64)))
+    .bind(signed(
+        revision.saturating_add(revisions_max).min(i64::MAX as u64),
+    ))
     .fetch_all(&mut *tx)
     .await
     .map_err(failure)?;
@@ -100,7 +111,9 @@ fn topic(row: &SqliteRow) -> Result<TopicRow, StoreError> {
         version: number(row, "version")?,
         partitions: number(row, "partitions")?,
         replication_factor: number(row, "replication_factor")?,
-        min_in_sync: min_in_sync.map(|found| narrowed("min_in_sync", found)).transpose()?,
+        min_in_sync: min_in_sync
+            .map(|found| narrowed("min_in_sync", found))
+            .transpose()?,
         placement: json(row, "placement")?,
         config: json(row, "config")?,
         created_at_ms: row.try_get("created_at_ms").map_err(failure)?,
@@ -114,7 +127,10 @@ fn partition(row: &SqliteRow) -> Result<PartitionRow, StoreError> {
         topic_id: parsed(row, "topic_id")?,
         partition: PartitionId(number(row, "partition")?),
         version: number(row, "version")?,
-        leader: leader.map(|found| narrowed("leader", found)).transpose()?.map(SpuId),
+        leader: leader
+            .map(|found| narrowed("leader", found))
+            .transpose()?
+            .map(SpuId),
         leader_epoch: LeaderEpoch(number(row, "leader_epoch")?),
         replicas: json(row, "replicas")?,
         isr: json(row, "isr")?,
@@ -127,7 +143,8 @@ fn event(row: &SqliteRow) -> Result<Event, StoreError> {
     let kind: &str = row.try_get("kind").map_err(failure)?;
     let op: &str = row.try_get("op").map_err(failure)?;
     let payload: &str = row.try_get("payload").map_err(failure)?;
-    let kind = Kind::parse(kind).ok_or_else(|| StoreError::Damaged(format!("event kind {kind:?}")))?;
+    let kind =
+        Kind::parse(kind).ok_or_else(|| StoreError::Damaged(format!("event kind {kind:?}")))?;
     let change = Change::from_event(kind, op == "delete", payload)
         .map_err(|error| StoreError::Damaged(error.to_string()))?;
     Ok(Event {
@@ -145,12 +162,15 @@ fn number<N: TryFrom<i64>>(row: &SqliteRow, column: &str) -> Result<N, StoreErro
 }
 
 fn narrowed<N: TryFrom<i64>>(column: &str, found: i64) -> Result<N, StoreError> {
-    found.try_into().map_err(|_| StoreError::Damaged(format!("{column} is {found}")))
+    found
+        .try_into()
+        .map_err(|_| StoreError::Damaged(format!("{column} is {found}")))
 }
 
 fn parsed<T: FromStr<Err: Display>>(row: &SqliteRow, column: &str) -> Result<T, StoreError> {
     let text: &str = row.try_get(column).map_err(failure)?;
-    text.parse().map_err(|error| StoreError::Damaged(format!("{column} {text:?}: {error}")))
+    text.parse()
+        .map_err(|error| StoreError::Damaged(format!("{column} {text:?}: {error}")))
 }
 
 fn json<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, StoreError> {

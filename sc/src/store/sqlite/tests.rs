@@ -16,7 +16,9 @@ struct File {
 
 impl File {
     fn new() -> Self {
-        Self { dir: TempDir::new().unwrap() }
+        Self {
+            dir: TempDir::new().unwrap(),
+        }
     }
 
     fn path(&self) -> PathBuf {
@@ -64,7 +66,10 @@ async fn a_second_controller_on_the_same_file_is_refused_until_the_first_ends() 
     first.close().await;
     let third = open(&file.path()).await.unwrap();
     let fourth = open(&file.path()).await;
-    assert!(matches!(fourth, Err(StoreError::InUse(_))), "a store that was there already");
+    assert!(
+        matches!(fourth, Err(StoreError::InUse(_))),
+        "a store that was there already"
+    );
     third.close().await;
 }
 
@@ -82,7 +87,13 @@ async fn a_store_of_a_newer_version_is_refused_and_left_alone() {
     store.close().await;
     let refused = open(&file.path()).await;
     assert!(
-        matches!(refused, Err(StoreError::SchemaTooNew { found: 9999, known: 1 })),
+        matches!(
+            refused,
+            Err(StoreError::SchemaTooNew {
+                found: 9999,
+                known: 1
+            })
+        ),
         "{refused:?}"
     );
     let text = refused.unwrap_err().to_string();
@@ -93,10 +104,16 @@ async fn a_store_of_a_newer_version_is_refused_and_left_alone() {
 async fn a_schema_that_was_edited_is_refused() {
     let file = File::new();
     let store = open(&file.path()).await.unwrap();
-    sqlx::query("UPDATE _sqlx_migrations SET checksum = x'00'").execute(&store.pool).await.unwrap();
+    sqlx::query("UPDATE _sqlx_migrations SET checksum = x'00'")
+        .execute(&store.pool)
+        .await
+        .unwrap();
     store.close().await;
     let refused = open(&file.path()).await;
-    assert!(matches!(refused, Err(StoreError::SchemaDiffers { version: 1 })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::SchemaDiffers { version: 1 })),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -104,9 +121,15 @@ async fn a_file_that_is_no_store_and_a_place_that_is_none_are_told_apart() {
     let file = File::new();
     std::fs::write(file.path(), vec![b'x'; 8192]).unwrap();
     let damaged = open(&file.path()).await;
-    assert!(matches!(damaged, Err(StoreError::Damaged(_))), "{damaged:?}");
+    assert!(
+        matches!(damaged, Err(StoreError::Damaged(_))),
+        "{damaged:?}"
+    );
     let nowhere = open(&file.dir.path().join("none").join("meta.db")).await;
-    assert!(matches!(nowhere, Err(StoreError::NotWritable { .. })), "{nowhere:?}");
+    assert!(
+        matches!(nowhere, Err(StoreError::NotWritable { .. })),
+        "{nowhere:?}"
+    );
 }
 
 #[tokio::test]
@@ -115,7 +138,9 @@ async fn commits_are_synced_to_disk() {
     let store = open(&file.path()).await.unwrap();
     let pragma = |sql| sqlx::query_scalar::<_, i64>(sql).fetch_one(&store.pool);
     assert_eq!(pragma("PRAGMA synchronous").await.unwrap(), 2, "FULL");
-    let mode: String =
-        sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&store.pool).await.unwrap();
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(&store.pool)
+        .await
+        .unwrap();
     assert_eq!(mode, "wal");
 }

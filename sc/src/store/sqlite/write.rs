@@ -20,7 +20,9 @@ pub(super) async fn apply(pool: &SqlitePool, commit: &Commit) -> Result<u64, App
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failure)?;
     // Dropping the transaction on the way out of an error rolls it back.
     let revision = write(&mut tx, commit).await?;
-    tx.commit().await.map_err(|error| ApplyError::Unknown(failure(error)))?;
+    tx.commit()
+        .await
+        .map_err(|error| ApplyError::Unknown(failure(error)))?;
     Ok(revision)
 }
 
@@ -32,7 +34,11 @@ pub(super) async fn compact_events(pool: &SqlitePool, floor: u64) -> Result<(), 
         "DELETE FROM events WHERE revision <= ?",
         "DELETE FROM commits WHERE revision <= ?",
     ] {
-        sqlx::query(statement).bind(floor).execute(&mut *tx).await.map_err(failure)?;
+        sqlx::query(statement)
+            .bind(floor)
+            .execute(&mut *tx)
+            .await
+            .map_err(failure)?;
     }
     tx.commit().await.map_err(failure)
 }
@@ -53,10 +59,7 @@ pub(super) async fn lease_producer_ids(
     Ok(end - count..end)
 }
 
-async fn write(
-    tx: &mut Transaction<'_, Sqlite>,
-    commit: &Commit,
-) -> Result<u64, ApplyError> {
+async fn write(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> Result<u64, ApplyError> {
     assert!(!commit.changes.is_empty(), "a commit changes something");
     let mut partitions = Vec::new();
     for change in &commit.changes {
@@ -169,7 +172,10 @@ async fn put_partitions(
     let (new, old): (Vec<&PartitionRow>, Vec<_>) = rows.iter().partition(|row| row.version == 1);
     // Later values of one row would hide each other in a statement for all rows.
     debug_assert!(
-        rows.iter().map(|row| (row.topic_id, row.partition)).collect::<std::collections::BTreeSet<_>>().len()
+        rows.iter()
+            .map(|row| (row.topic_id, row.partition))
+            .collect::<std::collections::BTreeSet<_>>()
+            .len()
             == rows.len(),
         "a commit changes a partition once"
     );
@@ -179,7 +185,8 @@ async fn put_partitions(
                 value ->> 'leader_epoch', value -> 'replicas', value -> 'isr', value ->> 'min_isr',
                 value ->> 'recovery_gen'
          FROM json_each(?) WHERE true ON CONFLICT DO NOTHING";
-    let update = "UPDATE partitions SET version = new.value ->> 'version', leader = new.value ->> 'leader',
+    let update =
+        "UPDATE partitions SET version = new.value ->> 'version', leader = new.value ->> 'leader',
                 leader_epoch = new.value ->> 'leader_epoch', replicas = new.value -> 'replicas',
                 isr = new.value -> 'isr', min_isr = new.value ->> 'min_isr',
                 recovery_gen = new.value ->> 'recovery_gen'
@@ -239,7 +246,11 @@ async fn record(
 
 /// A conditional statement that missed a row means that somebody was faster.
 fn all(done: &SqliteQueryResult, expected: usize) -> Result<(), ApplyError> {
-    if done.rows_affected() == expected as u64 { Ok(()) } else { Err(ApplyError::Conflict) }
+    if done.rows_affected() == expected as u64 {
+        Ok(())
+    } else {
+        Err(ApplyError::Conflict)
+    }
 }
 
 fn text<T: Serialize>(value: &T) -> String {

@@ -1,0 +1,155 @@
+//! The OpenAPI document: complete, and fit for strict readers.
+
+use super::*;
+
+fn document() -> Value {
+    serde_json::to_value(openapi()).unwrap()
+}
+
+fn operations(document: &Value) -> impl Iterator<Item = (String, &Value)> {
+    document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, methods)| {
+            let methods = methods.as_object().unwrap();
+            methods
+                .iter()
+                .map(move |(method, operation)| (format!("{method} {path}"), operation))
+        })
+}
+
+#[test]
+fn every_operation_has_an_id_a_summary_and_described_responses() {
+    let document = document();
+    let mut ids = Vec::new();
+    for (name, operation) in operations(&document) {
+        ids.push(operation["operationId"].as_str().unwrap().to_owned());
+        assert!(
+            operation["summary"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{name}"
+        );
+        let responses = operation["responses"].as_object().unwrap();
+        for (status, response) in responses {
+            let description = response["description"].as_str().unwrap_or("");
+            assert!(!description.is_empty(), "{name} {status}");
+            if status.as_str() >= "400" {
+                assert!(
+                    response["content"]["application/problem+json"].is_object(),
+                    "{name} {status}"
+                );
+            }
+        }
+        for status in ["400", "401", "403", "500", "503"] {
+            assert!(responses.contains_key(status), "{name} lacks {status}");
+        }
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            assert!(parameter["description"].is_string(), "{name} {parameter}");
+        }
+    }
+    ids.sort_unstable();
+    assert_eq!(
+        ids,
+        [
+            "create_topic",
+            "delete_topic",
+            "ensure_topic",
+            "get_cluster",
+            "get_partition",
+            "get_topic",
+            "list_partitions",
+            "list_spus",
+            "list_topics"
+        ]
+    );
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str));
+                fields.values().for_each(|value| references(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let document = document();
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(!found.is_empty());
+    for reference in found {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+    assert!(document["components"]["schemas"]["Problem"].is_object());
+}
+
+#[test]
+fn request_and_answer_shapes_tell_required_from_optional() {
+    let document = document();
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(
+        schemas["TopicRequest"]["required"],
+        Value::Null,
+        "every field may be absent"
+    );
+    let required = schemas["Topic"]["required"].as_array().unwrap();
+    for field in ["id", "name", "partitions", "config", "version", "status"] {
+        assert!(required.contains(&json!(field)), "{field}");
+    }
+    let config = schemas["TopicConfigRequest"]["properties"]
+        .as_object()
+        .unwrap();
+    assert_eq!(config.len(), 10);
+    for (name, field) in config {
+        // A reference cannot carry a text of its own beside `null`; it has it inside.
+        let texts = [&field["description"], &field["oneOf"][0]["description"]];
+        assert!(texts.iter().any(|text| text.is_string()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn documented_operations_are_routed_and_answers_fit_their_types() {
+    let server = Server::new().await;
+    server.create("orders", 2).await;
+    for (name, operation) in operations(&document()) {
+        let (method, path) = name.split_once(' ').unwrap();
+        if method != "get" {
+            continue;
+        }
+        let path = path
+            .replace("{topic}", "orders")
+            .replace("{partition}", "1");
+        let answer = server.send(ask("GET", &path)).await;
+        assert_eq!(answer.status, 200, "{name}");
+        let body = answer.body.to_string();
+        let schema = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
+            .as_str()
+            .unwrap();
+        let fits = match schema.rsplit('/').next().unwrap() {
+            "Topic" => serde_json::from_str::<tidegate_proto::api::topic::Topic>(&body).is_ok(),
+            "TopicList" => {
+                serde_json::from_str::<tidegate_proto::api::topic::TopicList>(&body).is_ok()
+            }
+            "Partition" => {
+                serde_json::from_str::<tidegate_proto::api::topic::Partition>(&body).is_ok()
+            }
+            "PartitionList" => {
+                serde_json::from_str::<tidegate_proto::api::topic::PartitionList>(&body).is_ok()
+            }
+            "Cluster" => {
+                serde_json::from_str::<tidegate_proto::api::cluster::Cluster>(&body).is_ok()
+            }
+            "SpuList" => {
+                serde_json::from_str::<tidegate_proto::api::cluster::SpuList>(&body).is_ok()
+            }
+            other => panic!("{name} answers with {other}"),
+        };
+        assert!(fits, "{name}: {body}");
+    }
+}

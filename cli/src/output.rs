@@ -61,7 +61,7 @@ pub(crate) fn print_table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(),
     print(
         &aligned
             .lines()
-            .map(str::trim_end)
+            .map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end())
             .collect::<Vec<_>>()
             .join("\n"),
     )

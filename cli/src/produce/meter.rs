@@ -53,8 +53,9 @@ impl Meter {
 /// `1,000 records (1.2 MB) in 0.51 s: 1,960 records/s, 2.4 MB/s`.
 pub(crate) fn summary(records: u64, bytes: u64, elapsed: Duration) -> String {
     format!(
-        "{} records ({}) in {:.2} s: {} records/s, {}/s",
+        "{} {} ({}) in {:.2} s: {} records/s, {}/s",
         show_count(records),
+        if records == 1 { "record" } else { "records" },
         show_bytes(bytes),
         elapsed.as_secs_f64(),
         show_count(per_second(records, elapsed)),

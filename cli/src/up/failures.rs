@@ -19,10 +19,8 @@ pub(crate) fn bind(address: SocketAddr, error: &io::Error) -> Failure {
         io::ErrorKind::AddrInUse => Failure::new(
             Failure::PORT_TAKEN,
             format!(
-                "port {} on {} is taken by another program (perhaps another Tidegate). Stop it, or \
-                 choose another port: --listen {}",
-                address.port(),
-                address.ip(),
+                "{address} is taken by another program (perhaps another Tidegate). Stop it, or choose \
+                 another port: --listen {}",
                 SocketAddr::new(address.ip(), address.port().wrapping_add(1).max(1024)),
             ),
         ),

@@ -106,7 +106,8 @@ pub(crate) fn root_cause(error: &(dyn StdError + 'static)) -> String {
     cause.to_string()
 }
 
-/// Looks for a TLS error among the causes.
+/// Looks for a TLS error among the causes. What an `io::Error` wraps is not among its sources, and
+/// may be another `io::Error`.
 pub(crate) fn tls_cause(error: &(dyn StdError + 'static)) -> Option<String> {
     let mut cause = Some(error);
     while let Some(here) = cause {
@@ -115,11 +116,44 @@ pub(crate) fn tls_cause(error: &(dyn StdError + 'static)) -> Option<String> {
         }
         if let Some(io) = here.downcast_ref::<std::io::Error>()
             && let Some(inner) = io.get_ref()
-            && let Some(found) = inner.downcast_ref::<rustls::Error>()
         {
-            return Some(found.to_string());
+            return tls_cause(inner);
         }
         cause = here.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tls_error_is_found_however_deep_it_is_wrapped() {
+        let inner = rustls::Error::HandshakeNotComplete;
+        let wrapped = std::io::Error::other(std::io::Error::other(inner));
+        assert!(tls_cause(&wrapped).is_some());
+        assert!(tls_cause(&std::io::Error::other("no")).is_none());
+    }
+
+    #[test]
+    fn problems_are_told_with_their_code_and_places() {
+        let problem = Problem::new(ErrorCode::InvalidParameter, "that will not do")
+            .at("/config/acks", "expected none, leader or quorum");
+        let text = Error::Problem(Box::new(problem)).to_string();
+        assert!(
+            text.starts_with("that will not do (invalid_parameter)"),
+            "{text}"
+        );
+        assert!(text.contains("/config/acks"), "{text}");
+    }
+
+    #[test]
+    fn only_what_time_may_mend_is_retryable() {
+        let problem = |code| Error::Problem(Box::new(Problem::new(code, "x")));
+        assert!(problem(ErrorCode::Overloaded).is_retryable());
+        assert!(problem(ErrorCode::OutcomeUnknown).is_retryable());
+        assert!(!problem(ErrorCode::Forbidden).is_retryable());
+        assert!(!Error::Closed.is_retryable());
+    }
 }

@@ -28,6 +28,7 @@ use crate::producer::delivery::Placed;
 use crate::producer::flight::{Flight, Flights, Passenger, Verdict};
 use crate::producer::identity::{Identities, Identity};
 use crate::producer::ledger::Ledger;
+use crate::producer::partitioner::Partitioner;
 use crate::producer::queue::{Closed, Queue};
 use crate::producer::request::{self, Target};
 
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) config: ProducerConfig,
     pub(crate) identities: Identities,
     pub(crate) ledger: Ledger,
+    pub(crate) partitioner: Partitioner,
 }
 
 /// The door between `send` and the task.
@@ -142,6 +144,7 @@ impl Sender {
                 () = elapsed(&mut self.linger) => {
                     self.linger = None;
                     self.lane.with_queue(|queue| (queue.close(), false));
+                    self.shared.partitioner.batch_closed(self.lane.partition);
                 }
             }
         }

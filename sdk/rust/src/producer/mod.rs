@@ -46,7 +46,6 @@ use partitioner::Partitioner;
 #[derive(Debug)]
 pub struct Producer {
     shared: Arc<Shared>,
-    partitioner: Partitioner,
     lanes: Vec<OnceLock<Arc<Lane>>>,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -76,10 +75,10 @@ impl Producer {
             client,
             topic,
             config,
+            partitioner: Partitioner::new(facts.partitions, start),
         };
         Ok(Self {
             shared: Arc::new(shared),
-            partitioner: Partitioner::new(facts.partitions, start),
             lanes: (0..facts.partitions).map(|_| OnceLock::new()).collect(),
             tasks: Mutex::new(JoinSet::new()),
         })
@@ -97,7 +96,7 @@ impl Producer {
         record: &RecordRef<'_>,
         partition: Option<PartitionId>,
     ) -> Result<Delivery, Error> {
-        let partition = partition.unwrap_or_else(|| self.partitioner.choose(record.key));
+        let partition = partition.unwrap_or_else(|| self.shared.partitioner.choose(record.key));
         let lane = self.lane(partition)?;
         let bytes = queue::held_bytes(record);
         if bytes > self.shared.config.memory_bytes {
@@ -117,7 +116,7 @@ impl Producer {
         match pushed {
             Ok(pushed) => {
                 if pushed.closed {
-                    self.partitioner.batch_closed(partition);
+                    self.shared.partitioner.batch_closed(partition);
                 }
                 Ok(Delivery::new(partition, pushed.index, pushed.outcome))
             }

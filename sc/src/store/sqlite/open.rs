@@ -62,7 +62,11 @@ async fn prepare(
     new_cluster_id: ClusterId,
     now_ms: i64,
 ) -> Result<(), StoreError> {
+    // Nothing is promised before this function returns, so the steps of a first start need no sync of
+    // their own: the last write below syncs the log with all that came before it.
+    synchronous(pool, path, "PRAGMA synchronous = NORMAL").await?;
     migrate(pool, path).await?;
+    synchronous(pool, path, "PRAGMA synchronous = FULL").await?;
     // A write, so that the file is locked from here on even when the store was there already.
     sqlx::query(
         "INSERT INTO cluster (id, cluster_id, created_at_ms) VALUES (1, ?, ?)
@@ -74,6 +78,15 @@ async fn prepare(
     .await
     .map_err(|error| opening_failure(path, error))?;
     Ok(())
+}
+
+async fn synchronous(
+    pool: &SqlitePool,
+    path: &Path,
+    pragma: &'static str,
+) -> Result<(), StoreError> {
+    let set = sqlx::query(pragma).execute(pool).await;
+    set.map(drop).map_err(|error| opening_failure(path, error))
 }
 
 async fn migrate(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {

@@ -44,8 +44,10 @@ pub(crate) struct Folded {
     pub(crate) applied_end: Offset,
     /// Batches from the journal, each beginning where the one before ends.
     pub(crate) batches: Vec<FoldedBatch>,
-    /// Lowest cut: what segments hold from there on may be stale.
+    /// Lowest cut of what the checkpoint knew: what segments hold from there on may be stale.
     pub(crate) cut: Option<Offset>,
+    /// There was a cut: segments may hold batches that the fold does not have.
+    pub(crate) has_cut: bool,
     /// A trim beyond the end: segments below hold nothing of the replica.
     pub(crate) reset: Option<Offset>,
     pub(crate) snapshot: Option<(Offset, Bytes)>,
@@ -62,6 +64,7 @@ impl Folded {
             state,
             batches: Vec::new(),
             cut: None,
+            has_cut: false,
             reset: None,
             snapshot: None,
             misfits: 0,
@@ -184,6 +187,7 @@ impl Folded {
         if let Some(last) = self.batches.last() {
             self.state.last_append_ms = Some(last.append_time_ms);
         }
+        self.has_cut = true;
         if to <= self.applied_end {
             self.cut = Some(self.cut.map_or(to, |cut| cut.min(to)));
         }
@@ -199,7 +203,6 @@ impl Folded {
             self.state.end = to;
             self.batches.clear();
             self.reset = Some(to);
-            self.cut = None;
         }
     }
 }

@@ -48,6 +48,9 @@ pub mod vfs;
 
 mod error;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
 mod durable;
 
 mod scalar;

@@ -61,6 +61,19 @@ impl Recovery<'_> {
                 segments.remove(bases.remove(0), self.unsynced)?;
             }
         }
+        // Trimmed segments whose files were still to be deleted.
+        while let Some(base) = bases.first().copied() {
+            let next = bases.get(1).copied();
+            let tail = Some(state.tail_base).filter(|tail| *tail > base);
+            if next
+                .into_iter()
+                .chain(tail)
+                .all(|next| next > state.log_start)
+            {
+                break;
+            }
+            segments.remove(bases.remove(0), self.unsynced)?;
+        }
         let (kept, torn_bytes) = self.fit(&mut segments, &mut state, &folded, bases)?;
         let missing = folded.batches.get(kept..).unwrap_or_default();
         let is_changed = folded.is_touched || torn_bytes > 0 || !missing.is_empty();
@@ -124,6 +137,14 @@ impl Recovery<'_> {
                 .min(folded.cut.unwrap_or(folded.applied_end))
         });
         segments.end = bases.first().copied().unwrap_or(synced_end);
+        // Batches that were trimmed, with their segments, before the crash.
+        let first = segments.end.min(state.log_start);
+        judge.kept = folded
+            .batches
+            .partition_point(|batch| batch.next <= first && batch.base < first);
+        if segments.end <= synced_end {
+            judge.kept = 0;
+        }
         // Segments that must be there and are not, before the first one or all of them.
         judge.rot |= segments.end > state.log_start
             && segments.end <= synced_end
@@ -416,7 +437,7 @@ impl<'a> Judge<'a> {
             return true;
         }
         // Whole, right, and in no journal: it was written after a round that is gone.
-        if self.cut.is_none() && self.kept == self.folded.batches.len() {
+        if !self.folded.has_cut && self.kept == self.folded.batches.len() {
             self.rot = true;
             return true;
         }
@@ -439,7 +460,7 @@ impl<'a> Judge<'a> {
         has_batch_after: impl FnOnce() -> io::Result<bool>,
     ) -> io::Result<bool> {
         let unexplained =
-            self.cut.is_none() && self.kept == self.folded.batches.len() && has_batch_after()?;
+            !self.folded.has_cut && self.kept == self.folded.batches.len() && has_batch_after()?;
         self.rot |= unexplained;
         Ok(unexplained)
     }

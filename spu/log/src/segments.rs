@@ -150,8 +150,9 @@ impl Segments {
         if keep_from > 0 {
             Arc::make_mut(&mut self.closed).drain(..keep_from);
         }
+        // A batch without offsets that stands at `to` is not below it.
         if self.end <= to
-            && let Some(active) = self.active.take()
+            && let Some(active) = self.active.take_if(|active| active.last_base < to)
         {
             gone.push(active.info.base);
         }

@@ -1,0 +1,593 @@
+//! A file system in memory that loses what was not synced: for tests and simulations only.
+//!
+//! [`MemVfs::killed`] is the disk after kill -9 (everything written is there);
+//! [`MemVfs::power_lost`] is one after a power loss: of each file any of the unsynced writes, torn
+//! at 512 bytes; of the names a prefix of the unsynced changes. Both leave the original as it is.
+//! Faults are set with [`MemVfs::fail`]. Invariant: what was synced is in every image.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::vfs::{DirItem, Vfs, VfsFile};
+
+/// Tears happen at multiples of this.
+const SECTOR: u64 = 512;
+
+/// The disk. Clones are the same disk.
+#[derive(Debug, Clone, Default)]
+pub struct MemVfs {
+    disk: Arc<Mutex<Disk>>,
+}
+
+#[derive(Debug, Default)]
+struct Disk {
+    live: Names,
+    durable: Names,
+    /// Changes of names that no directory sync has covered, in order.
+    unsynced: Vec<NameChange>,
+    faults: Vec<Fault>,
+    read_only: bool,
+    counts: Counts,
+}
+
+/// Operations so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Writes.
+    pub writes: u64,
+    /// Syncs of files.
+    pub syncs: u64,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+/// What can be made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Writing to a file.
+    Write,
+    /// Syncing a file.
+    Sync,
+    /// Reading from a file.
+    Read,
+    /// Closing a written file.
+    Close,
+    /// Making a file.
+    Create,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Fault {
+    operation: Operation,
+    /// So many pass first.
+    after: u64,
+    kind: ErrorKind,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Names {
+    files: BTreeMap<PathBuf, Arc<Mutex<Inode>>>,
+    dirs: BTreeSet<PathBuf>,
+}
+
+#[derive(Debug, Clone)]
+enum NameChange {
+    MakeFile(PathBuf, Arc<Mutex<Inode>>),
+    MakeDir(PathBuf),
+    Remove(PathBuf),
+    RemoveDir(PathBuf),
+    Rename(PathBuf, PathBuf),
+}
+
+#[derive(Debug, Default, Clone)]
+struct Inode {
+    live: Vec<u8>,
+    durable: Vec<u8>,
+    unsynced: Vec<Change>,
+    is_locked: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Write(u64, Vec<u8>),
+    SetLen(u64),
+}
+
+#[derive(Debug)]
+struct MemFile {
+    disk: Arc<Mutex<Disk>>,
+    inode: Arc<Mutex<Inode>>,
+    holds_lock: AtomicBool,
+}
+
+/// Numbers that look random and are the same for the same seed.
+#[derive(Debug, Clone)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// Dice of that seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(seed ^ 0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// The next number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound.max(1)
+    }
+}
+
+impl MemVfs {
+    /// An empty disk.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The disk after kill -9: everything that was written, synced or not.
+    #[must_use]
+    pub fn killed(&self) -> Self {
+        let disk = lock(&self.disk);
+        let mut live = disk.live.deep_clone();
+        for inode in live.files.values_mut() {
+            let mut inode = lock(inode);
+            inode.durable = inode.live.clone();
+            inode.unsynced.clear();
+        }
+        Self::of(live)
+    }
+
+    /// A disk that a power loss may have left.
+    #[must_use]
+    pub fn power_lost(&self, dice: &mut Dice) -> Self {
+        let disk = lock(&self.disk);
+        let mut names = disk.durable.clone();
+        let kept = dice.below(disk.unsynced.len() as u64 + 1) as usize;
+        for change in &disk.unsynced[..kept] {
+            names.apply(change);
+        }
+        let names = names.deep_clone();
+        for inode in names.files.values() {
+            lock(inode).lose(dice);
+        }
+        Self::of(names)
+    }
+
+    /// Makes an operation fail after so many of its kind have passed, from then on every time.
+    pub fn fail(&self, operation: Operation, after: u64, kind: ErrorKind) {
+        lock(&self.disk).faults.push(Fault {
+            operation,
+            after,
+            kind,
+        });
+    }
+
+    /// Ends all faults.
+    pub fn heal(&self) {
+        lock(&self.disk).faults.clear();
+    }
+
+    /// Refuses every change from now on.
+    pub fn set_read_only(&self) {
+        lock(&self.disk).read_only = true;
+    }
+
+    /// Operations so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        lock(&self.disk).counts
+    }
+
+    /// Paths of all files.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        lock(&self.disk).live.files.keys().cloned().collect()
+    }
+
+    /// A file's bytes.
+    #[must_use]
+    pub fn contents(&self, path: &Path) -> Option<Vec<u8>> {
+        lock(&self.disk)
+            .live
+            .files
+            .get(path)
+            .map(|inode| lock(inode).live.clone())
+    }
+
+    /// Changes a file's bytes behind everybody's back, durably.
+    pub fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let disk = lock(&self.disk);
+        if let Some(inode) = disk.live.files.get(path) {
+            let mut inode = lock(inode);
+            change(&mut inode.live);
+            inode.durable = inode.live.clone();
+        }
+    }
+
+    fn of(names: Names) -> Self {
+        let disk = Disk {
+            live: names.clone(),
+            durable: names,
+            ..Disk::default()
+        };
+        Self {
+            disk: Arc::new(Mutex::new(disk)),
+        }
+    }
+
+    fn file(&self, inode: &Arc<Mutex<Inode>>) -> Arc<dyn VfsFile> {
+        Arc::new(MemFile {
+            disk: Arc::clone(&self.disk),
+            inode: Arc::clone(inode),
+            holds_lock: AtomicBool::new(false),
+        })
+    }
+}
+
+impl Disk {
+    fn check(&mut self, operation: Operation) -> io::Result<()> {
+        if self.read_only && operation != Operation::Read {
+            return Err(ErrorKind::ReadOnlyFilesystem.into());
+        }
+        for fault in self
+            .faults
+            .iter_mut()
+            .filter(|fault| fault.operation == operation)
+        {
+            if fault.after == 0 {
+                return Err(fault.kind.into());
+            }
+            fault.after -= 1;
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, change: NameChange) -> io::Result<()> {
+        if self.read_only {
+            return Err(ErrorKind::ReadOnlyFilesystem.into());
+        }
+        self.live.apply(&change);
+        self.unsynced.push(change);
+        Ok(())
+    }
+}
+
+impl NameChange {
+    fn touches(&self, dir: &Path) -> bool {
+        let within = |path: &PathBuf| path.parent() == Some(dir);
+        match self {
+            Self::MakeFile(path, _)
+            | Self::MakeDir(path)
+            | Self::Remove(path)
+            | Self::RemoveDir(path) => within(path),
+            Self::Rename(from, to) => within(from) || within(to),
+        }
+    }
+}
+
+impl Names {
+    fn apply(&mut self, change: &NameChange) {
+        match change {
+            NameChange::MakeFile(path, inode) => {
+                self.files.insert(path.clone(), Arc::clone(inode));
+            }
+            NameChange::MakeDir(path) => {
+                self.dirs.insert(path.clone());
+            }
+            NameChange::Remove(path) => {
+                self.files.remove(path);
+            }
+            NameChange::RemoveDir(path) => {
+                self.files.retain(|file, _| !file.starts_with(path));
+                self.dirs.retain(|dir| !dir.starts_with(path));
+            }
+            NameChange::Rename(from, to) => self.rename(from, to),
+        }
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) {
+        let moved = |path: &Path| match path.strip_prefix(from) {
+            Ok(rest) if rest.as_os_str().is_empty() => to.to_path_buf(),
+            Ok(rest) => to.join(rest),
+            Err(_) => path.to_path_buf(),
+        };
+        let (going, mut staying): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.files)
+                .into_iter()
+                .partition(|(path, _)| path.starts_with(from));
+        staying.extend(going.into_iter().map(|(path, inode)| (moved(&path), inode)));
+        self.files = staying;
+        self.dirs = std::mem::take(&mut self.dirs)
+            .iter()
+            .map(|dir| moved(dir))
+            .collect();
+    }
+
+    fn deep_clone(&self) -> Self {
+        let files = self.files.iter().filter(|(path, _)| {
+            // A file whose directory did not last is gone with it.
+            path.parent()
+                .is_none_or(|parent| self.dirs.contains(parent))
+        });
+        let files = files.map(|(path, inode)| {
+            let inode = Inode {
+                is_locked: false,
+                ..lock(inode).clone()
+            };
+            (path.clone(), Arc::new(Mutex::new(inode)))
+        });
+        Self {
+            files: files.collect(),
+            dirs: self.dirs.clone(),
+        }
+    }
+}
+
+impl Inode {
+    /// Keeps a random part of what was not synced.
+    fn lose(&mut self, dice: &mut Dice) {
+        let mut bytes = std::mem::take(&mut self.durable);
+        // Half of the time nothing or everything: the cases that happen most.
+        let mode = dice.below(4);
+        for change in std::mem::take(&mut self.unsynced) {
+            let keep = match mode {
+                0 => false,
+                1 => true,
+                _ => dice.below(2) == 0,
+            };
+            match change {
+                Change::SetLen(len) if keep => bytes.resize(len as usize, 0),
+                Change::Write(at, data) if keep && mode != 1 && dice.below(3) == 0 => {
+                    for sector in 0..(data.len() as u64).div_ceil(SECTOR) {
+                        if dice.below(2) == 0 {
+                            let from = (sector * SECTOR) as usize;
+                            let to = (from + SECTOR as usize).min(data.len());
+                            write_into(&mut bytes, at + from as u64, &data[from..to]);
+                        }
+                    }
+                }
+                Change::Write(at, data) if keep => write_into(&mut bytes, at, &data),
+                Change::Write(..) | Change::SetLen(_) => {}
+            }
+        }
+        self.live = bytes.clone();
+        self.durable = bytes;
+    }
+}
+
+fn write_into(bytes: &mut Vec<u8>, at: u64, data: &[u8]) {
+    let at = at as usize;
+    if bytes.len() < at + data.len() {
+        bytes.resize(at + data.len(), 0);
+    }
+    bytes[at..at + data.len()].copy_from_slice(data);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Vfs for MemVfs {
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        let disk = lock(&self.disk);
+        if disk.read_only {
+            return Err(ErrorKind::ReadOnlyFilesystem.into());
+        }
+        let inode = disk.live.files.get(path).ok_or(ErrorKind::NotFound)?;
+        Ok(self.file(inode))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        let disk = lock(&self.disk);
+        let inode = disk.live.files.get(path).ok_or(ErrorKind::NotFound)?;
+        Ok(self.file(inode))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        match self.open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.create_new(path),
+            other => other,
+        }
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        let mut disk = lock(&self.disk);
+        disk.check(Operation::Create)?;
+        if disk.live.files.contains_key(path) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        if path
+            .parent()
+            .is_none_or(|parent| !disk.live.dirs.contains(parent))
+        {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let inode = Arc::default();
+        disk.change(NameChange::MakeFile(path.to_path_buf(), Arc::clone(&inode)))?;
+        Ok(self.file(&inode))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = lock(&self.disk);
+        if !disk.live.files.contains_key(from) && !disk.live.dirs.contains(from) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        disk.change(NameChange::Rename(from.to_path_buf(), to.to_path_buf()))
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let mut disk = lock(&self.disk);
+        if !disk.live.files.contains_key(path) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        disk.change(NameChange::Remove(path.to_path_buf()))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let mut disk = lock(&self.disk);
+        let mut above: Vec<PathBuf> = path.ancestors().map(Path::to_path_buf).collect();
+        above.reverse();
+        for dir in above {
+            if !disk.live.dirs.contains(&dir) {
+                disk.change(NameChange::MakeDir(dir))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        lock(&self.disk).change(NameChange::RemoveDir(path.to_path_buf()))
+    }
+
+    fn list_dir(&self, path: &Path) -> io::Result<Vec<DirItem>> {
+        let disk = lock(&self.disk);
+        if !disk.live.dirs.contains(path) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let name = |child: &Path| {
+            let name = child
+                .file_name()
+                .and_then(|name| name.to_str())
+                .map(str::to_owned);
+            name.filter(|_| child.parent() == Some(path))
+        };
+        let files = disk.live.files.keys().filter_map(|file| name(file));
+        let dirs = disk.live.dirs.iter().filter_map(|dir| name(dir));
+        Ok(files
+            .map(|name| DirItem {
+                name,
+                is_dir: false,
+            })
+            .chain(dirs.map(|name| DirItem { name, is_dir: true }))
+            .collect())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut disk = lock(&self.disk);
+        disk.check(Operation::Sync)?;
+        let Disk {
+            durable, unsynced, ..
+        } = &mut *disk;
+        unsynced.retain(|change| {
+            // A directory's own name counts as synced with what is in it, as its root must exist.
+            let synced = change.touches(path)
+                || matches!(change, NameChange::MakeDir(dir) if path.starts_with(dir));
+            if synced {
+                durable.apply(change);
+            }
+            !synced
+        });
+        Ok(())
+    }
+
+    fn sync_file_system(&self, _path: &Path) -> io::Result<bool> {
+        let mut disk = lock(&self.disk);
+        disk.check(Operation::Sync)?;
+        disk.unsynced.clear();
+        disk.durable = disk.live.clone();
+        for inode in disk.live.files.values() {
+            lock(inode).sync();
+        }
+        Ok(true)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        let disk = lock(&self.disk);
+        Ok(disk.live.files.contains_key(path) || disk.live.dirs.contains(path))
+    }
+}
+
+impl Inode {
+    fn sync(&mut self) {
+        self.durable = self.live.clone();
+        self.unsynced.clear();
+    }
+}
+
+impl VfsFile for MemFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(lock(&self.inode).live.len() as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        lock(&self.disk).check(Operation::Read)?;
+        let inode = lock(&self.inode);
+        let rest = inode.live.get(at as usize..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+
+    fn write_vectored_at(&self, buffers: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
+        let data: Vec<u8> = buffers
+            .iter()
+            .flat_map(|buffer| buffer.iter().copied())
+            .collect();
+        {
+            let mut disk = lock(&self.disk);
+            disk.check(Operation::Write)?;
+            disk.counts.writes += 1;
+            disk.counts.bytes += data.len() as u64;
+        }
+        let mut inode = lock(&self.inode);
+        write_into(&mut inode.live, at, &data);
+        let count = data.len();
+        inode.unsynced.push(Change::Write(at, data));
+        Ok(count)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        {
+            let mut disk = lock(&self.disk);
+            disk.check(Operation::Sync)?;
+            disk.counts.syncs += 1;
+        }
+        lock(&self.inode).sync();
+        Ok(())
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        lock(&self.disk).check(Operation::Write)?;
+        let mut inode = lock(&self.inode);
+        inode.live.resize(len as usize, 0);
+        inode.unsynced.push(Change::SetLen(len));
+        Ok(())
+    }
+
+    fn preallocate(&self, _from: u64, _bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        let mut inode = lock(&self.inode);
+        if inode.is_locked {
+            return Ok(false);
+        }
+        inode.is_locked = true;
+        self.holds_lock.store(true, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    fn close(self: Arc<Self>) -> io::Result<()> {
+        lock(&self.disk).check(Operation::Close)
+    }
+}
+
+impl Drop for MemFile {
+    fn drop(&mut self) {
+        if self.holds_lock.load(Ordering::Relaxed) {
+            lock(&self.inode).is_locked = false;
+        }
+    }
+}

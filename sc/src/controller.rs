@@ -14,7 +14,7 @@ use tidegate_kit::clock;
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_proto::control::{Register, Registered, Topology};
 use tidegate_proto::error::{ErrorCode, Problem};
-use tidegate_proto::id::ClusterId;
+use tidegate_proto::id::{ClusterId, TopicId};
 use tidegate_sc_core::decide::decide;
 use tidegate_sc_core::decision::{Decision, Request};
 use tidegate_sc_core::model::Model;
@@ -190,6 +190,19 @@ impl Controller {
             .lease_producer_ids(PRODUCER_IDS_PER_LEASE)
             .await;
         leased.map_err(|error| {
+            metrics::store_failed();
+            error.into()
+        })
+    }
+
+    /// True when that topic was deleted, as opposed to never known: replicas of it that turn up on a
+    /// disk may be removed.
+    ///
+    /// # Errors
+    /// 503 when the store fails.
+    pub async fn is_deleted(&self, topic: TopicId) -> Result<bool, Problem> {
+        let known = self.shared.store.is_deleted(topic).await;
+        known.map_err(|error| {
             metrics::store_failed();
             error.into()
         })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tidegate_proto::api::topic::TopicRequest;
 use tidegate_proto::control::Register;
-use tidegate_proto::id::{RunId, SpuId, StorageId};
+use tidegate_proto::id::{RunId, SpuId, StorageId, TopicId};
 use tidegate_proto::name::TopicName;
 use tidegate_sc_core::change::Change;
 use tidegate_sc_core::decide::decide;
@@ -35,6 +35,7 @@ pub(super) async fn conforms<B: Bench>(bench: impl Fn() -> B) {
     a_name_is_given_out_once(&bench()).await;
     concurrent_commits_lose_no_update(&bench()).await;
     a_commit_is_found_by_its_id(&bench()).await;
+    a_deleted_topic_is_told_from_one_that_never_was(&bench()).await;
     what_was_answered_survives_a_crash(&bench()).await;
     compacted_events_are_refused_and_later_ones_are_served(&bench()).await;
     producer_ids_are_never_leased_twice(&bench()).await;
@@ -255,6 +256,31 @@ async fn a_commit_is_found_by_its_id(bench: &impl Bench) {
     assert_eq!(store.committed(commit.id).await.unwrap(), None);
     let revision = store.apply(&commit).await.unwrap();
     assert_eq!(store.committed(commit.id).await.unwrap(), Some(revision));
+}
+
+async fn a_deleted_topic_is_told_from_one_that_never_was(bench: &impl Bench) {
+    let store = bench.open().await;
+    let mut model = store.snapshot().await.unwrap();
+    make(
+        &*store,
+        &mut model,
+        &Request::CreateTopic(topic("orders", 1)),
+    )
+    .await;
+    let name = TopicName::parse("orders").unwrap();
+    let id = model.topics[&name].row.id;
+    assert!(!store.is_deleted(id).await.unwrap());
+    make(
+        &*store,
+        &mut model,
+        &Request::DeleteTopic {
+            name,
+            if_match: None,
+        },
+    )
+    .await;
+    assert!(store.is_deleted(id).await.unwrap());
+    assert!(!store.is_deleted(TopicId(Uuid::new_v4())).await.unwrap());
 }
 
 async fn what_was_answered_survives_a_crash(bench: &impl Bench) {

@@ -14,6 +14,7 @@ use std::pin::Pin;
 
 use thiserror::Error;
 use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::id::TopicId;
 use tidegate_sc_core::change::Change;
 use tidegate_sc_core::model::Model;
 use uuid::Uuid;
@@ -142,6 +143,9 @@ pub trait MetaStore: Send + Sync + fmt::Debug + 'static {
 
     /// Takes `count` producer ids that nobody else will ever get.
     fn lease_producer_ids(&self, count: u64) -> BoxFuture<'_, Result<Range<u64>, StoreError>>;
+
+    /// True when that topic was deleted, as opposed to never known: its records may be removed (S7).
+    fn is_deleted(&self, id: TopicId) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Ends use of the store; later calls fail.
     fn close(&self) -> BoxFuture<'_, ()>;

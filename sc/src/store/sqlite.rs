@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use sqlx::SqlitePool;
-use tidegate_proto::id::ClusterId;
+use tidegate_proto::id::{ClusterId, TopicId};
 use tidegate_sc_core::model::Model;
 use uuid::Uuid;
 
@@ -69,6 +69,10 @@ impl MetaStore for SqliteStore {
 
     fn lease_producer_ids(&self, count: u64) -> BoxFuture<'_, Result<Range<u64>, StoreError>> {
         Box::pin(write::lease_producer_ids(&self.pool, count))
+    }
+
+    fn is_deleted(&self, id: TopicId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(read::is_deleted(&self.pool, id))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

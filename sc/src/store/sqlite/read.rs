@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqlitePool};
-use tidegate_proto::id::{Incarnation, PartitionId, SpuId};
+use tidegate_proto::id::{Incarnation, PartitionId, SpuId, TopicId};
 use tidegate_proto::position::LeaderEpoch;
 use tidegate_sc_core::change::{Change, Kind};
 use tidegate_sc_core::model::Model;
@@ -86,6 +86,14 @@ pub(super) async fn events_after(
     .await
     .map_err(failure)?;
     Ok(rows.iter().map(event).collect::<Result<_, _>>()?)
+}
+
+pub(super) async fn is_deleted(pool: &SqlitePool, id: TopicId) -> Result<bool, StoreError> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tombstones WHERE topic_id = ?)")
+        .bind(id.to_string())
+        .fetch_one(pool)
+        .await
+        .map_err(failure)
 }
 
 fn spu(row: &SqliteRow) -> Result<SpuRow, StoreError> {

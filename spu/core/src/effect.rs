@@ -11,7 +11,9 @@ use tidegate_proto::id::{ProducerId, ReplicaGen, SpuId};
 use tidegate_proto::position::{LeaderEpoch, Offset};
 use tidegate_proto::produce::Durable;
 
-use crate::input::RequestId;
+/// Names a waiting request towards the shell; the machine gives it back and knows no more of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
 
 /// The effects of one step, in the order in which they must be carried out.
 pub type Effects = Vec<Effect>;

@@ -9,7 +9,7 @@ use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use tidegate_proto::produce::Acks;
 
-use crate::effect::ReplicaMeta;
+use crate::effect::{ReplicaMeta, RequestId};
 use crate::ledger::Ledger;
 
 /// The time of a step, read once by the shell.
@@ -20,10 +20,6 @@ pub struct Now {
     /// Monotonic milliseconds since any fixed moment: deadlines.
     pub monotonic_ms: u64,
 }
-
-/// Names a waiting request towards the shell; the machine gives it back and knows no more of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(pub u64);
 
 /// What is known of a replica when its log was opened.
 #[derive(Clone, Debug)]

@@ -84,10 +84,12 @@ impl Leader {
             .first()
             .and_then(ClientBatch::producer)
             .map(|stamp| stamp.id);
-        let mut moved = self.admit(standing, now, append, out);
+        let patience_ms = Parking::patience(now, &append);
+        let mut moved = self.admit(standing, now, (patience_ms, append), out);
         // Each append may be what early requests of its producer waited for.
         while let Some(id) = producer.filter(|_| moved && !self.parked.is_empty()) {
             moved = false;
+            // In order of sequence; where that wraps, the first go after the last in a second turn.
             for early in self.parked.take(id) {
                 moved |= self.admit(standing, now, early, out);
             }
@@ -100,7 +102,7 @@ impl Leader {
         &mut self,
         standing: &mut Standing,
         now: Now,
-        append: Append,
+        (patience_ms, append): (u64, Append),
         out: &mut Effects,
     ) -> bool {
         if standing.ledger.producers.is_full() {
@@ -115,7 +117,8 @@ impl Leader {
                 false
             }
             Judgement::Park { producer, refusal } => {
-                self.parked.park(now, producer, refusal, append, out);
+                self.parked
+                    .park(patience_ms, producer, refusal, append, out);
                 false
             }
             Judgement::Duplicate {

@@ -37,8 +37,8 @@ mod leader;
 
 mod replica;
 
-pub use effect::{Acknowledged, Effect, Effects, Refusal, ReplicaMeta, RoleName};
+pub use effect::{Acknowledged, Effect, Effects, Refusal, ReplicaMeta, RequestId, RoleName};
 pub use epoch::EpochIndex;
-pub use input::{Append, Assignment, Facts, Input, Now, ReplicaConfig, RequestId};
+pub use input::{Append, Assignment, Facts, Input, Now, ReplicaConfig};
 pub use ledger::{BatchFacts, Ledger, SnapshotError, records_crc};
 pub use replica::{Replica, Status};

@@ -30,10 +30,17 @@ impl Parking {
         self.requests.is_empty()
     }
 
-    /// Holds a request, or gives it back as refused when there is no room.
+    /// When a request that comes now has waited long enough.
+    pub(crate) fn patience(now: Now, append: &Append) -> u64 {
+        append
+            .deadline_ms
+            .min(now.monotonic_ms.saturating_add(PARK_MS_MAX))
+    }
+
+    /// Holds a request until then, or gives it back as refused when there is no room.
     pub(crate) fn park(
         &mut self,
-        now: Now,
+        until_ms: u64,
         producer: ProducerId,
         refusal: Refusal,
         append: Append,
@@ -52,9 +59,6 @@ impl Parking {
             });
             return;
         }
-        let until_ms = append
-            .deadline_ms
-            .min(now.monotonic_ms.saturating_add(PARK_MS_MAX));
         self.requests.push(Parked {
             producer,
             until_ms,
@@ -63,18 +67,20 @@ impl Parking {
         });
     }
 
-    /// Takes out what waits for this producer: its sequence has moved, so each is judged anew.
-    pub(crate) fn take(&mut self, producer: ProducerId) -> Vec<Append> {
+    /// Takes out what waits for this producer, each with its own end of patience: its sequence has
+    /// moved, so they are judged anew.
+    pub(crate) fn take(&mut self, producer: ProducerId) -> Vec<(u64, Append)> {
         let taken = self
             .requests
             .extract_if(.., |other| other.producer == producer);
-        let mut appends: Vec<Append> = taken.map(|parked| parked.append).collect();
-        appends.sort_by_key(|append| {
-            append
-                .batches
-                .first()
-                .and_then(|b| b.producer())
-                .map(|p| p.seq)
+        let mut appends: Vec<_> = taken
+            .map(|parked| (parked.until_ms, parked.append))
+            .collect();
+        appends.sort_by_key(|(_, append)| {
+            let first = append.batches.first();
+            first
+                .and_then(|batch| batch.producer())
+                .map(|stamp| stamp.seq)
         });
         appends
     }

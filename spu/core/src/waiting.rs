@@ -7,8 +7,7 @@ use std::collections::VecDeque;
 
 use tidegate_proto::position::Offset;
 
-use crate::effect::{Acknowledged, Effect, Effects, Refusal};
-use crate::input::RequestId;
+use crate::effect::{Acknowledged, Effect, Effects, Refusal, RequestId};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaitingRequest {

@@ -26,6 +26,7 @@ use tidegate_proto::control::PartitionStatus;
 use tidegate_proto::error::Problem;
 use tidegate_proto::position::ReplicaKey;
 use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -70,6 +71,12 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     document.info.title = "Tidegate control plane".to_owned();
     document.info.description =
         Some("Topics, partitions, storage units and the cluster.".to_owned());
+    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    let components = document.components.get_or_insert_default();
+    components
+        .security_schemes
+        .insert("bearer".to_owned(), bearer.into());
+    document.security = Some(vec![SecurityRequirement::new("bearer", [""; 0])]);
     document
 }
 

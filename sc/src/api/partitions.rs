@@ -22,7 +22,7 @@ use super::{Api, view};
 #[into_params(parameter_in = Path)]
 pub(super) struct PartitionPath {
     /// Name of the topic.
-    #[param(value_type = String)]
+    #[param(inline)]
     topic: TopicName,
     /// Number of the partition, from 0.
     #[param(value_type = u32)]
@@ -37,7 +37,7 @@ pub(super) struct PartitionPath {
     path = "/v1/topics/{topic}/partitions",
     operation_id = "list_partitions",
     tag = "partitions",
-    params(("topic" = String, Path, description = "Name of the topic"), PageQuery),
+    params(("topic" = TopicName, Path, description = "Name of the topic"), PageQuery),
     responses((status = 200, description = "A page of partitions", body = PartitionList), ReadProblems)
 )]
 pub(super) async fn list_partitions(

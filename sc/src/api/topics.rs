@@ -116,7 +116,7 @@ pub(super) async fn create_topic(
     path = "/v1/topics/{topic}",
     operation_id = "get_topic",
     tag = "topics",
-    params(("topic" = String, Path, description = "Name of the topic")),
+    params(("topic" = TopicName, Path, description = "Name of the topic")),
     responses(
         (status = 200, description = "The topic", body = Topic, headers(
             ("ETag" = String, description = "Its version, quoted: what `If-Match` takes")
@@ -146,7 +146,7 @@ pub(super) async fn get_topic(
     operation_id = "ensure_topic",
     tag = "topics",
     params(
-        ("topic" = String, Path, description = "Name of the topic"),
+        ("topic" = TopicName, Path, description = "Name of the topic"),
         ("If-Match" = Option<String>, Header, description = "Only if the topic is at this version"),
         WriteQuery
     ),
@@ -196,7 +196,7 @@ pub(super) async fn ensure_topic(
     operation_id = "delete_topic",
     tag = "topics",
     params(
-        ("topic" = String, Path, description = "Name of the topic"),
+        ("topic" = TopicName, Path, description = "Name of the topic"),
         ("If-Match" = Option<String>, Header, description = "Only if the topic is at this version"),
         WriteQuery
     ),

@@ -87,6 +87,13 @@ fn every_reference_leads_somewhere() {
         assert!(document.pointer(pointer).is_some(), "{reference}");
     }
     assert!(document["components"]["schemas"]["Problem"].is_object());
+    assert_eq!(document["security"], json!([{ "bearer": [] }]));
+    assert_eq!(
+        document["components"]["securitySchemes"]["bearer"]["scheme"],
+        "bearer"
+    );
+    let topic = &document["paths"]["/v1/topics/{topic}"]["get"]["parameters"][0];
+    assert_eq!(topic["schema"]["$ref"], "#/components/schemas/TopicName");
 }
 
 #[test]

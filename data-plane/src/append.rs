@@ -67,7 +67,9 @@ impl AppendOptions {
         timeout_ms: Option<u64>,
     ) -> Result<Self, Problem> {
         let mut options = Self::of(topic);
-        options.partition = partition.map(|asked| check_partition(topic, asked)).transpose()?;
+        options.partition = partition
+            .map(|asked| check_partition(topic, asked))
+            .transpose()?;
         options.acks = acks.unwrap_or(options.acks);
         if let Some(timeout_ms) = timeout_ms {
             if !(1..=TIMEOUT_MS_MAX).contains(&timeout_ms) {
@@ -111,7 +113,10 @@ impl Plan {
 
     /// How many records there are.
     pub(crate) fn record_count(&self) -> u64 {
-        self.assigned.iter().map(|(_, count)| u64::from(*count)).sum()
+        self.assigned
+            .iter()
+            .map(|(_, count)| u64::from(*count))
+            .sum()
     }
 
     /// How many partitions they are for.
@@ -146,6 +151,9 @@ pub(crate) fn plan(
     options: &AppendOptions,
     records: &[Record<'_>],
 ) -> Result<Plan, Problem> {
+    if options.stamp.request_key.is_some() {
+        refuse_mixed_times(records)?;
+    }
     let now_ms = tidegate_kit::clock::now_ms();
     let mut keyless = None;
     let mut assigned = Vec::with_capacity(records.len());
@@ -159,20 +167,23 @@ pub(crate) fn plan(
         let group = groups
             .entry(partition)
             .or_insert_with(|| Assembler::new(topic, options.stamp.clone()));
-        let headers: Vec<(&str, &[u8])> =
-            record.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let headers: Vec<(&str, &[u8])> = record
+            .headers
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
         let record = RecordRef {
             timestamp_ms: record.timestamp_ms.unwrap_or(now_ms),
             key: record.key.datum(),
             value: record.value.datum(),
             headers: &headers,
         };
-        group.push(&record).map_err(|wrong| wrong.at(&format!("/records/{index}")))?;
+        group
+            .push(&record)
+            .map_err(|wrong| wrong.at(&format!("/records/{index}")))?;
     }
     if groups.len() > 1 && options.stamp.request_key.is_some() {
-        let detail = "a request with Idempotency-Key goes to one partition; its keys belong to several";
-        return Err(Problem::new(ErrorCode::InvalidParameter, detail)
-            .at("/records", "of several partitions"));
+        return Err(keyed_over_several());
     }
     let groups = groups
         .into_iter()
@@ -194,9 +205,15 @@ pub(crate) async fn append_plan(
         let appended = append_batches(state, topic, options, partition, batches).await?;
         return Ok(answer(options, &[(partition, appended)]));
     }
-    let appends = plan.groups.into_iter().map(|(partition, batches)| async move {
-        (partition, append_batches(state, topic, options, partition, batches).await)
-    });
+    let appends = plan
+        .groups
+        .into_iter()
+        .map(|(partition, batches)| async move {
+            (
+                partition,
+                append_batches(state, topic, options, partition, batches).await,
+            )
+        });
     settle(options, &plan.assigned, join_all(appends).await)
 }
 
@@ -219,20 +236,30 @@ pub(crate) async fn append_batches(
     // given a moment to say so before we can only shrug.
     let patience = options.timeout + Duration::from_millis(APPEND_GRACE_MS);
     let append = state.partitions().append(topic.key(partition), request);
-    let appended = tokio::time::timeout(patience, append).await.unwrap_or_else(|_| {
-        let detail = format!("no answer within {} ms", options.timeout.as_millis());
-        Err(Problem::new(ErrorCode::OutcomeUnknown, detail).side_effects(SideEffects::Possible))
-    })?;
+    let appended = tokio::time::timeout(patience, append)
+        .await
+        .unwrap_or_else(|_| {
+            let detail = format!("no answer within {} ms", options.timeout.as_millis());
+            Err(Problem::new(ErrorCode::OutcomeUnknown, detail).side_effects(SideEffects::Possible))
+        })?;
     if !appended.duplicate {
         metrics::produced(appended.count, bytes as u64);
     }
     Ok(appended)
 }
 
+/// 400 for a request with `Idempotency-Key` whose records belong to several partitions.
+pub(crate) fn keyed_over_several() -> Problem {
+    let detail = "a request with Idempotency-Key goes to one partition; its keys belong to several";
+    Problem::new(ErrorCode::InvalidParameter, detail).at("/records", "of several partitions")
+}
+
 /// How a request counts.
 pub(crate) fn outcome(result: &Result<Produced, Problem>) -> ProduceOutcome {
     match result {
-        Ok(Produced::Answer { duplicate: true, .. }) => ProduceOutcome::Duplicate,
+        Ok(Produced::Answer {
+            duplicate: true, ..
+        }) => ProduceOutcome::Duplicate,
         Ok(Produced::Answer { .. }) => ProduceOutcome::Ok,
         Ok(Produced::Results(_)) => ProduceOutcome::Partial,
         Err(problem) if problem.status() < 500 => ProduceOutcome::Refused,
@@ -254,7 +281,13 @@ pub(crate) fn answer(options: &AppendOptions, appended: &[(PartitionId, Appended
         })
         .collect();
     let durable = durable.unwrap_or_else(|| options.acks.durable());
-    let answer = trim_answer(ProduceAnswer { partitions, durable }, options.acks);
+    let answer = trim_answer(
+        ProduceAnswer {
+            partitions,
+            durable,
+        },
+        options.acks,
+    );
     Produced::Answer { answer, duplicate }
 }
 
@@ -289,6 +322,20 @@ fn choose(
     })
 }
 
+/// A repeated request is recognised by its records, in which times are kept as differences to the
+/// first. Where some are given and some are the moment of arrival, those change every time.
+fn refuse_mixed_times(records: &[Record<'_>]) -> Result<(), Problem> {
+    let timed = records
+        .iter()
+        .filter(|record| record.timestamp_ms.is_some())
+        .count();
+    if timed == 0 || timed == records.len() {
+        return Ok(());
+    }
+    let detail = "with Idempotency-Key either all records carry a timestamp or none";
+    Err(Problem::new(ErrorCode::InvalidParameter, detail).at("/records", "timestamps are missing"))
+}
+
 fn settle(
     options: &AppendOptions,
     assigned: &[(PartitionId, u32)],
@@ -303,12 +350,19 @@ fn settle(
         return Ok(answer(options, &appended));
     };
     let is_same = |fate: &Result<Appended, Problem>| {
-        fate.as_ref().is_err_and(|problem| problem.code() == first_failure.code())
+        fate.as_ref()
+            .is_err_and(|problem| problem.code() == first_failure.code())
     };
     if fates.iter().all(|(_, fate)| is_same(fate)) {
-        let is_possible = fates.iter().any(|(_, fate)| fate.as_ref().is_err_and(|p| !p.is_definite()));
+        let is_possible = fates
+            .iter()
+            .any(|(_, fate)| fate.as_ref().is_err_and(|p| !p.is_definite()));
         let problem = first_failure.clone();
-        return Err(if is_possible { problem.side_effects(SideEffects::Possible) } else { problem });
+        return Err(if is_possible {
+            problem.side_effects(SideEffects::Possible)
+        } else {
+            problem
+        });
     }
     let fates: BTreeMap<_, _> = fates.into_iter().collect();
     let mut next: BTreeMap<PartitionId, u64> = BTreeMap::new();
@@ -321,7 +375,9 @@ fn settle(
                     partition: partition.0,
                     offset: appended.base_offset.plus(*nth).get(),
                 }),
-                Err(problem) => ProduceResult::Failed(FailedRecord { error: problem.clone() }),
+                Err(problem) => ProduceResult::Failed(FailedRecord {
+                    error: problem.clone(),
+                }),
             });
             *nth += 1;
         }

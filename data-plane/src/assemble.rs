@@ -1,13 +1,12 @@
 //! Packs the records of one request for one partition into batches.
 //!
-//! Where a batch ends depends on the records alone, never on time, so that a repeated request makes
-//! the same batches. Invariant: with a request key there is exactly one batch.
+//! Invariant: where a batch ends depends on the records alone, never on time, so that a repeated
+//! request makes the same batches with the same sequence numbers.
 
 use tidegate_proto::batch::{BatchBuilder, BatchError, ClientBatch, ProducerStamp};
 use tidegate_proto::compression::Codec;
 use tidegate_proto::control::{TopicCompression, TopicSpec};
-use tidegate_proto::error::{ErrorCode, Problem};
-use tidegate_proto::limits::BATCH_BYTES_MAX;
+use tidegate_proto::error::Problem;
 use tidegate_proto::record::RecordRef;
 
 use crate::decode::record::{record_too_large, refuse};
@@ -36,8 +35,6 @@ pub(crate) struct Assembler {
 pub(crate) enum NotTaken {
     Refused(BatchError),
     TooLarge { len: usize, limit: usize },
-    /// The request has a key and does not fit into one batch.
-    KeyedTooLarge,
 }
 
 impl NotTaken {
@@ -46,12 +43,6 @@ impl NotTaken {
         match self {
             Self::Refused(error) => refuse(error, pointer),
             Self::TooLarge { len, limit } => record_too_large(len, limit, pointer),
-            Self::KeyedTooLarge => {
-                let detail = "a request with Idempotency-Key must fit into one batch";
-                Problem::new(ErrorCode::TooLarge, detail)
-                    .with("limit", BATCH_BYTES_MAX)
-                    .at(pointer, "does not fit any more")
-            }
         }
     }
 }
@@ -75,13 +66,13 @@ impl Assembler {
     pub(crate) fn push(&mut self, record: &RecordRef<'_>) -> Result<(), NotTaken> {
         let len = record.payload_len();
         if len > self.record_bytes_max {
-            return Err(NotTaken::TooLarge { len, limit: self.record_bytes_max });
+            return Err(NotTaken::TooLarge {
+                len,
+                limit: self.record_bytes_max,
+            });
         }
         match self.builder().push(record) {
             Err(BatchError::TooLong { .. }) if !self.builder().is_empty() => {
-                if self.stamp.request_key.is_some() {
-                    return Err(NotTaken::KeyedTooLarge);
-                }
                 self.cut().map_err(NotTaken::Refused)?;
                 self.builder().push(record).map_err(NotTaken::Refused)
             }
@@ -114,7 +105,9 @@ impl Assembler {
     }
 
     fn cut(&mut self) -> Result<(), BatchError> {
-        let Some(builder) = self.builder.take() else { return Ok(()) };
+        let Some(builder) = self.builder.take() else {
+            return Ok(());
+        };
         if builder.is_empty() {
             return Ok(());
         }

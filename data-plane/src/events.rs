@@ -137,7 +137,10 @@ pub(crate) async fn open_events(
     let mut response = Response::new(Body::from_stream(stream));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE_EVENTS));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("no-store, no-transform"),
+    );
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     insert(headers, HEADER_CURSOR, cursor);
     insert(headers, HEADER_HIGH_WATERMARK, high_watermark);
@@ -205,7 +208,13 @@ impl Session {
             if !self.has_caught_up {
                 self.has_caught_up = true;
                 let cursor = follow::cursor(&self.topic, &self.followers)?;
-                return Ok(event(Some(&cursor), "caught_up", &CaughtUpEvent { cursor: cursor.clone() }));
+                return Ok(event(
+                    Some(&cursor),
+                    "caught_up",
+                    &CaughtUpEvent {
+                        cursor: cursor.clone(),
+                    },
+                ));
             }
             tokio::select! {
                 () = self.tasks.cancelled() => {}
@@ -274,7 +283,10 @@ impl Session {
 
     fn tails(&self) -> Vec<u8> {
         let tail = |follower: &Follower| {
-            (follower.partition.to_string(), follower.high_watermark().get())
+            (
+                follower.partition.to_string(),
+                follower.high_watermark().get(),
+            )
         };
         let tails = self.followers.iter().map(tail).collect();
         event(None, "ping", &PingEvent { tails })
@@ -283,7 +295,10 @@ impl Session {
     fn drain(&mut self) -> Result<Vec<u8>, Problem> {
         self.has_ended = true;
         let cursor = follow::cursor(&self.topic, &self.followers)?;
-        let drain = DrainEvent { retry_after_ms: DRAIN_RETRY_MS, cursor: cursor.clone() };
+        let drain = DrainEvent {
+            retry_after_ms: DRAIN_RETRY_MS,
+            cursor: cursor.clone(),
+        };
         let mut text = format!("retry: {DRAIN_RETRY_MS}\n").into_bytes();
         text.extend(event(Some(&cursor), "drain", &drain));
         Ok(text)
@@ -292,7 +307,9 @@ impl Session {
     /// Partitions that the topic was given since.
     async fn follow_added(&mut self) -> Result<(), Problem> {
         let topology = Arc::clone(&self.topology.borrow_and_update());
-        let Some(topic) = topology.topic(&self.topic.name).filter(|now| now.id == self.topic.id)
+        let Some(topic) = topology
+            .topic(&self.topic.name)
+            .filter(|now| now.id == self.topic.id)
         else {
             return Err(topic_not_found(&self.topic.name));
         };
@@ -306,7 +323,8 @@ impl Session {
         let partitions = Arc::clone(self.state.partitions());
         let start = Start::At(StartPosition::Earliest);
         let places = resolve_start(&*partitions, topic, Some(&added), start).await?;
-        self.followers.extend(follow::open(&*partitions, topic, places).await?);
+        self.followers
+            .extend(follow::open(&*partitions, topic, places).await?);
         self.topic = Arc::clone(topic);
         Ok(())
     }
@@ -316,7 +334,13 @@ impl Session {
     }
 
     async fn lost(&self, problem: Problem) -> Problem {
-        follow::lost(&**self.state.partitions(), &self.topic, &self.followers, problem).await
+        follow::lost(
+            &**self.state.partitions(),
+            &self.topic,
+            &self.followers,
+            problem,
+        )
+        .await
     }
 }
 

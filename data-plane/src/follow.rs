@@ -39,7 +39,12 @@ pub(crate) async fn open(
     for (partition, next) in places {
         let key = topic.key(partition);
         let tail = partitions.tail(key).await?;
-        followers.push(Follower { partition, key, next, tail });
+        followers.push(Follower {
+            partition,
+            key,
+            next,
+            tail,
+        });
     }
     Ok(followers)
 }
@@ -52,13 +57,20 @@ pub(crate) async fn any_moved(followers: &mut [Follower]) -> Result<(), Gone> {
     if followers.is_empty() {
         return std::future::pending().await;
     }
-    let moves = followers.iter_mut().map(|follower| Box::pin(follower.tail.changed()));
+    let moves = followers
+        .iter_mut()
+        .map(|follower| Box::pin(follower.tail.changed()));
     select_all(moves).await.0.map_err(|_| Gone)
 }
 
 /// The cursor of where all of them stand.
 pub(crate) fn cursor(topic: &TopicSpec, followers: &[Follower]) -> Result<String, Problem> {
-    encode_cursor(topic, followers.iter().map(|f| (f.partition, f.next, f.peek().leader_epoch)))
+    encode_cursor(
+        topic,
+        followers
+            .iter()
+            .map(|f| (f.partition, f.next, f.peek().leader_epoch)),
+    )
 }
 
 /// The high watermarks as text: a number for one partition, an object for several.
@@ -66,8 +78,10 @@ pub(crate) fn high_watermark_text(followers: &[Follower]) -> String {
     if let [one] = followers {
         return one.high_watermark().to_string();
     }
-    let each: Vec<String> =
-        followers.iter().map(|f| format!("\"{}\":{}", f.partition, f.high_watermark())).collect();
+    let each: Vec<String> = followers
+        .iter()
+        .map(|f| format!("\"{}\":{}", f.partition, f.high_watermark()))
+        .collect();
     format!("{{{}}}", each.join(","))
 }
 
@@ -75,7 +89,10 @@ pub(crate) fn high_watermark_text(followers: &[Follower]) -> String {
 pub(crate) fn gone(topology: &Topology, topic: &TopicSpec) -> Problem {
     match topology.topic(&topic.name).filter(|now| now.id == topic.id) {
         None => topic_not_found(&topic.name),
-        Some(_) => Problem::new(ErrorCode::Unavailable, "a partition is moving, connect again"),
+        Some(_) => Problem::new(
+            ErrorCode::Unavailable,
+            "a partition is moving, connect again",
+        ),
     }
 }
 
@@ -86,14 +103,20 @@ pub(crate) async fn lost(
     followers: &[Follower],
     problem: Problem,
 ) -> Problem {
-    if !matches!(problem.code(), ErrorCode::OffsetOutOfRange | ErrorCode::LogTruncated) {
+    if !matches!(
+        problem.code(),
+        ErrorCode::OffsetOutOfRange | ErrorCode::LogTruncated
+    ) {
         return problem;
     }
     let mut cursor = Cursor::new(topic.id);
     let mut chosen = Vec::with_capacity(followers.len());
     for follower in followers {
         let leader_epoch = follower.peek().leader_epoch;
-        let position = CursorPosition { offset: follower.next, leader_epoch };
+        let position = CursorPosition {
+            offset: follower.next,
+            leader_epoch,
+        };
         cursor.positions.insert(follower.partition, position);
         chosen.push(follower.partition);
     }

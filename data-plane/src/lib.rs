@@ -7,31 +7,39 @@
 //! [`append::append_json`] takes a JSON list of records and gives what REST answers,
 //! [`encode::json`] writes records.
 
-pub mod partitions;
-#[cfg(any(test, feature = "testing"))]
-pub mod testing;
 mod limits;
 pub mod metrics;
-pub mod partitioner;
-pub mod state;
-mod query;
 mod negotiate;
-pub mod topics;
+pub mod partitioner;
+pub mod partitions;
+
+mod query;
+pub mod state;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
 pub mod position;
-mod follow;
+pub mod topics;
+
 pub mod decode;
-mod assemble;
 pub mod encode;
-pub mod append;
+mod follow;
 mod select;
-mod produce;
+
+mod assemble;
+
+pub mod append;
+
 mod events;
-mod fetch;
-mod offsets;
-mod producers;
 mod groups;
+mod offsets;
+mod produce;
+mod producers;
 pub mod tickets;
 pub mod ws;
+
+mod fetch;
+
 mod routes;
 
 pub use routes::{openapi, router};

@@ -20,7 +20,9 @@ pub(crate) enum BodyFormat {
     Ndjson,
     Batch,
     /// One record's value; text is checked to be UTF-8 and then kept as such.
-    Raw { is_text: bool },
+    Raw {
+        is_text: bool,
+    },
 }
 
 /// What a fetch answer is.
@@ -37,7 +39,9 @@ pub(crate) fn body_format(headers: &HeaderMap) -> Result<BodyFormat, Problem> {
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return Ok(BodyFormat::Raw { is_text: false });
     };
-    let Ok(text) = value.to_str() else { return Err(unsupported("`Content-Type` is not text")) };
+    let Ok(text) = value.to_str() else {
+        return Err(unsupported("`Content-Type` is not text"));
+    };
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
     let essence = essence.trim();
     if !is_media_type(essence) {
@@ -51,7 +55,9 @@ pub(crate) fn body_format(headers: &HeaderMap) -> Result<BodyFormat, Problem> {
     } else if is(MEDIA_TYPE_BATCH) {
         BodyFormat::Batch
     } else {
-        let is_text = essence.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("text/"));
+        let is_text = essence
+            .get(..5)
+            .is_some_and(|start| start.eq_ignore_ascii_case("text/"));
         return Ok(BodyFormat::Raw { is_text });
     };
     let charset = parameter(parameters, "charset");
@@ -66,10 +72,18 @@ pub(crate) fn answer_format(headers: &HeaderMap) -> Result<AnswerFormat, Problem
     let mut is_given = false;
     let mut best: Option<(u16, AnswerFormat)> = None;
     for value in headers.get_all(ACCEPT) {
-        let Ok(text) = value.to_str() else { return Err(not_acceptable()) };
-        for range in text.split(',').map(str::trim).filter(|range| !range.is_empty()) {
+        let Ok(text) = value.to_str() else {
+            return Err(not_acceptable());
+        };
+        for range in text
+            .split(',')
+            .map(str::trim)
+            .filter(|range| !range.is_empty())
+        {
             is_given = true;
-            let Some((weight, format)) = accepted(range) else { continue };
+            let Some((weight, format)) = accepted(range) else {
+                continue;
+            };
             if weight > 0 && best.is_none_or(|(other, _)| weight > other) {
                 best = Some((weight, format));
             }
@@ -104,23 +118,36 @@ fn accepted(range: &str) -> Option<(u16, AnswerFormat)> {
 /// `0.5` as 500; weights have at most three digits behind the point.
 fn thousandths(text: &str) -> Option<u16> {
     let weight: f32 = text.parse().ok()?;
-    (0.0..=1.0).contains(&weight).then(|| (weight * 1000.0) as u16)
+    (0.0..=1.0)
+        .contains(&weight)
+        .then_some((weight * 1000.0) as u16)
 }
 
 fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
-    let mut pairs = parameters.split(';').filter_map(|pair| pair.split_once('='));
-    pairs.find(|(found, _)| found.trim().eq_ignore_ascii_case(name)).map(|(_, value)| {
-        let value = value.trim();
-        value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value)
-    })
+    let mut pairs = parameters
+        .split(';')
+        .filter_map(|pair| pair.split_once('='));
+    pairs
+        .find(|(found, _)| found.trim().eq_ignore_ascii_case(name))
+        .map(|(_, value)| {
+            let value = value.trim();
+            value
+                .strip_prefix('"')
+                .and_then(|rest| rest.strip_suffix('"'))
+                .unwrap_or(value)
+        })
 }
 
 fn is_media_type(essence: &str) -> bool {
     let is_token = |text: &str| {
         !text.is_empty()
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+*".contains(&byte))
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+*".contains(&byte))
     };
-    essence.split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
+    essence
+        .split_once('/')
+        .is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
 }
 
 fn unsupported(detail: &str) -> Problem {
@@ -128,9 +155,17 @@ fn unsupported(detail: &str) -> Problem {
 }
 
 fn not_acceptable() -> Problem {
-    let offered = [MEDIA_TYPE_JSON, MEDIA_TYPE_NDJSON, MEDIA_TYPE_BATCH, MEDIA_TYPE_EVENTS];
-    Problem::new(ErrorCode::NotAcceptable, format!("offered are: {}", offered.join(", ")))
-        .with("offered", offered.as_slice())
+    let offered = [
+        MEDIA_TYPE_JSON,
+        MEDIA_TYPE_NDJSON,
+        MEDIA_TYPE_BATCH,
+        MEDIA_TYPE_EVENTS,
+    ];
+    Problem::new(
+        ErrorCode::NotAcceptable,
+        format!("offered are: {}", offered.join(", ")),
+    )
+    .with("offered", offered.as_slice())
 }
 
 #[cfg(test)]
@@ -144,9 +179,15 @@ mod tests {
     #[test]
     fn a_body_is_what_its_content_type_says() {
         let format = |text| body_format(&with(CONTENT_TYPE, text)).map_err(|p| p.code());
-        assert_eq!(format("application/json; charset=UTF-8"), Ok(BodyFormat::Json));
+        assert_eq!(
+            format("application/json; charset=UTF-8"),
+            Ok(BodyFormat::Json)
+        );
         assert_eq!(format("Application/X-NDJSON"), Ok(BodyFormat::Ndjson));
-        assert_eq!(format("application/vnd.tidegate.batch"), Ok(BodyFormat::Batch));
+        assert_eq!(
+            format("application/vnd.tidegate.batch"),
+            Ok(BodyFormat::Batch)
+        );
         assert_eq!(format("TEXT/plain"), Ok(BodyFormat::Raw { is_text: true }));
         assert_eq!(format("image/png"), Ok(BodyFormat::Raw { is_text: false }));
         assert_eq!(format("json"), Err(ErrorCode::UnsupportedMediaType));
@@ -161,9 +202,18 @@ mod tests {
         let format = |text| answer_format(&with(ACCEPT, text)).map_err(|p| p.code());
         assert_eq!(format("*/*"), Ok(AnswerFormat::Json));
         assert_eq!(format("text/html, */*;q=0.1"), Ok(AnswerFormat::Json));
-        assert_eq!(format("application/json;q=0.2, text/event-stream"), Ok(AnswerFormat::Events));
-        assert_eq!(format("application/x-ndjson;q=0"), Err(ErrorCode::NotAcceptable));
+        assert_eq!(
+            format("application/json;q=0.2, text/event-stream"),
+            Ok(AnswerFormat::Events)
+        );
+        assert_eq!(
+            format("application/x-ndjson;q=0"),
+            Err(ErrorCode::NotAcceptable)
+        );
         assert_eq!(format("image/png"), Err(ErrorCode::NotAcceptable));
-        assert_eq!(answer_format(&HeaderMap::new()).ok(), Some(AnswerFormat::Json));
+        assert_eq!(
+            answer_format(&HeaderMap::new()).ok(),
+            Some(AnswerFormat::Json)
+        );
     }
 }

@@ -33,7 +33,10 @@ impl RoundRobin {
                 return PartitionId(counter.fetch_add(1, Ordering::Relaxed) % partitions);
             }
         }
-        let mut counters = self.counters.write().unwrap_or_else(PoisonError::into_inner);
+        let mut counters = self
+            .counters
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if counters.len() >= COUNTERS_MAX {
             counters.clear();
         }

@@ -41,13 +41,17 @@ pub async fn resolve_start(
         None => topic.partitions.iter().map(|spec| spec.partition).collect(),
     };
     match start {
-        Start::At(StartPosition::Offset(_)) if chosen.len() != 1 => {
-            Err(invalid("from", "is a number, which needs exactly one partition"))
-        }
+        Start::At(StartPosition::Offset(_)) if chosen.len() != 1 => Err(invalid(
+            "from",
+            "is a number, which needs exactly one partition",
+        )),
         Start::At(position) => {
             let mut found = Vec::with_capacity(chosen.len());
             for partition in chosen {
-                found.push((partition, resolve_at(partitions, topic, partition, position).await?));
+                found.push((
+                    partition,
+                    resolve_at(partitions, topic, partition, position).await?,
+                ));
             }
             Ok(found)
         }
@@ -63,10 +67,21 @@ pub fn encode_cursor(
     let positions: BTreeMap<PartitionId, CursorPosition> = places
         .into_iter()
         .map(|(partition, offset, leader_epoch)| {
-            (partition, CursorPosition { offset, leader_epoch })
+            (
+                partition,
+                CursorPosition {
+                    offset,
+                    leader_epoch,
+                },
+            )
         })
         .collect();
-    Cursor { topic_id: topic.id, positions }.encode().map_err(|error| {
+    Cursor {
+        topic_id: topic.id,
+        positions,
+    }
+    .encode()
+    .map_err(|error| {
         Problem::new(ErrorCode::CursorTooLarge, error.to_string())
             .at("partitions", "name fewer partitions")
     })
@@ -82,7 +97,9 @@ pub fn parse_cursors<'a>(
         match &mut merged {
             None => merged = Some(cursor),
             Some(earlier) => {
-                earlier.merge(cursor).map_err(|error| invalid("cursor", error.to_string()))?;
+                earlier
+                    .merge(cursor)
+                    .map_err(|error| invalid("cursor", error.to_string()))?;
             }
         }
     }
@@ -104,9 +121,10 @@ async fn resolve_at(
             let back = status.high_watermark.get().saturating_sub(count);
             Ok(Offset::new(back).max(status.log_start))
         }
-        StartPosition::Time(time_ms) => {
-            Ok(partitions.offset_at(key, time_ms).await?.max(status.log_start))
-        }
+        StartPosition::Time(time_ms) => Ok(partitions
+            .offset_at(key, time_ms)
+            .await?
+            .max(status.log_start)),
         StartPosition::Offset(offset) => {
             if offset < status.log_start || offset > status.end {
                 return Err(out_of_range(offset, &status));
@@ -131,7 +149,11 @@ async fn resolve_cursor(
     let mut places = Vec::with_capacity(chosen.len());
     for partition in chosen {
         let status = partitions.offsets(topic.key(partition)).await?;
-        let asked = if is_stranger { None } else { cursor.positions.get(&partition) };
+        let asked = if is_stranger {
+            None
+        } else {
+            cursor.positions.get(&partition)
+        };
         let offset = asked.map_or(status.log_start, |position| position.offset);
         let reachable = offset.max(status.log_start).min(status.end);
         if reachable != offset && lost.is_none() {
@@ -152,10 +174,13 @@ fn cut_off(partition: PartitionId, offset: Offset, status: &PartitionStatus) -> 
     } else {
         (ErrorCode::LogTruncated, "was cut off")
     };
-    Problem::new(code, format!("offset {offset} of partition {partition} {why}"))
-        .with("partition", partition.0)
-        .with("log_start", status.log_start.get())
-        .with("end", status.end.get())
+    Problem::new(
+        code,
+        format!("offset {offset} of partition {partition} {why}"),
+    )
+    .with("partition", partition.0)
+    .with("log_start", status.log_start.get())
+    .with("end", status.end.get())
 }
 
 fn out_of_range(offset: Offset, status: &PartitionStatus) -> Problem {

@@ -15,9 +15,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tidegate_kit::auth::{AuthenticatedOrTicket, Op, Principal, require};
 use tidegate_kit::http::{ApiError, ApiPath, read_body};
-use tidegate_proto::api::records::{
-    HEADER_DUPLICATE, ProduceAnswer, ProduceBody, ProduceResults,
-};
+use tidegate_proto::api::records::{HEADER_DUPLICATE, ProduceAnswer, ProduceBody, ProduceResults};
 use tidegate_proto::batch::{BatchBuilder, ClientBatch};
 use tidegate_proto::control::TopicSpec;
 use tidegate_proto::error::{ErrorCode, Problem};
@@ -29,7 +27,7 @@ use tidegate_proto::record::RecordRef;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::append::{Plan, Produced, append_plan, outcome, plan};
+use crate::append::{Plan, Produced, append_plan, keyed_over_several, outcome, plan};
 use crate::decode::batch::{decode_batches, partition_of_keys};
 use crate::decode::json::decode_body;
 use crate::decode::ndjson::{Lines, read_line};
@@ -46,7 +44,9 @@ use stream::append_stream;
 
 /// The produce routes.
 pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
-    OpenApiRouter::new().routes(routes!(produce_records)).routes(routes!(produce_to_partition))
+    OpenApiRouter::new()
+        .routes(routes!(produce_records))
+        .routes(routes!(produce_to_partition))
 }
 
 /// Append records
@@ -173,10 +173,17 @@ async fn produce(
     require(principal, Op::Produce, Some(&name))?;
     refuse_internal(&name)?;
     let topic = find_topic(state, &name)?;
-    let partition = partition.map(|text| parse_partition(&topic, text)).transpose()?;
+    let partition = partition
+        .map(|text| parse_partition(&topic, text))
+        .transpose()?;
     let (head, body) = request.into_parts();
-    let asked =
-        ProduceRequest::read(&topic, partition, principal, head.uri.query(), &head.headers)?;
+    let asked = ProduceRequest::read(
+        &topic,
+        partition,
+        principal,
+        head.uri.query(),
+        &head.headers,
+    )?;
     let plan = match asked.format {
         BodyFormat::Ndjson if !asked.is_atomic() => {
             let key = asked.key.as_ref();
@@ -226,7 +233,10 @@ fn plan_body(
         }
         BodyFormat::Json | BodyFormat::Raw { .. } => {
             let text = std::str::from_utf8(&body).map_err(|error| {
-                Problem::new(ErrorCode::MalformedJson, format!("the body is not JSON: {error}"))
+                Problem::new(
+                    ErrorCode::MalformedJson,
+                    format!("the body is not JSON: {error}"),
+                )
             })?;
             plan(state, topic, &asked.options, &decode_body(text)?)
         }
@@ -244,7 +254,10 @@ fn split_lines(topic: &TopicSpec, body: Bytes) -> Result<Vec<(u64, Bytes)>, Prob
         found.push((lines.number(), line));
     }
     if found.is_empty() {
-        return Err(Problem::new(ErrorCode::InvalidParameter, "the body holds no records"));
+        return Err(Problem::new(
+            ErrorCode::InvalidParameter,
+            "the body holds no records",
+        ));
     }
     Ok(found)
 }
@@ -257,11 +270,14 @@ fn plan_batches(
 ) -> Result<Plan, Problem> {
     let mut batches = decode_batches(body, topic.config.max_record_bytes as usize)?;
     if let Some(key) = asked.options.stamp.request_key {
-        batches = vec![with_request_key(batches, key)?];
+        let keyed = batches.iter().map(|batch| with_request_key(batch, key));
+        batches = keyed.collect::<Result<_, _>>()?;
     }
     if let Some(partition) = asked.options.partition {
         let mut plan = Plan::default();
-        batches.into_iter().for_each(|batch| plan.add(partition, batch));
+        batches
+            .into_iter()
+            .for_each(|batch| plan.add(partition, batch));
         return Ok(plan);
     }
     let mut keyless = None;
@@ -280,6 +296,9 @@ fn plan_batches(
         };
         plan.add(partition, batch);
     }
+    if asked.options.stamp.request_key.is_some() && plan.partition_count() > 1 {
+        return Err(keyed_over_several());
+    }
     // Should their fates differ, every record gets a line in the answer.
     if plan.partition_count() > 1 && plan.record_count() > RESULTS_MAX {
         let detail = "so many records for several partitions: send one request for each partition";
@@ -290,11 +309,7 @@ fn plan_batches(
 
 /// The same records in a batch that carries a request key. The only time that a client's batch is
 /// written anew: the key is the server's to give.
-fn with_request_key(batches: Vec<ClientBatch>, key: [u8; 16]) -> Result<ClientBatch, Problem> {
-    let [batch] = &batches[..] else {
-        let detail = "a request with Idempotency-Key holds one batch";
-        return Err(Problem::new(ErrorCode::InvalidParameter, detail));
-    };
+fn with_request_key(batch: &ClientBatch, key: [u8; 16]) -> Result<ClientBatch, Problem> {
     if batch.producer().is_some() {
         let detail = "Idempotency-Key beside a producer in the batch; use one";
         return Err(Problem::new(ErrorCode::InvalidParameter, detail));
@@ -327,7 +342,11 @@ fn finish(result: Result<Produced, Problem>) -> Response {
         Err(problem) => ApiError(problem).into_response(),
         Ok(Produced::Answer { answer, duplicate }) => {
             let is_silent = answer.partitions.is_empty();
-            let status = if is_silent { StatusCode::ACCEPTED } else { StatusCode::OK };
+            let status = if is_silent {
+                StatusCode::ACCEPTED
+            } else {
+                StatusCode::OK
+            };
             let mut response = json_response(status, write_answer(&answer));
             if duplicate {
                 let value = HeaderValue::from_static("true");

@@ -55,13 +55,23 @@ pub(crate) async fn create_producer(
         return Err(not_supported("giving out producer ids"));
     };
     let (id, epoch) = ids.lease().await?;
-    let answer = ProducerAnswer { producer_id: id.0, producer_epoch: epoch };
+    let answer = ProducerAnswer {
+        producer_id: id.0,
+        producer_epoch: epoch,
+    };
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
 fn read_producer(body: &[u8]) -> Result<ProducerBody, Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(ProducerBody::default());
+    }
+    // What serde derives would take a list for the object.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::new(
+            ErrorCode::InvalidParameter,
+            "the body must be an object",
+        ));
     }
     serde_json::from_slice(body).map_err(|error| {
         let text = error.to_string();

@@ -25,15 +25,21 @@ impl<'a> Query<'a> {
     /// Decodes a query and refuses every name outside `allowed`.
     pub(crate) fn parse(query: Option<&'a str>, allowed: &[&str]) -> Result<Self, Problem> {
         let mut pairs = Vec::new();
-        for part in query.unwrap_or("").split('&').filter(|part| !part.is_empty()) {
+        for part in query
+            .unwrap_or("")
+            .split('&')
+            .filter(|part| !part.is_empty())
+        {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let (name, value) = (decode(name)?, decode(value)?);
             if !allowed.contains(&name.as_ref()) {
                 return Err(unknown(&name, allowed));
             }
             if pairs.len() == QUERY_PARAMETERS_MAX {
-                return Err(Problem::new(ErrorCode::InvalidParameter, "too many query parameters")
-                    .with("limit", QUERY_PARAMETERS_MAX));
+                return Err(
+                    Problem::new(ErrorCode::InvalidParameter, "too many query parameters")
+                        .with("limit", QUERY_PARAMETERS_MAX),
+                );
             }
             pairs.push((name, value));
         }
@@ -42,7 +48,10 @@ impl<'a> Query<'a> {
 
     /// Every value of a parameter that may repeat.
     pub(crate) fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
-        self.pairs.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_ref())
+        self.pairs
+            .iter()
+            .filter(move |(found, _)| found == name)
+            .map(|(_, value)| value.as_ref())
     }
 
     /// The value of a parameter that may be given once.
@@ -63,9 +72,10 @@ impl<'a> Query<'a> {
     {
         match self.one(name)? {
             None => Ok(None),
-            Some(text) => {
-                text.parse().map(Some).map_err(|error: T::Err| invalid(name, error.to_string()))
-            }
+            Some(text) => text
+                .parse()
+                .map(Some)
+                .map_err(|error: T::Err| invalid(name, error.to_string())),
         }
     }
 
@@ -75,13 +85,18 @@ impl<'a> Query<'a> {
         name: &str,
         range: RangeInclusive<u64>,
     ) -> Result<Option<u64>, Problem> {
-        let Some(text) = self.one(name)? else { return Ok(None) };
+        let Some(text) = self.one(name)? else {
+            return Ok(None);
+        };
         let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         match text.parse() {
             Ok(number) if is_plain && range.contains(&number) => Ok(Some(number)),
             _ => {
-                let detail =
-                    format!("must be a whole number from {} to {}", range.start(), range.end());
+                let detail = format!(
+                    "must be a whole number from {} to {}",
+                    range.start(),
+                    range.end()
+                );
                 Err(invalid(name, detail))
             }
         }
@@ -107,7 +122,12 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
     if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
         return Ok(Cow::Borrowed(text));
     }
-    let broken = || Problem::new(ErrorCode::InvalidParameter, "the query is not valid %-encoding");
+    let broken = || {
+        Problem::new(
+            ErrorCode::InvalidParameter,
+            "the query is not valid %-encoding",
+        )
+    };
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -124,7 +144,9 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
             other => other,
         });
     }
-    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| broken())
+    String::from_utf8(bytes)
+        .map(Cow::Owned)
+        .map_err(|_| broken())
 }
 
 #[cfg(test)]
@@ -133,13 +155,22 @@ mod tests {
 
     #[test]
     fn parameters_are_decoded_and_counted() {
-        let query = Query::parse(Some("from=%401%2B&cursor=a&cursor=b+c&x="), &["from", "cursor", "x"]);
+        let query = Query::parse(
+            Some("from=%401%2B&cursor=a&cursor=b+c&x="),
+            &["from", "cursor", "x"],
+        );
         let query = query.unwrap();
         assert_eq!(query.one("from").unwrap(), Some("@1+"));
         assert_eq!(query.all("cursor").collect::<Vec<_>>(), ["a", "b c"]);
-        assert_eq!(query.one("cursor").unwrap_err().code(), ErrorCode::InvalidParameter);
+        assert_eq!(
+            query.one("cursor").unwrap_err().code(),
+            ErrorCode::InvalidParameter
+        );
         assert_eq!(query.one("x").unwrap(), Some(""));
-        assert_eq!(query.number("x", 0..=9).unwrap_err().code(), ErrorCode::InvalidParameter);
+        assert_eq!(
+            query.number("x", 0..=9).unwrap_err().code(),
+            ErrorCode::InvalidParameter
+        );
     }
 
     #[test]

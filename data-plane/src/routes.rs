@@ -23,6 +23,7 @@ use crate::{events, fetch, groups, offsets, produce, producers, tickets, ws};
         tidegate_proto::api::records::CaughtUpEvent,
         tidegate_proto::api::records::PingEvent,
         tidegate_proto::api::records::DrainEvent,
+        tidegate_proto::produce::Acks,
     )),
 )]
 struct Document;
@@ -31,12 +32,20 @@ struct Document;
 pub fn router(state: DataPlane) -> Router {
     let auth = state.auth().clone();
     let sockets = ws::routes(state.clone());
-    auth.layer(documented().split_for_parts().0.with_state(state).merge(sockets))
+    auth.layer(
+        documented()
+            .split_for_parts()
+            .0
+            .with_state(state)
+            .merge(sockets),
+    )
 }
 
 /// The OpenAPI document of these routes.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    documented().into_openapi()
+    let mut document = documented().into_openapi();
+    document.merge(ws::described());
+    document
 }
 
 fn documented() -> OpenApiRouter<DataPlane> {

@@ -33,17 +33,25 @@ impl Selection {
         resume: Option<Cursor>,
         default: StartPosition,
     ) -> Result<Self, Problem> {
-        let listed = query.one("partitions")?.map(|text| parse_list(topic, text)).transpose()?;
+        let listed = query
+            .one("partitions")?
+            .map(|text| parse_list(topic, text))
+            .transpose()?;
         let partitions = partition.map(|partition| vec![partition]).or(listed);
         let from: Option<StartPosition> = query.parsed("from")?;
         if query.all("cursor").count() > CURSORS_PER_REQUEST_MAX {
-            return Err(invalid("cursor", format!("given more than {CURSORS_PER_REQUEST_MAX} times")));
+            return Err(invalid(
+                "cursor",
+                format!("given more than {CURSORS_PER_REQUEST_MAX} times"),
+            ));
         }
         let last_event_id = query.one("last_event_id")?.filter(|text| !text.is_empty());
         let cursor = parse_cursors(query.all("cursor").chain(last_event_id))?;
         let start = match (resume.or(cursor), from) {
             (Some(cursor), None) => Start::Cursor(cursor),
-            (Some(cursor), Some(_)) if last_event_id.is_some() || query.all("cursor").count() == 0 => {
+            (Some(cursor), Some(_))
+                if last_event_id.is_some() || query.all("cursor").count() == 0 =>
+            {
                 Start::Cursor(cursor)
             }
             (Some(_), Some(_)) => return Err(invalid("from", "given beside `cursor`; use one")),

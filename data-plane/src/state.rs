@@ -38,7 +38,11 @@ pub struct DataPlaneConfig {
 
 impl Default for DataPlaneConfig {
     fn default() -> Self {
-        Self { producer_ids: None, ping_interval: Duration::from_secs(15), origins: Vec::new() }
+        Self {
+            producer_ids: None,
+            ping_interval: Duration::from_secs(15),
+            origins: Vec::new(),
+        }
     }
 }
 
@@ -78,8 +82,18 @@ impl DataPlane {
     ) -> Self {
         let topology = partitions.topology();
         let (round_robin, turn) = (RoundRobin::default(), AtomicUsize::new(0));
-        let inner = Inner { partitions, topology, auth, tasks, config, round_robin, turn };
-        Self { inner: Arc::new(inner) }
+        let inner = Inner {
+            partitions,
+            topology,
+            auth,
+            tasks,
+            config,
+            round_robin,
+            turn,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// The partitions behind this surface.
@@ -124,6 +138,8 @@ impl DataPlane {
 
 impl fmt::Debug for DataPlane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DataPlane").field("config", &self.inner.config).finish_non_exhaustive()
+        f.debug_struct("DataPlane")
+            .field("config", &self.inner.config)
+            .finish_non_exhaustive()
     }
 }

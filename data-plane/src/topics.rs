@@ -20,7 +20,11 @@ pub(crate) fn parse_name(segment: &str) -> Result<TopicName, Problem> {
 
 /// The topic of that name.
 pub fn find_topic(state: &DataPlane, name: &TopicName) -> Result<Arc<TopicSpec>, Problem> {
-    state.topology().topic(name).cloned().ok_or_else(|| topic_not_found(name))
+    state
+        .topology()
+        .topic(name)
+        .cloned()
+        .ok_or_else(|| topic_not_found(name))
 }
 
 /// The partition in a path segment or list.
@@ -30,16 +34,15 @@ pub(crate) fn parse_partition(topic: &TopicSpec, text: &str) -> Result<Partition
         Ok(number) if is_plain => check_partition(topic, PartitionId(number)),
         // Digits that no u32 holds name a partition that no topic has.
         Err(_) if is_plain => Err(no_such_partition(topic, text)),
-        _ => Err(Problem::new(ErrorCode::InvalidParameter, "a partition is a whole number")
-            .at("partition", "not a whole number")),
+        _ => Err(
+            Problem::new(ErrorCode::InvalidParameter, "a partition is a whole number")
+                .at("partition", "not a whole number"),
+        ),
     }
 }
 
 /// `partition`, when the topic has it.
-pub fn check_partition(
-    topic: &TopicSpec,
-    partition: PartitionId,
-) -> Result<PartitionId, Problem> {
+pub fn check_partition(topic: &TopicSpec, partition: PartitionId) -> Result<PartitionId, Problem> {
     match topic.partition(partition) {
         Some(_) => Ok(partition),
         None => Err(no_such_partition(topic, &partition.to_string())),
@@ -48,13 +51,19 @@ pub fn check_partition(
 
 /// 404 for a topic.
 pub(crate) fn topic_not_found(name: &TopicName) -> Problem {
-    Problem::new(ErrorCode::TopicNotFound, format!("there is no topic `{name}`"))
-        .with("topic", name.as_str())
+    Problem::new(
+        ErrorCode::TopicNotFound,
+        format!("there is no topic `{name}`"),
+    )
+    .with("topic", name.as_str())
 }
 
 fn no_such_partition(topic: &TopicSpec, partition: &str) -> Problem {
     let count = partition_count(topic);
     let detail = format!("`{}` has {count} partitions, counted from 0", topic.name);
-    Problem::new(ErrorCode::PartitionNotFound, format!("no partition {partition}: {detail}"))
-        .with("partitions", count)
+    Problem::new(
+        ErrorCode::PartitionNotFound,
+        format!("no partition {partition}: {detail}"),
+    )
+    .with("partitions", count)
 }

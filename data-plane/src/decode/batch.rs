@@ -29,7 +29,10 @@ pub(crate) fn decode_batches(
         batches.push(batch);
     }
     if batches.is_empty() {
-        return Err(Problem::new(ErrorCode::CorruptBatch, "the body holds no batch"));
+        return Err(Problem::new(
+            ErrorCode::CorruptBatch,
+            "the body holds no batch",
+        ));
     }
     Ok(batches)
 }
@@ -41,7 +44,9 @@ pub(crate) fn partition_of_keys(
 ) -> Result<Option<PartitionId>, Problem> {
     let mut found = None;
     for record in batch.records()?.iter() {
-        let Some(key) = record?.key.as_bytes() else { continue };
+        let Some(key) = record?.key.as_bytes() else {
+            continue;
+        };
         let partition = for_key(topic, key);
         if *found.get_or_insert(partition) != partition {
             let detail = "the keys of one batch belong to different partitions: make one batch for \

@@ -1,16 +1,16 @@
 //! `{"records":[..]}` into records, keys and values kept as the text they came in.
 //!
 //! The common case is one pass. Only when it fails is the body read again, to say where and how.
-//! Never more records in memory than are allowed, however many the body holds.
+//! Invariant: what is refused is told with a pointer to the field at fault.
+
+mod shape;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
@@ -18,6 +18,7 @@ use tidegate_proto::limits::JSON_RECORDS_MAX;
 use tidegate_proto::time::parse_time_ms;
 
 use super::record::{Header, Payload, Record, check_depth};
+use shape::{BodyIn, HeadersIn, ListIn, RecordIn, Text};
 
 /// The records of a body. Pointers of problems start at `/records`.
 pub fn decode_body(body: &str) -> Result<Vec<Record<'_>>, Problem> {
@@ -35,100 +36,12 @@ pub fn decode_list(list: &str) -> Result<Vec<Record<'_>>, Problem> {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BodyIn<'a> {
-    #[serde(borrow)]
-    records: ListIn<'a>,
-}
-
-struct ListIn<'a> {
-    records: Vec<RecordIn<'a>>,
-    count: usize,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RecordIn<'a> {
-    #[serde(borrow, default)]
-    key: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    value: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    key_base64: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    value_base64: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    headers: Option<HeadersIn<'a>>,
-    #[serde(borrow, default)]
-    headers_base64: Option<HeadersIn<'a>>,
-    #[serde(borrow, default)]
-    timestamp: Option<&'a RawValue>,
-    #[serde(default)]
-    partition: Option<u32>,
-}
-
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// A list of pairs, so that a name given twice is noticed later.
-struct HeadersIn<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for ListIn<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List;
-        impl<'de> Visitor<'de> for List {
-            type Value = ListIn<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of records")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ListIn<'de>, A::Error> {
-                let mut records = Vec::new();
-                while records.len() < JSON_RECORDS_MAX {
-                    let Some(record) = list.next_element()? else {
-                        return Ok(ListIn { count: records.len(), records });
-                    };
-                    records.push(record);
-                }
-                let mut count = records.len();
-                while list.next_element::<IgnoredAny>()?.is_some() {
-                    count += 1;
-                }
-                Ok(ListIn { records, count })
-            }
-        }
-        deserializer.deserialize_seq(List)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for HeadersIn<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = HeadersIn<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of strings")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HeadersIn<'de>, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some((name, value)) = map.next_entry::<Text<'de>, Text<'de>>()? {
-                    pairs.push((name.0, value.0));
-                }
-                Ok(HeadersIn(pairs))
-            }
-        }
-        deserializer.deserialize_map(Pairs)
-    }
-}
-
 fn finish(list: ListIn<'_>) -> Result<Vec<Record<'_>>, Problem> {
     if list.count == 0 {
-        return Err(Problem::new(ErrorCode::InvalidParameter, "the list of records is empty")
-            .at("/records", "empty"));
+        return Err(
+            Problem::new(ErrorCode::InvalidParameter, "the list of records is empty")
+                .at("/records", "empty"),
+        );
     }
     if list.count > JSON_RECORDS_MAX {
         let detail = format!(
@@ -156,7 +69,11 @@ struct Wrong {
 
 impl Wrong {
     fn new(field: &'static str, detail: impl Into<String>) -> Self {
-        Self { field, detail: detail.into(), problem: None }
+        Self {
+            field,
+            detail: detail.into(),
+            problem: None,
+        }
     }
 
     fn into_problem(self, index: usize) -> Problem {
@@ -184,13 +101,22 @@ fn read_record(record: RecordIn<'_>) -> Result<Record<'_>, Wrong> {
         (None, Some(text)) => read_base64(&text.0, "value_base64")?,
         (None, None) => Payload::Absent,
     };
-    let timestamp_ms = record.timestamp.map(|json| read_time(json.get())).transpose()?;
+    let timestamp_ms = record
+        .timestamp
+        .map(|json| read_time(json.get()))
+        .transpose()?;
     let headers = match (record.headers, record.headers_base64) {
         (None, None) => Vec::new(),
         (text, binary) => read_headers(text, binary)?,
     };
     let partition = record.partition.map(PartitionId);
-    Ok(Record { key, value, headers, timestamp_ms, partition })
+    Ok(Record {
+        key,
+        value,
+        headers,
+        timestamp_ms,
+        partition,
+    })
 }
 
 /// A string is its UTF-8 without quotes, other JSON its text.
@@ -199,30 +125,44 @@ fn read_key(json: &str) -> Result<Payload<'_>, Wrong> {
         return read_json(json, "key");
     }
     let text = serde_json::from_str::<Text<'_>>(json);
-    text.map(|text| Payload::Utf8(text.0)).map_err(|_| Wrong::new("key", "not a Unicode string"))
+    text.map(|text| Payload::Utf8(text.0))
+        .map_err(|_| Wrong::new("key", "not a Unicode string"))
 }
 
 fn read_json<'a>(json: &'a str, field: &'static str) -> Result<Payload<'a>, Wrong> {
     match check_depth(json, field) {
         Ok(()) => Ok(Payload::Json(Cow::Borrowed(json))),
         Err(problem) => {
-            let detail = problem.errors().first().map_or_else(String::new, |e| e.detail.clone());
+            let detail = problem
+                .errors()
+                .first()
+                .map_or_else(String::new, |e| e.detail.clone());
             let code = problem.code();
             let problem = Problem::new(code, format!("a {field} is nested too deeply: {detail}"));
-            Err(Wrong { field, detail, problem: Some(problem) })
+            Err(Wrong {
+                field,
+                detail,
+                problem: Some(problem),
+            })
         }
     }
 }
 
 fn read_base64(text: &str, field: &'static str) -> Result<Payload<'static>, Wrong> {
-    let bytes = STANDARD.decode(text).map_err(|error| Wrong::new(field, error.to_string()))?;
+    let bytes = STANDARD
+        .decode(text)
+        .map_err(|error| Wrong::new(field, error.to_string()))?;
     Ok(Payload::Bytes(Cow::Owned(bytes)))
 }
 
 fn read_time(json: &str) -> Result<i64, Wrong> {
     let expected = || Wrong::new("timestamp", "expected RFC 3339 or epoch milliseconds");
     let text = match json.starts_with('"') {
-        true => serde_json::from_str::<Text<'_>>(json).map_err(|_| expected())?.0,
+        true => {
+            serde_json::from_str::<Text<'_>>(json)
+                .map_err(|_| expected())?
+                .0
+        }
         false => Cow::Borrowed(json),
     };
     parse_time_ms(&text).ok_or_else(expected)
@@ -280,23 +220,42 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str, root: &str) -> Problem {
         match segment {
             serde_path_to_error::Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
             serde_path_to_error::Segment::Map { key } => {
-                pointer.push('/');
-                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+                push_token(&mut pointer, key);
             }
             _ => {}
         }
     }
     let text = error.inner().to_string();
-    let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail);
-    let is_unknown = detail.starts_with("unknown field");
-    let code = if is_unknown { ErrorCode::UnknownField } else { ErrorCode::InvalidParameter };
+    let detail = text
+        .rsplit_once(" at line ")
+        .map_or(text.as_str(), |(detail, _)| detail);
+    let unknown = detail
+        .strip_prefix("unknown field `")
+        .and_then(|rest| rest.split_once('`'));
+    if let Some((name, _)) = unknown {
+        push_token(&mut pointer, name);
+    }
+    let is_unknown = unknown.is_some();
+    let code = if is_unknown {
+        ErrorCode::UnknownField
+    } else {
+        ErrorCode::InvalidParameter
+    };
     Problem::new(code, format!("`{pointer}`: {detail}")).at(pointer, detail)
 }
 
+fn push_token(pointer: &mut String, token: &str) {
+    pointer.push('/');
+    pointer.push_str(&token.replace('~', "~0").replace('/', "~1"));
+}
+
 fn malformed(error: &serde_json::Error) -> Problem {
-    Problem::new(ErrorCode::MalformedJson, format!("the body is not JSON: {error}"))
-        .with("line", error.line())
-        .with("column", error.column())
+    Problem::new(
+        ErrorCode::MalformedJson,
+        format!("the body is not JSON: {error}"),
+    )
+    .with("line", error.line())
+    .with("column", error.column())
 }
 
 #[cfg(test)]

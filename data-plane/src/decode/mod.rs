@@ -2,9 +2,9 @@
 //!
 //! Nothing here waits or appends. JSON payloads are borrowed from the body and kept byte for byte.
 
-pub mod record;
-pub mod json;
-pub mod pointer;
-pub mod ndjson;
-pub mod raw;
 pub mod batch;
+pub mod json;
+pub mod ndjson;
+pub mod pointer;
+pub mod raw;
+pub mod record;

@@ -27,7 +27,12 @@ pub(crate) struct Lines {
 
 impl Lines {
     pub(crate) fn new(line_bytes_max: usize) -> Self {
-        Self { chunk: Bytes::new(), partial: Vec::new(), line_bytes_max, number: 0 }
+        Self {
+            chunk: Bytes::new(),
+            partial: Vec::new(),
+            line_bytes_max,
+            number: 0,
+        }
     }
 
     /// The number of the line last returned, counted from 1.
@@ -37,7 +42,10 @@ impl Lines {
 
     /// Takes the next chunk. Every line of the one before must have been taken out.
     pub(crate) fn push(&mut self, chunk: Bytes) {
-        debug_assert!(self.chunk.is_empty(), "lines of the last chunk were not taken");
+        debug_assert!(
+            self.chunk.is_empty(),
+            "lines of the last chunk were not taken"
+        );
         self.chunk = chunk;
     }
 
@@ -112,19 +120,32 @@ pub(crate) fn read_line<'a>(line: &'a [u8], key: Option<&Pointer>) -> Result<Rec
         Some(json) => Payload::Json(Cow::Borrowed(json)),
     };
     let is_null = text.trim_matches([' ', '\t', '\r']) == "null";
-    let value = if is_null { Payload::Absent } else { Payload::Json(Cow::Borrowed(text)) };
-    Ok(Record { key, value, ..Record::default() })
+    let value = if is_null {
+        Payload::Absent
+    } else {
+        Payload::Json(Cow::Borrowed(text))
+    };
+    Ok(Record {
+        key,
+        value,
+        ..Record::default()
+    })
 }
 
 fn read_string(json: &str) -> Result<Cow<'_, str>, Problem> {
     // Without escapes the text between the quotes is the string.
-    let inner = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let inner = json
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
     if let Some(inner) = inner.filter(|inner| memchr(b'\\', inner.as_bytes()).is_none()) {
         return Ok(Cow::Borrowed(inner));
     }
     let owned: Result<String, _> = serde_json::from_str(json);
     owned.map(Cow::Owned).map_err(|_| {
-        Problem::new(ErrorCode::InvalidParameter, "the key is not a Unicode string")
+        Problem::new(
+            ErrorCode::InvalidParameter,
+            "the key is not a Unicode string",
+        )
     })
 }
 
@@ -153,7 +174,11 @@ mod tests {
         let text = "one\r\n\n  \ntwo\nthree\r";
         for cut in 0..=text.len() {
             let (left, right) = text.split_at(cut);
-            assert_eq!(lines(&[left, right], 6).unwrap(), ["one", "two", "three"], "cut at {cut}");
+            assert_eq!(
+                lines(&[left, right], 6).unwrap(),
+                ["one", "two", "three"],
+                "cut at {cut}"
+            );
         }
     }
 
@@ -170,12 +195,18 @@ mod tests {
         let pointer = Pointer::parse("key", "/id").unwrap();
         let record = read_line(br#"{"id":"a\nb", "n":1.0}"#, Some(&pointer)).unwrap();
         assert_eq!(record.key, Payload::Utf8("a\nb".into()));
-        assert_eq!(record.value, Payload::Json(r#"{"id":"a\nb", "n":1.0}"#.into()));
+        assert_eq!(
+            record.value,
+            Payload::Json(r#"{"id":"a\nb", "n":1.0}"#.into())
+        );
         let record = read_line(br#"{"id":[1, 2]}"#, Some(&pointer)).unwrap();
         assert_eq!(record.key, Payload::Json("[1, 2]".into()));
         assert_eq!(read_line(b" null", None).unwrap().value, Payload::Absent);
         for bad in [&b"{"[..], b"\xff", b"1 2", b"nul"] {
-            assert_eq!(read_line(bad, None).unwrap_err().code(), ErrorCode::MalformedJson);
+            assert_eq!(
+                read_line(bad, None).unwrap_err().code(),
+                ErrorCode::MalformedJson
+            );
         }
     }
 }

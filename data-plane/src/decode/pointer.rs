@@ -113,7 +113,10 @@ mod tests {
 
     #[test]
     fn a_pointer_finds_the_text_as_it_stands() {
-        assert_eq!(find("/a/b", r#"{"x":[1],"a":{"b": {"c" : 1.0} }}"#), Some(r#"{"c" : 1.0}"#));
+        assert_eq!(
+            find("/a/b", r#"{"x":[1],"a":{"b": {"c" : 1.0} }}"#),
+            Some(r#"{"c" : 1.0}"#)
+        );
         assert_eq!(find("/a/1", r#"{"a":[1, "two" ,3]}"#), Some(r#""two""#));
         assert_eq!(find("/a~1b/~0", r#"{"a/b":{"~":7}}"#), Some("7"));
         assert_eq!(find("", " 5 "), Some("5"));

@@ -26,11 +26,14 @@ pub(crate) fn read_raw<'a>(
         Ok(text) if is_text => Payload::Utf8(Cow::Borrowed(text)),
         _ => Payload::Bytes(Cow::Borrowed(body)),
     };
-    let mut record = Record { key: read_key(headers)?, value, ..Record::default() };
+    let mut record = Record {
+        key: read_key(headers)?,
+        value,
+        ..Record::default()
+    };
     if let Some(text) = single(headers, HEADER_TIMESTAMP)? {
-        let time_ms = parse_time_ms(text).ok_or_else(|| {
-            invalid(HEADER_TIMESTAMP, "expected RFC 3339 or epoch milliseconds")
-        })?;
+        let time_ms = parse_time_ms(text)
+            .ok_or_else(|| invalid(HEADER_TIMESTAMP, "expected RFC 3339 or epoch milliseconds"))?;
         record.timestamp_ms = Some(time_ms);
     }
     if let Some(value) = headers.get(CONTENT_TYPE) {
@@ -39,7 +42,9 @@ pub(crate) fn read_raw<'a>(
     }
     for (name, value) in headers {
         if let Some(name) = record_header(name) {
-            record.headers.push((Cow::Borrowed(name), Cow::Borrowed(value.as_bytes())));
+            record
+                .headers
+                .push((Cow::Borrowed(name), Cow::Borrowed(value.as_bytes())));
         }
     }
     Ok(record)
@@ -60,7 +65,9 @@ pub(crate) fn refuse_record_headers(headers: &HeaderMap) -> Result<(), Problem> 
 /// The one value of a header, as text.
 pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     if values.next().is_some() {
         return Err(invalid(name, "given more than once"));
     }
@@ -69,18 +76,23 @@ pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'
 
 /// A 400 that names the request header.
 pub(crate) fn invalid(name: &str, detail: &str) -> Problem {
-    Problem::new(ErrorCode::InvalidParameter, format!("header `{name}`: {detail}"))
-        .at(name, detail)
+    Problem::new(
+        ErrorCode::InvalidParameter,
+        format!("header `{name}`: {detail}"),
+    )
+    .at(name, detail)
 }
 
 fn read_key(headers: &HeaderMap) -> Result<Payload<'_>, Problem> {
-    match (single(headers, HEADER_KEY)?, single(headers, HEADER_KEY_BASE64)?) {
+    match (
+        single(headers, HEADER_KEY)?,
+        single(headers, HEADER_KEY_BASE64)?,
+    ) {
         (Some(_), Some(_)) => Err(invalid(HEADER_KEY_BASE64, "given beside `Tidegate-Key`")),
         (Some(text), None) => Ok(Payload::Utf8(Cow::Borrowed(text))),
         (None, Some(text)) => {
             let bytes = STANDARD.decode(text);
-            let bytes =
-                bytes.map_err(|error| invalid(HEADER_KEY_BASE64, &error.to_string()))?;
+            let bytes = bytes.map_err(|error| invalid(HEADER_KEY_BASE64, &error.to_string()))?;
             Ok(Payload::Bytes(Cow::Owned(bytes)))
         }
         (None, None) => Ok(Payload::Absent),

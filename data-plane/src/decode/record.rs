@@ -56,7 +56,12 @@ pub(crate) fn check_depth(text: &str, pointer: &str) -> Result<(), Problem> {
     let is_bracket = |byte: &u8| matches!(byte, b'[' | b'{');
     // Depth n takes n opening and n closing brackets, so that most texts need no closer look.
     if text.len() <= 2 * JSON_DEPTH_MAX
-        || text.as_bytes().iter().filter(|byte| is_bracket(byte)).count() <= JSON_DEPTH_MAX
+        || text
+            .as_bytes()
+            .iter()
+            .filter(|byte| is_bracket(byte))
+            .count()
+            <= JSON_DEPTH_MAX
     {
         return Ok(());
     }

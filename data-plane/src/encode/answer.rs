@@ -52,10 +52,21 @@ mod tests {
 
     #[test]
     fn the_writer_writes_what_the_shape_says() {
-        let produced =
-            |partition| ProducedPartition { partition, base_offset: 7, count: 2, timestamp: -1 };
-        for partitions in [vec![], vec![produced(0)], vec![produced(0), produced(4_294_967_295)]] {
-            let answer = ProduceAnswer { partitions, durable: Durable::Quorum };
+        let produced = |partition| ProducedPartition {
+            partition,
+            base_offset: 7,
+            count: 2,
+            timestamp: -1,
+        };
+        for partitions in [
+            vec![],
+            vec![produced(0)],
+            vec![produced(0), produced(4_294_967_295)],
+        ] {
+            let answer = ProduceAnswer {
+                partitions,
+                durable: Durable::Quorum,
+            };
             let expected = serde_json::to_vec(&answer).unwrap();
             assert_eq!(write_answer(&answer), expected);
         }

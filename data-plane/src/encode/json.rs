@@ -33,13 +33,7 @@ pub fn write_record_line(
     write(out, batch, offset, record, Lines::One);
 }
 
-fn write(
-    out: &mut Vec<u8>,
-    batch: &Batch,
-    offset: Offset,
-    record: &RecordView<'_>,
-    lines: Lines,
-) {
+fn write(out: &mut Vec<u8>, batch: &Batch, offset: Offset, record: &RecordView<'_>, lines: Lines) {
     out.extend_from_slice(b"{\"partition\":");
     write_number(out, u64::from(batch.placement.key.partition.0));
     out.extend_from_slice(b",\"offset\":");
@@ -71,7 +65,9 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
         copied = at + 1;
         if short.is_empty() {
             out.extend_from_slice(b"\\u00");
-            out.extend([byte >> 4, byte & 0xf].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
+            out.extend(
+                [byte >> 4, byte & 0xf].map(|digit| b"0123456789abcdef"[usize::from(digit)]),
+            );
         } else {
             out.extend_from_slice(short);
         }
@@ -169,7 +165,10 @@ fn write_headers(out: &mut Vec<u8>, headers: &HeadersView<'_>) {
     }
     out.extend_from_slice(b",\"headers_base64\":{");
     is_first = true;
-    for (name, value) in headers.iter().filter(|(_, value)| std::str::from_utf8(value).is_err()) {
+    for (name, value) in headers
+        .iter()
+        .filter(|(_, value)| std::str::from_utf8(value).is_err())
+    {
         write_name(out, name, &mut is_first);
         write_base64(out, value);
     }
@@ -196,7 +195,10 @@ mod tests {
 
     #[test]
     fn strings_survive_a_json_reader() {
-        let nasty: String = (0..0x300).filter_map(char::from_u32).chain("\u{2028}😀\"\\".chars()).collect();
+        let nasty: String = (0..0x300)
+            .filter_map(char::from_u32)
+            .chain("\u{2028}😀\"\\".chars())
+            .collect();
         let text = written(|out| write_string(out, &nasty));
         assert_eq!(serde_json::from_str::<String>(&text).unwrap(), nasty);
     }
@@ -204,17 +206,35 @@ mod tests {
     #[test]
     fn numbers_are_written_at_both_ends() {
         assert_eq!(written(|out| write_number(out, 0)), "0");
-        assert_eq!(written(|out| write_number(out, u64::MAX)), u64::MAX.to_string());
-        assert_eq!(written(|out| write_signed(out, i64::MIN)), i64::MIN.to_string());
+        assert_eq!(
+            written(|out| write_number(out, u64::MAX)),
+            u64::MAX.to_string()
+        );
+        assert_eq!(
+            written(|out| write_signed(out, i64::MIN)),
+            i64::MIN.to_string()
+        );
     }
 
     #[test]
     fn payloads_come_as_what_they_are() {
         let datum = |datum, lines| written(|out| write_datum(out, "value", datum, lines));
-        assert_eq!(datum(Datum::Json("{ \"a\":\r\n1.0 }"), Lines::One), ",\"value\":{ \"a\":  1.0 }");
-        assert_eq!(datum(Datum::Json("[\n1]"), Lines::AsStored), ",\"value\":[\n1]");
-        assert_eq!(datum(Datum::Bytes(b"a\"b"), Lines::One), ",\"value\":\"a\\\"b\"");
-        assert_eq!(datum(Datum::Bytes(b"\xff\x00\x01\x02"), Lines::One), ",\"value_base64\":\"/wABAg==\"");
+        assert_eq!(
+            datum(Datum::Json("{ \"a\":\r\n1.0 }"), Lines::One),
+            ",\"value\":{ \"a\":  1.0 }"
+        );
+        assert_eq!(
+            datum(Datum::Json("[\n1]"), Lines::AsStored),
+            ",\"value\":[\n1]"
+        );
+        assert_eq!(
+            datum(Datum::Bytes(b"a\"b"), Lines::One),
+            ",\"value\":\"a\\\"b\""
+        );
+        assert_eq!(
+            datum(Datum::Bytes(b"\xff\x00\x01\x02"), Lines::One),
+            ",\"value_base64\":\"/wABAg==\""
+        );
         assert_eq!(datum(Datum::Absent, Lines::One), ",\"value\":null");
     }
 }

@@ -2,6 +2,6 @@
 
 pub mod answer;
 pub mod events;
+pub mod frame;
 pub mod json;
 pub mod walk;
-pub mod frame;

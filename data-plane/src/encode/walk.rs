@@ -22,7 +22,10 @@ pub fn walk_records(
         if batch.client.is_control() || batch.next_offset() <= next {
             continue;
         }
-        let records = batch.client.records().map_err(|error| corrupt(batch, &error))?;
+        let records = batch
+            .client
+            .records()
+            .map_err(|error| corrupt(batch, &error))?;
         let base = batch.placement.base_offset;
         for (index, record) in records.iter().enumerate() {
             let offset = base.plus(index as u64);

@@ -62,11 +62,18 @@ impl ProduceRequest {
         if !matches!(format, BodyFormat::Raw { .. }) {
             refuse_record_headers(headers)?;
         }
-        let key = query.one("key")?.map(|text| Pointer::parse("key", text)).transpose()?;
+        let key = query
+            .one("key")?
+            .map(|text| Pointer::parse("key", text))
+            .transpose()?;
         if key.is_some() && format != BodyFormat::Ndjson {
             return Err(query::invalid("key", "is for application/x-ndjson"));
         }
-        Ok(Self { format, options, key })
+        Ok(Self {
+            format,
+            options,
+            key,
+        })
     }
 
     /// Whether the body must be appended whole or not at all, however long.
@@ -85,9 +92,12 @@ fn read_stamp(
     let seq: Option<u32> = number(headers, HEADER_PRODUCER_SEQ)?;
     let producer = match (id, epoch, seq) {
         (None, None, None) => None,
-        (Some(id), Some(epoch), Some(seq)) => {
-            Some(ProducerStamp { id: ProducerId(id), epoch, seq, unordered: false })
-        }
+        (Some(id), Some(epoch), Some(seq)) => Some(ProducerStamp {
+            id: ProducerId(id),
+            epoch,
+            seq,
+            unordered: false,
+        }),
         _ => {
             let detail = "Producer-Id, Producer-Epoch and Producer-Seq belong together";
             return Err(invalid(HEADER_PRODUCER_ID, detail));
@@ -99,7 +109,10 @@ fn read_stamp(
     let request_key = match single(headers, HEADER_IDEMPOTENCY_KEY)? {
         None => None,
         Some(_) if producer.is_some() => {
-            return Err(invalid(HEADER_IDEMPOTENCY_KEY, "given beside Producer-Id; use one"));
+            return Err(invalid(
+                HEADER_IDEMPOTENCY_KEY,
+                "given beside Producer-Id; use one",
+            ));
         }
         Some(text) if (1..=IDEMPOTENCY_KEY_LEN_MAX).contains(&text.len()) => {
             Some(request_key(principal, text))
@@ -109,7 +122,10 @@ fn read_stamp(
             return Err(invalid(HEADER_IDEMPOTENCY_KEY, &detail));
         }
     };
-    Ok(RequestStamp { producer, request_key })
+    Ok(RequestStamp {
+        producer,
+        request_key,
+    })
 }
 
 /// Sixteen bytes of SHA-256 over the caller's name and their key, so that nobody can answer for, or
@@ -126,20 +142,34 @@ fn request_key(principal: &Principal, text: &str) -> [u8; 16] {
 }
 
 fn read_expected_end(headers: &HeaderMap) -> Result<Option<Offset>, Problem> {
-    let Some(text) = single(headers, IF_MATCH.as_str())? else { return Ok(None) };
-    let digits = text.trim().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let Some(text) = single(headers, IF_MATCH.as_str())? else {
+        return Ok(None);
+    };
+    let digits = text
+        .trim()
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
     digits
         .filter(|digits| is_digits(digits))
         .and_then(|digits| digits.parse().ok())
         .map(|end| Some(Offset::new(end)))
-        .ok_or_else(|| invalid(IF_MATCH.as_str(), "must be one offset in quotes, such as \"42\""))
+        .ok_or_else(|| {
+            invalid(
+                IF_MATCH.as_str(),
+                "must be one offset in quotes, such as \"42\"",
+            )
+        })
 }
 
 fn number<T: FromStr>(headers: &HeaderMap, name: &str) -> Result<Option<T>, Problem> {
-    let Some(text) = single(headers, name)? else { return Ok(None) };
+    let Some(text) = single(headers, name)? else {
+        return Ok(None);
+    };
     let text = text.trim();
     let number = is_digits(text).then(|| text.parse().ok()).flatten();
-    number.map(Some).ok_or_else(|| invalid(name, "is not a whole number in range"))
+    number
+        .map(Some)
+        .ok_or_else(|| invalid(name, "is not a whole number in range"))
 }
 
 fn is_digits(text: &str) -> bool {
@@ -147,5 +177,8 @@ fn is_digits(text: &str) -> bool {
 }
 
 fn only_on_partition(name: &str) -> Problem {
-    invalid(name, "is only for /v1/topics/{topic}/partitions/{partition}/records")
+    invalid(
+        name,
+        "is only for /v1/topics/{topic}/partitions/{partition}/records",
+    )
 }

@@ -91,9 +91,10 @@ pub(crate) async fn append_stream(
         appended: BTreeMap::new(),
     };
     match upload.run(body).await {
-        Ok(()) if upload.appended.is_empty() => {
-            Err(Problem::new(ErrorCode::InvalidParameter, "the body holds no records"))
-        }
+        Ok(()) if upload.appended.is_empty() => Err(Problem::new(
+            ErrorCode::InvalidParameter,
+            "the body holds no records",
+        )),
         Ok(()) => {
             let appended: Vec<_> = upload.appended.into_iter().collect();
             Ok(answer(options, &appended))
@@ -128,8 +129,10 @@ impl<'a> Upload<'a> {
                 self.take(&line, lines.number()).await?;
             }
         }
-        if let Some(line) = lines.finish().map_err(|problem| Failure { line: lines.number(), problem })?
-        {
+        if let Some(line) = lines.finish().map_err(|problem| Failure {
+            line: lines.number(),
+            problem,
+        })? {
             self.take(&line, lines.number()).await?;
         }
         while let Some((partition, filling)) = self.filling.pop_first() {
@@ -144,7 +147,10 @@ impl<'a> Upload<'a> {
     async fn take(&mut self, line: &[u8], number: u64) -> Result<(), Failure> {
         let failure = |problem: Problem| {
             let detail = format!("line {number}: {}", problem.detail());
-            Failure { line: number, problem: problem.with_detail(detail) }
+            Failure {
+                line: number,
+                problem: problem.with_detail(detail),
+            }
         };
         let record = read_line(line, self.key).map_err(failure)?;
         let partition = self.choose(&record);
@@ -161,7 +167,10 @@ impl<'a> Upload<'a> {
             value: record.value.datum(),
             headers: &[],
         };
-        filling.assembler.push(&record).map_err(|wrong| failure(wrong.at("")))?;
+        filling
+            .assembler
+            .push(&record)
+            .map_err(|wrong| failure(wrong.at("")))?;
         let grown = filling.assembler.len_bytes().saturating_sub(filling.bytes);
         filling.bytes += grown;
         self.buffered_bytes += grown;
@@ -186,7 +195,9 @@ impl<'a> Upload<'a> {
         }
         match record.key.datum().as_bytes() {
             Some(key) => for_key(self.topic, key),
-            None => *self.keyless.get_or_insert_with(|| self.state.round_robin().next(self.topic)),
+            None => *self
+                .keyless
+                .get_or_insert_with(|| self.state.round_robin().next(self.topic)),
         }
     }
 
@@ -200,16 +211,17 @@ impl<'a> Upload<'a> {
         }
     }
 
-    async fn start(
-        &mut self,
-        partition: PartitionId,
-        mut filling: Filling,
-    ) -> Result<(), Failure> {
+    async fn start(&mut self, partition: PartitionId, mut filling: Filling) -> Result<(), Failure> {
         let line = filling.line;
         self.buffered_bytes = self.buffered_bytes.saturating_sub(filling.bytes);
-        let batches = filling.assembler.take().map_err(|problem| Failure { line, problem })?;
+        let batches = filling
+            .assembler
+            .take()
+            .map_err(|problem| Failure { line, problem })?;
         while self.busy.contains(&partition) {
-            let Some(landed) = self.under_way.next().await else { break };
+            let Some(landed) = self.under_way.next().await else {
+                break;
+            };
             self.land(landed)?;
         }
         let (state, topic) = (self.state, self.topic);
@@ -221,7 +233,11 @@ impl<'a> Upload<'a> {
         self.busy.insert(partition);
         self.under_way.push(Box::pin(async move {
             let result = append_batches(state, topic, options, partition, batches).await;
-            Landed { partition, line, result }
+            Landed {
+                partition,
+                line,
+                result,
+            }
         }));
         // The first poll hands the append over; from then on it goes on by itself.
         if let Poll::Ready(Some(landed)) = poll!(self.under_way.next()) {
@@ -231,7 +247,11 @@ impl<'a> Upload<'a> {
     }
 
     fn land(&mut self, landed: Landed) -> Result<(), Failure> {
-        let Landed { partition, line, result } = landed;
+        let Landed {
+            partition,
+            line,
+            result,
+        } = landed;
         self.busy.remove(&partition);
         let appended = result.map_err(|problem| Failure { line, problem })?;
         self.appended
@@ -272,6 +292,9 @@ impl<'a> Upload<'a> {
                 })
             })
             .collect();
-        problem.with("line", line).with("appended", appended).with("partitions", partitions)
+        problem
+            .with("line", line)
+            .with("appended", appended)
+            .with("partitions", partitions)
     }
 }

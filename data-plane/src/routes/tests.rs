@@ -62,36 +62,66 @@ impl Surface {
         let config = DataPlaneConfig {
             producer_ids: Some(Arc::new(FixedIds)),
             ping_interval: Duration::from_secs(15),
+            ..DataPlaneConfig::default()
         };
         let partitions: Arc<MemoryPartitions> = Arc::clone(&memory);
         let state = DataPlane::new(partitions, auth.clone(), tasks.clone(), config);
-        Self { memory, tasks, auth, router: router(state) }
+        Self {
+            memory,
+            tasks,
+            auth,
+            router: router(state),
+        }
     }
 
     /// The key of a partition of a topic that exists.
     pub(super) fn key(&self, topic: &str, partition: u32) -> ReplicaKey {
         use crate::partitions::Partitions as _;
         let topology = Arc::clone(&self.memory.topology().borrow());
-        let spec = topology.topics.iter().find(|(name, _)| name.as_str() == topic);
-        spec.expect("the test made this topic").1.key(PartitionId(partition))
+        let spec = topology
+            .topics
+            .iter()
+            .find(|(name, _)| name.as_str() == topic);
+        spec.expect("the test made this topic")
+            .1
+            .key(PartitionId(partition))
     }
 
     pub(super) async fn response(&self, request: Request<Body>) -> http::Response<Body> {
-        self.router.clone().oneshot(request).await.expect("a router cannot fail")
+        self.router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("a router cannot fail")
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
         let (head, body) = self.response(request).await.into_parts();
-        let body = body.collect().await.expect("the answer is whole").to_bytes();
-        Answer { status: head.status, headers: head.headers, body }
+        let body = body
+            .collect()
+            .await
+            .expect("the answer is whole")
+            .to_bytes();
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        }
     }
 
     pub(super) async fn get(&self, path: &str) -> Answer {
-        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+        self.send(Request::get(path).body(Body::empty()).unwrap())
+            .await
     }
 
     pub(super) async fn get_as(&self, path: &str, accept: &str) -> Answer {
-        self.send(Request::get(path).header("accept", accept).body(Body::empty()).unwrap()).await
+        self.send(
+            Request::get(path)
+                .header("accept", accept)
+                .body(Body::empty())
+                .unwrap(),
+        )
+        .await
     }
 
     pub(super) async fn post(&self, path: &str, kind: &str, body: impl Into<Body>) -> Answer {
@@ -113,13 +143,22 @@ impl Answer {
     }
 
     pub(super) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// Status and problem code of a refusal.
     pub(super) fn refusal(&self) -> (u16, String) {
-        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
-        (self.status.as_u16(), self.json()["code"].as_str().unwrap().to_owned())
+        assert_eq!(
+            self.header("content-type"),
+            "application/problem+json",
+            "{self:?}"
+        );
+        (
+            self.status.as_u16(),
+            self.json()["code"].as_str().unwrap().to_owned(),
+        )
     }
 }
 

@@ -19,8 +19,16 @@ fn every_operation_has_an_id_and_every_response_a_description() {
     }
     ids.sort_unstable();
     let expected = [
-        "create_producer", "create_ws_ticket", "fetch_partition", "fetch_records", "get_offsets",
-        "produce_records", "produce_to_partition", "stream_events",
+        "create_producer",
+        "create_ws_ticket",
+        "fetch_partition",
+        "fetch_records",
+        "get_offsets",
+        "open_socket",
+        "open_topic_socket",
+        "produce_records",
+        "produce_to_partition",
+        "stream_events",
     ];
     assert_eq!(ids, expected);
 }

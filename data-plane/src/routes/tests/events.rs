@@ -28,20 +28,30 @@ impl Stream {
         let response = surface.response(request.body(Body::empty()).unwrap()).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        assert_eq!(response.headers()["cache-control"], "no-store, no-transform");
+        assert_eq!(
+            response.headers()["cache-control"],
+            "no-store, no-transform"
+        );
         assert_eq!(response.headers()["x-accel-buffering"], "no");
-        Self { body: response.into_body(), text: String::new() }
+        Self {
+            body: response.into_body(),
+            text: String::new(),
+        }
     }
 
     async fn next(&mut self) -> Option<Event> {
         while !self.text.contains("\n\n") {
             let frame = self.body.frame().await?.unwrap();
-            self.text.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
+            self.text
+                .push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
         }
         let (event, rest) = self.text.split_once("\n\n").unwrap();
         let field = |name: &str| {
             let lines = event.lines().filter_map(|line| line.split_once(": "));
-            lines.filter(|(found, _)| *found == name).map(|(_, value)| value.to_owned()).collect::<String>()
+            lines
+                .filter(|(found, _)| *found == name)
+                .map(|(_, value)| value.to_owned())
+                .collect::<String>()
         };
         let (id, name, data) = (field("id"), field("event"), field("data"));
         let data = serde_json::from_str(&data).unwrap();
@@ -57,7 +67,13 @@ impl Stream {
 }
 
 async fn append(surface: &Surface, value: &str) {
-    let answer = surface.post("/v1/topics/t/records", "application/x-ndjson", value.to_owned()).await;
+    let answer = surface
+        .post(
+            "/v1/topics/t/records",
+            "application/x-ndjson",
+            value.to_owned(),
+        )
+        .await;
     assert_eq!(answer.status, 200);
 }
 
@@ -76,7 +92,10 @@ async fn a_stream_sends_what_is_there_then_what_comes() {
     assert_eq!(caught_up.data["cursor"], caught_up.id);
     assert_eq!(caught_up.id, event.id);
     append(&surface, "{\"a\": 3}").await;
-    assert_eq!(stream.expect("records").await.data["records"][0]["value"], json!({"a": 3}));
+    assert_eq!(
+        stream.expect("records").await.data["records"][0]["value"],
+        json!({"a": 3})
+    );
 }
 
 #[tokio::test]
@@ -98,12 +117,19 @@ async fn a_stream_resumes_behind_the_last_id_without_gap_or_repeat() {
             let event = stream.expect("records").await;
             last = event.id;
             let records = event.data["records"].as_array().unwrap().clone();
-            seen.extend(records.iter().map(|record| record["value"].as_u64().unwrap()));
+            seen.extend(
+                records
+                    .iter()
+                    .map(|record| record["value"].as_u64().unwrap()),
+            );
         }
         seen.sort_unstable();
         assert_eq!(seen, [1, 2, 3]);
         let path = format!("{EVENTS}?last_event_id={last}");
-        Stream::open(&surface, &path, "").await.expect("caught_up").await;
+        Stream::open(&surface, &path, "")
+            .await
+            .expect("caught_up")
+            .await;
     }
 }
 
@@ -111,14 +137,22 @@ async fn a_stream_resumes_behind_the_last_id_without_gap_or_repeat() {
 async fn a_large_backlog_comes_in_frames_of_bounded_size() {
     let surface = Surface::new();
     surface.memory.create_topic("t", 1);
-    append(&surface, &format!("\"{}\"\n", "x".repeat(10_000)).repeat(50)).await;
+    append(
+        &surface,
+        &format!("\"{}\"\n", "x".repeat(10_000)).repeat(50),
+    )
+    .await;
     let mut stream = Stream::open(&surface, &format!("{EVENTS}?from=earliest"), "").await;
     let mut offsets = Vec::new();
     while offsets.len() < 50 {
         let event = stream.expect("records").await;
         let records = event.data["records"].as_array().unwrap();
         assert!(records.len() < 10);
-        offsets.extend(records.iter().map(|record| record["offset"].as_u64().unwrap()));
+        offsets.extend(
+            records
+                .iter()
+                .map(|record| record["offset"].as_u64().unwrap()),
+        );
     }
     assert_eq!(offsets, (0..50).collect::<Vec<_>>());
     stream.expect("caught_up").await;
@@ -131,10 +165,16 @@ async fn a_quiet_stream_says_that_it_lives_and_where_the_ends_are() {
     append(&surface, "1").await;
     let mut stream = Stream::open(&surface, EVENTS, "").await;
     stream.expect("caught_up").await;
-    let started = tokio::time::Instant::now();
-    assert_eq!(stream.expect("ping").await.data, json!({"tails": {"0": 1, "1": 0}}));
+    let started = tidegate_kit::clock::monotonic();
+    assert_eq!(
+        stream.expect("ping").await.data,
+        json!({"tails": {"0": 1, "1": 0}})
+    );
     stream.expect("ping").await;
-    assert_eq!(started.elapsed(), Duration::from_secs(30));
+    assert_eq!(
+        tidegate_kit::clock::monotonic() - started,
+        Duration::from_secs(30)
+    );
 }
 
 #[tokio::test]
@@ -145,7 +185,10 @@ async fn a_stopping_server_says_drain_and_ends_the_stream() {
     stream.expect("caught_up").await;
     surface.tasks.token().cancel();
     let drain = stream.expect("drain").await;
-    assert_eq!(drain.data, json!({"retry_after_ms": 1000, "cursor": drain.id}));
+    assert_eq!(
+        drain.data,
+        json!({"retry_after_ms": 1000, "cursor": drain.id})
+    );
     assert!(stream.next().await.is_none());
 }
 
@@ -173,7 +216,10 @@ async fn a_reader_overtaken_by_retention_is_told_where_to_go_on() {
     assert_eq!(error.data["code"], "cursor_expired", "{error:?}");
     let next = error.data["next_cursor"].as_str().unwrap();
     let mut stream = Stream::open(&surface, EVENTS, next).await;
-    assert_eq!(stream.expect("records").await.data["records"][0]["value"], 3);
+    assert_eq!(
+        stream.expect("records").await.data["records"][0]["value"],
+        3
+    );
 }
 
 #[tokio::test]
@@ -183,6 +229,12 @@ async fn the_records_path_streams_too_from_the_earliest() {
     append(&surface, "1").await;
     let request = Request::get("/v1/topics/t/records").header("accept", "text/event-stream");
     let response = surface.response(request.body(Body::empty()).unwrap()).await;
-    let mut stream = Stream { body: response.into_body(), text: String::new() };
-    assert_eq!(stream.expect("records").await.data["records"][0]["value"], 1);
+    let mut stream = Stream {
+        body: response.into_body(),
+        text: String::new(),
+    };
+    assert_eq!(
+        stream.expect("records").await.data["records"][0]["value"],
+        1
+    );
 }

@@ -18,7 +18,10 @@ use super::{Surface, post};
 /// A batch as a client sends it: the server's fields of the placement header say nothing.
 pub(super) fn wire(client: ClientBatch) -> Bytes {
     let placement = Placement {
-        key: ReplicaKey { topic_id: TopicId(Uuid::nil()), partition: PartitionId(0) },
+        key: ReplicaKey {
+            topic_id: TopicId(Uuid::nil()),
+            partition: PartitionId(0),
+        },
         base_offset: Offset::ZERO,
         leader_epoch: LeaderEpoch(0),
         high_watermark: Offset::ZERO,
@@ -36,9 +39,20 @@ pub(super) fn batch(codec: Codec, keys: &[&str], stamp: Option<ProducerStamp>) -
         builder = builder.producer(stamp);
     }
     for key in keys {
-        let key = if key.is_empty() { Datum::Absent } else { Datum::Utf8(key) };
+        let key = if key.is_empty() {
+            Datum::Absent
+        } else {
+            Datum::Utf8(key)
+        };
         let value = Datum::Json("{\"n\": 1}");
-        builder.push(&RecordRef { timestamp_ms: 5, key, value, headers: &[] }).unwrap();
+        builder
+            .push(&RecordRef {
+                timestamp_ms: 5,
+                key,
+                value,
+                headers: &[],
+            })
+            .unwrap();
     }
     builder.finish().unwrap()
 }
@@ -65,7 +79,9 @@ async fn json_records_come_back_verbatim() {
         r#"{"records":[{"partition":0,"offset":0,"timestamp":7,"key":"k","value":{ "a":1.50 },"headers":{"h":"v"}},"#,
         r#"{"partition":0,"offset":1,"timestamp":8,"key":[1, 2],"value_base64":"/w==","headers":{}},"#,
         r#"{"partition":0,"offset":2,"timestamp":9,"key":"hi","value":null,"headers":{}}],"#,
-        r#""cursor":""#, &cursor, r#"","high_watermark":3}"#,
+        r#""cursor":""#,
+        &cursor,
+        r#"","high_watermark":3}"#,
     ];
     assert_eq!(read.text(), expected.concat());
     assert_eq!(read.header("tidegate-high-watermark"), "3");
@@ -81,10 +97,14 @@ async fn a_raw_body_is_one_record_with_its_headers() {
         ("tidegate-header-trace", "x y"),
         ("other", "ignored"),
     ];
-    let answer = surface.send(post(RECORDS, "text/plain", &headers, "hello")).await;
+    let answer = surface
+        .send(post(RECORDS, "text/plain", &headers, "hello"))
+        .await;
     assert_eq!(answer.status, 200, "{answer:?}");
     surface.post(RECORDS, "image/png", vec![0xff_u8, 0]).await;
-    surface.send(post(RECORDS, "", &[("tidegate-key-base64", "/w==")], "")).await;
+    surface
+        .send(post(RECORDS, "", &[("tidegate-key-base64", "/w==")], ""))
+        .await;
     let read = surface.get_as(RECORDS, "application/x-ndjson").await;
     let lines: Vec<_> = read.text().lines().collect();
     assert_eq!(
@@ -92,7 +112,11 @@ async fn a_raw_body_is_one_record_with_its_headers() {
         r#"{"partition":0,"offset":0,"timestamp":5,"key":"schlüssel","value":"hello","headers":{"content-type":"text/plain","trace":"x y"}}"#
     );
     assert!(lines[1].contains(r#""value_base64":"/wA=","headers":{"content-type":"image/png"}"#));
-    assert!(lines[2].contains(r#""key_base64":"/w==","value":"","headers":{}"#), "{}", lines[2]);
+    assert!(
+        lines[2].contains(r#""key_base64":"/w==","value":"","headers":{}"#),
+        "{}",
+        lines[2]
+    );
 }
 
 #[tokio::test]
@@ -104,7 +128,11 @@ async fn ndjson_lines_are_values_and_keys_are_pointed_at() {
     let answer = surface.post(path, "application/x-ndjson", body).await;
     assert_eq!(answer.json()["partitions"][0]["count"], 3, "{answer:?}");
     let read = surface.get_as(RECORDS, "application/x-ndjson").await;
-    assert!(read.text().contains(r#""key":"a","value":{"id": "a","n":1.0},"#), "{read:?}");
+    assert!(
+        read.text()
+            .contains(r#""key":"a","value":{"id": "a","n":1.0},"#),
+        "{read:?}"
+    );
     assert!(read.text().contains(r#""key":null,"value":[1, 2],"#));
     assert!(read.text().contains(r#""offset":2,"#) && read.text().contains(r#""value":null"#));
 }
@@ -119,9 +147,12 @@ async fn a_long_upload_is_streamed_in_order() {
     });
     let body = Body::from_stream(stream::iter(chunks));
     let answer = surface.post(PARTITION, "application/x-ndjson", body).await;
-    assert_eq!(answer.json()["partitions"], json!([
-        {"partition": 0, "base_offset": 0, "count": 3000, "timestamp": 1_700_000_000_000_i64}
-    ]));
+    assert_eq!(
+        answer.json()["partitions"],
+        json!([
+            {"partition": 0, "base_offset": 0, "count": 3000, "timestamp": 1_700_000_000_000_i64}
+        ])
+    );
     let path = format!("{RECORDS}?max_bytes=8388608");
     let read = surface.get_as(&path, "application/x-ndjson").await;
     for (index, line) in read.text().lines().enumerate() {
@@ -136,7 +167,13 @@ async fn ndjson_that_fails_midway_tells_what_was_appended() {
     let surface = Surface::new();
     surface.memory.create_topic("t", 1);
     let filler = format!("\"{}\"\n", "x".repeat(100_000)).repeat(8);
-    let answer = surface.post(PARTITION, "application/x-ndjson", format!("{filler}{{oops\n")).await;
+    let answer = surface
+        .post(
+            PARTITION,
+            "application/x-ndjson",
+            format!("{filler}{{oops\n"),
+        )
+        .await;
     assert_eq!(answer.refusal(), (400, "malformed_json".to_owned()));
     let problem = answer.json();
     assert_eq!(problem["line"], 9);
@@ -146,8 +183,14 @@ async fn ndjson_that_fails_midway_tells_what_was_appended() {
     assert_eq!(problem["partitions"][0]["count"], appended);
     let offsets = surface.get("/v1/topics/t/partitions/0/offsets").await;
     assert_eq!(offsets.json()["end"], appended);
-    let early = surface.post(PARTITION, "application/x-ndjson", "{oops\n").await.json();
-    assert_eq!((&early["side_effects"], &early["appended"]), (&json!("none"), &json!(0)));
+    let early = surface
+        .post(PARTITION, "application/x-ndjson", "{oops\n")
+        .await
+        .json();
+    assert_eq!(
+        (&early["side_effects"], &early["appended"]),
+        (&json!("none"), &json!(0))
+    );
 }
 
 #[tokio::test]
@@ -158,14 +201,22 @@ async fn batches_are_stored_as_they_came() {
         let mut body = BytesMut::new();
         body.extend_from_slice(&wire(batch(codec, &["a", "b"], None)));
         body.extend_from_slice(&wire(batch(codec, &[""], None)));
-        let answer = surface.post(RECORDS, "application/vnd.tidegate.batch", body.freeze()).await;
+        let answer = surface
+            .post(RECORDS, "application/vnd.tidegate.batch", body.freeze())
+            .await;
         assert_eq!(answer.json()["partitions"][0]["count"], 3, "{answer:?}");
     }
     let path = format!("{RECORDS}?from=4");
-    let mut read = surface.get_as(&path, "application/vnd.tidegate.batch").await.body;
+    let mut read = surface
+        .get_as(&path, "application/vnd.tidegate.batch")
+        .await
+        .body;
     let first = Batch::decode(&mut read).unwrap();
     assert_eq!(first.placement.base_offset, Offset::new(3));
-    assert_eq!(first.client.as_bytes(), batch(Codec::Zstd, &["a", "b"], None).as_bytes());
+    assert_eq!(
+        first.client.as_bytes(),
+        batch(Codec::Zstd, &["a", "b"], None).as_bytes()
+    );
 }
 
 #[tokio::test]
@@ -174,12 +225,23 @@ async fn records_go_to_the_partition_of_their_key() {
     let topic = surface.memory.create_topic("t", 3);
     let body = r#"{"records":[{"key":"a"},{"key":"b"},{"key":"c"},{"key":"a"},{"partition":2}]}"#;
     let answer = surface.post_json(RECORDS, body).await.json();
-    let counts: u64 = answer["partitions"].as_array().unwrap().iter().map(|p| p["count"].as_u64().unwrap()).sum();
+    let counts: u64 = answer["partitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| p["count"].as_u64().unwrap())
+        .sum();
     assert_eq!(counts, 5);
     for key in ["a", "b", "c"] {
         let partition = crate::partitioner::for_key(&topic, key.as_bytes());
         let path = format!("/v1/topics/t/partitions/{partition}/records");
-        assert!(surface.get(&path).await.text().contains(&format!("\"key\":\"{key}\"")));
+        assert!(
+            surface
+                .get(&path)
+                .await
+                .text()
+                .contains(&format!("\"key\":\"{key}\""))
+        );
     }
     let keyed = batch(Codec::None, &["a"], None);
     let kind = "application/vnd.tidegate.batch";
@@ -193,9 +255,14 @@ async fn keyless_requests_take_turns() {
     let surface = Surface::new();
     surface.memory.create_topic("t", 3);
     for turn in [0, 1, 2, 0] {
-        let answer = surface.post_json(RECORDS, r#"{"records":[{"value":1},{"value":2}]}"#).await;
+        let answer = surface
+            .post_json(RECORDS, r#"{"records":[{"value":1},{"value":2}]}"#)
+            .await;
         let partitions = answer.json()["partitions"].clone();
-        assert_eq!((&partitions[0]["partition"], &partitions[0]["count"]), (&json!(turn), &json!(2)));
+        assert_eq!(
+            (&partitions[0]["partition"], &partitions[0]["count"]),
+            (&json!(turn), &json!(2))
+        );
     }
 }
 
@@ -204,7 +271,9 @@ async fn records_with_different_fates_get_one_result_each() {
     let surface = Surface::new();
     surface.memory.create_topic("t", 2);
     let failure = Problem::new(ErrorCode::Overloaded, "too much");
-    surface.memory.fail_appends(surface.key("t", 1), Some(failure));
+    surface
+        .memory
+        .fail_appends(surface.key("t", 1), Some(failure));
     let body = r#"{"records":[{"partition":0},{"partition":1},{"partition":0}]}"#;
     let answer = surface.post_json(RECORDS, body).await;
     assert_eq!(answer.status, 207);
@@ -212,7 +281,9 @@ async fn records_with_different_fates_get_one_result_each() {
     assert_eq!(results[0], json!({"partition": 0, "offset": 0}));
     assert_eq!(results[1]["error"]["code"], "overloaded");
     assert_eq!(results[2], json!({"partition": 0, "offset": 1}));
-    let whole = surface.post_json(RECORDS, r#"{"records":[{"partition":1}]}"#).await;
+    let whole = surface
+        .post_json(RECORDS, r#"{"records":[{"partition":1}]}"#)
+        .await;
     assert_eq!(whole.refusal(), (503, "overloaded".to_owned()));
     assert_eq!(whole.header("retry-after"), "1");
 }
@@ -221,9 +292,16 @@ async fn records_with_different_fates_get_one_result_each() {
 async fn acks_none_promises_nothing() {
     let surface = Surface::new();
     surface.memory.create_topic("t", 1);
-    let answer = surface.post(&format!("{RECORDS}?acks=none"), "text/plain", "x").await;
-    assert_eq!((answer.status.as_u16(), answer.text()), (202, r#"{"durable":"memory"}"#));
-    let answer = surface.post(&format!("{RECORDS}?acks=leader"), "text/plain", "x").await;
+    let answer = surface
+        .post(&format!("{RECORDS}?acks=none"), "text/plain", "x")
+        .await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.text()),
+        (202, r#"{"durable":"memory"}"#)
+    );
+    let answer = surface
+        .post(&format!("{RECORDS}?acks=leader"), "text/plain", "x")
+        .await;
     assert_eq!(answer.json()["durable"], "leader");
 }
 
@@ -232,19 +310,41 @@ async fn a_producer_is_told_of_duplicates_gaps_and_fences() {
     let surface = Surface::new();
     surface.memory.create_topic("t", 1);
     let send = async |epoch: &str, seq: &str| {
-        let headers =
-            [("producer-id", "9"), ("producer-epoch", epoch), ("producer-seq", seq)];
-        surface.send(post(PARTITION, "application/json", &headers, r#"{"records":[{},{}]}"#)).await
+        let headers = [
+            ("producer-id", "9"),
+            ("producer-epoch", epoch),
+            ("producer-seq", seq),
+        ];
+        surface
+            .send(post(
+                PARTITION,
+                "application/json",
+                &headers,
+                r#"{"records":[{},{}]}"#,
+            ))
+            .await
     };
     assert_eq!(send("1", "0").await.header("tidegate-duplicate"), "");
-    assert_eq!(send("1", "2").await.json()["partitions"][0]["base_offset"], 2);
+    assert_eq!(
+        send("1", "2").await.json()["partitions"][0]["base_offset"],
+        2
+    );
     let again = send("1", "2").await;
-    assert_eq!((again.status.as_u16(), again.header("tidegate-duplicate")), (200, "true"));
+    assert_eq!(
+        (again.status.as_u16(), again.header("tidegate-duplicate")),
+        (200, "true")
+    );
     assert_eq!(again.json()["partitions"][0]["base_offset"], 2);
     let gap = send("1", "9").await;
     assert_eq!(gap.refusal(), (409, "out_of_order".to_owned()));
-    assert_eq!((&gap.json()["expected"], &gap.json()["received"]), (&json!(4), &json!(9)));
-    assert_eq!(send("0", "4").await.refusal(), (409, "producer_fenced".to_owned()));
+    assert_eq!(
+        (&gap.json()["expected"], &gap.json()["received"]),
+        (&json!(4), &json!(9))
+    );
+    assert_eq!(
+        send("0", "4").await.refusal(),
+        (409, "producer_fenced".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -253,14 +353,36 @@ async fn a_stamped_stream_numbers_its_batches_on() {
     surface.memory.create_topic("t", 1);
     let body = format!("\"{}\"\n", "x".repeat(100_000)).repeat(20);
     let send = async || {
-        let headers = [("producer-id", "9"), ("producer-epoch", "0"), ("producer-seq", "0")];
-        surface.send(post(PARTITION, "application/x-ndjson", &headers, body.clone())).await
+        let headers = [
+            ("producer-id", "9"),
+            ("producer-epoch", "0"),
+            ("producer-seq", "0"),
+        ];
+        surface
+            .send(post(
+                PARTITION,
+                "application/x-ndjson",
+                &headers,
+                body.clone(),
+            ))
+            .await
     };
     assert_eq!(send().await.json()["partitions"][0]["count"], 20);
-    let stamp = ProducerStamp { id: ProducerId(9), epoch: 0, seq: 20, unordered: false };
+    let stamp = ProducerStamp {
+        id: ProducerId(9),
+        epoch: 0,
+        seq: 20,
+        unordered: false,
+    };
     let next = wire(batch(Codec::None, &[""], Some(stamp)));
-    let answer = surface.post(PARTITION, "application/vnd.tidegate.batch", next).await;
-    assert_eq!(answer.json()["partitions"][0]["base_offset"], 20, "{answer:?}");
+    let answer = surface
+        .post(PARTITION, "application/vnd.tidegate.batch", next)
+        .await;
+    assert_eq!(
+        answer.json()["partitions"][0]["base_offset"],
+        20,
+        "{answer:?}"
+    );
 }
 
 #[tokio::test]
@@ -268,9 +390,17 @@ async fn a_conditional_append_is_refused_with_the_actual_end() {
     let surface = Surface::new();
     surface.memory.create_topic("t", 1);
     for kind in ["text/plain", "application/x-ndjson"] {
-        let end = surface.get("/v1/topics/t/partitions/0/offsets").await.json()["end"].to_string();
+        let end = surface
+            .get("/v1/topics/t/partitions/0/offsets")
+            .await
+            .json()["end"]
+            .to_string();
         let quoted = format!("\"{end}\"");
-        let send = async || surface.send(post(PARTITION, kind, &[("if-match", &quoted)], "1")).await;
+        let send = async || {
+            surface
+                .send(post(PARTITION, kind, &[("if-match", &quoted)], "1"))
+                .await
+        };
         assert_eq!(send().await.status, 200);
         let late = send().await;
         assert_eq!(late.refusal(), (412, "precondition_failed".to_owned()));
@@ -284,7 +414,10 @@ async fn an_idempotency_key_makes_a_repeat_harmless() {
     surface.memory.create_topic("t", 8);
     let batch_kind = "application/vnd.tidegate.batch";
     let bodies: [(&str, Bytes); 4] = [
-        ("application/json", Bytes::from_static(b"{\"records\":[{},{}]}")),
+        (
+            "application/json",
+            Bytes::from_static(b"{\"records\":[{},{}]}"),
+        ),
         ("application/x-ndjson", Bytes::from_static(b"1\n2\n")),
         ("text/plain", Bytes::from_static(b"x")),
         (batch_kind, wire(batch(Codec::None, &["", ""], None))),
@@ -293,7 +426,9 @@ async fn an_idempotency_key_makes_a_repeat_harmless() {
         let key = format!("order-{index}");
         let send = async || {
             let headers = [("idempotency-key", key.as_str())];
-            surface.send(post(RECORDS, kind, &headers, body.clone())).await
+            surface
+                .send(post(RECORDS, kind, &headers, body.clone()))
+                .await
         };
         let (first, second) = (send().await, send().await);
         assert_eq!(first.status, 200, "{first:?}");
@@ -307,12 +442,31 @@ async fn an_idempotency_key_makes_a_repeat_harmless() {
 async fn the_topic_chooses_the_codec_of_what_the_server_packs() {
     let surface = Surface::new();
     let compression = TopicCompression::Codec(Codec::Zstd);
-    surface.memory.create_topic_with("t", 1, TopicConfig { compression, ..TopicConfig::default() });
+    surface.memory.create_topic_with(
+        "t",
+        1,
+        TopicConfig {
+            compression,
+            ..TopicConfig::default()
+        },
+    );
     surface.post(RECORDS, "text/plain", "x".repeat(5000)).await;
-    let mut read = surface.get_as(RECORDS, "application/vnd.tidegate.batch").await.body;
+    let mut read = surface
+        .get_as(RECORDS, "application/vnd.tidegate.batch")
+        .await
+        .body;
     assert!(read.len() < 1000, "{}", read.len());
-    assert_eq!(Batch::decode(&mut read).unwrap().client.codec(), Codec::Zstd);
-    assert!(surface.get(RECORDS).await.text().contains(&"x".repeat(5000)));
+    assert_eq!(
+        Batch::decode(&mut read).unwrap().client.codec(),
+        Codec::Zstd
+    );
+    assert!(
+        surface
+            .get(RECORDS)
+            .await
+            .text()
+            .contains(&"x".repeat(5000))
+    );
 }
 
 #[tokio::test]
@@ -330,7 +484,10 @@ async fn producers_get_an_id_but_no_name_yet() {
     let surface = Surface::new();
     let answer = surface.post("/v1/producers", "", "").await;
     assert_eq!(answer.status, 201);
-    assert_eq!(answer.json(), json!({"producer_id": 41, "producer_epoch": 0}));
+    assert_eq!(
+        answer.json(),
+        json!({"producer_id": 41, "producer_epoch": 0})
+    );
     let named = surface.post_json("/v1/producers", r#"{"name":"me"}"#).await;
     assert_eq!(named.refusal(), (501, "not_supported".to_owned()));
 }

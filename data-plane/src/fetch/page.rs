@@ -1,0 +1,190 @@
+//! One page of records: its bounds, and the answer as it grows.
+//!
+//! JSON and NDJSON end at a record, batches at a batch. Invariant: a follower stands right behind what
+//! the page holds of its partition.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use tidegate_proto::api::records::{
+    HEADER_CURSOR, HEADER_HIGH_WATERMARK, MEDIA_TYPE_BATCH, MEDIA_TYPE_NDJSON,
+};
+use tidegate_proto::control::TopicSpec;
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::limits::{READ_BYTES_DEFAULT, READ_BYTES_MAX, WAIT_MS_MAX};
+
+use crate::encode::json::{write_record, write_record_line, write_string};
+use crate::encode::walk::walk_records;
+use crate::events::insert;
+use crate::follow::{self, Follower};
+use crate::limits::{FETCH_RECORDS_DEFAULT, FETCH_RECORDS_MAX};
+use crate::metrics::{self, ReadBy};
+use crate::negotiate::{AnswerFormat, MEDIA_TYPE_EVENTS, MEDIA_TYPE_JSON};
+use crate::partitions::Chunk;
+use crate::query::Query;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    records_max: usize,
+    bytes_max: usize,
+    bytes_min: usize,
+    pub(super) wait: Duration,
+}
+
+impl Bounds {
+    pub(super) fn read(query: &Query<'_>) -> Result<Self, Problem> {
+        let records_max = query.number("max_records", 1..=FETCH_RECORDS_MAX as u64)?;
+        let bytes_max = query.number("max_bytes", 1..=READ_BYTES_MAX as u64)?;
+        let bytes_min = query.number("min_bytes", 0..=READ_BYTES_MAX as u64)?;
+        let wait_ms = query.number("wait_ms", 0..=WAIT_MS_MAX)?.unwrap_or(0);
+        let size = |number: Option<u64>, default| number.map_or(default, |number| number as usize);
+        Ok(Self {
+            records_max: size(records_max, FETCH_RECORDS_DEFAULT),
+            bytes_max: size(bytes_max, READ_BYTES_DEFAULT),
+            bytes_min: size(bytes_min, 1),
+            wait: Duration::from_millis(wait_ms),
+        })
+    }
+}
+
+/// The answer as it grows.
+#[derive(Debug)]
+pub(super) struct Page {
+    format: AnswerFormat,
+    pub(super) bounds: Bounds,
+    out: Vec<u8>,
+    records: usize,
+}
+
+impl Page {
+    pub(super) fn new(format: AnswerFormat, bounds: Bounds) -> Self {
+        Self {
+            format,
+            bounds,
+            out: Vec::new(),
+            records: 0,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.records < self.bounds.records_max && self.out.len() < self.bounds.bytes_max
+    }
+
+    pub(super) fn room(&self) -> usize {
+        self.bounds
+            .bytes_max
+            .saturating_sub(self.out.len())
+            .clamp(1, READ_BYTES_DEFAULT)
+    }
+
+    pub(super) fn is_enough(&self) -> bool {
+        !self.has_room() || (self.records > 0 && self.out.len() >= self.bounds.bytes_min)
+    }
+
+    pub(super) fn add(&mut self, follower: &mut Follower, chunk: &Chunk) -> Result<(), Problem> {
+        let before = follower.next;
+        match self.format {
+            AnswerFormat::Batch => self.add_batches(follower, chunk),
+            AnswerFormat::Json | AnswerFormat::Ndjson | AnswerFormat::Events => {
+                self.add_records(follower, chunk)?;
+            }
+        }
+        if follower.next == before {
+            let detail = "a read behind the high watermark brought nothing";
+            return Err(Problem::new(ErrorCode::Internal, detail));
+        }
+        Ok(())
+    }
+
+    fn add_batches(&mut self, follower: &mut Follower, chunk: &Chunk) {
+        for batch in &chunk.batches {
+            let next = batch.next_offset();
+            if next <= follower.next || batch.client.is_control() {
+                continue;
+            }
+            if !self.has_room() {
+                return;
+            }
+            self.out.reserve(batch.encoded_len());
+            batch.encode_into(&mut self.out);
+            self.records += next.distance_from(follower.next) as usize;
+            follower.next = next;
+        }
+        follower.next = follower.next.max(chunk.next);
+    }
+
+    fn add_records(&mut self, follower: &mut Follower, chunk: &Chunk) -> Result<(), Problem> {
+        let is_json = self.format == AnswerFormat::Json;
+        let mut is_full = false;
+        let next = walk_records(&chunk.batches, follower.next, |batch, offset, record| {
+            if is_json {
+                let lead: &[u8] = if self.records == 0 {
+                    b"{\"records\":["
+                } else {
+                    b","
+                };
+                self.out.extend_from_slice(lead);
+                write_record(&mut self.out, batch, offset, record);
+            } else {
+                write_record_line(&mut self.out, batch, offset, record);
+                self.out.push(b'\n');
+            }
+            self.records += 1;
+            is_full = !self.has_room();
+            if is_full {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+        follower.next = if is_full { next } else { next.max(chunk.next) };
+        Ok(())
+    }
+
+    pub(super) fn into_response(
+        mut self,
+        topic: &TopicSpec,
+        followers: &[Follower],
+    ) -> Result<Response, Problem> {
+        let cursor = follow::cursor(topic, followers)?;
+        let high_watermark = follow::high_watermark_text(followers);
+        let media_type = match self.format {
+            AnswerFormat::Json => MEDIA_TYPE_JSON,
+            AnswerFormat::Ndjson => MEDIA_TYPE_NDJSON,
+            AnswerFormat::Batch => MEDIA_TYPE_BATCH,
+            AnswerFormat::Events => MEDIA_TYPE_EVENTS,
+        };
+        metrics::fetch_finished(self.records == 0);
+        let mut response = if self.records == 0 {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
+        } else {
+            if self.format == AnswerFormat::Json {
+                self.out.extend_from_slice(b"],\"cursor\":");
+                write_string(&mut self.out, &cursor);
+                self.out.extend_from_slice(b",\"high_watermark\":");
+                self.out.extend_from_slice(high_watermark.as_bytes());
+                self.out.push(b'}');
+            }
+            metrics::fetched(ReadBy::Fetch, self.records as u64, self.out.len() as u64);
+            let mut response = Response::new(Body::from(self.out));
+            let value = HeaderValue::from_static(media_type);
+            response.headers_mut().insert(CONTENT_TYPE, value);
+            response
+        };
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        insert(headers, HEADER_CURSOR, cursor);
+        insert(headers, HEADER_HIGH_WATERMARK, high_watermark);
+        Ok(response)
+    }
+}

@@ -253,3 +253,6 @@ impl Controller {
 fn stopping() -> Problem {
     Problem::new(ErrorCode::Unavailable, "the controller is stopping")
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 mod format;
 
 use std::io::{self, BufWriter, Write};
+use std::time::Duration;
 
 use clap::Args;
 use tidegate_client::{Consumer, ConsumerConfig, Page, PartitionId, StartPosition, TopicName};
@@ -18,6 +19,9 @@ use format::OutputFormat;
 
 /// Collected before a write to the pipe or terminal.
 const OUTPUT_BUFFER_BYTES: usize = 256 * 1024;
+
+/// Without following, a server that cannot be reached is waited for this long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
@@ -84,6 +88,7 @@ pub(crate) async fn run(
         from: arguments.from,
         partitions: (!partitions.is_empty()).then_some(partitions),
         follow: !arguments.no_follow,
+        patience: arguments.no_follow.then_some(PATIENCE),
         ..ConsumerConfig::default()
     };
     let client = connection.client()?;

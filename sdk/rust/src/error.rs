@@ -92,6 +92,10 @@ fn problem_text(problem: &Problem) -> String {
             .get("detail")
             .and_then(serde_json::Value::as_str)
             .unwrap_or("");
+        // A single mistake is usually told by the detail itself.
+        if problem.detail().contains(detail) {
+            continue;
+        }
         text.push_str(&format!("\n  at {at}: {detail}"));
     }
     text

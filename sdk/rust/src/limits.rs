@@ -44,8 +44,11 @@ pub const ANSWER_BYTES_MAX: usize = 2 * tidegate_proto::limits::READ_BYTES_MAX;
 pub const FETCH_BYTES_DEFAULT: usize = 4 * 1024 * 1024;
 /// A long poll of a following consumer.
 pub const FETCH_WAIT_DEFAULT: Duration = Duration::from_secs(20);
-/// Pages that wait decoded for the reader while the next one travels.
-pub const PAGES_AHEAD: usize = 2;
+/// Pages that wait decoded for the reader while the next one travels. With the one being read that
+/// is three; a page of well compressed batches may be many times its size on the wire.
+pub const PAGES_AHEAD: usize = 1;
+/// How often a consumer of all partitions looks whether some were added.
+pub const PARTITIONS_REFRESH: Duration = Duration::from_secs(10);
 /// Requests for offsets that run side by side when a consumer starts.
 pub const START_LOOKUPS: usize = 16;
 

@@ -12,7 +12,7 @@ use crate::limits::{FETCH_BYTES_DEFAULT, FETCH_WAIT_DEFAULT};
 pub struct ConsumerConfig {
     /// Where to begin. A plain offset needs exactly one partition.
     pub from: StartPosition,
-    /// All partitions when absent.
+    /// All partitions when absent, those added later too.
     pub partitions: Option<Vec<PartitionId>>,
     /// Go on with new records at the end; otherwise stop at the end as it was when starting.
     pub follow: bool,
@@ -20,6 +20,8 @@ pub struct ConsumerConfig {
     pub page_bytes: usize,
     /// How long the server may hold a request while there is nothing new.
     pub wait: Duration,
+    /// How long a server that cannot be reached is asked again; for ever when absent.
+    pub patience: Option<Duration>,
 }
 
 impl Default for ConsumerConfig {
@@ -30,6 +32,7 @@ impl Default for ConsumerConfig {
             follow: true,
             page_bytes: FETCH_BYTES_DEFAULT,
             wait: FETCH_WAIT_DEFAULT,
+            patience: None,
         }
     }
 }

@@ -12,16 +12,20 @@ use http::header::{ACCEPT, HeaderValue};
 use tidegate_proto::api::records::MEDIA_TYPE_BATCH;
 use tidegate_proto::batch::Batch;
 use tidegate_proto::cursor::{Cursor, CursorPosition};
-use tidegate_proto::id::TopicId;
+use tidegate_proto::id::{PartitionId, TopicId};
 use tidegate_proto::name::TopicName;
+use tidegate_proto::position::StartPosition;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::backoff;
 use crate::client::Client;
+use crate::clock;
 use crate::consumer::page::{Page, Part};
 use crate::consumer::span::Spans;
+use crate::consumer::start;
 use crate::error::Error;
-use crate::limits::{DEADLINE_GRACE, REQUEST_TIMEOUT_DEFAULT};
+use crate::limits::{DEADLINE_GRACE, PARTITIONS_REFRESH, REQUEST_TIMEOUT_DEFAULT};
 use crate::topics::topic_path;
 use crate::transport::Call;
 
@@ -32,39 +36,88 @@ pub(crate) struct Fetcher {
     pub(crate) spans: Spans,
     pub(crate) page_bytes: usize,
     pub(crate) wait: Duration,
+    pub(crate) patience: Option<Duration>,
+    /// Partitions that are added are to be read as well, from their beginning.
+    pub(crate) grows: bool,
     pub(crate) pages: mpsc::Sender<Result<Page, Error>>,
+}
+
+/// Attempts that have failed one after the other.
+struct Outage {
+    failures: u32,
+    since: Instant,
 }
 
 impl Fetcher {
     /// Runs until everything wanted was sent, the reader is gone, or an error is final.
     pub(crate) async fn run(mut self) {
-        let mut failures = 0;
+        let mut outage = None;
+        let mut looked = clock::now();
         while !self.spans.all_done() {
-            let outcome = self.fetch().await;
-            let page = match outcome {
+            let outcome = match self.look_for_partitions(&mut looked).await {
+                Ok(()) => self.fetch().await,
+                Err(error) => Err(error),
+            };
+            let item = match outcome {
                 Ok(page) => {
-                    failures = 0;
+                    outage = None;
                     if page.is_empty() {
                         continue;
                     }
                     Ok(page)
                 }
                 // Reading has no effect, and a following reader waits for a server that restarts.
-                Err(error) if error.is_retryable() => {
-                    failures += 1;
-                    let pause = backoff::pause(failures, &error, backoff::random());
-                    tokio::select! {
+                Err(error) => match self.pause(&error, &mut outage) {
+                    Some(pause) => tokio::select! {
                         () = tokio::time::sleep(pause) => continue,
                         () = self.pages.closed() => return,
-                    }
-                }
-                Err(error) => Err(error),
+                    },
+                    None => Err(error),
+                },
             };
-            let last = page.is_err();
-            if self.pages.send(page).await.is_err() || last {
+            let last = item.is_err();
+            if self.pages.send(item).await.is_err() || last {
                 return;
             }
         }
+    }
+
+    /// How long to wait before asking again; `None` when the error is to be told.
+    fn pause(&self, error: &Error, outage: &mut Option<Outage>) -> Option<Duration> {
+        if !error.is_retryable() {
+            return None;
+        }
+        let now = clock::now();
+        let outage = outage.get_or_insert(Outage {
+            failures: 0,
+            since: now,
+        });
+        outage.failures += 1;
+        let is_patient = self
+            .patience
+            .is_none_or(|patience| now - outage.since < patience);
+        is_patient.then(|| backoff::pause(outage.failures, error, backoff::random()))
+    }
+
+    /// Now and then: partitions that were added since are read from their first record.
+    async fn look_for_partitions(&mut self, looked: &mut Instant) -> Result<(), Error> {
+        if !self.grows || clock::now() - *looked < PARTITIONS_REFRESH {
+            return Ok(());
+        }
+        let facts = self.client.topic_facts(&self.topic).await?;
+        // Another topic of the same name is not ours to read: the cursor will say so.
+        if facts.id == self.topic_id {
+            let known = |partition: &PartitionId| self.spans.0.contains_key(partition);
+            let added: Vec<_> = (0..facts.partitions)
+                .map(PartitionId)
+                .filter(|partition| !known(partition))
+                .collect();
+            let from = StartPosition::Earliest;
+            let spans = start::spans(&self.client, &self.topic, &added, from, true).await?;
+            self.spans.0.extend(spans.0);
+        }
+        *looked = clock::now();
+        Ok(())
     }
 
     async fn fetch(&mut self) -> Result<Page, Error> {

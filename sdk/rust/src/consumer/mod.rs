@@ -8,8 +8,9 @@ mod config;
 mod page;
 mod span;
 
-mod fetch;
 mod start;
+
+mod fetch;
 
 use tidegate_proto::id::PartitionId;
 use tidegate_proto::name::TopicName;
@@ -44,6 +45,7 @@ impl Consumer {
         config: ConsumerConfig,
     ) -> Result<Self, Error> {
         let facts = client.topic_facts(&topic).await?;
+        let is_all = config.partitions.is_none();
         let mut partitions = match config.partitions {
             Some(named) => named,
             None => (0..facts.partitions).map(PartitionId).collect(),
@@ -65,6 +67,9 @@ impl Consumer {
             spans,
             page_bytes: config.page_bytes,
             wait: config.wait,
+            patience: config.patience,
+            // Where the end is known from the start, later partitions are beyond it.
+            grows: is_all && config.follow,
             pages: tx,
         };
         let mut task = JoinSet::new();

@@ -178,3 +178,6 @@ impl Producer {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

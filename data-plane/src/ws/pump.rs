@@ -77,6 +77,7 @@ pub(crate) struct Pump {
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     generations: HashMap<u64, CancellationToken>,
     topology: watch::Receiver<Arc<Topology>>,
+    tick: Interval,
     stop: CancellationToken,
     stopping: bool,
     subscriptions: OpenSubscriptions,
@@ -91,6 +92,7 @@ impl Pump {
     ) -> Self {
         let topology = sockets.data.topology_watch();
         let stop = sockets.data.tasks().token();
+        let tick = ticker(sockets.times.tick_every);
         let wire = Wire::new(socket, stop.clone(), sockets.times.write_stall);
         Self {
             sockets,
@@ -101,6 +103,7 @@ impl Pump {
             work: FuturesUnordered::new(),
             generations: HashMap::new(),
             topology,
+            tick,
             stop,
             stopping: false,
             subscriptions: OpenSubscriptions::default(),
@@ -129,7 +132,6 @@ impl Pump {
     }
 
     async fn serve(&mut self) -> Result<std::convert::Infallible, Over> {
-        let mut tick = ticker(self.sockets.times.tick_every);
         let drain_expired = sleep(Duration::MAX);
         tokio::pin!(drain_expired);
         loop {
@@ -141,7 +143,7 @@ impl Pump {
                 message = self.wire.receive(), if may_read => Woken::Message(message),
                 Some(done) = self.work.next(), if !self.work.is_empty() => Woken::Done(done),
                 changed = self.topology.changed() => Woken::Topology(changed.is_ok()),
-                _ = tick.tick() => Woken::Tick,
+                _ = self.tick.tick() => Woken::Tick,
             };
             if matches!(woken, Woken::Stop) {
                 let limit = clock::monotonic() + DRAIN_WAIT;
@@ -161,6 +163,9 @@ impl Pump {
                 self.take_ready().await?;
                 if self.stop.is_cancelled() && !self.stopping {
                     self.take(Woken::Stop).await?;
+                }
+                if self.tick.tick().now_or_never().is_some() {
+                    self.take(Woken::Tick).await?;
                 }
                 // A client may pause or move while there is much to send.
                 if self.session.accepts_input()

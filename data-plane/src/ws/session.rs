@@ -147,7 +147,7 @@ impl Session {
             Input::Reauthenticated { id, outcome } => self.reauthenticated(id, outcome, out),
             Input::Topology(topology) => self.topology_changed(&topology, out),
             Input::Tick => self.tick(now, out),
-            Input::Flushed => self.flushed(out),
+            Input::Flushed => self.flushed(now, out),
             Input::Drain { retry_after_ms } => self.drain(retry_after_ms, out),
         }
         effects

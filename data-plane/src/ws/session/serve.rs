@@ -4,9 +4,12 @@
 //! One place decides that a frame may go ([`Session::serve_frame`]); everything else only says that
 //! something may have changed.
 
+use std::time::Duration;
+
 use tidegate_proto::api::socket::{CaughtUp, Gap, ServerFrame, Subscribed};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
+use tidegate_proto::limits::FRAME_BYTES_TARGET;
 use tidegate_proto::name::TopicName;
 
 use super::Session;
@@ -158,7 +161,12 @@ impl Session {
         self.serve_one(&of.topic, partition, out);
     }
 
-    pub(super) fn flushed(&mut self, out: &mut Effects) {
+    pub(super) fn flushed(&mut self, now: Duration, out: &mut Effects) {
+        // A peer that takes whole frames is alive, though its pong may stand behind megabytes; one
+        // that is gone blocks the writes within a few of them.
+        if self.unflushed_bytes >= FRAME_BYTES_TARGET {
+            self.heard_at = now;
+        }
         self.unflushed_bytes = 0;
         self.unflushed_records = 0;
         for topic in std::mem::take(&mut self.held_back) {

@@ -178,6 +178,20 @@ fn silence_ends_a_socket_and_a_pong_keeps_it() {
 }
 
 #[test]
+fn a_long_catch_up_is_not_silence() {
+    let mut world = World::new(1, 1, 70_000);
+    world.append(0, 500);
+    world.say(json!({"op": "subscribe", "topic": "t", "from": "earliest"}));
+    for second in 0..120 {
+        world.deliver(0);
+        world.unflushed = 0;
+        world.input_at(Duration::from_secs(second), Input::Flushed);
+        world.input_at(Duration::from_secs(second), Input::Tick);
+        assert_eq!(world.closed, None);
+    }
+}
+
+#[test]
 fn a_deleted_topic_closes_the_socket_of_its_path_and_no_other() {
     let gone = Arc::new(Topology::default());
     let mut world = World::new(1, 4, 10);

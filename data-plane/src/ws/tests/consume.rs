@@ -1,13 +1,17 @@
 //! Subscribing, producing, moving, resuming, ending.
 
 use std::collections::BTreeMap;
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use serde_json::json;
+use tidegate_kit::tasks::{TaskKind, Tasks};
 use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 use tokio_tungstenite::MaybeTlsStream;
 
-use super::server::{Server, values};
+use super::server::{Server, TOKEN, values};
 use crate::ws::SocketTimes;
 
 fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
@@ -77,6 +81,41 @@ async fn a_topic_socket_delivers_without_being_asked() {
     reader.frame_of("caught_up").await;
     producer.produce(0, &numbers(10..12)).await;
     assert_eq!(values(&reader.frame_of("records").await), numbers(10..12));
+}
+
+#[tokio::test]
+async fn http_2_opens_a_socket_by_extended_connect() {
+    let server = Server::start().await;
+    let connection = TcpStream::connect(&server.address).await.unwrap();
+    let (mut requests, mut connection) = h2::client::handshake(connection).await.unwrap();
+    let tasks = Tasks::new();
+    // The server's settings come first: they say that it takes the extended CONNECT.
+    while !requests.is_extended_connect_protocol_enabled() {
+        std::future::poll_fn(|context| {
+            let _ = connection.poll_unpin(context);
+            Poll::Ready(())
+        })
+        .await;
+        tokio::task::yield_now().await;
+    }
+    tasks.spawn(TaskKind::Connection, tracing::Span::none(), connection);
+    let request = http::Request::builder()
+        .method(http::Method::CONNECT)
+        .uri(format!("http://{}/v1/topics/orders/ws", server.address))
+        .header("authorization", format!("Bearer {TOKEN}"))
+        .header("sec-websocket-version", "13")
+        .extension(h2::ext::Protocol::from_static("websocket"))
+        .body(())
+        .unwrap();
+    let (answer, _sender) = requests.send_request(request, false).unwrap();
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let first = answer.into_body().data().await.unwrap().unwrap();
+    let text = String::from_utf8_lossy(&first);
+    assert!(
+        text.contains(r#"{"ev":"subscribed","topic":"orders","partitions":[0,1]"#),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod negotiate;
 pub mod partitioner;
 pub mod partitions;
 
+mod body;
 mod query;
 pub mod state;
 #[cfg(any(test, feature = "testing"))]

@@ -10,6 +10,29 @@ pub(crate) const STREAM_BATCH_BYTES: usize = 512 * 1024;
 /// the largest is appended early.
 pub(crate) const STREAM_BUFFER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Bytes of batches that one streamed upload may have under way.
+pub(crate) const STREAM_UNDER_WAY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What a streamed upload may hold without taking it from the budget below: most uploads are a few
+/// lines, and they must not queue behind the large ones.
+pub(crate) const STREAM_FREE_BYTES: usize = 256 * 1024;
+
+/// What a streamed upload takes from the budget when it holds more: the two bounds above.
+pub(crate) const STREAM_PERMIT_BYTES: usize = STREAM_BUFFER_BYTES_MAX + STREAM_UNDER_WAY_BYTES_MAX;
+
+/// How long a line of a streamed upload waits for company.
+pub(crate) const STREAM_LINGER_MS: u64 = 50;
+
+/// Bytes of request bodies and streamed uploads that the process holds at once unless it is told
+/// otherwise: eight bodies of the largest size, or thirty-two streamed uploads, at full speed.
+pub(crate) const BODY_BUDGET_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
+
+/// Bodies up to here are bounded by the number of connections and take nothing from the budget.
+pub(crate) const BODY_FREE_BYTES: usize = 64 * 1024;
+
+/// How much a body that is read takes from the budget at a time.
+pub(crate) const BODY_STEP_BYTES: usize = 1024 * 1024;
+
 /// Most partitions that one streamed upload may have unfinished batches for. A builder costs little
 /// but not nothing.
 pub(crate) const STREAM_PARTITIONS_MAX: usize = 1024;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tidegate_kit::auth::{AuthenticatedOrTicket, Op, Principal, require};
-use tidegate_kit::http::{ApiError, ApiPath, read_body};
+use tidegate_kit::http::{ApiError, ApiPath};
 use tidegate_proto::api::records::{HEADER_DUPLICATE, ProduceAnswer, ProduceBody, ProduceResults};
 use tidegate_proto::batch::{BatchBuilder, ClientBatch};
 use tidegate_proto::control::TopicSpec;
@@ -28,6 +28,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::append::{Plan, Produced, append_plan, keyed_over_several, outcome, plan};
+use crate::body::{Held, read_on_budget};
 use crate::decode::batch::{decode_batches, partition_of_keys};
 use crate::decode::json::decode_body;
 use crate::decode::ndjson::{Lines, read_line};
@@ -184,18 +185,21 @@ async fn produce(
         head.uri.query(),
         &head.headers,
     )?;
+    // Batches may share the body's bytes, so its share of the budget is kept until they are durable.
+    let held: Held;
     let plan = match asked.format {
         BodyFormat::Ndjson if !asked.is_atomic() => {
             let key = asked.key.as_ref();
             return append_stream(state, &topic, &asked.options, key, body).await;
         }
         BodyFormat::Raw { is_text } => {
-            let body = read_body(body, topic.config.max_record_bytes as usize).await?;
-            plan_raw(state, &topic, &asked, &head.headers, &body, is_text)?
+            let limit = topic.config.max_record_bytes as usize;
+            held = read_on_budget(state.body_budget(), body, limit).await?;
+            plan_raw(state, &topic, &asked, &head.headers, &held.bytes, is_text)?
         }
         format => {
-            let body = read_body(body, BODY_BYTES_MAX).await?;
-            plan_body(state, &topic, &asked, format, body)?
+            held = read_on_budget(state.body_budget(), body, BODY_BYTES_MAX).await?;
+            plan_body(state, &topic, &asked, format, held.bytes.clone())?
         }
     };
     append_plan(state, &topic, &asked.options, plan).await

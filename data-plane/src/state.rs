@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tidegate_kit::auth::Auth;
+use tidegate_kit::limit::ByteBudget;
 use tidegate_kit::tasks::Tasks;
 use tidegate_proto::control::Topology;
 use tidegate_proto::error::Problem;
 use tidegate_proto::id::ProducerId;
 use tokio::sync::watch;
 
+use crate::limits::BODY_BUDGET_BYTES_DEFAULT;
 use crate::partitioner::RoundRobin;
 use crate::partitions::{BoxFuture, Partitions};
 
@@ -31,6 +33,8 @@ pub struct DataPlaneConfig {
     pub producer_ids: Option<Arc<dyn ProducerIds>>,
     /// How often an idle event stream or socket says that it lives.
     pub ping_interval: Duration,
+    /// Bytes of request bodies that may be held at once; beyond it requests are answered 503.
+    pub body_bytes_max: usize,
     /// Origins (`https://app.example`) whose pages may open sockets with a ticket, beside the pages
     /// of this server itself.
     pub origins: Vec<String>,
@@ -41,6 +45,7 @@ impl Default for DataPlaneConfig {
         Self {
             producer_ids: None,
             ping_interval: Duration::from_secs(15),
+            body_bytes_max: BODY_BUDGET_BYTES_DEFAULT,
             origins: Vec::new(),
         }
     }
@@ -51,6 +56,7 @@ impl fmt::Debug for DataPlaneConfig {
         f.debug_struct("DataPlaneConfig")
             .field("producer_ids", &self.producer_ids.is_some())
             .field("ping_interval", &self.ping_interval)
+            .field("body_bytes_max", &self.body_bytes_max)
             .field("origins", &self.origins)
             .finish()
     }
@@ -68,6 +74,7 @@ struct Inner {
     auth: Auth,
     tasks: Tasks,
     config: DataPlaneConfig,
+    body_budget: ByteBudget,
     round_robin: RoundRobin,
     turn: AtomicUsize,
 }
@@ -81,6 +88,7 @@ impl DataPlane {
         config: DataPlaneConfig,
     ) -> Self {
         let topology = partitions.topology();
+        let body_budget = ByteBudget::new(config.body_bytes_max);
         let (round_robin, turn) = (RoundRobin::default(), AtomicUsize::new(0));
         let inner = Inner {
             partitions,
@@ -88,6 +96,7 @@ impl DataPlane {
             auth,
             tasks,
             config,
+            body_budget,
             round_robin,
             turn,
         };
@@ -124,6 +133,11 @@ impl DataPlane {
     /// The configuration.
     pub fn config(&self) -> &DataPlaneConfig {
         &self.inner.config
+    }
+
+    /// What request bodies are read on.
+    pub(crate) fn body_budget(&self) -> &ByteBudget {
+        &self.inner.body_budget
     }
 
     pub(crate) fn round_robin(&self) -> &RoundRobin {

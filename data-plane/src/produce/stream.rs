@@ -3,18 +3,22 @@
 //! Lines are packed per partition and a batch is appended when it is full, one append per partition
 //! at a time, so that order holds, while the next batches fill. When something goes wrong, whatever
 //! is under way is waited for and the problem tells exactly how much was appended.
+//! A line of a slow body waits for company for a moment only.
 //! Invariant: what is held is one chunk, one line, [`STREAM_BUFFER_BYTES_MAX`] of unfinished batches
-//! and one batch under way per partition.
+//! and [`STREAM_UNDER_WAY_BYTES_MAX`] of batches under way, taken from the budget when it is much.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, poll};
 use http_body_util::BodyExt as _;
 use serde_json::json;
+use tidegate_kit::clock;
 use tidegate_kit::http::body_problem;
+use tidegate_kit::limit::BytePermit;
 use tidegate_proto::batch::ClientBatch;
 use tidegate_proto::control::TopicSpec;
 use tidegate_proto::error::{ErrorCode, Problem, SideEffects};
@@ -26,7 +30,10 @@ use crate::assemble::{Assembler, RequestStamp};
 use crate::decode::ndjson::{Lines, read_line};
 use crate::decode::pointer::Pointer;
 use crate::decode::record::Record;
-use crate::limits::{STREAM_BATCH_BYTES, STREAM_BUFFER_BYTES_MAX, STREAM_PARTITIONS_MAX};
+use crate::limits::{
+    STREAM_BATCH_BYTES, STREAM_BUFFER_BYTES_MAX, STREAM_FREE_BYTES, STREAM_LINGER_MS,
+    STREAM_PARTITIONS_MAX, STREAM_PERMIT_BYTES, STREAM_UNDER_WAY_BYTES_MAX,
+};
 use crate::partitioner::for_key;
 use crate::partitions::{Appended, BoxFuture};
 use crate::state::DataPlane;
@@ -36,6 +43,7 @@ struct Landed {
     partition: PartitionId,
     /// The first line of its records.
     line: u64,
+    bytes: usize,
     result: Result<Appended, Problem>,
 }
 
@@ -64,6 +72,11 @@ struct Upload<'a> {
     keyless: Option<PartitionId>,
     under_way: FuturesUnordered<BoxFuture<'a, Landed>>,
     busy: BTreeSet<PartitionId>,
+    under_way_bytes: usize,
+    /// When the oldest unfinished batch has waited long enough.
+    deadline: Option<Instant>,
+    /// Its share of the budget, while it holds much.
+    permit: Option<BytePermit>,
     /// The first place and the number of records of each partition.
     appended: BTreeMap<PartitionId, Appended>,
 }
@@ -82,12 +95,15 @@ pub(crate) async fn append_stream(
         options,
         key,
         stamp: options.stamp.clone(),
-        now_ms: tidegate_kit::clock::now_ms(),
+        now_ms: clock::now_ms(),
         filling: BTreeMap::new(),
         buffered_bytes: 0,
         keyless: None,
         under_way: FuturesUnordered::new(),
         busy: BTreeSet::new(),
+        under_way_bytes: 0,
+        deadline: None,
+        permit: None,
         appended: BTreeMap::new(),
     };
     match upload.run(body).await {
@@ -113,6 +129,10 @@ impl<'a> Upload<'a> {
                     self.land(landed)?;
                     continue;
                 }
+                () = until(self.deadline) => {
+                    self.flush_all().await?;
+                    continue;
+                }
                 frame = body.frame() => frame,
             };
             let at = |line, problem| Failure { line, problem };
@@ -121,7 +141,10 @@ impl<'a> Upload<'a> {
                 Some(Err(error)) => return Err(at(lines.number() + 1, body_problem(&error))),
                 // HTTP/2 may end with an empty frame, and trailers mean nothing here.
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(chunk) => lines.push(chunk),
+                    Ok(chunk) => {
+                        self.now_ms = clock::now_ms();
+                        lines.push(chunk);
+                    }
                     Err(_) => continue,
                 },
             }
@@ -135,9 +158,7 @@ impl<'a> Upload<'a> {
         })? {
             self.take(&line, lines.number()).await?;
         }
-        while let Some((partition, filling)) = self.filling.pop_first() {
-            self.start(partition, filling).await?;
-        }
+        self.flush_all().await?;
         while let Some(landed) = self.under_way.next().await {
             self.land(landed)?;
         }
@@ -174,7 +195,9 @@ impl<'a> Upload<'a> {
         let grown = filling.assembler.len_bytes().saturating_sub(filling.bytes);
         filling.bytes += grown;
         self.buffered_bytes += grown;
-        if filling.bytes >= STREAM_BATCH_BYTES {
+        let is_full = filling.bytes >= STREAM_BATCH_BYTES;
+        self.hold().await?;
+        if is_full {
             return self.flush(partition).await;
         }
         if self.buffered_bytes > STREAM_BUFFER_BYTES_MAX
@@ -201,6 +224,41 @@ impl<'a> Upload<'a> {
         }
     }
 
+    /// Keeps the clock of unfinished batches and the share of the budget. Without a share an upload
+    /// goes on in small steps; but where a producer numbers its records, batches end by size alone,
+    /// because the same body sent again must make the same batches, so that one waits for its share.
+    async fn hold(&mut self) -> Result<(), Failure> {
+        let is_stamped = self.stamp.producer.is_some();
+        if self.deadline.is_none() && !is_stamped {
+            self.deadline = Some(clock::monotonic() + Duration::from_millis(STREAM_LINGER_MS));
+        }
+        let held = self.buffered_bytes + self.under_way_bytes;
+        if self.permit.is_some() || held <= STREAM_FREE_BYTES {
+            return Ok(());
+        }
+        let budget = self.state.body_budget();
+        self.permit = match budget.try_acquire(STREAM_PERMIT_BYTES) {
+            None if is_stamped => budget.acquire(STREAM_PERMIT_BYTES).await,
+            taken => taken,
+        };
+        if self.permit.is_none() && !is_stamped {
+            self.flush_all().await?;
+            while let Some(landed) = self.under_way.next().await {
+                self.land(landed)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush_all(&mut self) -> Result<(), Failure> {
+        self.deadline = None;
+        while let Some((partition, _)) = self.filling.first_key_value() {
+            let partition = *partition;
+            self.flush(partition).await?;
+        }
+        Ok(())
+    }
+
     async fn flush(&mut self, partition: PartitionId) -> Result<(), Failure> {
         if self.keyless == Some(partition) {
             self.keyless = None;
@@ -218,7 +276,11 @@ impl<'a> Upload<'a> {
             .assembler
             .take()
             .map_err(|problem| Failure { line, problem })?;
-        while self.busy.contains(&partition) {
+        let bytes: usize = batches.iter().map(ClientBatch::len).sum();
+        while self.busy.contains(&partition)
+            || (self.under_way_bytes > 0
+                && self.under_way_bytes + bytes > STREAM_UNDER_WAY_BYTES_MAX)
+        {
             let Some(landed) = self.under_way.next().await else {
                 break;
             };
@@ -231,11 +293,13 @@ impl<'a> Upload<'a> {
             producer.seq = producer.seq.wrapping_add(count);
         }
         self.busy.insert(partition);
+        self.under_way_bytes += bytes;
         self.under_way.push(Box::pin(async move {
             let result = append_batches(state, topic, options, partition, batches).await;
             Landed {
                 partition,
                 line,
+                bytes,
                 result,
             }
         }));
@@ -250,9 +314,14 @@ impl<'a> Upload<'a> {
         let Landed {
             partition,
             line,
+            bytes,
             result,
         } = landed;
         self.busy.remove(&partition);
+        self.under_way_bytes = self.under_way_bytes.saturating_sub(bytes);
+        if self.buffered_bytes + self.under_way_bytes == 0 {
+            self.permit = None;
+        }
         let appended = result.map_err(|problem| Failure { line, problem })?;
         self.appended
             .entry(partition)
@@ -296,5 +365,12 @@ impl<'a> Upload<'a> {
             .with("line", line)
             .with("appended", appended)
             .with("partitions", partitions)
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -1,13 +1,14 @@
 //! The routes as a client meets them: a real router over partitions in memory.
 
+mod access;
 mod bad_input;
 mod document;
 mod events;
+mod exactly_once;
 mod fetch;
 mod produce;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -57,12 +58,24 @@ impl Surface {
     }
 
     pub(super) fn with_auth(auth: Auth) -> Self {
+        Self::with(auth, DataPlaneConfig::default())
+    }
+
+    /// A server whose budget for large bodies is this.
+    pub(super) fn with_body_bytes(body_bytes_max: usize) -> Self {
+        let config = DataPlaneConfig {
+            body_bytes_max,
+            ..DataPlaneConfig::default()
+        };
+        Self::with(Auth::dev(), config)
+    }
+
+    fn with(auth: Auth, config: DataPlaneConfig) -> Self {
         let memory = MemoryPartitions::new();
         let tasks = Tasks::new();
         let config = DataPlaneConfig {
             producer_ids: Some(Arc::new(FixedIds)),
-            ping_interval: Duration::from_secs(15),
-            ..DataPlaneConfig::default()
+            ..config
         };
         let partitions: Arc<MemoryPartitions> = Arc::clone(&memory);
         let state = DataPlane::new(partitions, auth.clone(), tasks.clone(), config);

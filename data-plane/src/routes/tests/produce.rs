@@ -2,13 +2,13 @@
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use tidegate_proto::batch::{Batch, BatchBuilder, ClientBatch, Placement, ProducerStamp};
 use tidegate_proto::compression::Codec;
 use tidegate_proto::control::{TopicCompression, TopicConfig};
 use tidegate_proto::error::{ErrorCode, Problem};
-use tidegate_proto::id::{PartitionId, ProducerId, TopicId};
+use tidegate_proto::id::{PartitionId, TopicId};
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use tidegate_proto::record::{Datum, RecordRef};
 use uuid::Uuid;
@@ -162,6 +162,35 @@ async fn a_long_upload_is_streamed_in_order() {
     assert_eq!(read.text().lines().count(), 3000);
 }
 
+#[tokio::test(start_paused = true)]
+async fn lines_of_a_slow_upload_do_not_wait_for_its_end() {
+    let surface = Surface::new();
+    surface.memory.create_topic("t", 1);
+    let chunks = stream::iter([Ok::<_, std::io::Error>("1\n2\n")]).chain(stream::pending());
+    let upload = surface.post(PARTITION, "application/x-ndjson", Body::from_stream(chunks));
+    let poll = surface.get("/v1/topics/t/records?wait_ms=60000");
+    tokio::select! {
+        _ = upload => unreachable!("the body has no end"),
+        answer = poll => assert_eq!(answer.json()["records"][1]["value"], 2),
+    }
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_when_the_budget_is_full() {
+    let surface = Surface::with_body_bytes(1024);
+    surface.memory.create_topic("t", 2);
+    let body = format!("\"{}\"\n", "x".repeat(10_000)).repeat(200);
+    let answer = surface.post(RECORDS, "application/x-ndjson", body).await;
+    let partitions = answer.json()["partitions"].as_array().unwrap().clone();
+    let counts = partitions
+        .iter()
+        .map(|produced| produced["count"].as_u64().unwrap());
+    assert_eq!(counts.sum::<u64>(), 200);
+    let list = format!(r#"{{"records":[{{"value":"{}"}}]}}"#, "x".repeat(100_000));
+    let refused = surface.post_json(RECORDS, &list).await;
+    assert_eq!(refused.refusal(), (503, "overloaded".to_owned()));
+}
+
 #[tokio::test]
 async fn ndjson_that_fails_midway_tells_what_was_appended() {
     let surface = Surface::new();
@@ -303,139 +332,6 @@ async fn acks_none_promises_nothing() {
         .post(&format!("{RECORDS}?acks=leader"), "text/plain", "x")
         .await;
     assert_eq!(answer.json()["durable"], "leader");
-}
-
-#[tokio::test]
-async fn a_producer_is_told_of_duplicates_gaps_and_fences() {
-    let surface = Surface::new();
-    surface.memory.create_topic("t", 1);
-    let send = async |epoch: &str, seq: &str| {
-        let headers = [
-            ("producer-id", "9"),
-            ("producer-epoch", epoch),
-            ("producer-seq", seq),
-        ];
-        surface
-            .send(post(
-                PARTITION,
-                "application/json",
-                &headers,
-                r#"{"records":[{},{}]}"#,
-            ))
-            .await
-    };
-    assert_eq!(send("1", "0").await.header("tidegate-duplicate"), "");
-    assert_eq!(
-        send("1", "2").await.json()["partitions"][0]["base_offset"],
-        2
-    );
-    let again = send("1", "2").await;
-    assert_eq!(
-        (again.status.as_u16(), again.header("tidegate-duplicate")),
-        (200, "true")
-    );
-    assert_eq!(again.json()["partitions"][0]["base_offset"], 2);
-    let gap = send("1", "9").await;
-    assert_eq!(gap.refusal(), (409, "out_of_order".to_owned()));
-    assert_eq!(
-        (&gap.json()["expected"], &gap.json()["received"]),
-        (&json!(4), &json!(9))
-    );
-    assert_eq!(
-        send("0", "4").await.refusal(),
-        (409, "producer_fenced".to_owned())
-    );
-}
-
-#[tokio::test]
-async fn a_stamped_stream_numbers_its_batches_on() {
-    let surface = Surface::new();
-    surface.memory.create_topic("t", 1);
-    let body = format!("\"{}\"\n", "x".repeat(100_000)).repeat(20);
-    let send = async || {
-        let headers = [
-            ("producer-id", "9"),
-            ("producer-epoch", "0"),
-            ("producer-seq", "0"),
-        ];
-        surface
-            .send(post(
-                PARTITION,
-                "application/x-ndjson",
-                &headers,
-                body.clone(),
-            ))
-            .await
-    };
-    assert_eq!(send().await.json()["partitions"][0]["count"], 20);
-    let stamp = ProducerStamp {
-        id: ProducerId(9),
-        epoch: 0,
-        seq: 20,
-        unordered: false,
-    };
-    let next = wire(batch(Codec::None, &[""], Some(stamp)));
-    let answer = surface
-        .post(PARTITION, "application/vnd.tidegate.batch", next)
-        .await;
-    assert_eq!(
-        answer.json()["partitions"][0]["base_offset"],
-        20,
-        "{answer:?}"
-    );
-}
-
-#[tokio::test]
-async fn a_conditional_append_is_refused_with_the_actual_end() {
-    let surface = Surface::new();
-    surface.memory.create_topic("t", 1);
-    for kind in ["text/plain", "application/x-ndjson"] {
-        let end = surface
-            .get("/v1/topics/t/partitions/0/offsets")
-            .await
-            .json()["end"]
-            .to_string();
-        let quoted = format!("\"{end}\"");
-        let send = async || {
-            surface
-                .send(post(PARTITION, kind, &[("if-match", &quoted)], "1"))
-                .await
-        };
-        assert_eq!(send().await.status, 200);
-        let late = send().await;
-        assert_eq!(late.refusal(), (412, "precondition_failed".to_owned()));
-        assert_eq!(late.json()["end"], end.parse::<u64>().unwrap() + 1);
-    }
-}
-
-#[tokio::test]
-async fn an_idempotency_key_makes_a_repeat_harmless() {
-    let surface = Surface::new();
-    surface.memory.create_topic("t", 8);
-    let batch_kind = "application/vnd.tidegate.batch";
-    let bodies: [(&str, Bytes); 4] = [
-        (
-            "application/json",
-            Bytes::from_static(b"{\"records\":[{},{}]}"),
-        ),
-        ("application/x-ndjson", Bytes::from_static(b"1\n2\n")),
-        ("text/plain", Bytes::from_static(b"x")),
-        (batch_kind, wire(batch(Codec::None, &["", ""], None))),
-    ];
-    for (index, (kind, body)) in bodies.into_iter().enumerate() {
-        let key = format!("order-{index}");
-        let send = async || {
-            let headers = [("idempotency-key", key.as_str())];
-            surface
-                .send(post(RECORDS, kind, &headers, body.clone()))
-                .await
-        };
-        let (first, second) = (send().await, send().await);
-        assert_eq!(first.status, 200, "{first:?}");
-        assert_eq!(first.header("tidegate-duplicate"), "");
-        assert_eq!(second.header("tidegate-duplicate"), "true", "{kind}");
-        assert_eq!(first.text(), second.text());
-    }
 }
 
 #[tokio::test]

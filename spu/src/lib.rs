@@ -24,6 +24,8 @@ mod storage;
 
 mod assign;
 mod local;
+mod sweep;
+
 mod node;
 
 pub use config::SpuConfig;

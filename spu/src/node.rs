@@ -4,34 +4,31 @@
 //! serves what the controller confirmed. [`Node::stop`] makes everything durable and leaves the mark
 //! of a clean stop; without it a restart recovers from the journal, slower and with the same outcome.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
 use tidegate_data_plane::partitions::Partitions;
-use tidegate_kit::clock;
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_log::{Log, LogConfig, LogDead, OpenError, Opened, OsVfs, Vfs};
+use tidegate_log::{Log, LogConfig, LogDead, OpenError, Opened, OsVfs, SubmitError, Vfs};
 use tidegate_proto::control::{PartitionStatus, Register, Registered, ReplicaReport, Topology};
-use tidegate_proto::id::{Incarnation, RunId, StorageId};
+use tidegate_proto::id::{Incarnation, RunId, StorageId, TopicId};
 use tidegate_proto::position::ReplicaKey;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tracing::{Span, info_span};
 use uuid::Uuid;
 
 use crate::assign::Assigner;
 use crate::budget::Budget;
 use crate::config::SpuConfig;
-use crate::limits::{
-    MAILBOX_MAX, MAINTENANCE_TICK, SHARDS_MAX, STOP_WAIT_MAX, TRASH_AGE, TRASH_TICK,
-};
+use crate::limits::{MAILBOX_MAX, SHARDS_MAX, STOP_WAIT_MAX};
 use crate::local::LocalPartitions;
-use crate::metrics;
 use crate::shard::{
     Completions, Directory, Listener, Message, Shard, ShardHandle, ShardParts, Uptime,
 };
+use crate::sweep::Sweep;
 
 /// Why a node cannot be opened or started. The variants are what a program's exit code tells apart.
 #[derive(Debug, Error)]
@@ -256,6 +253,35 @@ impl Node {
         }
     }
 
+    /// Topics that have replicas here and that the topology lacks. They are left alone until somebody
+    /// who knows says that they were deleted, see [`Node::discard`].
+    pub fn leftovers(&self, topology: &Topology) -> Vec<TopicId> {
+        let replicas = self.log.replicas();
+        let ids: BTreeSet<TopicId> = replicas.iter().map(|at| at.key().topic_id).collect();
+        ids.into_iter()
+            .filter(|id| topology.topic_by_id(*id).is_none())
+            .collect()
+    }
+
+    /// Moves the replicas of a deleted topic to the trash; how many there were. Those that are open
+    /// are not touched: their topic is in the topology.
+    pub fn discard(&self, topic: TopicId) -> Result<usize, NodeError> {
+        let mut count = 0;
+        for replica in self.log.replicas() {
+            let key = replica.key();
+            if key.topic_id != topic || self.directory.get(key).is_some() {
+                continue;
+            }
+            match self.log.retire_replica(key) {
+                Ok(()) => count += 1,
+                Err(SubmitError::Dead(dead)) => return Err(dead.into()),
+                // Somebody else was faster.
+                Err(SubmitError::UnknownReplica(_) | SubmitError::NotNext { .. }) => {}
+            }
+        }
+        Ok(count)
+    }
+
     /// Takes no more appends, lets what was submitted become durable, and leaves the mark of a clean
     /// stop. Call it when nobody serves any more; a second call does nothing.
     pub async fn stop(&self) -> Result<(), NodeError> {
@@ -336,51 +362,6 @@ impl Statuses {
     /// Where the partition stands on this node; none when it is not open here.
     pub fn partition(&self, key: ReplicaKey) -> Option<PartitionStatus> {
         self.directory.get(key).map(|handle| handle.reader.status())
-    }
-}
-
-/// What a node does by the clock, besides its shards.
-struct Sweep {
-    log: Log,
-    budget: Arc<Budget>,
-    directory: Directory,
-    tasks: Tasks,
-}
-
-impl Sweep {
-    async fn run(self) {
-        let mut ticks = interval(MAINTENANCE_TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut emptied = clock::monotonic();
-        loop {
-            ticks.tick().await;
-            metrics::inflight(self.budget.taken());
-            metrics::replicas(self.directory.len());
-            metrics::journal(&self.log.stats());
-            let now = clock::monotonic();
-            let empties = now.saturating_duration_since(emptied) >= TRASH_TICK;
-            if empties {
-                emptied = now;
-            }
-            let log = self.log.clone();
-            let work = move || sweep(&log, empties);
-            // Its failure is the task's failure, which is logged there.
-            let _ = self
-                .tasks
-                .spawn_blocking(TaskKind::Blocking, Span::current(), work)
-                .await;
-        }
-    }
-}
-
-fn sweep(log: &Log, empties: bool) {
-    let now_ms = clock::now_ms();
-    log.tick(now_ms);
-    if empties {
-        let age_ms = i64::try_from(TRASH_AGE.as_millis()).unwrap_or(i64::MAX);
-        if let Err(error) = log.purge_trash(now_ms.saturating_sub(age_ms)) {
-            tracing::warn!(%error, "the trash cannot be emptied");
-        }
     }
 }
 

@@ -281,3 +281,22 @@ async fn a_node_that_was_not_started_serves_nothing_and_forgets_nothing() {
     assert_eq!(life.all(key).await, ["a"]);
     life.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_deleted_topic_left_is_kept_until_somebody_says_so() {
+    let mut site = Site::new();
+    let life = site.start();
+    let keys = site.create("flights", 2, TopicConfig::default());
+    for key in &keys {
+        life.append(*key, &["a"]).await.unwrap();
+    }
+    life.stop().await;
+    site.change(BTreeMap::clear);
+    let life = site.start();
+    let topology = Arc::clone(&site.topology.borrow());
+    assert_eq!(life.node.leftovers(&topology), [keys[0].topic_id]);
+    assert_eq!(life.node.discard(keys[0].topic_id).unwrap(), 2);
+    assert!(life.node.leftovers(&topology).is_empty());
+    life.stop().await;
+    assert!(site.open().unwrap().register_request().replicas.is_empty());
+}

@@ -34,7 +34,7 @@ impl View {
     }
 
     /// The segment that holds `offset`, and those after it, each with the offset it must reach.
-    fn from_offset(&self, offset: Offset) -> impl Iterator<Item = (SegmentInfo, Offset)> + '_ {
+    fn segments_from(&self, offset: Offset) -> impl Iterator<Item = (SegmentInfo, Offset)> + '_ {
         let after = self
             .closed
             .partition_point(|segment| segment.base <= offset);
@@ -50,7 +50,7 @@ impl View {
 
     /// Fails when the first segment from `offset` on begins above it, though disk should hold it.
     fn check_no_hole(&self, home: &Home, offset: Offset) -> Result<(), ReadError> {
-        let first = self.from_offset(offset).next();
+        let first = self.segments_from(offset).next();
         if offset >= self.disk_end || first.is_some_and(|(segment, _)| segment.base <= offset) {
             return Ok(());
         }
@@ -76,15 +76,19 @@ pub(crate) fn read(
     let upto = upto.min(view.disk_end);
     view.check_no_hole(home, from)?;
     let mut selection = Selection::new(from, upto, bytes_max);
-    for (segment, end) in view.from_offset(from) {
+    for (segment, end) in view.segments_from(from) {
         if segment.base >= upto || selection.has_progress() {
             break;
         }
         let chunk = bytes_max.clamp(index::ENTRY_LEN as usize * 512, READ_CHUNK_BYTES);
         let mut walker = Walker::at_offset(home, segment, end, from, chunk)?;
-        while let Some(batch) = walker.next()? {
-            if !selection.take(&batch) {
-                break;
+        loop {
+            match walker.next() {
+                Ok(Some(batch)) if selection.take(&batch) => {}
+                // What is good before the damage is served; the next read will tell.
+                Err(_) if selection.has_progress() => break,
+                Err(error) => return Err(error),
+                Ok(_) => break,
             }
         }
     }
@@ -100,7 +104,7 @@ pub(crate) fn each(
     mut take: impl FnMut(&Batch) -> bool,
 ) -> Result<(), ReadError> {
     view.check_no_hole(home, from)?;
-    for (segment, end) in view.from_offset(from) {
+    for (segment, end) in view.segments_from(from) {
         let mut walker = Walker::at_offset(home, segment, end, from, READ_CHUNK_BYTES)?;
         while let Some(batch) = walker.next()? {
             if batch.placement.base_offset >= view.disk_end {
@@ -122,7 +126,7 @@ pub(crate) fn batch_at_time(
     from: Offset,
     time_ms: i64,
 ) -> Result<Option<Batch>, ReadError> {
-    for (segment, end) in view.from_offset(from) {
+    for (segment, end) in view.segments_from(from) {
         if segment.max_timestamp_ms < time_ms {
             continue;
         }
@@ -148,6 +152,8 @@ struct Walker<'a> {
     expected: Offset,
     /// Where the last batch must end.
     end: Offset,
+    /// Damage to batches below this is not the reader's concern.
+    from: Offset,
 }
 
 impl<'a> Walker<'a> {
@@ -159,7 +165,9 @@ impl<'a> Walker<'a> {
         chunk: usize,
     ) -> Result<Self, ReadError> {
         // Strictly below: a batch without offsets may stand at the same offset, before the entry.
-        Self::after(home, segment, end, chunk, |entry| entry.offset < offset)
+        Self::after(home, segment, (offset, end), chunk, |entry| {
+            entry.offset < offset
+        })
     }
 
     fn at_time(
@@ -168,15 +176,19 @@ impl<'a> Walker<'a> {
         end: Offset,
         time_ms: i64,
     ) -> Result<Self, ReadError> {
-        Self::after(home, segment, end, READ_CHUNK_BYTES, |entry| {
-            entry.timestamp_before_ms < time_ms
-        })
+        Self::after(
+            home,
+            segment,
+            (Offset::ZERO, end),
+            READ_CHUNK_BYTES,
+            |entry| entry.timestamp_before_ms < time_ms,
+        )
     }
 
     fn after(
         home: &'a Home,
         segment: SegmentInfo,
-        end: Offset,
+        (from, end): (Offset, Offset),
         chunk: usize,
         precedes: impl Fn(&index::IndexEntry) -> bool,
     ) -> Result<Self, ReadError> {
@@ -208,6 +220,7 @@ impl<'a> Walker<'a> {
                     scanner,
                     expected: entry.offset,
                     end,
+                    from,
                 });
             }
         }
@@ -217,28 +230,47 @@ impl<'a> Walker<'a> {
             scanner: scan(0),
             expected: segment.base,
             end,
+            from,
         })
     }
 
     fn next(&mut self) -> Result<Option<Batch>, ReadError> {
-        let step = self
-            .scanner
-            .step()
-            .map_err(|source| io_error(self.home, self.segment.base, FileKind::Records, source))?;
-        match step {
-            Scanned::End if self.expected < self.end => {
-                Err(self.corrupt(self.segment.len, "batches after it are missing"))
-            }
-            Scanned::End => Ok(None),
-            Scanned::Batch { batch, at } => {
-                if batch.placement.base_offset != self.expected {
-                    return Err(self.corrupt(at, "the batch does not follow the one before it"));
+        loop {
+            match self.step()? {
+                Scanned::End if self.expected < self.end => {
+                    return Err(self.corrupt(self.segment.len, "batches after it are missing"));
                 }
-                self.expected = batch.next_offset();
-                Ok(Some(batch))
+                Scanned::End => return Ok(None),
+                Scanned::Batch { batch, at } => {
+                    let base = batch.placement.base_offset;
+                    let is_next = base == self.expected;
+                    if !is_next && (base < self.expected || base > self.from) {
+                        return Err(self.corrupt(at, "the batch does not follow the one before it"));
+                    }
+                    self.expected = batch.next_offset();
+                    return Ok(Some(batch));
+                }
+                Scanned::Bad { at, what } => {
+                    // Before the reader's place: what comes after it may be good.
+                    let fault = self.corrupt(at, what);
+                    if self.expected >= self.from || !self.resync()? {
+                        return Err(fault);
+                    }
+                }
             }
-            Scanned::Bad { at, what } => Err(self.corrupt(at, what)),
         }
+    }
+
+    fn step(&mut self) -> Result<Scanned, ReadError> {
+        self.scanner
+            .step()
+            .map_err(|source| io_error(self.home, self.segment.base, FileKind::Records, source))
+    }
+
+    fn resync(&mut self) -> Result<bool, ReadError> {
+        self.scanner
+            .resync()
+            .map_err(|source| io_error(self.home, self.segment.base, FileKind::Records, source))
     }
 
     fn corrupt(&self, position: u64, what: &str) -> ReadError {

@@ -5,6 +5,10 @@
 //! 4 KiB, never over blocks of an older round that is still needed; round numbers only grow.
 //! Invariant (J3): a file is used again only when a durable checkpoint covers all its rounds.
 
+mod file;
+
+use file::{make_zeroed, reuse, zero_fill};
+
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,6 +61,8 @@ struct Files {
     free: VecDeque<FileSpan>,
     /// Ready to be the next current file.
     spare: Option<Spare>,
+    /// Bytes of the file being filled.
+    filling: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -153,6 +159,7 @@ impl Journal {
             full: VecDeque::new(),
             free,
             spare,
+            filling: 0,
         };
         Ok(Self {
             place,
@@ -265,6 +272,7 @@ impl Journal {
             let path = self.place.path(FILLING);
             let file = self.place.vfs.create(&path).during("create", &path)?;
             file.set_len(0).during("truncate", &path)?;
+            files.filling = self.sizes.standard;
             *filling = Some(Filling {
                 file,
                 path,
@@ -303,6 +311,7 @@ impl Journal {
         work.file.sync_all().during("sync", &work.path)?;
         // The lock is held over the rename, so that the number cannot be taken meanwhile.
         let mut files = self.lock_files();
+        files.filling = 0;
         if files.spare.is_some() {
             drop(files);
             return self
@@ -389,47 +398,10 @@ impl Files {
     fn total(&self) -> u64 {
         let full: u64 = self.full.iter().map(|file| file.span.len).sum();
         let free: u64 = self.free.iter().map(|span| span.len).sum();
-        self.current.len + full + free + self.spare.as_ref().map_or(0, |spare| spare.span.len)
+        self.current.len
+            + full
+            + free
+            + self.filling
+            + self.spare.as_ref().map_or(0, |spare| spare.span.len)
     }
-}
-
-/// Gives a file that is needed no more its next number. Its old rounds carry the old number, so
-/// replay never takes them for rounds of the new one.
-fn reuse(place: &Place, old: FileSpan, file_seq: u64) -> Result<Arc<dyn VfsFile>, DiskError> {
-    let from = place.path(layout::journal(old.file_seq));
-    let to = place.path(layout::journal(file_seq));
-    place.vfs.rename(&from, &to).during("rename", &to)?;
-    place
-        .vfs
-        .sync_dir(&place.root)
-        .during("sync directory", &place.root)?;
-    place.vfs.open(&to).during("open", &to)
-}
-
-/// Makes a file of zeros that lasts: unwritten extents would make every sync commit metadata.
-fn make_zeroed(place: &Place, file_seq: u64, len: u64) -> Result<Arc<dyn VfsFile>, DiskError> {
-    let path = place.path(layout::journal(file_seq));
-    let file = place.vfs.create(&path).during("create", &path)?;
-    file.set_len(0).during("truncate", &path)?;
-    file.preallocate(0, len).during("preallocate", &path)?;
-    zero_fill(&*file, 0, len).during("write", &path)?;
-    file.sync_all().during("sync", &path)?;
-    place
-        .vfs
-        .sync_dir(&place.root)
-        .during("sync directory", &place.root)?;
-    Ok(file)
-}
-
-fn zero_fill(file: &dyn VfsFile, from: u64, len: u64) -> std::io::Result<()> {
-    const PIECE: usize = 1 << 20;
-    let zeros = vec![0; PIECE.min(usize::try_from(len).unwrap_or(PIECE))];
-    let mut at = from;
-    let end = from + len;
-    while at < end {
-        let piece = usize::try_from(end - at).unwrap_or(PIECE).min(zeros.len());
-        durable::write_all_at(file, &[&zeros[..piece]], at)?;
-        at += piece as u64;
-    }
-    Ok(())
 }

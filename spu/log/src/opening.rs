@@ -3,7 +3,8 @@
 //!
 //! Nothing that it does not understand is removed: it goes to `quarantine/` or stays.
 
-use std::collections::BTreeMap;
+mod directories;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,11 +16,11 @@ use uuid::Uuid;
 use crate::checkpoint::{Checkpoint, JournalPosition, ReplicaState};
 use crate::config::LogConfig;
 use crate::durable;
-use crate::error::{Context as _, DiskError, OpenError};
+use crate::error::{DiskError, OpenError};
 use crate::files::{FilePool, Unsynced};
-use crate::fold::{Fold, Folded};
+use crate::fold::Fold;
 use crate::identity::Identity;
-use crate::journal::{FileSpan, Journal};
+use crate::journal::Journal;
 use crate::layout;
 use crate::recovery::{Recovered, Recovery};
 use crate::registry::Replicas;
@@ -29,7 +30,6 @@ use crate::segment::Home;
 use crate::snapshot;
 use crate::tail::TailBudget;
 use crate::vfs::{Place, Vfs, VfsFile};
-use crate::writer::move_to_trash;
 
 /// What a replica turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -282,112 +282,6 @@ impl Opening<'_> {
             snapshot: snapshot::load(&self.root.vfs, &home.dir)
                 .filter(|(as_of, _)| *as_of <= state.end),
         }
-    }
-
-    /// The directories of known replicas. Those given up go to the trash, those that nobody knows
-    /// to the trash when empty and to quarantine when not.
-    fn directories(
-        &self,
-        fold: &Fold,
-        is_changed: &mut bool,
-    ) -> Result<BTreeMap<(ReplicaKey, ReplicaGen), ()>, DiskError> {
-        let place = self.root.path(layout::REPLICAS);
-        let mut known = BTreeMap::new();
-        for item in self.root.vfs.list_dir(&place).during("list", &place)? {
-            let Some((key, replica_gen)) = layout::parse_replica_dir(&item.name) else {
-                continue;
-            };
-            let path = place.join(&item.name);
-            let is_ours =
-                |state: &ReplicaState| state.key == key && state.meta.replica_gen == replica_gen;
-            if fold
-                .replicas
-                .get(&key)
-                .is_some_and(|folded| is_ours(&folded.state))
-            {
-                known.insert((key, replica_gen), ());
-                continue;
-            }
-            *is_changed = true;
-            let inside = self.root.vfs.list_dir(&path).during("list", &path)?;
-            let is_empty = !inside
-                .iter()
-                .any(|item| layout::parse_segment(&item.name).is_some());
-            if is_empty || fold.retired.iter().any(is_ours) {
-                move_to_trash(&self.root, &path, None)?;
-            } else {
-                let dir = self.root.path(layout::QUARANTINE);
-                let target = dir.join(&item.name);
-                self.root
-                    .vfs
-                    .rename(&path, &target)
-                    .during("rename", &target)?;
-                self.root
-                    .vfs
-                    .sync_dir(&dir)
-                    .during("sync directory", &dir)?;
-                self.root
-                    .vfs
-                    .sync_dir(&place)
-                    .during("sync directory", &place)?;
-            }
-        }
-        Ok(known)
-    }
-
-    /// Saves what the journal holds of a replica without a directory; gives the number of batches.
-    fn quarantine(&self, folded: &Folded) -> Result<usize, DiskError> {
-        if folded.batches.is_empty() {
-            return Ok(0);
-        }
-        let mut bytes = Vec::new();
-        for batch in &folded.batches {
-            let body = replay::read_body(&self.journal_place, batch.file_seq, batch.at, batch.len)?;
-            bytes.extend_from_slice(&body);
-        }
-        let (key, replica_gen) = (folded.state.key, folded.state.meta.replica_gen);
-        let first = folded.batches.first().map_or(0, |batch| batch.base.get());
-        let name = format!("{}-{first}.batches", layout::replica_dir(key, replica_gen));
-        durable::replace(
-            &*self.root.vfs,
-            &self.root.path(layout::QUARANTINE),
-            &name,
-            &bytes,
-        )?;
-        Ok(folded.batches.len())
-    }
-
-    /// Journal files that may be used again. A rotten journal's are kept in quarantine.
-    fn other_journal_files(
-        &self,
-        files: Vec<FileSpan>,
-        covered: JournalPosition,
-        position: JournalPosition,
-        rot: bool,
-    ) -> Result<Vec<FileSpan>, DiskError> {
-        let mut others = Vec::new();
-        for file in files {
-            if file.file_seq == position.file_seq {
-                continue;
-            }
-            if rot && file.file_seq >= covered.file_seq {
-                let name = layout::journal(file.file_seq);
-                let from = self.journal_place.path(&name);
-                let quarantine = self.root.path(layout::QUARANTINE);
-                let target = quarantine.join(&name);
-                self.root
-                    .vfs
-                    .rename(&from, &target)
-                    .during("rename", &target)?;
-                self.root
-                    .vfs
-                    .sync_dir(&quarantine)
-                    .during("sync directory", &quarantine)?;
-                continue;
-            }
-            others.push(file);
-        }
-        Ok(others)
     }
 }
 

@@ -4,6 +4,12 @@
 //! crash may have left anything; what equals the fold stays, the rest is cut and written again from
 //! the journal. Bytes that nothing accounts for are put into quarantine before they are cut.
 
+mod aside;
+
+mod judge;
+
+use judge::Judge;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +19,6 @@ use tidegate_proto::batch::Batch;
 use tidegate_proto::position::Offset;
 
 use crate::checkpoint::ReplicaState;
-use crate::durable;
 use crate::error::{Context as _, DiskError};
 use crate::files::{FileId, FileKind, Unsynced};
 use crate::fold::{Folded, FoldedBatch};
@@ -25,7 +30,7 @@ use crate::segment::{Active, Home, SegmentConfig, SegmentInfo};
 use crate::segments::Segments;
 use crate::snapshot;
 use crate::vfs::Place;
-use crate::walk::{WalkStop, scanner, walk};
+use crate::walk::{WalkStop, walk};
 
 /// A replica ready to serve, with what was found.
 #[derive(Debug)]
@@ -188,11 +193,20 @@ impl Recovery<'_> {
             }
             segments.end = found.end;
             segments.active = Some(found.active);
-            if next == Some(found.end) && !found.stopped {
+            let follows = next.is_some_and(|next| {
+                next == found.end || (next > found.end && judge.trusts_up_to(next))
+            });
+            if follows && !found.stopped {
                 segments.close_active(self.unsynced)?;
             } else if let Some(next) = rest.next() {
                 torn_bytes += self.set_aside(segments, &judge, next, &mut rest)?;
             }
+        }
+        if segments.end < synced_end {
+            // The last of what was synced is lost. Its offsets are not used again.
+            judge.rot = true;
+            segments.close_active(self.unsynced)?;
+            segments.end = synced_end;
         }
         state.intact &= !judge.rot;
         Ok((judge.kept, torn_bytes))
@@ -316,68 +330,6 @@ impl Recovery<'_> {
         segments.end = end;
         Ok(())
     }
-
-    fn has_batch_after(&self, base: Offset, at: u64, len: u64) -> io::Result<bool> {
-        let mut scan = scanner(&self.home, base, at, len)?;
-        if matches!(scan.step()?, crate::stored::Scanned::Batch { .. }) {
-            return Ok(true);
-        }
-        scan.resync()
-    }
-
-    /// Copies the end of a segment to quarantine.
-    fn quarantine(&self, base: Offset, from: u64, len: u64) -> Result<(), DiskError> {
-        let path = self.home.path(base, FileKind::Records);
-        let file = self
-            .home
-            .pool
-            .get(self.home.id(base, FileKind::Records), &self.home.dir);
-        let file = file.during("open", &path)?;
-        let name = self
-            .home
-            .dir
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let dir = self.root.path(layout::QUARANTINE);
-        let target = dir.join(format!("{name}-{}-{from}.part", base.get()));
-        let copy = self.root.vfs.create(&target).during("create", &target)?;
-        let mut at = from;
-        let mut chunk = vec![0; 1 << 20];
-        while at < len {
-            let read = durable::read_full_at(&*file, &mut chunk, at).during("read", &path)?;
-            if read == 0 {
-                break;
-            }
-            let whole = &chunk[..read];
-            durable::write_all_at(&*copy, &[whole], at - from).during("write", &target)?;
-            at += read as u64;
-        }
-        copy.sync_all().during("sync", &target)?;
-        self.root.vfs.sync_dir(&dir).during("sync directory", &dir)
-    }
-
-    /// Takes segments out of the way that were not synced and do not follow: into quarantine when
-    /// nothing explains them. Gives their bytes.
-    fn set_aside(
-        &mut self,
-        segments: &Segments,
-        judge: &Judge<'_>,
-        first: Offset,
-        rest: &mut impl Iterator<Item = Offset>,
-    ) -> Result<u64, DiskError> {
-        let mut bytes = 0;
-        for base in std::iter::once(first).chain(rest) {
-            let len = segments.file_len(base)?;
-            bytes += len;
-            if judge.rot {
-                self.quarantine(base, 0, len)?;
-            }
-            segments.remove(base, self.unsynced)?;
-        }
-        Ok(bytes)
-    }
 }
 
 /// A segment after its walk.
@@ -388,82 +340,6 @@ struct Found {
     stopped: bool,
     /// The file's length before.
     len: u64,
-}
-
-/// Compares what segments hold with what they must.
-struct Judge<'a> {
-    folded: &'a Folded,
-    cut: Option<Offset>,
-    tail_base: Offset,
-    tail_len: u64,
-    /// Folded batches found in segments.
-    kept: usize,
-    rot: bool,
-}
-
-impl<'a> Judge<'a> {
-    fn new(folded: &'a Folded, state: &ReplicaState) -> Self {
-        Self {
-            folded,
-            cut: folded.cut,
-            tail_base: state.tail_base,
-            tail_len: state.tail_len,
-            kept: 0,
-            rot: false,
-        }
-    }
-
-    /// True when all below that base was synced and is not cut.
-    fn trusts_up_to(&self, next: Offset) -> bool {
-        next <= self.tail_base && self.cut.is_none_or(|cut| next <= cut)
-    }
-
-    fn keeps(&mut self, batch: &Batch, base: Offset, at: u64) -> bool {
-        let offset = batch.placement.base_offset;
-        let was_synced = base < self.tail_base || (base == self.tail_base && at < self.tail_len);
-        let below_cut = self
-            .cut
-            .is_none_or(|cut| offset < cut && batch.next_offset() <= cut);
-        if was_synced && below_cut {
-            return true;
-        }
-        if self
-            .folded
-            .batches
-            .get(self.kept)
-            .is_some_and(|folded| folded.is(batch))
-        {
-            self.kept += 1;
-            return true;
-        }
-        // Whole, right, and in no journal: it was written after a round that is gone.
-        if !self.folded.has_cut && self.kept == self.folded.batches.len() {
-            self.rot = true;
-            return true;
-        }
-        false
-    }
-
-    /// How much of a segment had been synced.
-    fn synced_len(&self, base: Offset, len: u64) -> u64 {
-        match base.cmp(&self.tail_base) {
-            std::cmp::Ordering::Less => len,
-            std::cmp::Ordering::Equal => self.tail_len,
-            std::cmp::Ordering::Greater => 0,
-        }
-    }
-
-    /// True when bytes that are to be cut hold more than the journal has: rot. Otherwise they are
-    /// torn, and the journal has all that may stand there.
-    fn is_unexplained(
-        &mut self,
-        has_batch_after: impl FnOnce() -> io::Result<bool>,
-    ) -> io::Result<bool> {
-        let unexplained =
-            !self.folded.has_cut && self.kept == self.folded.batches.len() && has_batch_after()?;
-        self.rot |= unexplained;
-        Ok(unexplained)
-    }
 }
 
 fn decode(mut body: Bytes, folded: &FoldedBatch) -> Option<Batch> {

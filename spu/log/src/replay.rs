@@ -148,6 +148,9 @@ impl Found {
     }
 }
 
+/// A journal file and its length, when it is there.
+type OpenFile = Option<(Arc<dyn VfsFile>, u64)>;
+
 struct Cursor<'a> {
     place: &'a Place,
     storage_id: StorageId,
@@ -160,7 +163,7 @@ impl Cursor<'_> {
         self.place.path(layout::journal(file_seq))
     }
 
-    fn file(&mut self, file_seq: u64) -> Result<Option<(Arc<dyn VfsFile>, u64)>, DiskError> {
+    fn file(&mut self, file_seq: u64) -> Result<OpenFile, DiskError> {
         let Some(span) = self.files.iter().find(|span| span.file_seq == file_seq) else {
             return Ok(None);
         };

@@ -85,10 +85,11 @@ impl Tail {
         freed
     }
 
-    /// Drops batches that end at or below `upto` from the front; gives the bytes freed.
-    pub(crate) fn evict(&mut self, upto: Offset) -> u64 {
+    /// Drops batches that end at or below `upto` from the front until `wanted` bytes are free;
+    /// gives the bytes freed.
+    pub(crate) fn evict(&mut self, upto: Offset, wanted: u64) -> u64 {
         let mut freed = 0;
-        while let Some(first) = self.batches.front() {
+        while let Some(first) = self.batches.front().filter(|_| freed < wanted) {
             let base = first.placement.base_offset;
             if first.next_offset() > upto || base >= upto {
                 break;
@@ -187,8 +188,9 @@ impl TailBudget {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_exceeded(&self) -> bool {
-        self.used() > self.max
+    /// Bytes above the budget.
+    pub(crate) fn excess(&self) -> u64 {
+        self.used().saturating_sub(self.max)
     }
 
     pub(crate) fn used(&self) -> u64 {

@@ -24,10 +24,13 @@ use crate::{
     Submission,
 };
 
+/// Shard, round, ends.
+pub(super) type Told = (u16, u64, Vec<(ReplicaKey, Offset)>);
+
 /// Told ends and failures, for asserting on.
 #[derive(Debug, Default)]
 pub(super) struct Ears {
-    pub(super) durable: Mutex<Vec<(u16, u64, Vec<(ReplicaKey, Offset)>)>>,
+    pub(super) durable: Mutex<Vec<Told>>,
     pub(super) failed: Mutex<Vec<LogDead>>,
 }
 

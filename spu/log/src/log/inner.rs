@@ -1,0 +1,265 @@
+//! What all clones of a log share: the queue of submissions, rounds, and the end of it all.
+//!
+//! Order of locks: round, then queue or journal or writer; none of the last three inside another
+//! save the journal's inside the writer's.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tidegate_proto::position::{Offset, ReplicaKey};
+
+use crate::config::RoundListener;
+use crate::entry::Item;
+use crate::error::{DiskError, LogDead};
+use crate::files::FilePool;
+use crate::identity::Identity;
+use crate::journal::{Journal, Written};
+use crate::limits::ROUND_BYTES_MAX;
+use crate::registry::Registry;
+use crate::replica::Replica;
+use crate::round::RoundBuilder;
+use crate::tail::TailBudget;
+use crate::vfs::{Place, VfsFile};
+use crate::writer::SegmentWriter;
+
+pub(crate) struct Inner {
+    pub(super) root: Place,
+    pub(super) lock: Mutex<Option<Arc<dyn VfsFile>>>,
+    pub(super) identity: Mutex<Identity>,
+    pub(super) journal: Arc<Journal>,
+    pub(super) registry: Arc<Registry>,
+    pub(crate) writer: SegmentWriter,
+    pub(super) pool: Arc<FilePool>,
+    pub(super) budget: Arc<TailBudget>,
+    pub(super) listener: Arc<dyn RoundListener>,
+    pub(super) queue: Mutex<Queue>,
+    pub(super) wake: Condvar,
+    /// Held through a round; orders rounds of different callers.
+    pub(super) round: Mutex<RoundBuilder>,
+    pub(super) dead: OnceLock<LogDead>,
+    pub(super) next_number: AtomicU64,
+    pub(crate) threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log")
+            .field("root", &self.root.root)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Submissions that wait for a round. Bounded by the callers' byte permits: they hold them until
+/// they hear that the round is durable.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: VecDeque<Waiting>,
+    pub(super) bytes: u64,
+    is_stopping: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// `None` for the log's own entries.
+    shard: Option<u16>,
+    items: Vec<(Arc<Replica>, Item)>,
+    bytes: usize,
+}
+
+/// What the journal thread should do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wake {
+    Submissions,
+    Idle,
+    Stop,
+}
+
+impl Inner {
+    /// Waits for submissions. With `patience`, at most that long.
+    pub(crate) fn wait(&self, patience: Option<Duration>) -> Wake {
+        let mut queue = self.lock_queue();
+        loop {
+            if queue.is_stopping {
+                return Wake::Stop;
+            }
+            if !queue.waiting.is_empty() {
+                return Wake::Submissions;
+            }
+            match patience {
+                None => {
+                    queue = self
+                        .wake
+                        .wait(queue)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+                Some(patience) => {
+                    let waited = self.wake.wait_timeout(queue, patience);
+                    let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                    queue = guard;
+                    if timeout.timed_out() && queue.waiting.is_empty() && !queue.is_stopping {
+                        return Wake::Idle;
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn wants_closing_round(&self) -> bool {
+        self.journal.wants_closing_round()
+    }
+
+    pub(crate) fn run_round(&self) -> Result<bool, LogDead> {
+        self.check_alive()?;
+        let mut builder = self.round.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = self.take_waiting();
+        if taken.is_empty() {
+            return Ok(false);
+        }
+        builder.clear();
+        taken
+            .iter()
+            .flat_map(|waiting| &waiting.items)
+            .for_each(|(_, item)| builder.push(item));
+        let written = self
+            .write(&mut builder)
+            .map_err(|error| self.kill(&error))?;
+        self.announce(written, taken);
+        Ok(true)
+    }
+
+    pub(crate) fn run_closing_round(&self) -> Result<bool, LogDead> {
+        self.check_alive()?;
+        let mut builder = self.round.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.journal.wants_closing_round() {
+            return Ok(false);
+        }
+        builder.clear();
+        let written = self
+            .write(&mut builder)
+            .map_err(|error| self.kill(&error))?;
+        self.announce(written, Vec::new());
+        Ok(true)
+    }
+
+    pub(crate) fn run_writer_step(&self) -> Result<bool, LogDead> {
+        self.check_alive()?;
+        self.writer.step().map_err(|error| self.kill(&error))
+    }
+
+    /// Ends the log for good; tells the listener the first time.
+    pub(crate) fn kill(&self, error: &DiskError) -> LogDead {
+        let mut is_first = false;
+        let dead = self.dead.get_or_init(|| {
+            is_first = true;
+            error.to_dead(&self.root.root)
+        });
+        if is_first {
+            tracing::error!(dir = %self.root.root.display(), %error, "the log is stopped");
+            self.listener.failed(dead);
+            self.stop();
+        }
+        dead.clone()
+    }
+
+    fn write(&self, builder: &mut RoundBuilder) -> Result<Written, DiskError> {
+        while self.writer.is_overfull() {
+            self.writer.relieve()?;
+        }
+        loop {
+            if let Some(written) = self.journal.append(builder)? {
+                return Ok(written);
+            }
+            // At its cap: what is in the way goes to segments first.
+            self.writer.checkpoint()?;
+        }
+    }
+
+    /// Hands a durable round to the writer, then tells each shard once.
+    fn announce(&self, written: Written, taken: Vec<Waiting>) {
+        let mut by_shard: BTreeMap<u16, BTreeMap<ReplicaKey, Offset>> = BTreeMap::new();
+        let mut shards = Vec::new();
+        let mut items = Vec::new();
+        for waiting in taken {
+            shards.extend(std::iter::repeat_n(waiting.shard, waiting.items.len()));
+            items.extend(waiting.items);
+        }
+        let mut shards = shards.into_iter();
+        self.writer.take_over(written, items, |replica, durable| {
+            if let Some(shard) = shards.next().flatten() {
+                by_shard
+                    .entry(shard)
+                    .or_default()
+                    .insert(replica.key(), durable.end);
+            }
+        });
+        if self.journal.wants_spare() {
+            self.writer.nudge();
+        }
+        for (shard, ends) in by_shard {
+            let ends: Vec<_> = ends.into_iter().collect();
+            self.listener.durable(shard, written.round_seq, &ends);
+        }
+    }
+
+    pub(super) fn take_waiting(&self) -> Vec<Waiting> {
+        let mut queue = self.lock_queue();
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while let Some(next) = queue.waiting.front() {
+            if !taken.is_empty() && bytes + next.bytes > ROUND_BYTES_MAX {
+                break;
+            }
+            bytes += next.bytes;
+            taken.extend(queue.waiting.pop_front());
+        }
+        queue.bytes -= bytes as u64;
+        taken
+    }
+
+    pub(super) fn enqueue(
+        &self,
+        shard: Option<u16>,
+        items: Vec<(Arc<Replica>, Item)>,
+    ) -> Result<(), LogDead> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let bytes = items.iter().map(|(_, item)| item.encoded_len()).sum();
+        let mut queue = self.lock_queue();
+        self.check_alive()?;
+        queue.bytes += bytes as u64;
+        queue.waiting.push_back(Waiting {
+            shard,
+            items,
+            bytes,
+        });
+        drop(queue);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    pub(super) fn check_alive(&self) -> Result<(), LogDead> {
+        self.dead.get().map_or(Ok(()), |dead| Err(dead.clone()))
+    }
+
+    pub(super) fn stop(&self) {
+        self.lock_queue().is_stopping = true;
+        self.wake.notify_all();
+        self.writer.stop();
+    }
+
+    pub(super) fn join_threads(&self) {
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A thread that panicked has poisoned nothing that matters: state is checked on open.
+            let _ = thread.join();
+        }
+    }
+
+    pub(super) fn lock_queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,126 @@
+//! Directories and journal files at opening: which are known, what becomes of the others.
+//!
+//! Nothing unknown is deleted: empty or retired directories go to the trash, the rest to quarantine.
+
+use std::collections::BTreeMap;
+
+use tidegate_proto::id::ReplicaGen;
+use tidegate_proto::position::ReplicaKey;
+
+use super::Opening;
+use crate::checkpoint::{JournalPosition, ReplicaState};
+use crate::durable;
+use crate::error::{Context as _, DiskError};
+use crate::fold::{Fold, Folded};
+use crate::journal::FileSpan;
+use crate::layout;
+use crate::replay;
+use crate::writer::move_to_trash;
+
+impl Opening<'_> {
+    /// The directories of known replicas. Those given up go to the trash, those that nobody knows
+    /// to the trash when empty and to quarantine when not.
+    pub(super) fn directories(
+        &self,
+        fold: &Fold,
+        is_changed: &mut bool,
+    ) -> Result<BTreeMap<(ReplicaKey, ReplicaGen), ()>, DiskError> {
+        let place = self.root.path(layout::REPLICAS);
+        let mut known = BTreeMap::new();
+        for item in self.root.vfs.list_dir(&place).during("list", &place)? {
+            let Some((key, replica_gen)) = layout::parse_replica_dir(&item.name) else {
+                continue;
+            };
+            let path = place.join(&item.name);
+            let is_ours =
+                |state: &ReplicaState| state.key == key && state.meta.replica_gen == replica_gen;
+            if fold
+                .replicas
+                .get(&key)
+                .is_some_and(|folded| is_ours(&folded.state))
+            {
+                known.insert((key, replica_gen), ());
+                continue;
+            }
+            *is_changed = true;
+            let inside = self.root.vfs.list_dir(&path).during("list", &path)?;
+            let is_empty = !inside
+                .iter()
+                .any(|item| layout::parse_segment(&item.name).is_some());
+            if is_empty || fold.retired.iter().any(is_ours) {
+                move_to_trash(&self.root, &path, None)?;
+            } else {
+                let dir = self.root.path(layout::QUARANTINE);
+                let target = dir.join(&item.name);
+                self.root
+                    .vfs
+                    .rename(&path, &target)
+                    .during("rename", &target)?;
+                self.root
+                    .vfs
+                    .sync_dir(&dir)
+                    .during("sync directory", &dir)?;
+                self.root
+                    .vfs
+                    .sync_dir(&place)
+                    .during("sync directory", &place)?;
+            }
+        }
+        Ok(known)
+    }
+
+    /// Saves what the journal holds of a replica without a directory; gives the number of batches.
+    pub(super) fn quarantine(&self, folded: &Folded) -> Result<usize, DiskError> {
+        if folded.batches.is_empty() {
+            return Ok(0);
+        }
+        let mut bytes = Vec::new();
+        for batch in &folded.batches {
+            let body = replay::read_body(&self.journal_place, batch.file_seq, batch.at, batch.len)?;
+            bytes.extend_from_slice(&body);
+        }
+        let (key, replica_gen) = (folded.state.key, folded.state.meta.replica_gen);
+        let first = folded.batches.first().map_or(0, |batch| batch.base.get());
+        let name = format!("{}-{first}.batches", layout::replica_dir(key, replica_gen));
+        durable::replace(
+            &*self.root.vfs,
+            &self.root.path(layout::QUARANTINE),
+            &name,
+            &bytes,
+        )?;
+        Ok(folded.batches.len())
+    }
+
+    /// Journal files that may be used again. A rotten journal's are kept in quarantine.
+    pub(super) fn other_journal_files(
+        &self,
+        files: Vec<FileSpan>,
+        covered: JournalPosition,
+        position: JournalPosition,
+        rot: bool,
+    ) -> Result<Vec<FileSpan>, DiskError> {
+        let mut others = Vec::new();
+        for file in files {
+            if file.file_seq == position.file_seq {
+                continue;
+            }
+            if rot && file.file_seq >= covered.file_seq {
+                let name = layout::journal(file.file_seq);
+                let from = self.journal_place.path(&name);
+                let quarantine = self.root.path(layout::QUARANTINE);
+                let target = quarantine.join(&name);
+                self.root
+                    .vfs
+                    .rename(&from, &target)
+                    .during("rename", &target)?;
+                self.root
+                    .vfs
+                    .sync_dir(&quarantine)
+                    .during("sync directory", &quarantine)?;
+                continue;
+            }
+            others.push(file);
+        }
+        Ok(others)
+    }
+}

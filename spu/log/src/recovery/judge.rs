@@ -1,0 +1,85 @@
+//! Compares what segments hold with what checkpoint and journal say they must. Pure.
+
+use std::io;
+
+use tidegate_proto::batch::Batch;
+use tidegate_proto::position::Offset;
+
+use crate::checkpoint::ReplicaState;
+use crate::fold::Folded;
+
+/// Compares what segments hold with what they must.
+pub(super) struct Judge<'a> {
+    pub(super) folded: &'a Folded,
+    pub(super) cut: Option<Offset>,
+    pub(super) tail_base: Offset,
+    pub(super) tail_len: u64,
+    /// Folded batches found in segments.
+    pub(super) kept: usize,
+    pub(super) rot: bool,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(folded: &'a Folded, state: &ReplicaState) -> Self {
+        Self {
+            folded,
+            cut: folded.cut,
+            tail_base: state.tail_base,
+            tail_len: state.tail_len,
+            kept: 0,
+            rot: false,
+        }
+    }
+
+    /// True when all below that base was synced and is not cut.
+    pub(super) fn trusts_up_to(&self, next: Offset) -> bool {
+        next <= self.tail_base && self.cut.is_none_or(|cut| next <= cut)
+    }
+
+    pub(super) fn keeps(&mut self, batch: &Batch, base: Offset, at: u64) -> bool {
+        let offset = batch.placement.base_offset;
+        let was_synced = base < self.tail_base || (base == self.tail_base && at < self.tail_len);
+        let below_cut = self
+            .cut
+            .is_none_or(|cut| offset < cut && batch.next_offset() <= cut);
+        if was_synced && below_cut {
+            return true;
+        }
+        if self
+            .folded
+            .batches
+            .get(self.kept)
+            .is_some_and(|folded| folded.is(batch))
+        {
+            self.kept += 1;
+            return true;
+        }
+        // Whole, right, and in no journal: it was written after a round that is gone.
+        if !self.folded.has_cut && self.kept == self.folded.batches.len() {
+            self.rot = true;
+            return true;
+        }
+        false
+    }
+
+    /// How much of a segment had been synced.
+    pub(super) fn synced_len(&self, base: Offset, len: u64) -> u64 {
+        match base.cmp(&self.tail_base) {
+            std::cmp::Ordering::Less => len,
+            std::cmp::Ordering::Equal => self.tail_len,
+            std::cmp::Ordering::Greater => 0,
+        }
+    }
+
+    /// True when bytes that are to be cut hold more than the journal has: rot. Otherwise they are
+    /// torn, and the journal has all that may stand there.
+    pub(super) fn is_unexplained(
+        &mut self,
+        has_batch_after: impl FnOnce() -> io::Result<bool>,
+    ) -> io::Result<bool> {
+        let unexplained =
+            !self.folded.has_cut && self.kept == self.folded.batches.len() && has_batch_after()?;
+        self.rot |= unexplained;
+        Ok(unexplained)
+    }
+}

@@ -1,0 +1,262 @@
+//! The log's side of a replica: submitted, durable, applied, given up.
+//!
+//! Each function takes the replica's lock once and does memory work only.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tidegate_proto::batch::Batch;
+use tidegate_proto::position::Offset;
+
+use super::{Applied, Operation, Replica, State};
+use crate::checkpoint::ReplicaState;
+use crate::disk_read::View;
+use crate::entry::{Entry, Item};
+use crate::error::SubmitError;
+use crate::segment::{Home, SegmentConfig, SegmentInfo};
+use crate::segments::Segments;
+use crate::tail::{Tail, TailBudget};
+
+impl Replica {
+    pub(crate) fn new(
+        home: Home,
+        config: SegmentConfig,
+        segments: Segments,
+        applied: ReplicaState,
+        budget: Arc<TailBudget>,
+    ) -> Self {
+        let mut state = State {
+            log_start: applied.log_start,
+            end: applied.end,
+            durable_end: applied.end,
+            high_watermark: applied.high_watermark,
+            meta: applied.meta,
+            last_append_ms: applied.last_append_ms,
+            config,
+            tail: Tail::new(applied.end),
+            view: View {
+                closed: Arc::default(),
+                active: None,
+                disk_end: applied.end,
+            },
+            segment_bytes: 0,
+            cuts: VecDeque::new(),
+            cut_count: 0,
+            operations: VecDeque::new(),
+            operation_bytes: 0,
+            is_queued: false,
+            is_urgent: false,
+            roll_at_ms: None,
+        };
+        state.segments_changed(&segments);
+        let replica_gen = applied.meta.replica_gen;
+        let applied = Applied {
+            segments,
+            state: applied,
+            is_retired: false,
+        };
+        Self {
+            home,
+            replica_gen,
+            budget,
+            state: Mutex::new(state),
+            applied: Mutex::new(applied),
+        }
+    }
+
+    /// Checks that a batch begins at the end.
+    pub(crate) fn check_next(&self, end: Offset, batch: &Batch) -> Result<(), SubmitError> {
+        let base = batch.placement.base_offset;
+        if base == end {
+            return Ok(());
+        }
+        Err(SubmitError::NotNext {
+            key: self.home.key,
+            end,
+            base,
+        })
+    }
+
+    /// Makes an entry visible.
+    pub(crate) fn submitted(&self, entry: &Entry) {
+        let mut state = self.lock();
+        match entry {
+            Entry::Batch(batch) => {
+                state.end = batch.next_offset();
+                state.last_append_ms = Some(batch.placement.append_time_ms);
+                // A leader's word on what is committed counts as much as a checkpoint (rule T3).
+                let told = batch
+                    .placement
+                    .high_watermark
+                    .min(batch.placement.base_offset);
+                state.high_watermark = state.high_watermark.max(told);
+                state.tail.push(batch.clone());
+                self.budget.add(batch.encoded_len() as u64);
+            }
+            Entry::Cut { to, .. } => {
+                let to = *to;
+                state.end = state.end.min(to);
+                let freed = state.tail.cut(to);
+                self.budget.free(freed);
+                state.cuts.push_back(to);
+                state.cut_count += 1;
+                state.view.disk_end = state.view.disk_end.min(to);
+            }
+            Entry::Trim { to, .. } => {
+                state.log_start = state.log_start.max(*to);
+                if *to > state.end {
+                    state.end = *to;
+                    let freed = state.tail.reset(*to);
+                    self.budget.free(freed);
+                }
+            }
+            Entry::Meta { meta, .. } => state.meta = *meta,
+            Entry::HighWatermark { offset, .. } => {
+                state.high_watermark = state.high_watermark.max(*offset);
+            }
+            Entry::Snapshot { .. } => {}
+        }
+    }
+
+    /// Takes note that an entry's round is durable; gives the new durable end and the bytes that
+    /// now wait for the segment writer.
+    pub(crate) fn durable(&self, round: u64, item: Item) -> Durable {
+        let bytes = item.encoded_len() as u64;
+        let mut state = self.lock();
+        match &item {
+            Item::Entry(Entry::Batch(batch)) => state.durable_end = batch.next_offset(),
+            Item::Entry(Entry::Cut { to, .. }) => state.durable_end = state.durable_end.min(*to),
+            Item::Entry(Entry::Trim { to, .. }) => state.durable_end = state.durable_end.max(*to),
+            _ => {}
+        }
+        state.operations.push_back(Operation { round, item });
+        state.operation_bytes += bytes;
+        let was_queued = std::mem::replace(&mut state.is_queued, true);
+        Durable {
+            end: state.durable_end,
+            bytes,
+            waiting: state.operation_bytes,
+            is_first: !was_queued,
+        }
+    }
+
+    /// Asks for the writer soon; true when it was not asked yet.
+    pub(crate) fn make_urgent(&self) -> bool {
+        !std::mem::replace(&mut self.lock().is_urgent, true)
+    }
+
+    /// Takes waiting operations of rounds up to `round`, in order, up to a size; `None` ends it.
+    pub(crate) fn take_operations(&self, round: u64, bytes_max: usize) -> Vec<Operation> {
+        let mut state = self.lock();
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while state
+            .operations
+            .front()
+            .is_some_and(|operation| operation.round <= round)
+        {
+            if bytes > bytes_max as u64 {
+                break;
+            }
+            let Some(operation) = state.operations.pop_front() else {
+                break;
+            };
+            bytes += operation.item.encoded_len() as u64;
+            taken.push(operation);
+        }
+        if taken.is_empty() {
+            state.is_urgent = false;
+            state.is_queued = !state.operations.is_empty();
+            if state.operations.is_empty() {
+                state.operations.shrink_to_fit();
+            }
+        }
+        taken
+    }
+
+    /// True when operations wait, which then belong in the writer's queue.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.lock().is_queued
+    }
+
+    /// Publishes what the writer did with operations of `bytes` in all.
+    pub(crate) fn applied(&self, segments: &Segments, bytes: u64, cut_done: bool) {
+        let mut state = self.lock();
+        if cut_done {
+            state.cuts.pop_front();
+        }
+        state.operation_bytes = state.operation_bytes.saturating_sub(bytes);
+        state.segments_changed(segments);
+    }
+
+    /// Gives up cached batches that end at or below `upto` and are on disk, oldest first, until
+    /// `wanted` bytes are free.
+    pub(crate) fn evict(&self, upto: Offset, wanted: u64) {
+        let mut state = self.lock();
+        let upto = upto.min(state.view.disk_end);
+        let freed = state.tail.evict(upto, wanted);
+        drop(state);
+        self.budget.free(freed);
+    }
+
+    pub(crate) fn config(&self) -> SegmentConfig {
+        self.lock().config
+    }
+
+    /// True when the active segment's time is up.
+    pub(crate) fn is_roll_due(&self, now_ms: i64) -> bool {
+        let state = self.lock();
+        state.roll_at_ms.is_some_and(|at| at <= now_ms)
+    }
+
+    pub(crate) fn lock_applied(&self) -> MutexGuard<'_, Applied> {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every closed or active segment.
+    pub(crate) fn segments(&self) -> Vec<SegmentInfo> {
+        let state = self.lock();
+        state
+            .view
+            .closed
+            .iter()
+            .copied()
+            .chain(state.view.active)
+            .collect()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    pub(super) fn segments_changed(&mut self, segments: &Segments) {
+        let disk_end = self
+            .cuts
+            .iter()
+            .fold(segments.end, |end, cut| end.min(*cut));
+        self.view = View {
+            closed: Arc::clone(&segments.closed),
+            active: segments.active.as_ref().map(|active| active.info),
+            disk_end,
+        };
+        let closed: u64 = segments.closed.iter().map(|segment| segment.len).sum();
+        self.segment_bytes = closed + self.view.active.map_or(0, |active| active.len);
+        self.roll_at_ms = segments.active.as_ref().map(|active| {
+            active
+                .first_append_ms
+                .saturating_add(i64::try_from(self.config.segment_ms).unwrap_or(i64::MAX))
+        });
+    }
+}
+
+/// What became of an entry when its round was durable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Durable {
+    pub(crate) end: Offset,
+    pub(crate) bytes: u64,
+    pub(crate) waiting: u64,
+    /// True when nothing else of the replica waited.
+    pub(crate) is_first: bool,
+}

@@ -1,12 +1,18 @@
 //! How a command ends when it does not succeed: one paragraph for people, one number for scripts.
 //!
 //! 1 the command failed, 2 wrong usage, 3 the port is taken, 4 the data directory is in use, 5 the
-//! disk cannot be used. A reader that closed our standard output is no failure.
+//! disk cannot be used, 130 interrupted before the end. A reader that closed our standard output is no failure.
 
 use std::fmt;
 use std::io;
 
 use tidegate_client::{Error, ErrorCode};
+use tidegate_kit::signal::Signals;
+
+/// Listens for interrupts from now on.
+pub(crate) fn interrupts() -> Result<Signals, Failure> {
+    Signals::new().map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))
+}
 
 /// A failed command.
 #[derive(Debug)]
@@ -21,6 +27,8 @@ impl Failure {
     pub(crate) const PORT_TAKEN: u8 = 3;
     pub(crate) const IN_USE: u8 = 4;
     pub(crate) const DISK: u8 = 5;
+    /// What a shell reports for a program that an interrupt ended.
+    pub(crate) const INTERRUPTED: u8 = 130;
 
     pub(crate) fn new(exit: u8, message: impl Into<String>) -> Self {
         Self {

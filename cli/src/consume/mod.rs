@@ -11,8 +11,10 @@ use std::time::Duration;
 use clap::Args;
 use tidegate_client::{Consumer, ConsumerConfig, Page, PartitionId, StartPosition, TopicName};
 
+use tidegate_kit::signal::Signals;
+
 use crate::connection::Connection;
-use crate::failure::Failure;
+use crate::failure::{Failure, interrupts};
 use crate::output;
 use crate::units::show_count;
 use format::OutputFormat;
@@ -91,6 +93,8 @@ pub(crate) async fn run(
         patience: arguments.no_follow.then_some(PATIENCE),
         ..ConsumerConfig::default()
     };
+    // One listener for all of it: a signal that comes during a write is not lost.
+    let mut signals = interrupts()?;
     let client = connection.client()?;
     let mut consumer = Consumer::open(client, arguments.topic.clone(), config).await?;
     let mut sink = Sink {
@@ -98,7 +102,7 @@ pub(crate) async fn run(
         arguments: &arguments,
         written: 0,
     };
-    let outcome = sink.drain(&mut consumer).await;
+    let outcome = sink.drain(&mut consumer, &mut signals).await;
     if !arguments.quiet && output::is_interactive() {
         output::say(&format!("{} records", show_count(sink.written)));
     }
@@ -112,12 +116,16 @@ struct Sink<'a, W: Write> {
 }
 
 impl<W: Write> Sink<'_, W> {
-    async fn drain(&mut self, consumer: &mut Consumer) -> Result<(), Failure> {
+    async fn drain(
+        &mut self,
+        consumer: &mut Consumer,
+        signals: &mut Signals,
+    ) -> Result<(), Failure> {
         let max = self.arguments.max.unwrap_or(u64::MAX);
         while self.written < max {
             let page = tokio::select! {
                 page = consumer.next_page() => page?,
-                _ = tokio::signal::ctrl_c() => return Ok(()),
+                _ = signals.recv() => return Ok(()),
             };
             let Some(page) = page else { return Ok(()) };
             self.write_page(&page, max)?;

@@ -16,13 +16,14 @@ use std::path::PathBuf;
 use serde_json::json;
 use tidegate_client::{Datum, PartitionId, Producer, RecordRef};
 use tidegate_kit::clock;
+use tidegate_kit::signal::Signals;
 use tidegate_proto::limits::BATCH_BYTES_MAX;
 use tokio::sync::mpsc;
 
 pub(crate) use arguments::{CodecChoice, ProduceArguments, acks};
 
 use crate::connection::Connection;
-use crate::failure::Failure;
+use crate::failure::{Failure, interrupts};
 use crate::output::{self, Output};
 use blocks::{Block, Blocks};
 use line::LineRule;
@@ -41,6 +42,7 @@ pub(crate) async fn run(
     let config = arguments.delivery.config();
     let producer = Producer::open(connection.client()?, arguments.topic.clone(), config).await?;
     let meter = Meter::new(length, arguments.quiet);
+    let mut signals = interrupts()?;
     let started = clock::monotonic();
     let partition = arguments.partition.map(PartitionId);
     let mut job = Job {
@@ -50,8 +52,14 @@ pub(crate) async fn run(
         meter: &meter,
         bytes: 0,
     };
-    let sent = job.send_all(input).await;
-    let flushed = producer.flush().await;
+    let sent = job.send_all(input, &mut signals).await;
+    let flushed = tokio::select! {
+        flushed = producer.flush() => flushed.map_err(Failure::from),
+        _ = signals.recv() => Err(Failure::new(
+            Failure::INTERRUPTED,
+            "interrupted: what was not acknowledged may or may not be stored",
+        )),
+    };
     meter.finish();
     let elapsed = started.elapsed();
     let progress = *producer.progress().borrow();
@@ -108,7 +116,11 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    async fn send_all(&mut self, input: Box<dyn Read + Send>) -> Result<(), Failure> {
+    async fn send_all(
+        &mut self,
+        input: Box<dyn Read + Send>,
+        signals: &mut Signals,
+    ) -> Result<(), Failure> {
         let (tx, mut blocks) = mpsc::channel(BLOCKS_AHEAD);
         // Not awaited: a read of a terminal cannot be broken off, and the process ends over it.
         let _reader = tokio::task::spawn_blocking(move || read_blocks(input, &tx));
@@ -116,15 +128,18 @@ impl Job<'_> {
         loop {
             let block = tokio::select! {
                 block = blocks.recv() => block,
-                _ = tokio::signal::ctrl_c() => {
-                    output::say("interrupted: delivering what was read");
-                    return Ok(());
-                }
+                _ = signals.recv() => return Err(interrupted()),
             };
-            let Some(block) = block else { return Ok(()) };
+            let Some(block) = block else {
+                return Ok(());
+            };
             let block = block
                 .map_err(|error| Failure::failed(format!("cannot read the input: {error}")))?;
-            self.send_block(&block).await?;
+            // Sending waits while the producer's memory is full.
+            tokio::select! {
+                sent = self.send_block(&block) => sent?,
+                _ = signals.recv() => return Err(interrupted()),
+            }
             let delivered = progress.borrow().delivered_records;
             self.meter.advance(block.bytes.len() as u64, delivered);
             if let Some(error) = self.producer.failure() {
@@ -156,6 +171,13 @@ impl Job<'_> {
         }
         Ok(())
     }
+}
+
+fn interrupted() -> Failure {
+    Failure::new(
+        Failure::INTERRUPTED,
+        "interrupted: the rest of the input was not sent",
+    )
 }
 
 fn read_blocks(input: Box<dyn Read + Send>, tx: &mpsc::Sender<io::Result<Block>>) {

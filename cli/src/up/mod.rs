@@ -19,13 +19,12 @@ use std::net::TcpListener;
 use serde_json::json;
 use tidegate_client::{Client, ClientConfig, TopicName, WriteOptions};
 use tidegate_kit::boot::{self, LogFormat};
-use tidegate_kit::signal::Signals;
 
 pub(crate) use arguments::UpArguments;
 pub(crate) use server::descriptions;
 
 use crate::connection::ConnectionArguments;
-use crate::failure::Failure;
+use crate::failure::{Failure, interrupts};
 use crate::output;
 use crate::profile::{self, DEFAULT_PROFILE, Profile};
 use banner::Banner;
@@ -34,8 +33,6 @@ use server::{Access, Server};
 
 /// Partitions of the demo topic.
 const DEMO_PARTITIONS: u32 = 3;
-/// What a shell reports for a program that an interrupt ended.
-const INTERRUPTED: i32 = 130;
 
 /// Serves until a signal. Needs a runtime.
 pub(crate) async fn run(
@@ -51,11 +48,18 @@ pub(crate) async fn run(
         .map_err(|error| Failure::usage(format!("--log: {error}")))?;
     let address = arguments.address()?;
     arguments.origins()?;
-    let mut signals = Signals::new()
-        .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    let mut signals = interrupts()?;
     let listener = TcpListener::bind(address).map_err(|error| failures::bind(address, &error))?;
     let directory = DataDirectory::open(&arguments.data_dir)?;
-    let server = Server::start(&arguments, listener, &directory).await?;
+    let server = tokio::select! {
+        server = Server::start(&arguments, listener, &directory) => server?,
+        signal = signals.recv() => {
+            return Err(Failure::new(
+                Failure::INTERRUPTED,
+                format!("{signal}: stopped before it was ready"),
+            ));
+        }
+    };
     if let Some(topic) = &arguments.demo_topic {
         make_demo_topic(&server.access, topic).await?;
     }
@@ -76,7 +80,7 @@ pub(crate) async fn run(
         stopped = server.stop() => outcome.and(stopped),
         _ = signals.recv() => {
             output::say("stopped at once; what was acknowledged is on disk");
-            std::process::exit(INTERRUPTED);
+            std::process::exit(Failure::INTERRUPTED.into());
         }
     }
 }

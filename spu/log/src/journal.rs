@@ -7,10 +7,15 @@
 
 mod file;
 
+mod files;
+
+pub(crate) use files::FileSpan;
+
+use files::{Files, Filling, FullFile, Spare};
+
 use file::{make_zeroed, reuse, zero_fill};
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tidegate_proto::id::StorageId;
@@ -49,45 +54,6 @@ struct Head {
     position: JournalPosition,
     len: u64,
     last_round_empty: bool,
-}
-
-#[derive(Debug)]
-struct Files {
-    current: FileSpan,
-    current_used: u64,
-    /// Filled, still needed, oldest first.
-    full: VecDeque<FullFile>,
-    /// Needed no more; names are old ones. Oldest first.
-    free: VecDeque<FileSpan>,
-    /// Ready to be the next current file.
-    spare: Option<Spare>,
-    /// Bytes of the file being filled.
-    filling: u64,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct FileSpan {
-    pub(crate) file_seq: u64,
-    pub(crate) len: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct FullFile {
-    span: FileSpan,
-    last_round: u64,
-}
-
-#[derive(Debug)]
-struct Spare {
-    span: FileSpan,
-    file: Arc<dyn VfsFile>,
-}
-
-#[derive(Debug)]
-struct Filling {
-    file: Arc<dyn VfsFile>,
-    path: PathBuf,
-    filled: u64,
 }
 
 /// A round that is durable.
@@ -385,23 +351,5 @@ impl Journal {
 
     fn lock_files(&self) -> std::sync::MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Files {
-    fn wants_spare(&self, sizes: &JournalSizes) -> bool {
-        self.spare.is_none()
-            && self.current_used >= self.current.len / 2
-            && (!self.free.is_empty() || self.total() + sizes.standard <= sizes.total_max)
-    }
-
-    fn total(&self) -> u64 {
-        let full: u64 = self.full.iter().map(|file| file.span.len).sum();
-        let free: u64 = self.free.iter().map(|span| span.len).sum();
-        self.current.len
-            + full
-            + free
-            + self.filling
-            + self.spare.as_ref().map_or(0, |spare| spare.span.len)
     }
 }

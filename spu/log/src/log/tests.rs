@@ -2,6 +2,8 @@
 
 mod damage;
 
+mod failing;
+
 mod lifecycle;
 
 mod model;

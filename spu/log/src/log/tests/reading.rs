@@ -21,7 +21,10 @@ fn a_submitted_batch_is_readable_at_once_and_after_it_left_memory() {
     let replica = create(&log, 0);
     let first = append(&log, &replica, 3, 500, 5);
     let (from, upto) = (Offset::new(1), Offset::new(3));
-    assert_eq!(replica.read_cached(from, upto, 1).unwrap(), [first.clone()]);
+    assert_eq!(
+        replica.read_cached(from, upto, 1).unwrap(),
+        std::slice::from_ref(&first)
+    );
     for number in 0..40 {
         append(&log, &replica, 1, 900, number);
     }

@@ -78,7 +78,12 @@ impl FilePool {
         if let Some(file) = self.cached(id) {
             return Ok(file);
         }
-        let file = self.vfs.open(&id.path(dir))?;
+        let path = id.path(dir);
+        let file = match self.vfs.open(&path) {
+            // Reads go on when the file system has gone read-only.
+            Err(error) if is_read_only(error.kind()) => self.vfs.open_read(&path),
+            other => other,
+        }?;
         self.keep(id, &file);
         Ok(file)
     }
@@ -130,6 +135,13 @@ impl FilePool {
     fn lock(&self) -> std::sync::MutexGuard<'_, OpenFiles> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_read_only(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+    )
 }
 
 /// What must be synced before a checkpoint may say that it is on disk.

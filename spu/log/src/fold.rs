@@ -142,7 +142,10 @@ impl Folded {
                 self.state.meta = meta;
             }
             Entry::Meta { .. } => self.misfits += 1,
-            Entry::Snapshot { as_of, bytes, .. } => self.snapshot = Some((as_of, bytes)),
+            Entry::Snapshot { as_of, bytes, .. } => {
+                // Copied: a slice would keep its whole round in memory.
+                self.snapshot = Some((as_of, Bytes::copy_from_slice(&bytes)));
+            }
             Entry::HighWatermark { offset, .. } => {
                 self.state.high_watermark = self.state.high_watermark.max(offset);
             }

@@ -213,7 +213,8 @@ impl Log {
     }
 
     /// Hands entries to the journal, all of them in one round, and makes their batches visible.
-    /// Never blocks. All of it is refused, or none.
+    /// Never blocks. All of it is refused, or none. Entries of one replica come from one thread at
+    /// a time: the shard that owns it.
     pub fn submit(&self, submission: Submission) -> Result<(), SubmitError> {
         let inner = &self.inner;
         inner.check_alive()?;

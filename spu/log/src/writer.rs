@@ -270,7 +270,7 @@ impl SegmentWriter {
     fn is_due(&self, queue: &Queue) -> bool {
         let age_ms = self.now_ms().saturating_sub(queue.checkpoint_ms);
         queue.uncheckpointed >= self.config.checkpoint_bytes
-            || (!queue.pending.is_empty() && age_ms >= CHECKPOINT_INTERVAL_MS)
+            || (queue.uncheckpointed > 0 && age_ms >= CHECKPOINT_INTERVAL_MS)
     }
 
     fn is_checkpoint_due(&self) -> bool {
@@ -289,8 +289,8 @@ impl SegmentWriter {
     fn checkpoint_with(&self, work: &mut Work) -> Result<(), DiskError> {
         let (round, position, covered, pending) = {
             let mut queue = self.lock_queue();
-            queue.urgent.clear();
-            let pending = std::mem::take(&mut queue.pending);
+            let mut pending = std::mem::take(&mut queue.pending);
+            pending.append(&mut queue.urgent);
             (queue.round, queue.next, queue.uncheckpointed, pending)
         };
         for replica in pending {

@@ -2,7 +2,9 @@
 
 use std::io::ErrorKind;
 
-use super::{append, create, generation, key, open, open_with, place, read_all, records, small};
+use super::{
+    append, create, generation, key, open, open_with, place, read_all, records, settle, small,
+};
 use crate::testing::{Dice, MemVfs, Operation};
 use crate::{CreateError, DeadCause, Entry, Submission, SubmitError};
 
@@ -46,6 +48,22 @@ fn a_failed_sync_stops_the_log_for_good_and_is_told_once() {
             1
         );
     }
+}
+
+#[test]
+fn reads_go_on_when_the_disk_turns_read_only() {
+    let vfs = MemVfs::new();
+    let log = open(&vfs).log;
+    let replica = create(&log, 0);
+    for number in 0..60 {
+        append(&log, &replica, 1, 2_000, number);
+    }
+    settle(&log);
+    log.checkpoint().unwrap();
+    vfs.set_read_only();
+    append(&log, &replica, 1, 10, 61);
+    assert_eq!(log.run_round().unwrap_err().cause, DeadCause::ReadOnly);
+    assert_eq!(read_all(&replica).len(), 61);
 }
 
 #[test]

@@ -121,6 +121,23 @@ fn segments_roll_by_size_and_by_time_even_when_idle() {
 }
 
 #[test]
+fn a_segment_whose_time_is_up_rolls_at_a_checkpoint_too() {
+    let vfs = MemVfs::new();
+    let log = open(&vfs).log;
+    let replica = create(&log, 0);
+    for round in 1..4 {
+        append(&log, &replica, 1, 10, round * 2_000_000);
+        log.run_round().unwrap();
+        log.tick(round * 2_000_000 + 1_500_000);
+        // Not a step of the writer: the checkpoint finds the replica waiting.
+        log.checkpoint().unwrap();
+        assert_eq!(segments(&vfs), usize::try_from(round).unwrap());
+        let end = replica.end();
+        assert_eq!(replica.retention(i64::MAX, Some(0), None, end), Some(end));
+    }
+}
+
+#[test]
 fn a_time_before_the_configured_one_rolls_on_append() {
     let vfs = MemVfs::new();
     let log = open(&vfs).log;

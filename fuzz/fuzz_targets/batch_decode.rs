@@ -3,7 +3,7 @@
 #![no_main]
 
 #[path = "../../proto/tests/fuzz_bodies/mod.rs"]
-#[allow(dead_code, reason = "each target uses one body")]
+#[expect(dead_code, reason = "each target uses one body")]
 mod fuzz_bodies;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz_bodies::batch_decode(input));

@@ -84,7 +84,7 @@ async fn counters_agree_with_counts_from_outside() {
         pushed += frame["records"].as_array().expect("records").len();
     }
     assert_eq!(
-        must(&mut connection, "tidegate_ws_records_total").await,
+        must(&mut connection, "tidegate_ws_records_sent_total").await,
         150.0
     );
     assert_eq!(must(&mut connection, "tidegate_ws_sockets").await, 1.0);

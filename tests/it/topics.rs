@@ -6,6 +6,9 @@ use tidegate_tests::records::read_all;
 use tidegate_tests::server::Server;
 use tidegate_tests::wait::wait_for;
 
+/// Of 100 kB each: more than three segments of the smallest size.
+const RECORDS: u64 = 300;
+
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
 #[tokio::test]
@@ -96,13 +99,13 @@ async fn a_lower_record_limit_holds_for_the_next_record() {
 async fn retention_by_size_moves_the_start_and_readers_are_told() {
     let server = Server::start();
     let mut connection = server.connect().await.expect("a connection");
-    let config = json!({"partitions": 1, "config": {"segment_bytes": 1_048_576, "retention_bytes": 2_097_152}});
+    let config = json!({"partitions": 1, "config": {"segment_bytes": 8_388_608, "retention_bytes": 8_388_608}});
     let made = connection
         .send(Method::PUT, "/v1/topics/t", &JSON, config.to_string())
         .await;
     assert_eq!(made.expect("an answer").status, 201);
     let value = "x".repeat(100_000);
-    for _ in 0..80 {
+    for _ in 0..RECORDS {
         let answer = connection
             .post("/v1/topics/t/records", "text/plain", value.clone())
             .await;
@@ -132,7 +135,7 @@ async fn retention_by_size_moves_the_start_and_readers_are_told() {
         .expect("dense records");
     assert_eq!(
         records.last().expect("records").offset,
-        79,
+        RECORDS - 1,
         "the newest are kept"
     );
 }

@@ -15,7 +15,7 @@ const report = await withPage(url, async (page, complaints) => {
   await page.waitForFunction((count) => window.tidegate.received >= count, count, { timeout: 60_000 });
   if (screenshot) await page.screenshot({ path: screenshot });
   const received = await page.evaluate(() => window.tidegate.received);
-  const rows = await page.locator("[data-offset]").count();
+  const rows = await page.locator("tbody tr").count();
   const text = await page.locator("body").innerText();
   return { received, rows, text, complaints };
 });

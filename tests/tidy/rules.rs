@@ -28,6 +28,10 @@ pub(crate) fn header(source: &Source) -> Vec<Complaint> {
         .lines()
         .take_while(|line| line.starts_with("//!"))
         .count();
+    // The page of a whole crate may be longer than that of a file.
+    if header > 0 && source.path.ends_with("/lib.rs") {
+        return Vec::new();
+    }
     match header {
         0 => vec![Complaint::new(
             source,
@@ -46,7 +50,7 @@ pub(crate) fn header(source: &Source) -> Vec<Complaint> {
 pub(crate) fn size(source: &Source) -> Vec<Complaint> {
     let mut found = Vec::new();
     let code = source.code().count();
-    if code > CODE_LINES_MAX {
+    if code > CODE_LINES_MAX && !source.path.ends_with("/tests.rs") {
         found.push(Complaint::new(
             source,
             code,
@@ -165,12 +169,18 @@ pub(crate) fn sleep_in_tests(source: &Source) -> Vec<Complaint> {
     } else {
         source.tests().collect()
     };
-    let sleeps = lines
-        .into_iter()
-        .filter(|(_, text)| text.contains("sleep("));
+    let sleeps = lines.into_iter().filter(|(_, text)| calls_sleep(text));
     sleeps
         .map(|(line, _)| Complaint::new(source, line, "wait for a value, bounded"))
         .collect()
+}
+
+/// A call of a function named so; a model's own method of that name is no waiting.
+fn calls_sleep(text: &str) -> bool {
+    text.match_indices("sleep(").any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        before.is_none_or(|before| !before.is_alphanumeric() && !"._".contains(before))
+    })
 }
 
 pub(crate) fn foreign_words(source: &Source) -> Vec<Complaint> {

@@ -1,12 +1,11 @@
 //! The table of bad requests.
 
+mod bodies;
+mod queries;
+
 use bytes::Bytes;
 use http::Method;
-use tidegate_proto::batch::BatchBuilder;
-use tidegate_proto::compression::Codec;
-use tidegate_proto::record::{Datum, RecordRef};
-
-use tidegate_tests::records::wire;
+use tidegate_proto::compression::{Codec, compress};
 
 use super::filler;
 
@@ -31,12 +30,8 @@ pub(super) fn rows() -> Vec<Row> {
     rows.extend(routes());
     rows.extend(identity());
     rows.extend(names());
-    rows.extend(json_bodies());
-    rows.extend(ndjson_bodies());
-    rows.extend(batch_bodies());
-    rows.extend(raw_bodies());
-    rows.extend(produce_headers());
-    rows.extend(reads());
+    rows.extend(bodies::rows());
+    rows.extend(queries::rows());
     rows.extend(encodings());
     rows.extend(topics());
     rows
@@ -218,7 +213,12 @@ fn names() -> Vec<Row> {
         400,
         "invalid_name",
     ));
-    rows.push(get("not UTF-8", "/v1/topics/%FF%FE", 400, "invalid_name"));
+    rows.push(get(
+        "not UTF-8",
+        "/v1/topics/%FF%FE",
+        400,
+        "invalid_parameter",
+    ));
     for (name, path) in [
         ("no topic", "/v1/topics/none/partitions/0/records"),
         (
@@ -264,450 +264,9 @@ fn names() -> Vec<Row> {
     rows.push(get(
         "partition 2^32",
         "/v1/topics/t/partitions/4294967296/records",
-        400,
-        "invalid_parameter",
-    ));
-    rows
-}
-
-fn json_bodies() -> Vec<Row> {
-    let path = "/v1/topics/t/records";
-    let deep = format!(
-        r#"{{"records":[{{"value":{}1{}}}]}}"#,
-        "[".repeat(60),
-        "]".repeat(60)
-    );
-    let many = format!(
-        r#"{{"records":[{}{{"value":1}}]}}"#,
-        r#"{"value":1},"#.repeat(10_000)
-    );
-    let cases: Vec<(Bytes, u16, &'static str)> = vec![
-        ("".into(), 400, "malformed_json"),
-        ("{".into(), 400, "malformed_json"),
-        ("nothing".into(), 400, "malformed_json"),
-        (
-            r#"{"records":[{"value":1}]} x"#.into(),
-            400,
-            "malformed_json",
-        ),
-        (
-            r#"{"records":[{"value":01}]}"#.into(),
-            400,
-            "malformed_json",
-        ),
-        (
-            r#"{"records":[{"value":NaN}]}"#.into(),
-            400,
-            "malformed_json",
-        ),
-        (r#"{"records":[{"value":"a"#.into(), 400, "malformed_json"),
-        (
-            Bytes::from_static(b"{\"records\":[{\"value\":\"\xff\"}]}"),
-            400,
-            "malformed_json",
-        ),
-        (r#"{"value":1}"#.into(), 400, "invalid_parameter"),
-        ("[1,2]".into(), 400, "invalid_parameter"),
-        ("17".into(), 400, "invalid_parameter"),
-        (r#"{"records":[]}"#.into(), 400, "invalid_parameter"),
-        (r#"{"records":7}"#.into(), 400, "invalid_parameter"),
-        (r#"{"records":[7]}"#.into(), 400, "invalid_parameter"),
-        (
-            r#"{"records":[{"value":1,"colour":2}]}"#.into(),
-            400,
-            "unknown_field",
-        ),
-        (
-            r#"{"records":[{"value":1}],"colour":2}"#.into(),
-            400,
-            "unknown_field",
-        ),
-        (
-            r#"{"records":[{"value":1,"value_base64":"AA=="}]}"#.into(),
-            400,
-            "invalid_parameter",
-        ),
-        (
-            r#"{"records":[{"key":1,"key_base64":"AA=="}]}"#.into(),
-            400,
-            "invalid_parameter",
-        ),
-        (
-            r#"{"records":[{"value_base64":"%%"}]}"#.into(),
-            400,
-            "invalid_parameter",
-        ),
-        (
-            r#"{"records":[{"value":1,"headers":[1]}]}"#.into(),
-            400,
-            "invalid_parameter",
-        ),
-        (
-            r#"{"records":[{"value":1,"headers":{"A":"upper"}}]}"#.into(),
-            400,
-            "invalid_parameter",
-        ),
-        (
-            r#"{"records":[{"value":1,"headers":{"a":1}}]}"#.into(),
-            400,
-            "invalid_parameter",
-        ),
-        (
-            r#"{"records":[{"value":1,"headers":{"a":"1","a":"2"}}]}"#.into(),
-            400,
-            "invalid_parameter",
-        ),
-        (
-            r#"{"records":[{"value":1,"timestamp":"yesterday"}]}"#.into(),
-            400,
-            "invalid_parameter",
-        ),
-        (
-            r#"{"records":[{"value":1,"timestamp":-1.5}]}"#.into(),
-            400,
-            "invalid_parameter",
-        ),
-        (
-            r#"{"records":[{"value":1,"partition":-1}]}"#.into(),
-            400,
-            "invalid_parameter",
-        ),
-        (
-            r#"{"records":[{"value":1,"partition":99}]}"#.into(),
-            404,
-            "partition_not_found",
-        ),
-        (deep.into(), 400, "malformed_json"),
-        (many.into(), 413, "too_large"),
-        (big_value(), 413, "too_large"),
-        (filler(33 * MIB), 413, "too_large"),
-    ];
-    cases
-        .into_iter()
-        .map(|(body, status, code)| post(path, JSON, body, status, code))
-        .collect()
-}
-
-/// One record above the topic's limit of 1 MiB.
-fn big_value() -> Bytes {
-    format!(r#"{{"records":[{{"value":"{}"}}]}}"#, "x".repeat(MIB + 1)).into()
-}
-
-fn ndjson_bodies() -> Vec<Row> {
-    let path = "/v1/topics/t/records";
-    let keyed = "/v1/topics/t/records?key=/id";
-    let cases: Vec<(&str, Bytes, u16, &'static str)> = vec![
-        (path, "".into(), 400, "invalid_parameter"),
-        (path, "\n\n\r\n".into(), 400, "invalid_parameter"),
-        (path, "{".into(), 400, "malformed_json"),
-        (path, "1 2".into(), 400, "malformed_json"),
-        (
-            path,
-            Bytes::from_static(b"\"\xff\"\n"),
-            400,
-            "malformed_json",
-        ),
-        (path, "[".repeat(60).into(), 400, "malformed_json"),
-        (
-            path,
-            format!("\"{}\"\n", "x".repeat(2 * MIB)).into(),
-            413,
-            "too_large",
-        ),
-        (path, filler(2 * MIB), 413, "too_large"),
-        (keyed, r#"{"no":1}"#.into(), 400, "invalid_parameter"),
-        (keyed, "7".into(), 400, "invalid_parameter"),
-        (
-            "/v1/topics/t/records?key=id",
-            r#"{"id":1}"#.into(),
-            400,
-            "invalid_parameter",
-        ),
-    ];
-    cases
-        .into_iter()
-        .map(|(path, body, status, code)| post(path, NDJSON, body, status, code))
-        .collect()
-}
-
-/// A good batch of two records, as a client would send it.
-fn batch(codec: Codec) -> Vec<u8> {
-    let mut builder = BatchBuilder::new(codec);
-    for value in [&br#"{"a":1}"#[..], &[b'v'; 300][..]] {
-        let value = Datum::Bytes(value);
-        let record = RecordRef {
-            timestamp_ms: 1,
-            key: Datum::Absent,
-            value,
-            headers: &[],
-        };
-        builder.push(&record).expect("a small record fits");
-    }
-    wire(&builder.finish().expect("two records"))
-}
-
-/// A batch whose client part was changed and whose checksums are right again: a lie, not damage.
-fn lying(change: impl FnOnce(&mut Vec<u8>)) -> Bytes {
-    let good = batch(Codec::None);
-    let mut client = good[72..].to_vec();
-    change(&mut client);
-    let mut header = good[..72].to_vec();
-    let length = u32::try_from(client.len()).expect("small");
-    header[4..8].copy_from_slice(&length.to_le_bytes());
-    header[64..68].copy_from_slice(&crc32c(&client).to_le_bytes());
-    let check = crc32c(&header[..68]);
-    header[68..72].copy_from_slice(&check.to_le_bytes());
-    header.extend_from_slice(&client);
-    header.into()
-}
-
-/// CRC32C (Castagnoli), bit by bit: slow, and independent of the product's.
-fn crc32c(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, byte: &u8| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            if crc & 1 == 1 {
-                (crc >> 1) ^ 0x82f6_3b78
-            } else {
-                crc >> 1
-            }
-        })
-    };
-    !bytes.iter().fold(!0, step)
-}
-
-fn batch_bodies() -> Vec<Row> {
-    let path = "/v1/topics/t/partitions/0/records";
-    let good = batch(Codec::None);
-    let cut = |at: usize| Bytes::copy_from_slice(&good[..at]);
-    let flip = |at: usize| {
-        let mut bytes = good.clone();
-        bytes[at] ^= 1;
-        Bytes::from(bytes)
-    };
-    let zeros = vec![0; 3 * MIB];
-    let mut cases: Vec<(Bytes, u16, &'static str)> = vec![
-        ("".into(), 400, "corrupt_batch"),
-        ("not a batch at all".into(), 400, "corrupt_batch"),
-        (cut(10), 400, "corrupt_batch"),
-        (cut(72), 400, "corrupt_batch"),
-        (cut(100), 400, "corrupt_batch"),
-        (cut(good.len() - 1), 400, "corrupt_batch"),
-        ([&good[..], b"tail"].concat().into(), 400, "corrupt_batch"),
-        (zeros.into(), 400, "corrupt_batch"),
-        (lying(|client| client[0] = 9), 400, "corrupt_batch"),
-        (lying(|client| client[1] = 77), 400, "corrupt_batch"),
-        (lying(|client| client[1] = 1), 501, "not_supported"),
-        (lying(|client| client[1] = 2), 501, "not_supported"),
-        (lying(|client| client[1] = 4), 400, "corrupt_batch"),
-        (lying(|client| client[2] |= 1), 400, "corrupt_batch"),
-        (lying(|client| client[4] = 3), 400, "corrupt_batch"),
-        (lying(|client| client[4..8].fill(0)), 400, "corrupt_batch"),
-        (
-            lying(|client| client[4..8].fill(0xff)),
-            400,
-            "corrupt_batch",
-        ),
-        (
-            lying(|client| client[8..12].fill(0xff)),
-            400,
-            "corrupt_batch",
-        ),
-        (lying(|client| client[64] = 0x7f), 400, "corrupt_batch"),
-        (lying(|client| client[66] = 0x0f), 400, "corrupt_batch"),
-        (lying(|client| client.push(0)), 400, "corrupt_batch"),
-        (lying(|client| client.truncate(80)), 400, "corrupt_batch"),
-        (
-            lying_kind(Datum::Utf8("ab"), 2, &[0xff, 0xfe]),
-            400,
-            "corrupt_batch",
-        ),
-        (
-            lying_kind(Datum::Json("11"), 2, b"1,"),
-            400,
-            "corrupt_batch",
-        ),
-        (
-            lying_kind(Datum::Json("[]"), 2, b"[["),
-            400,
-            "corrupt_batch",
-        ),
-        (bomb(), 413, "too_large"),
-    ];
-    for at in [0, 4, 9, 30, 64, 68, 72, 80, 140] {
-        cases.push((flip(at), 400, "corrupt_batch"));
-    }
-    cases
-        .into_iter()
-        .map(|(body, status, code)| post(path, BATCH, body, status, code))
-        .collect()
-}
-
-/// A batch that claims a kind its value does not have.
-fn lying_kind(value: Datum<'_>, length: usize, lie: &[u8]) -> Bytes {
-    let mut builder = BatchBuilder::new(Codec::None);
-    let record = RecordRef {
-        timestamp_ms: 1,
-        key: Datum::Absent,
-        value,
-        headers: &[],
-    };
-    builder.push(&record).expect("a small record fits");
-    let client = builder.finish().expect("one record");
-    let truth = value.as_bytes().expect("a value").to_vec();
-    let honest = client.as_bytes().to_vec();
-    let at = honest
-        .windows(length)
-        .rposition(|window| window == truth)
-        .expect("it is in there");
-    lying(|client| {
-        *client = honest;
-        client[at..at + length].copy_from_slice(lie);
-    })
-}
-
-/// 64 MiB of zeros in a few kilobytes.
-fn bomb() -> Bytes {
-    let mut builder = BatchBuilder::new(Codec::Zstd);
-    let value = vec![0; MIB - 1000];
-    for _ in 0..64 {
-        let record = RecordRef {
-            timestamp_ms: 1,
-            key: Datum::Absent,
-            value: Datum::Bytes(&value),
-            headers: &[],
-        };
-        if builder.push(&record).is_err() {
-            break;
-        }
-    }
-    wire(&builder.finish().expect("a bomb")).into()
-}
-
-fn raw_bodies() -> Vec<Row> {
-    let path = "/v1/topics/t/records";
-    let text = |name: &'static str, value: &str, code| {
-        post(path, "text/plain", "v", 400, code).header(name, value)
-    };
-    vec![
-        post(path, "text/plain", filler(MIB + 1), 413, "too_large"),
-        post(
-            "/v1/topics/small/records",
-            "text/plain",
-            filler(2_000),
-            413,
-            "too_large",
-        ),
-        text("tidegate-key-base64", "%%%", "invalid_parameter"),
-        text("tidegate-timestamp", "noon", "invalid_parameter"),
-        text("tidegate-key", "a", "invalid_parameter").header("tidegate-key-base64", "YQ=="),
-    ]
-}
-
-fn produce_headers() -> Vec<Row> {
-    let all = "/v1/topics/t/records";
-    let one = "/v1/topics/t/partitions/0/records";
-    let text = |path: &str, status, code| post(path, "text/plain", "v", status, code);
-    vec![
-        text(&format!("{all}?acks=two"), 400, "invalid_parameter"),
-        text(&format!("{all}?timeout_ms=0"), 400, "invalid_parameter"),
-        text(&format!("{all}?timeout_ms=60001"), 400, "invalid_parameter"),
-        text(&format!("{all}?timeout_ms=x"), 400, "invalid_parameter"),
-        text(&format!("{all}?colour=red"), 400, "invalid_parameter"),
-        text(all, 400, "invalid_parameter").header("if-match", "\"0\""),
-        text(all, 400, "invalid_parameter")
-            .header("producer-id", "1")
-            .header("producer-epoch", "0")
-            .header("producer-seq", "0"),
-        text(one, 400, "invalid_parameter").header("producer-id", "1"),
-        text(one, 400, "invalid_parameter")
-            .header("producer-id", "1")
-            .header("producer-epoch", "0"),
-        text(one, 400, "invalid_parameter")
-            .header("producer-id", "x")
-            .header("producer-epoch", "0")
-            .header("producer-seq", "0"),
-        text(one, 400, "invalid_parameter")
-            .header("producer-id", "1")
-            .header("producer-epoch", "65536")
-            .header("producer-seq", "0"),
-        text(one, 409, "unknown_producer")
-            .header("producer-id", "991")
-            .header("producer-epoch", "0")
-            .header("producer-seq", "5"),
-        text(one, 400, "invalid_parameter").header("if-match", "0"),
-        text(one, 400, "invalid_parameter").header("if-match", "\"x\""),
-        text(one, 412, "precondition_failed").header("if-match", "\"7\""),
-    ]
-}
-
-fn reads() -> Vec<Row> {
-    let one = "/v1/topics/t/partitions/0/records";
-    let all = "/v1/topics/t/records";
-    let bad = |path: String, status, code| get(&format!("GET {path}"), &path, status, code);
-    let mut rows = Vec::new();
-    for query in [
-        "from=x",
-        "from=@x",
-        "from=--1",
-        "from=1.5",
-        "max_records=0",
-        "max_records=x",
-        "max_bytes=0",
-        "wait_ms=60001",
-        "wait_ms=-1",
-        "min_bytes=x",
-        "colour=red",
-        "from=18446744073709551616",
-    ] {
-        rows.push(bad(format!("{one}?{query}"), 400, "invalid_parameter"));
-    }
-    rows.push(bad(format!("{one}?from=5"), 416, "offset_out_of_range"));
-    rows.push(bad(
-        format!("{one}?from=9007199254740991"),
-        416,
-        "offset_out_of_range",
-    ));
-    rows.push(bad(format!("{all}?from=5"), 400, "invalid_parameter"));
-    rows.push(bad(
-        format!("{all}?partitions=0,x"),
-        400,
-        "invalid_parameter",
-    ));
-    rows.push(bad(
-        format!("{all}?partitions=0,7"),
         404,
         "partition_not_found",
     ));
-    rows.push(bad(format!("{all}?cursor=abc"), 400, "invalid_parameter"));
-    rows.push(bad(format!("{all}?cursor=%00"), 400, "invalid_parameter"));
-    rows.push(bad(
-        format!("{all}?cursor={}", "A".repeat(9_000)),
-        400,
-        "cursor_too_large",
-    ));
-    rows.push(bad(
-        "/v1/topics/t/partitions/0/offsets?at=x".into(),
-        400,
-        "invalid_parameter",
-    ));
-    rows.push(bad(
-        "/v1/topics/t/events?from=x".into(),
-        400,
-        "invalid_parameter",
-    ));
-    rows.push(bad(
-        "/v1/topics/t/events?cursor=zzz".into(),
-        400,
-        "invalid_parameter",
-    ));
-    rows.push(bad("/v1/topics?limit=0".into(), 400, "invalid_parameter"));
-    rows.push(bad(
-        "/v1/topics?limit=1001".into(),
-        400,
-        "invalid_parameter",
-    ));
-    rows.push(bad(one.into(), 406, "not_acceptable").header("accept", "image/png"));
-    rows.push(bad(all.into(), 406, "not_acceptable").header("accept", "text/html"));
     rows
 }
 
@@ -716,12 +275,12 @@ fn encodings() -> Vec<Row> {
     let encoded = |encoding: &str, body: Bytes, status, code| {
         post(path, JSON, body, status, code).header("content-encoding", encoding)
     };
-    let bomb = tidegate_proto::compression::compress(Codec::Zstd, &vec![b' '; 200 * MIB]);
+    let bomb = compress(Codec::Zstd, &vec![b' '; 200 * MIB]);
     vec![
         encoded("br", "x".into(), 415, "unsupported_media_type"),
         encoded("snappy", "x".into(), 415, "unsupported_media_type"),
-        encoded("gzip", "not gzip".into(), 400, "malformed_json"),
-        encoded("zstd", "not zstd".into(), 400, "malformed_json"),
+        encoded("gzip", "not gzip".into(), 400, "invalid_parameter"),
+        encoded("zstd", "not zstd".into(), 400, "invalid_parameter"),
         encoded(
             "zstd",
             bomb.expect("zeros compress").into(),

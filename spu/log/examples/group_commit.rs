@@ -3,7 +3,7 @@
 //!
 //! The bare loop writes rounds of the same bytes into a preallocated file and syncs each: what the
 //! disk allows. The log does that and writes and syncs segments behind it.
-#![allow(
+#![expect(
     clippy::print_stdout,
     clippy::disallowed_methods,
     clippy::unwrap_used,

@@ -1,4 +1,6 @@
-//! Which journal files there are: in use, full, free, ready, being filled.
+//! Which journal files there are: in use, full, free, ready, being filled. Counts them against the
+//! cap; touches no disk. Invariant: a file is in one of these states, and its number is below the
+//! spare's.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;

@@ -1,4 +1,6 @@
 //! Keeps what recovery takes out of a segment and nothing explains: copies in `quarantine/`.
+//!
+//! Invariant: a copy is durable before the original is cut.
 
 use std::io;
 

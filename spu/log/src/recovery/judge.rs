@@ -1,4 +1,8 @@
-//! Compares what segments hold with what checkpoint and journal say they must. Pure.
+//! Compares what segments hold with what checkpoint and journal say they must. Pure: it decides what
+//! is kept, torn or rotten, and changes nothing.
+//!
+//! Invariant: what had been synced and is not cut is kept; what equals the fold is kept; the rest is
+//! torn when a cut or the journal explains it, and rot when nothing does.
 
 use std::io;
 

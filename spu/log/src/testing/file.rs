@@ -1,4 +1,6 @@
-//! An open file of the disk in memory.
+//! An open file of the disk in memory: every operation first asks the disk whether it is to fail,
+//! then is recorded as unsynced. Invariant: what `sync_data` returned `Ok` for is in every later
+//! image.
 
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, Ordering};

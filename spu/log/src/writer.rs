@@ -10,7 +10,7 @@ mod apply;
 pub(crate) use apply::move_to_trash;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use tidegate_proto::id::StorageId;
@@ -42,7 +42,9 @@ pub(crate) struct SegmentWriter {
     /// Held through a step; orders steps of different callers.
     work: Mutex<Work>,
     cached: Mutex<VecDeque<Cached>>,
-    unflushed: AtomicU64,
+    /// Durable bytes that no segment has yet. A flush may subtract what it saw before the round that
+    /// brought it adds it, so this is signed and below zero for moments.
+    unflushed: AtomicI64,
     now_ms: AtomicI64,
 }
 
@@ -111,7 +113,7 @@ impl SegmentWriter {
             wake: Condvar::new(),
             work: Mutex::new(work),
             cached: Mutex::default(),
-            unflushed: AtomicU64::new(0),
+            unflushed: AtomicI64::new(0),
             now_ms: AtomicI64::new(0),
         }
     }
@@ -131,8 +133,9 @@ impl SegmentWriter {
         let mut is_work = queue.uncheckpointed >= self.config.checkpoint_bytes;
         for (replica, item) in items {
             let durable = replica.durable(written.round_seq, item);
-            let unflushed = self.unflushed.fetch_add(durable.bytes, Ordering::Relaxed);
-            is_work |= unflushed + durable.bytes > self.config.unflushed_bytes_soft;
+            self.unflushed
+                .fetch_add(signed(durable.bytes), Ordering::Relaxed);
+            is_work |= self.unflushed() > self.config.unflushed_bytes_soft;
             told(&replica, durable);
             if durable.waiting >= self.config.flush_bytes && replica.make_urgent() {
                 queue.urgent.push_back(Arc::clone(&replica));
@@ -236,7 +239,7 @@ impl SegmentWriter {
     }
 
     pub(crate) fn unflushed(&self) -> u64 {
-        self.unflushed.load(Ordering::Relaxed)
+        u64::try_from(self.unflushed.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
@@ -320,4 +323,9 @@ impl SegmentWriter {
     fn lock_work(&self) -> MutexGuard<'_, Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Bytes as a difference; what is in memory never comes near the bound.
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

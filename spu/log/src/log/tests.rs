@@ -10,6 +10,8 @@ mod model;
 
 mod reading;
 
+mod threads;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use tidegate_proto::batch::Batch;
 use tidegate_proto::position::Offset;
 
-use super::{Cached, SegmentWriter, Work};
+use super::{Cached, SegmentWriter, Work, signed};
 use crate::entry::{Entry, Item};
 use crate::error::{Context as _, DiskError};
 use crate::layout;
@@ -73,7 +73,7 @@ impl SegmentWriter {
                 }
             }
             replica.applied(&applied.segments, bytes, cut_done);
-            self.unflushed.fetch_sub(bytes, Ordering::Relaxed);
+            self.unflushed.fetch_sub(signed(bytes), Ordering::Relaxed);
         }
         self.append(replica, applied, &mut group, work)
     }
@@ -104,7 +104,7 @@ impl SegmentWriter {
             .map(|batch| Item::Entry(Entry::Batch(batch)).encoded_len());
         let bytes = bytes.sum::<usize>() as u64;
         replica.applied(&applied.segments, bytes, false);
-        self.unflushed.fetch_sub(bytes, Ordering::Relaxed);
+        self.unflushed.fetch_sub(signed(bytes), Ordering::Relaxed);
         Ok(())
     }
 

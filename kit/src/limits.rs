@@ -21,6 +21,11 @@ pub const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 pub const NEXT_REQUEST_TIMEOUT: Duration = Duration::from_secs(75);
 /// A request body that brings nothing for this long is given up.
 pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a refused HTTP/1 body that are read and thrown away, so that a client that writes all of it
+/// before it reads gets its answer: twice the largest body that is taken in, for those just above it.
+pub const BODY_DISCARD_BYTES_MAX: usize = 64 * MIB;
+/// How long a refused body may take to end; then the connection is closed.
+pub const BODY_DISCARD_TIME: Duration = Duration::from_secs(10);
 /// A peer that takes nothing of what was written to it for this long is disconnected.
 pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Interval of HTTP/2 keep-alive pings.

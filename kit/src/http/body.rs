@@ -1,8 +1,10 @@
 //! Reading request bodies within bounds of size and of time.
 //!
 //! [`read_body`] is for handlers that need the whole body; streaming handlers poll the body they got
-//! and turn its errors into problems with `body_problem`. Invariant: memory follows the bytes that
-//! really came, never a length that was only announced.
+//! and turn its errors into problems with `body_problem`. A body that is refused before its end is
+//! read to its end all the same, without keeping it: HTTP/1 clients that write everything before they
+//! read would find the connection reset and never see the answer.
+//! Invariant: memory follows the bytes that really came, never a length that was only announced.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,12 +13,16 @@ use std::time::Duration;
 use axum::BoxError;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
+use http::header::EXPECT;
+use http::{Request, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tidegate_proto::error::Problem;
+use tokio::runtime::Handle;
 use tokio::time::Sleep;
 
 use super::fault::{BodyFault, body_problem};
+use crate::limits::{BODY_DISCARD_BYTES_MAX, BODY_DISCARD_TIME};
 
 // A length that a client announced is believed up to here before its bytes have come.
 const RESERVE_BYTES_MAX: usize = 64 * 1024;
@@ -76,31 +82,53 @@ async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, Problem> {
     }
 }
 
+/// What becomes of the rest of a body that nobody reads to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// It is not taken from the connection. HTTP/2 tells the peer to stop that one stream.
+    Left,
+    /// It is read and thrown away, within limits.
+    Discarded,
+    /// The same once the body was asked for: until then the peer waits for `100 Continue` and has
+    /// not sent any of it.
+    DiscardedOnceBegun,
+}
+
+impl Rest {
+    pub(super) fn of<B>(request: &Request<B>) -> Self {
+        if request.version() >= Version::HTTP_2 {
+            Self::Left
+        } else if request.headers().contains_key(EXPECT) {
+            Self::DiscardedOnceBegun
+        } else {
+            Self::Discarded
+        }
+    }
+}
+
 /// A body that fails when it brings nothing for `patience`. The timer is only made once the body is
 /// waited for, so a body that is already there costs nothing.
-pub(super) struct Patient<B> {
-    inner: B,
+pub(super) struct Patient {
+    inner: Body,
     patience: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     is_armed: bool,
+    rest: Rest,
 }
 
-impl<B> Patient<B> {
-    pub(super) fn new(inner: B, patience: Duration) -> Self {
+impl Patient {
+    pub(super) fn new(inner: Body, patience: Duration, rest: Rest) -> Self {
         Self {
             inner,
             patience,
             timer: None,
             is_armed: false,
+            rest,
         }
     }
 }
 
-impl<B> HttpBody for Patient<B>
-where
-    B: HttpBody<Data = Bytes> + Unpin,
-    B::Error: Into<BoxError>,
-{
+impl HttpBody for Patient {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -109,8 +137,14 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
+        if this.rest == Rest::DiscardedOnceBegun {
+            this.rest = Rest::Discarded;
+        }
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
             this.is_armed = false;
+            if !matches!(frame, Some(Ok(_))) {
+                this.rest = Rest::Left;
+            }
             return Poll::Ready(frame.map(|result| result.map_err(Into::into)));
         }
         let deadline = crate::clock::monotonic() + this.patience;
@@ -123,6 +157,7 @@ where
             timer.as_mut().reset(deadline.into());
         }
         ready!(timer.as_mut().poll(cx));
+        this.rest = Rest::Left;
         Poll::Ready(Some(Err(BodyFault::Idle {
             waited: this.patience,
         }
@@ -138,10 +173,42 @@ where
     }
 }
 
+impl Drop for Patient {
+    fn drop(&mut self) {
+        if self.rest == Rest::Discarded && !self.inner.is_end_stream() {
+            discard_later(std::mem::take(&mut self.inner));
+        }
+    }
+}
+
+/// Reads and drops what is left of `body`. While somebody does, hyper keeps the connection, and takes
+/// the next request from it once the body has ended; otherwise it would close at once.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "runs beside its connection, which no `Tasks` tracks either, and ends with it or in time"
+)]
+fn discard_later(mut body: Body) {
+    // A connection may be dropped together with its runtime.
+    if Handle::try_current().is_err() {
+        return;
+    }
+    let discarded = async move {
+        let mut left_bytes = BODY_DISCARD_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let Some(left) = left_bytes.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else {
+                return;
+            };
+            left_bytes = left;
+        }
+    };
+    tokio::spawn(tokio::time::timeout(BODY_DISCARD_TIME, discarded));
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
     use tidegate_proto::error::ErrorCode;
+    use tokio::sync::oneshot;
 
     use super::*;
 
@@ -173,7 +240,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stops_coming_is_given_up() {
         let stalled = stream::iter([Ok::<_, BoxError>("12")]).chain(stream::pending());
-        let patient = Patient::new(Body::from_stream(stalled), Duration::from_secs(30));
+        let patient = Patient::new(
+            Body::from_stream(stalled),
+            Duration::from_secs(30),
+            Rest::Left,
+        );
         let problem = read_body(Body::new(patient), 100).await.unwrap_err();
         assert!(problem.detail().contains("nothing for 30 s"), "{problem}");
     }
@@ -184,7 +255,7 @@ mod tests {
             tokio::time::advance(Duration::from_secs(20)).await;
             Ok::<_, BoxError>(part)
         });
-        let patient = Patient::new(Body::from_stream(slow), Duration::from_secs(30));
+        let patient = Patient::new(Body::from_stream(slow), Duration::from_secs(30), Rest::Left);
         assert_eq!(read_body(Body::new(patient), 100).await.unwrap(), "123");
     }
 
@@ -194,5 +265,47 @@ mod tests {
         let problem = read_body(Body::from_stream(broken), 100).await.unwrap_err();
         assert_eq!(problem.status(), 400);
         assert!(problem.detail().contains("reset by peer"), "{problem}");
+    }
+
+    #[test]
+    fn what_becomes_of_the_rest_depends_on_the_protocol() {
+        let mut request = Request::new(());
+        assert_eq!(Rest::of(&request), Rest::Discarded);
+        let expects = http::HeaderValue::from_static("100-continue");
+        request.headers_mut().insert(EXPECT, expects);
+        assert_eq!(Rest::of(&request), Rest::DiscardedOnceBegun);
+        *request.version_mut() = Version::HTTP_2;
+        assert_eq!(Rest::of(&request), Rest::Left);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_body_is_read_on_for_a_limited_time() {
+        for (rest, is_begun, is_read_on) in [
+            (Rest::Discarded, false, true),
+            (Rest::Left, true, false),
+            (Rest::DiscardedOnceBegun, false, false),
+            (Rest::DiscardedOnceBegun, true, true),
+        ] {
+            let (held, is_held) = oneshot::channel::<()>();
+            let endless = stream::iter(["1", "2"]).chain(stream::pending().map(move |part| {
+                let _ = &held;
+                part
+            }));
+            let body = Body::from_stream(endless.map(Ok::<_, BoxError>));
+            let mut patient = Patient::new(body, Duration::from_secs(30), rest);
+            if is_begun {
+                patient.frame().await.unwrap().unwrap();
+            }
+            drop(patient);
+            let dropped = crate::clock::monotonic();
+            is_held.await.unwrap_err();
+            let waited = crate::clock::monotonic() - dropped;
+            let expected = if is_read_on {
+                BODY_DISCARD_TIME
+            } else {
+                Duration::ZERO
+            };
+            assert_eq!(waited.as_secs(), expected.as_secs(), "{rest:?} {is_begun}");
+        }
     }
 }

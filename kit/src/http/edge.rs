@@ -25,7 +25,7 @@ use tidegate_proto::error::ErrorCode;
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
-use super::body::Patient;
+use super::body::{Patient, Rest};
 use super::encoding::{decode_request, encode_response};
 use super::error::{ApiError, Attached, problem_body};
 use super::measure::Requests;
@@ -152,14 +152,15 @@ impl Shared {
         exchange: &Exchange,
     ) -> Result<Request<Body>, Response> {
         let refused = |problem| ApiError(problem).into_response();
-        self.origins.check(&request).map_err(refused)?;
-        if let Some(answer) = self.origins.preflight(&request) {
-            return Err(answer);
-        }
         let mut request = request;
         // A tunnel (WebSocket over HTTP/2) may rest as long as it likes.
         if request.method() != Method::CONNECT && !request.body().is_end_stream() {
-            request = request.map(|body| Body::new(Patient::new(body, BODY_IDLE_TIMEOUT)));
+            let rest = Rest::of(&request);
+            request = request.map(|body| Body::new(Patient::new(body, BODY_IDLE_TIMEOUT, rest)));
+        }
+        self.origins.check(&request).map_err(refused)?;
+        if let Some(answer) = self.origins.preflight(&request) {
+            return Err(answer);
         }
         let mut request = decode_request(request).map_err(refused)?;
         request.extensions_mut().insert(exchange.id.clone());

@@ -21,6 +21,8 @@ use super::*;
 use crate::clock;
 use crate::tls::{ALPN_PUBLIC, Pki, provider, server_config};
 
+mod refused;
+
 // Long enough for a loaded machine, never reached when things work.
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -3,7 +3,8 @@
 //! A page that brings a bearer token proved more than its address. One that comes with a ticket, or
 //! to a development server that asks for nothing, must be a page of this server or of a listed
 //! origin, compared as text: no wildcard, no subdomain, no case folding, because browsers send
-//! origins in one form only.
+//! origins in one form only. Browsers cannot leave the origin away, so a request without one is no
+//! page's: a program that was given a ticket by its own server, say.
 
 use http::header::{HOST, ORIGIN};
 use http::request::Parts;
@@ -26,14 +27,6 @@ pub(crate) fn check(parts: &Parts, shown: Shown, allowed: &[String]) -> Result<(
     let refuse = |detail: &str| Err(Problem::new(ErrorCode::Forbidden, detail));
     let mut origins = parts.headers.get_all(ORIGIN).iter();
     let Some(origin) = origins.next() else {
-        // Browsers always send it with a WebSocket; other programs have no reason to.
-        let is_browser = parts
-            .headers
-            .keys()
-            .any(|name| name.as_str().starts_with("sec-fetch-"));
-        if is_browser {
-            return refuse("a browser must send its Origin");
-        }
         return Ok(());
     };
     let Ok(origin) = origin.to_str() else {
@@ -178,14 +171,36 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_origin_is_refused_to_browsers_only() {
-        assert!(check(&parts("h", None), Shown::Ticket, &[]).is_ok());
-        let mut browser = parts("h", None);
-        browser.headers.insert(
-            "sec-fetch-mode",
-            http::HeaderValue::from_static("websocket"),
-        );
-        assert!(check(&browser, Shown::Ticket, &[]).is_err());
-        assert!(check(&browser, Shown::Nothing, &[]).is_err());
+    fn a_program_that_is_no_page_has_no_origin_and_needs_none() {
+        let bare = parts("tide.example:8443", None);
+        // Node's own WebSocket sends these, and no Origin.
+        let mut node = parts("tide.example:8443", None);
+        for (name, value) in [
+            ("sec-fetch-mode", "websocket"),
+            ("sec-fetch-site", "cross-site"),
+        ] {
+            let value = http::HeaderValue::from_static(value);
+            node.headers.insert(name, value);
+        }
+        for request in [bare, node] {
+            for shown in [Shown::Bearer, Shown::Ticket, Shown::Nothing] {
+                assert!(check(&request, shown, &[]).is_ok(), "{shown:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_readable_origin_is_refused() {
+        let mut two = parts("tide.example", Some("https://tide.example"));
+        let again = http::HeaderValue::from_static("https://tide.example");
+        two.headers.append(ORIGIN, again);
+        let mut unreadable = parts("tide.example", None);
+        let bytes = http::HeaderValue::from_bytes(b"https://\xff").unwrap();
+        unreadable.headers.insert(ORIGIN, bytes);
+        for request in [two, unreadable] {
+            for shown in [Shown::Ticket, Shown::Nothing] {
+                assert!(check(&request, shown, &[]).is_err(), "{shown:?}");
+            }
+        }
     }
 }

@@ -70,7 +70,8 @@ pub const FRAME_BYTES_TARGET: usize = 64 * KIB;
 pub const SUBSCRIPTIONS_PER_SOCKET_MAX: usize = 64;
 
 /// Idempotent producers remembered per partition; new ones beyond it are throttled.
-pub const PRODUCERS_PER_PARTITION_MAX: usize = 1024;
+/// Some 100 bytes each.
+pub const PRODUCERS_PER_PARTITION_MAX: usize = 8192;
 /// Produce requests in flight per producer and partition.
 pub const PRODUCER_IN_FLIGHT_MAX: usize = 5;
 /// Request keys remembered per partition.

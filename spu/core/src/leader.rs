@@ -105,7 +105,8 @@ impl Leader {
         (patience_ms, append): (u64, Append),
         out: &mut Effects,
     ) -> bool {
-        if standing.ledger.producers.is_full() {
+        let producer = append.batches.first().and_then(ClientBatch::producer);
+        if producer.is_some_and(|stamp| standing.ledger.producers.is_full_for(stamp.id)) {
             standing.ledger.producers.expire(now.wall_ms);
         }
         match self.judge(standing, now, &append) {

@@ -11,9 +11,13 @@ pub const PARK_MS_MAX: u64 = 1_000;
 /// A producer that has been silent for a week is forgotten (D3).
 pub const PRODUCER_IDLE_MS_MAX: i64 = 7 * 24 * 3_600_000;
 
-/// When the table is full a producer that has been silent for this long makes room for a new one:
-/// no request lives longer than a minute, so a retry of such a producer cannot be under way.
-pub const PRODUCER_IDLE_MS_WHEN_FULL: i64 = 15 * 60_000;
+/// When the table is full, producers that have been silent for this long make room for new ones. No
+/// request lives longer than a minute, and clients give a delivery up after two: a retry of such a
+/// producer cannot be under way.
+pub const PRODUCER_IDLE_MS_WHEN_FULL: i64 = 3 * 60_000;
+
+/// How many make room at once, so that a full table is not searched for every newcomer.
+pub const PRODUCERS_EVICTED_MAX: usize = 1024;
 
 /// How often idle producers are looked for.
 pub const PRODUCER_SWEEP_MS: i64 = 3_600_000;

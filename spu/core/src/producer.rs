@@ -11,7 +11,9 @@ use tidegate_proto::id::ProducerId;
 use tidegate_proto::limits::PRODUCERS_PER_PARTITION_MAX;
 use tidegate_proto::position::Offset;
 
-use crate::limits::{PRODUCER_IDLE_MS_MAX, PRODUCER_IDLE_MS_WHEN_FULL, PRODUCER_RANGES_MAX};
+use crate::limits::{
+    PRODUCER_IDLE_MS_MAX, PRODUCER_IDLE_MS_WHEN_FULL, PRODUCER_RANGES_MAX, PRODUCERS_EVICTED_MAX,
+};
 
 /// Half of the circle of sequence numbers: nearer than this is ahead, the rest is behind.
 const HALF: u32 = 1 << 31;
@@ -141,25 +143,28 @@ impl ProducerTable {
         });
     }
 
-    /// Forgets producers that have been silent for too long, and, when the table is full, the one
-    /// that has been silent longest, if that is long enough to be safe.
+    /// Forgets producers that have been silent for too long, and, when the table is full, those that
+    /// have been silent longest, if that is long enough to be safe.
     pub(crate) fn expire(&mut self, now_ms: i64) {
         self.producers
             .retain(|_, producer| !producer.idle(now_ms, PRODUCER_IDLE_MS_MAX));
-        if self.producers.len() >= PRODUCERS_PER_PARTITION_MAX {
-            let oldest = self
-                .producers
-                .iter()
-                .min_by_key(|(id, at)| (at.touched_ms, **id));
-            let silent = oldest.filter(|(_, at)| at.idle(now_ms, PRODUCER_IDLE_MS_WHEN_FULL));
-            if let Some(id) = silent.map(|(id, _)| *id) {
-                self.producers.remove(&id);
-            }
+        if self.producers.len() < PRODUCERS_PER_PARTITION_MAX {
+            return;
+        }
+        let silent = |(id, at): (&ProducerId, &Producer)| {
+            at.idle(now_ms, PRODUCER_IDLE_MS_WHEN_FULL)
+                .then_some((at.touched_ms, *id))
+        };
+        let mut silent: Vec<_> = self.producers.iter().filter_map(silent).collect();
+        silent.sort_unstable();
+        for (_, id) in silent.into_iter().take(PRODUCERS_EVICTED_MAX) {
+            self.producers.remove(&id);
         }
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.producers.len() >= PRODUCERS_PER_PARTITION_MAX
+    /// Whether this producer would be a new one and there is no room for it.
+    pub(crate) fn is_full_for(&self, id: ProducerId) -> bool {
+        self.producers.len() >= PRODUCERS_PER_PARTITION_MAX && !self.producers.contains_key(&id)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -1,6 +1,7 @@
 //! One topic to a hundred WebSockets, in bytes a second over all of them; against a bare axum loop that
 //! pushes frames of the same size, flushed alike.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -15,6 +16,7 @@ use crate::report::Report;
 use crate::{Effort, now};
 
 const SOCKETS: usize = 100;
+const PRODUCERS: usize = 4;
 /// Values of a request: a stored batch that makes one frame of about 60 KiB.
 const RECORDS: usize = 60;
 const RECORD_BYTES: usize = 1000;
@@ -33,7 +35,7 @@ pub(crate) async fn measure(effort: Effort, report: &mut Report) -> Result<()> {
         pairs.push((ours, limit));
     }
     let setting = format!(
-        "{SOCKETS} sockets, JSON frames of {frame} B ({RECORDS} records), one producer with durable acks in step; limit: bare axum loop pushing such frames"
+        "{SOCKETS} sockets, JSON frames of {frame} B ({RECORDS} records), {PRODUCERS} producers with durable acks; limit: bare axum loop pushing such frames"
     );
     report.pairs("fan-out to 100 WebSockets", "B/s", &pairs, &setting);
     Ok(())
@@ -62,12 +64,10 @@ async fn tidegate(address: &str, bytes_each: usize) -> Result<(f64, usize)> {
     for socket in sockets {
         readers.spawn(count(socket, want));
     }
-    let mut producer = TcpStream::connect(address).await?;
-    producer.set_nodelay(true)?;
-    let mut buffer = Vec::new();
-    for _ in 0..frames {
-        producer.write_all(&request).await?;
-        answer(&mut producer, &mut buffer).await?;
+    let request: Arc<[u8]> = request.into();
+    for producer in 0..PRODUCERS {
+        let share = (producer..frames).step_by(PRODUCERS).count();
+        readers.spawn(produce(address.to_owned(), Arc::clone(&request), share));
     }
     while let Some(read) = readers.join_next().await {
         read??;
@@ -76,6 +76,18 @@ async fn tidegate(address: &str, bytes_each: usize) -> Result<(f64, usize)> {
         (SOCKETS * want) as f64 / start.elapsed().as_secs_f64(),
         frame,
     ))
+}
+
+/// Sends the same batch `count` times, each after the answer to the one before.
+async fn produce(address: String, request: Arc<[u8]>, count: usize) -> Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let mut buffer = Vec::new();
+    for _ in 0..count {
+        stream.write_all(&request).await?;
+        answer(&mut stream, &mut buffer).await?;
+    }
+    Ok(())
 }
 
 /// Sends one batch and measures the frame that a subscriber gets for it.

@@ -28,6 +28,9 @@ pub const BODY_DISCARD_BYTES_MAX: usize = 64 * MIB;
 pub const BODY_DISCARD_TIME: Duration = Duration::from_secs(10);
 /// A peer that takes nothing of what was written to it for this long is disconnected.
 pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same once the listener stops: who reads at all takes something within this, and who does not
+/// must not hold up the stop of a process that is given ten seconds for it.
+pub const STOPPING_WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Interval of HTTP/2 keep-alive pings.
 pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 /// An HTTP/2 peer that leaves a ping unanswered for this long is gone.

@@ -21,7 +21,7 @@ use rustls::ServerConfig;
 
 use crate::limits;
 use crate::tasks::{TaskKind, Tasks};
-use stream::{Bounded, Peer};
+use stream::{Bounded, Patience, Peer};
 
 /// Bounds of one listener. `Default` has the ones of `crate::limits`.
 #[derive(Debug, Clone)]
@@ -36,6 +36,8 @@ pub struct ServeLimits {
     pub next_request_timeout: Duration,
     /// For a peer to take something of what is written.
     pub write_stall_timeout: Duration,
+    /// The same from the moment at which the stop begins.
+    pub stopping_write_stall_timeout: Duration,
     /// For requests under way when the stop begins.
     pub drain_timeout: Duration,
 }
@@ -48,6 +50,7 @@ impl Default for ServeLimits {
             first_request_timeout: limits::FIRST_REQUEST_TIMEOUT,
             next_request_timeout: limits::NEXT_REQUEST_TIMEOUT,
             write_stall_timeout: limits::WRITE_STALL_TIMEOUT,
+            stopping_write_stall_timeout: limits::STOPPING_WRITE_STALL_TIMEOUT,
             drain_timeout: limits::DRAIN_TIMEOUT,
         }
     }
@@ -81,7 +84,11 @@ pub fn serve(config: ServeConfig) -> io::Result<SocketAddr> {
     let listener = Bounded::new(
         listener,
         config.limits.connections_max,
-        config.limits.write_stall_timeout,
+        Patience {
+            serving: config.limits.write_stall_timeout,
+            stopping: config.limits.stopping_write_stall_timeout,
+            stop: config.tasks.token(),
+        },
     );
     let handle = Handle::<Peer>::new();
     let mut server = Server::<Peer>::from_listener(listener)

@@ -1,6 +1,7 @@
 //! Accepted connections: counted, without Nagle's delay, and closed when the peer stops reading.
 //!
-//! The write clock is only set while a write waits, so that a healthy connection pays nothing.
+//! The write clock is only set while a write waits, so that a healthy connection pays nothing; a stop
+//! that begins meanwhile sets it forward.
 //! Invariant: a permit is taken before a connection is accepted and lives as long as the connection.
 
 use std::fmt;
@@ -15,7 +16,7 @@ use axum_server::{AddrListener, Address};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 
@@ -34,24 +35,47 @@ impl Address for Peer {
     type Listener = Bounded;
 }
 
+/// How long a peer may take nothing of what is written to it.
+#[derive(Debug, Clone)]
+pub(super) struct Patience {
+    pub(super) serving: Duration,
+    pub(super) stopping: Duration,
+    /// Cancelled when the stop begins.
+    pub(super) stop: CancellationToken,
+}
+
+impl Patience {
+    /// The end of it for a write that waits from now on.
+    async fn end(self) {
+        let stopped = async {
+            self.stop.cancelled().await;
+            wait(self.stopping).await;
+        };
+        tokio::select! {
+            () = wait(self.serving) => {}
+            () = stopped => {}
+        }
+    }
+}
+
+async fn wait(time: Duration) {
+    tokio::time::sleep_until((clock::monotonic() + time).into()).await;
+}
+
 /// A listener that accepts only while there is room.
 pub(super) struct Bounded {
     listener: TcpListener,
     room: Arc<Semaphore>,
-    write_stall_timeout: Duration,
+    patience: Patience,
 }
 
 impl Bounded {
-    pub(super) fn new(
-        listener: TcpListener,
-        connections_max: usize,
-        write_stall_timeout: Duration,
-    ) -> Self {
+    pub(super) fn new(listener: TcpListener, connections_max: usize, patience: Patience) -> Self {
         let room = Arc::new(Semaphore::new(connections_max));
         Self {
             listener,
             room,
-            write_stall_timeout,
+            patience,
         }
     }
 }
@@ -71,7 +95,7 @@ impl AddrListener<Stream, Peer> for Bounded {
         tcp.set_nodelay(true)?;
         let stream = Stream {
             tcp,
-            write_stall_timeout: self.write_stall_timeout,
+            patience: self.patience.clone(),
             stall: None,
             _permit: permit,
         };
@@ -86,8 +110,8 @@ impl AddrListener<Stream, Peer> for Bounded {
 /// One connection.
 pub(super) struct Stream {
     tcp: TcpStream,
-    write_stall_timeout: Duration,
-    stall: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
+    stall: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -101,12 +125,10 @@ impl Stream {
             self.stall = None;
             return written;
         }
-        let timeout = self.write_stall_timeout;
-        let stall = self.stall.get_or_insert_with(|| {
-            Box::pin(tokio::time::sleep_until(
-                (clock::monotonic() + timeout).into(),
-            ))
-        });
+        let patience = &self.patience;
+        let stall = self
+            .stall
+            .get_or_insert_with(|| Box::pin(patience.clone().end()));
         if stall.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }

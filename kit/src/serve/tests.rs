@@ -213,8 +213,10 @@ async fn clients_that_dawdle_are_closed() {
     assert!(until_closed(&mut second_half).await >= Duration::from_millis(200));
 }
 
-#[tokio::test]
-async fn a_peer_that_does_not_read_is_cut_off() {
+// A server with an answer that never ends, a client that reads none of it, and the end of the answer.
+async fn serve_to_a_deaf_peer(
+    limits: ServeLimits,
+) -> (Listening, TcpStream, oneshot::Receiver<()>) {
     struct Dropped(Option<oneshot::Sender<()>>);
     impl Drop for Dropped {
         fn drop(&mut self) {
@@ -222,20 +224,19 @@ async fn a_peer_that_does_not_read_is_cut_off() {
         }
     }
     let (tx, dropped) = oneshot::channel();
+    let (started, mut is_started) = mpsc::channel(1);
     let slot = Arc::new(std::sync::Mutex::new(Some(Dropped(Some(tx)))));
     let endless = move || {
         let guard = slot.lock().unwrap().take();
+        let started = started.clone();
         async move {
             let chunks = stream::repeat_with(move || {
                 let _held = &guard;
+                let _ = started.try_send(());
                 Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 65_536]))
             });
             Body::from_stream(chunks)
         }
-    };
-    let limits = ServeLimits {
-        write_stall_timeout: Duration::from_millis(200),
-        ..ServeLimits::default()
     };
     let server = listen(Router::new().route("/", get(endless)), None, limits);
     let mut stream = connect(server.address).await;
@@ -243,10 +244,38 @@ async fn a_peer_that_does_not_read_is_cut_off() {
         .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
         .await
         .unwrap();
+    is_started.recv().await.unwrap();
+    (server, stream, dropped)
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_is_cut_off() {
+    let limits = ServeLimits {
+        write_stall_timeout: Duration::from_millis(200),
+        ..ServeLimits::default()
+    };
+    let (_server, _peer, dropped) = serve_to_a_deaf_peer(limits).await;
     timeout(PATIENCE, dropped)
         .await
         .expect("the answer is still being written")
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_holds_up_a_stop_for_a_moment_only() {
+    let limits = ServeLimits {
+        write_stall_timeout: PATIENCE * 2,
+        stopping_write_stall_timeout: Duration::from_millis(100),
+        drain_timeout: PATIENCE * 2,
+        ..ServeLimits::default()
+    };
+    let (server, _peer, dropped) = serve_to_a_deaf_peer(limits).await;
+    server.tasks.cancel();
+    timeout(PATIENCE, dropped)
+        .await
+        .expect("the answer is still being written")
+        .unwrap();
+    assert!(server.tasks.shutdown(PATIENCE).await);
 }
 
 #[tokio::test]

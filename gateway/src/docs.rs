@@ -8,11 +8,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
-use tidegate_kit::http::{ApiError, ApiResult};
+use tidegate_kit::http::{ApiError, ApiPath, ApiResult};
 use tidegate_proto::error::{ErrorCode, Problem};
 
 use crate::page::{CSS, HTML, Page};
@@ -57,7 +57,7 @@ async fn errors(State(docs): State<Docs>, headers: HeaderMap) -> Response {
 
 async fn error(
     State(docs): State<Docs>,
-    Path(code): Path<String>,
+    ApiPath(code): ApiPath<String>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     match docs.codes.get(code.as_str()) {
@@ -176,6 +176,8 @@ fn prose(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tower::ServiceExt as _;
+
     use super::*;
 
     #[test]
@@ -187,6 +189,18 @@ mod tests {
             assert!(page.contains(&format!("<dd>{}</dd>", code.status())));
             assert!(errors_page().contains(&format!("/docs/errors/{code}\"")));
         }
+    }
+
+    #[tokio::test]
+    async fn a_path_that_is_no_text_is_a_problem_as_every_other() {
+        let request = axum::http::Request::get("/docs/errors/%ff");
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        let response = router().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 400);
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json"
+        );
     }
 
     #[test]

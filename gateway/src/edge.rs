@@ -29,6 +29,8 @@ pub struct Parts {
     pub origins: OriginRules,
     /// Whether the listener speaks TLS.
     pub is_tls: bool,
+    /// Whether callers need no token; the live page then asks for none.
+    pub is_open: bool,
 }
 
 impl std::fmt::Debug for Parts {
@@ -37,6 +39,7 @@ impl std::fmt::Debug for Parts {
         f.debug_struct("Parts")
             .field("origins", &self.origins)
             .field("is_tls", &self.is_tls)
+            .field("is_open", &self.is_open)
             .field("descriptions", &descriptions)
             .finish_non_exhaustive()
     }
@@ -55,7 +58,7 @@ pub fn router(parts: Parts) -> Router {
         async move { description.answer(&headers) }
     };
     let pages = Router::new()
-        .merge(console::router())
+        .merge(console::router(parts.is_open))
         .merge(docs::router())
         .route("/v1/openapi.json", get(answer));
     let pages = if parts.is_tls {

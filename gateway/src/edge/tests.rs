@@ -11,9 +11,12 @@ use tower::ServiceExt as _;
 use super::*;
 
 fn public(is_tls: bool) -> Router {
+    public_for(&Auth::with_token("t"), is_tls)
+}
+
+fn public_for(auth: &Auth, is_tls: bool) -> Router {
     let (_, ready) = tokio::sync::watch::channel(true);
     let metrics = tidegate_kit::metrics::install();
-    let auth = Auth::with_token("t");
     router(Parts {
         // A part may bring its own fallback; only the edge's counts.
         data: Router::new()
@@ -22,10 +25,11 @@ fn public(is_tls: bool) -> Router {
         control: Router::new()
             .route("/v1/topics", get(|| async { "topics" }))
             .fallback(|| async { "mine" }),
-        health: tidegate_kit::health::router(ready, metrics, &auth),
+        health: tidegate_kit::health::router(ready, metrics, auth),
         openapi: vec![tidegate_kit::health::openapi()],
         origins: OriginRules::parse(&["https://app.example"]).unwrap(),
         is_tls,
+        is_open: auth.is_open(),
     })
 }
 
@@ -223,4 +227,19 @@ async fn the_description_is_openapi_3_1_with_all_that_generators_ask_for() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), count, "operation ids are unique");
+}
+
+#[tokio::test]
+async fn the_page_is_told_whether_a_token_is_wanted() {
+    for (auth, mark) in [
+        (
+            Auth::with_token("t"),
+            "<html lang=\"en\" data-access=\"token\">",
+        ),
+        (Auth::dev(), "<html lang=\"en\" data-access=\"open\">"),
+    ] {
+        let (status, _, page) = ask(&public_for(&auth, false), get_of("/")).await;
+        assert_eq!(status, 200);
+        assert!(page.contains(mark), "{mark}");
+    }
 }

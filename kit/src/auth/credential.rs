@@ -69,6 +69,12 @@ impl Auth {
         router.layer(Extension(self.clone()))
     }
 
+    /// Whether everybody is let in.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(*self.accepted, Accepted::Dev(_))
+    }
+
     /// The tickets of this listener.
     #[must_use]
     pub fn tickets(&self) -> &Tickets {

@@ -1,5 +1,7 @@
 //! What a restart keeps: records, topics, offsets, producers, cursors.
 
+use std::path::Path;
+
 use serde_json::json;
 use tidegate_tests::records::{read_all, value_text};
 use tidegate_tests::server::Server;
@@ -181,4 +183,62 @@ async fn a_topic_made_again_is_another_topic() {
         vec![json!("new").to_string()],
         "only the new topic's record"
     );
+}
+
+#[tokio::test]
+async fn what_a_deleted_topic_left_on_disk_is_discarded_at_the_next_start() {
+    let mut server = Server::start();
+    server.create_topic("kept", 1).await;
+    server.create_topic("gone", 2).await;
+    let mut connection = server.connect().await.expect("a connection");
+    for topic in ["kept", "gone"] {
+        let path = format!("/v1/topics/{topic}/records");
+        let answer = connection.post(&path, "text/plain", "value").await;
+        assert_eq!(answer.expect("an answer").status, 200);
+    }
+    let described = connection.get("/v1/topics/gone").await.expect("an answer");
+    let id = described.json()["id"].as_str().expect("an id").to_owned();
+    drop(connection);
+
+    // The topic is deleted while its node has another disk.
+    end(&mut server, false);
+    let (storage, aside) = (
+        server.data_dir().join("storage"),
+        server.home().join("aside"),
+    );
+    copy(&storage, &aside);
+    server.launch();
+    let mut connection = server.connect().await.expect("a connection");
+    let deleted = connection
+        .send(http::Method::DELETE, "/v1/topics/gone", &[], "")
+        .await;
+    assert_eq!(deleted.expect("an answer").status, 204);
+    drop(connection);
+    end(&mut server, false);
+    std::fs::remove_dir_all(&storage).expect("it can be removed");
+    std::fs::rename(&aside, &storage).expect("it comes back");
+
+    server.launch();
+    let log = server.log();
+    assert!(
+        log.contains("deleted topic discarded") && log.contains(&id),
+        "{log}"
+    );
+    let mut connection = server.connect().await.expect("a connection");
+    let records = read_all(&mut connection, "kept", 0, 0).await;
+    assert_eq!(records.expect("dense offsets").len(), 1);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory") {
+        let (entry, to) = entry
+            .map(|entry| (entry.path(), to.join(entry.file_name())))
+            .expect("an entry");
+        if entry.is_dir() {
+            copy(&entry, &to);
+        } else {
+            std::fs::copy(&entry, &to).expect("a file");
+        }
+    }
 }

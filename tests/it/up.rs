@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use tidegate_tests::program::{command, words};
 use tidegate_tests::server::Server;
+use tidegate_tests::socket::Socket;
 use tidegate_tests::wait::wait_blocking;
 
 #[tokio::test]
@@ -194,5 +195,35 @@ async fn health_is_open_and_everything_else_needs_a_token() {
             401,
             "{closed}"
         );
+    }
+}
+
+#[tokio::test]
+async fn only_listed_pages_open_sockets_with_a_ticket_and_programs_need_no_origin() {
+    let server = Server::start_with(&["--cors-origin", "https://app.example"]);
+    server.create_topic("t", 1).await;
+    let mut connection = server.connect().await.expect("a connection");
+    let own = server.target().url;
+    for (headers, is_let_in) in [
+        (vec![("origin", "https://app.example")], true),
+        (vec![("origin", own.as_str())], true),
+        (vec![], true),
+        // As Node does.
+        (vec![("sec-fetch-mode", "websocket")], true),
+        (vec![("origin", "https://evil.example")], false),
+        (vec![("origin", "null")], false),
+    ] {
+        let wanted = r#"{"topics":["t"],"ops":["consume"]}"#;
+        let issued = connection.post("/v1/ws-tickets", "application/json", wanted);
+        let issued = issued.await.expect("an answer").json();
+        let ticket = issued["ticket"].as_str().expect("a ticket");
+        let protocols = format!("tidegate.v1.json, ticket.{ticket}");
+        let mut target = server.target();
+        target.token = None;
+        let headers = [&headers[..], &[("sec-websocket-protocol", &protocols)]].concat();
+        let opened = Socket::open_with(&target, "/v1/topics/t/ws", &headers).await;
+        let opened = opened.map(drop).map_err(|error| error.to_string());
+        assert_eq!(opened.is_ok(), is_let_in, "{headers:?}: {opened:?}");
+        assert!(is_let_in || opened.unwrap_err().contains("403"));
     }
 }

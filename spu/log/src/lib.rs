@@ -20,7 +20,7 @@
 //!
 //! trait RoundListener { durable(shard, round, ends: &[(ReplicaKey, Offset)]); failed(&LogDead) }      from the journal thread; must not block
 //!
-//! replica.key() replica_gen() meta() log_start() end() high_watermark() size_bytes() last_append_ms() snapshot()
+//! replica.key() replica_gen() meta() durable_meta() log_start() end() high_watermark() size_bytes() last_append_ms() snapshot()
 //! replica.read_cached(from, upto, bytes_max) -> Option<Vec<Batch>>                   memory only; None = ask the disk
 //! replica.read(from, upto, bytes_max) -> Result<Vec<Batch>, ReadError>               blocks on the disk
 //! replica.offset_at(time_ms, upto) -> Result<Option<Offset>, ReadError>              blocks

@@ -180,7 +180,7 @@ impl Log {
         };
         let state = ReplicaState::new(key, replica_gen);
         let budget = Arc::clone(&inner.budget);
-        let replica = Arc::new(Replica::new(home, config, segments, state, budget));
+        let replica = Arc::new(Replica::new(home, config, segments, state, None, budget));
         let item = Item::Created { key, replica_gen };
         // Queued before it can be found: its entries come after.
         inner.enqueue(None, vec![(Arc::clone(&replica), item)])?;

@@ -259,7 +259,9 @@ impl Opening<'_> {
             opened.states.push(recovered.state);
             let budget = Arc::clone(&self.budget);
             let (segments, state) = (recovered.segments, recovered.state);
-            let replica = Replica::new(home, self.config.segment, segments, state, budget);
+            let meta = Some(state.meta);
+            let config = self.config.segment;
+            let replica = Replica::new(home, config, segments, state, meta, budget);
             opened.replicas.by_key.insert(key, Arc::new(replica));
         }
         Ok(opened)

@@ -51,6 +51,7 @@ struct State {
     durable_end: Offset,
     high_watermark: Offset,
     meta: ReplicaMeta,
+    durable_meta: Option<ReplicaMeta>,
     last_append_ms: Option<i64>,
     config: SegmentConfig,
     tail: Tail,
@@ -128,6 +129,13 @@ impl Replica {
     #[must_use]
     pub fn meta(&self) -> ReplicaMeta {
         self.lock().meta
+    }
+
+    /// Metadata that the disk holds, as of the last round announced: set before the listener hears
+    /// of the round. `None` until the first round of a replica made now.
+    #[must_use]
+    pub fn durable_meta(&self) -> Option<ReplicaMeta> {
+        self.lock().durable_meta
     }
 
     /// First offset kept.

@@ -1,5 +1,7 @@
 //! The log as its callers see it, over a disk in memory.
 
+mod announcing;
+
 mod damage;
 
 mod failing;

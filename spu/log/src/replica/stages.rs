@@ -11,7 +11,7 @@ use tidegate_proto::position::Offset;
 use super::{Applied, Operation, Replica, State};
 use crate::checkpoint::ReplicaState;
 use crate::disk_read::View;
-use crate::entry::{Entry, Item};
+use crate::entry::{Entry, Item, ReplicaMeta};
 use crate::error::SubmitError;
 use crate::segment::{Home, SegmentConfig, SegmentInfo};
 use crate::segments::Segments;
@@ -23,6 +23,7 @@ impl Replica {
         config: SegmentConfig,
         segments: Segments,
         applied: ReplicaState,
+        durable_meta: Option<ReplicaMeta>,
         budget: Arc<TailBudget>,
     ) -> Self {
         let mut state = State {
@@ -31,6 +32,7 @@ impl Replica {
             durable_end: applied.end,
             high_watermark: applied.high_watermark,
             meta: applied.meta,
+            durable_meta,
             last_append_ms: applied.last_append_ms,
             config,
             tail: Tail::new(applied.end),
@@ -127,6 +129,10 @@ impl Replica {
             Item::Entry(Entry::Batch(batch)) => state.durable_end = batch.next_offset(),
             Item::Entry(Entry::Cut { to, .. }) => state.durable_end = state.durable_end.min(*to),
             Item::Entry(Entry::Trim { to, .. }) => state.durable_end = state.durable_end.max(*to),
+            Item::Entry(Entry::Meta { meta, .. }) => state.durable_meta = Some(*meta),
+            Item::Created { replica_gen, .. } => {
+                state.durable_meta = Some(ReplicaMeta::new(*replica_gen));
+            }
             _ => {}
         }
         state.operations.push_back(Operation { round, item });

@@ -65,6 +65,8 @@ struct Foundation {
     node: Node,
     auth: Auth,
     origins: tidegate_kit::http::OriginRules,
+    /// The same origins as given, for sockets.
+    pages: Vec<String>,
 }
 
 impl Server {
@@ -100,6 +102,7 @@ impl Server {
             })?;
         node.start(registered, controller.topology(), &storage)
             .map_err(|error| failures::node(directory.path(), &error))?;
+        discard_deleted(&controller, &node, directory.path()).await?;
 
         let (ready, is_ready) = watch::channel(false);
         let foundation = Foundation {
@@ -107,6 +110,7 @@ impl Server {
             node,
             auth,
             origins: arguments.origins()?,
+            pages: arguments.cors_origin.clone(),
         };
         let health = health::router(is_ready, metrics, &foundation.auth);
         let router = tidegate_gateway::router(parts(&foundation, health, &edge, tls.is_some()));
@@ -214,16 +218,45 @@ async fn open_node(directory: &Path) -> Result<Node, Failure> {
         .map_err(|error| failures::node(&path, &error))
 }
 
+/// Topics can be deleted while their replicas cannot be reached, or shortly before a crash: what is
+/// left of them goes to the trash. Topics that the controller has never heard of are kept, because
+/// then it may be the controller's store that is not the right one.
+async fn discard_deleted(
+    controller: &Controller,
+    node: &Node,
+    directory: &Path,
+) -> Result<(), Failure> {
+    let topology = Arc::clone(&controller.topology().borrow());
+    for topic in node.leftovers(&topology) {
+        let is_deleted = controller.is_deleted(topic).await.map_err(|problem| {
+            Failure::failed(format!(
+                "the controller did not say what became of topic {topic}: {}",
+                problem.detail()
+            ))
+        })?;
+        if is_deleted {
+            let discarded = node.discard(topic);
+            let replicas = discarded.map_err(|error| failures::node(directory, &error))?;
+            tracing::info!(%topic, replicas, "deleted topic discarded");
+        } else {
+            tracing::warn!(%topic, "replicas of an unknown topic are kept and not served");
+        }
+    }
+    Ok(())
+}
+
 fn parts(foundation: &Foundation, health: axum::Router, edge: &Tasks, is_tls: bool) -> Parts {
     let Foundation {
         controller,
         node,
         auth,
         origins,
+        pages,
     } = foundation;
     let producer_ids = Arc::new(LeasedIds::new(controller.clone()));
     let config = DataPlaneConfig {
         producer_ids: Some(producer_ids),
+        origins: pages.clone(),
         ..DataPlaneConfig::default()
     };
     let data = DataPlane::new(node.partitions(), auth.clone(), edge.clone(), config);
@@ -234,6 +267,7 @@ fn parts(foundation: &Foundation, health: axum::Router, edge: &Tasks, is_tls: bo
         openapi: descriptions(),
         origins: origins.clone(),
         is_tls,
+        is_open: auth.is_open(),
     }
 }
 

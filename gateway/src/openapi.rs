@@ -13,7 +13,7 @@ use utoipa::{OpenApi as _, PartialSchema as _, ToSchema};
 
 const DESCRIPTION: &str = "A durable, partitioned stream store behind plain HTTP and WebSocket. \
     Errors are `application/problem+json`; each `code` is explained at `/docs/errors/{code}`. \
-    WebSocket frames are described by `openapi/asyncapi.json`.";
+    WebSocket frames are described by `openapi/frames.asyncapi.json`.";
 
 /// The descriptions of the planes as one document.
 #[must_use]

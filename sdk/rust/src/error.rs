@@ -34,8 +34,8 @@ pub enum Error {
     /// A record that cannot be sent as it is.
     #[error("{0}")]
     Record(String),
-    /// The producer or consumer has been closed.
-    #[error("closed")]
+    /// The producer or consumer has been closed, or the task behind it is gone.
+    #[error("closed before it was done")]
     Closed,
 }
 

@@ -48,6 +48,9 @@ mod producer;
 
 mod consumer;
 
+#[cfg(test)]
+mod testing;
+
 pub use client::{Client, ClientConfig};
 pub use consumer::{Consumer, ConsumerConfig, Page, Received};
 pub use error::Error;

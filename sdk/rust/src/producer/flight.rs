@@ -33,8 +33,9 @@ pub(crate) struct Flight {
     pub(crate) deadline: Instant,
     failures: u32,
     landed: Option<Result<Placed, Error>>,
-    /// The answer came while an older request was under way.
-    behind: bool,
+    /// Older requests were under way when it was sent: it may have overtaken them, whenever its
+    /// answer is read.
+    sent_behind: bool,
 }
 
 impl Flight {
@@ -51,7 +52,7 @@ impl Flight {
             deadline,
             failures: 0,
             landed: None,
-            behind: false,
+            sent_behind: false,
         }
     }
 }
@@ -82,18 +83,17 @@ impl Flights {
         self.queue.len()
     }
 
-    pub(crate) fn push(&mut self, flight: Flight) {
+    /// Notes a request that is sent now.
+    pub(crate) fn push(&mut self, mut flight: Flight) {
+        flight.sent_behind = !self.queue.is_empty();
         self.queue.push_back(flight);
     }
 
     /// Notes the answer of request `number`.
     pub(crate) fn land(&mut self, number: u64, answer: Result<Placed, Error>) {
-        let Some(place) = self.queue.iter().position(|flight| flight.number == number) else {
-            return;
-        };
-        let flight = &mut self.queue[place];
-        flight.behind = place > 0;
-        flight.landed = Some(answer);
+        if let Some(flight) = self.queue.iter_mut().find(|flight| flight.number == number) {
+            flight.landed = Some(answer);
+        }
     }
 
     /// Judges the oldest request. To be repeated until it says `Wait`.
@@ -108,8 +108,8 @@ impl Flights {
                 None => Verdict::Wait,
             },
             Some(Err(error)) => {
-                let overtaken = oldest.behind && error.code() == Some(ErrorCode::OutOfOrder);
-                oldest.behind = false;
+                let overtaken = oldest.sent_behind && is_gap(&error);
+                oldest.sent_behind = false;
                 let pause = if overtaken {
                     Duration::ZERO
                 } else {
@@ -135,6 +135,15 @@ impl Flights {
             .into_iter()
             .flat_map(|flight| flight.passengers)
     }
+}
+
+/// What the server says to a request that came before the one it follows; to the second of a new
+/// producer, that it does not know it.
+fn is_gap(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        Some(ErrorCode::OutOfOrder | ErrorCode::UnknownProducer)
+    )
 }
 
 #[cfg(test)]
@@ -185,6 +194,23 @@ mod tests {
             panic!("the overtaking request is to be repeated");
         };
         assert_eq!((number, pause), (1, Duration::ZERO));
+    }
+
+    #[test]
+    fn an_overtaking_request_is_known_even_if_its_refusal_is_read_last() {
+        for code in [ErrorCode::OutOfOrder, ErrorCode::UnknownProducer] {
+            let (mut flights, now) = three();
+            flights.land(0, placed(0));
+            assert!(matches!(flights.judge(now, 0), Verdict::Delivered(..)));
+            flights.land(1, problem(code));
+            let Verdict::Repeat { number, pause, .. } = flights.judge(now, u64::MAX) else {
+                panic!("the overtaking request is to be repeated");
+            };
+            assert_eq!((number, pause), (1, Duration::ZERO));
+            // The repeat had nothing before it: a gap now is a real one.
+            flights.land(1, problem(code));
+            assert!(matches!(flights.judge(now, 0), Verdict::Failed(_)));
+        }
     }
 
     #[test]

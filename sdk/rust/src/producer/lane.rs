@@ -14,7 +14,6 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tidegate_proto::id::PartitionId;
 use tidegate_proto::name::TopicName;
-use tidegate_proto::produce::Acks;
 use tokio::sync::{Notify, watch};
 use tokio::time::Sleep;
 
@@ -49,7 +48,7 @@ pub(crate) struct Lane {
     pub(crate) partition: PartitionId,
     queue: Mutex<Queue>,
     wake: Notify,
-    /// Batches settled, in order; `u64::MAX` when the task has ended.
+    /// Batches settled, in order, or `TASK_ENDED`.
     settled: watch::Sender<u64>,
 }
 
@@ -73,19 +72,23 @@ impl Lane {
     }
 
     /// Closes the open batch and waits until everything sent so far is settled.
-    pub(crate) async fn flush(&self) {
+    ///
+    /// `Error::Closed` when the task is gone, and with it whoever could settle.
+    pub(crate) async fn flush(&self) -> Result<(), Error> {
         let target = self.with_queue(|queue| {
             queue.close();
             (queue.opened(), true)
         });
-        // An error means that the lane is gone, and with it everything to wait for.
-        let _ = self
-            .settled
-            .subscribe()
-            .wait_for(|settled| *settled >= target)
-            .await;
+        let mut settled = self.settled.subscribe();
+        match settled.wait_for(|settled| *settled >= target).await {
+            Ok(settled) if *settled != TASK_ENDED => Ok(()),
+            Ok(_) | Err(_) => Err(Error::Closed),
+        }
     }
 }
+
+/// In place of the number of settled batches: none will be settled any more.
+const TASK_ENDED: u64 = u64::MAX;
 
 type Landing = BoxFuture<'static, (u64, Result<Placed, Error>)>;
 
@@ -105,7 +108,7 @@ pub(crate) struct Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        self.lane.settled.send_replace(u64::MAX);
+        self.lane.settled.send_replace(TASK_ENDED);
     }
 }
 
@@ -159,7 +162,7 @@ impl Sender {
 
     /// Sends what is closed while there is room in flight.
     async fn launch(&mut self) {
-        while self.flights.len() < self.in_flight_max() {
+        while self.flights.len() < self.shared.config.in_flight {
             if !self.lane.with_queue(|queue| (queue.has_closed(), false)) {
                 return;
             }
@@ -184,37 +187,24 @@ impl Sender {
         }
     }
 
-    /// Without acknowledgements there are no repeats and no numbers; one request at a time keeps
-    /// the order.
-    fn in_flight_max(&self) -> usize {
-        if self.unnumbered() {
-            1
-        } else {
-            self.shared.config.in_flight
+    /// Whatever the acknowledgements wait for: a request whose answer is lost is sent again, and
+    /// only its numbers tell the server that it has it.
+    async fn identify(&mut self) -> Result<Identity, Error> {
+        if let Some(identity) = self.identity {
+            return Ok(identity);
         }
-    }
-
-    fn unnumbered(&self) -> bool {
-        self.shared.config.acks == Some(Acks::None)
-    }
-
-    async fn identify(&mut self) -> Result<Option<Identity>, Error> {
-        if self.unnumbered() {
-            return Ok(None);
-        }
-        if self.identity.is_none() {
-            let patience = self.shared.config.delivery_timeout;
-            self.identity = Some(self.shared.identities.get(self.broken, patience).await?);
-            self.next_seq = 0;
-        }
-        Ok(self.identity)
+        let patience = self.shared.config.delivery_timeout;
+        let identity = self.shared.identities.get(self.broken, patience).await?;
+        self.identity = Some(identity);
+        self.next_seq = 0;
+        Ok(identity)
     }
 
     /// Numbers the batches and makes the request's bytes.
     fn board(
         &mut self,
         batches: Vec<Closed>,
-        identity: Option<Identity>,
+        identity: Identity,
     ) -> Result<(Bytes, Vec<Passenger>), Error> {
         let mut wire = Vec::new();
         let mut passengers = Vec::with_capacity(batches.len());
@@ -231,7 +221,7 @@ impl Sender {
                 held_bytes,
                 outcome,
             });
-            let stamp = identity.map(|identity| request::stamp(identity, self.next_seq));
+            let stamp = request::stamp(identity, self.next_seq);
             match request::encode(builder, stamp, &mut wire) {
                 Ok(()) => self.next_seq = self.next_seq.wrapping_add(records),
                 Err(error) => failure = Some(error),

@@ -130,15 +130,16 @@ impl Producer {
     /// Sends what is waiting and waits until everything is settled.
     ///
     /// # Errors
-    /// The first failure since the last call.
+    /// The first failure since the last call; `Error::Closed` when a partition's task is gone.
     pub async fn flush(&self) -> Result<(), Error> {
         for lane in self.lanes.iter().filter_map(OnceLock::get) {
             lane.with_queue(|queue| (queue.close(), true));
         }
+        let mut flushed = Ok(());
         for lane in self.lanes.iter().filter_map(OnceLock::get) {
-            lane.flush().await;
+            flushed = flushed.and(lane.flush().await);
         }
-        self.failure().map_or(Ok(()), Err)
+        self.failure().map_or(flushed, Err)
     }
 
     /// The first failure since this or `flush` was last asked.

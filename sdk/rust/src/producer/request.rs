@@ -33,14 +33,11 @@ pub(crate) fn stamp(identity: Identity, seq: u32) -> ProducerStamp {
 /// Appends one batch to a request body.
 pub(crate) fn encode(
     builder: BatchBuilder,
-    stamp: Option<ProducerStamp>,
+    stamp: ProducerStamp,
     wire: &mut Vec<u8>,
 ) -> Result<(), Error> {
-    let builder = match stamp {
-        Some(stamp) => builder.producer(stamp),
-        None => builder,
-    };
     let client = builder
+        .producer(stamp)
         .finish()
         .map_err(|error| Error::Record(error.to_string()))?;
     encode_unplaced(&client, wire);

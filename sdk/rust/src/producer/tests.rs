@@ -6,19 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tidegate_proto::batch::ClientBatch;
-use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::error::ErrorCode;
+use tidegate_proto::produce::Acks;
 use tidegate_proto::record::{Datum, RecordRef};
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
 use super::*;
 use crate::ClientConfig;
+use crate::testing::{self, Reply};
 
 /// What happens to one produce request.
 #[derive(Clone, Copy, Debug)]
@@ -39,64 +34,61 @@ struct Store {
     values: Vec<Vec<u8>>,
 }
 
-type Answer = (StatusCode, String);
-
 impl Store {
-    fn handle(&mut self, path: &str, body: Bytes) -> Option<Answer> {
+    fn handle(&mut self, path: &str, body: Bytes) -> Reply {
         if path == "/v1/producers" {
             self.leases += 1;
             let id = self.leases;
-            let text = format!(r#"{{"producer_id":{id},"producer_epoch":0}}"#);
-            return Some((StatusCode::OK, text));
+            return Reply::ok(format!(r#"{{"producer_id":{id},"producer_epoch":0}}"#));
         }
         if path == "/v1/topics/t" {
             let id = uuid::Uuid::nil();
-            return Some((StatusCode::OK, format!(r#"{{"id":"{id}","partitions":1}}"#)));
+            return Reply::ok(format!(r#"{{"id":"{id}","partitions":1}}"#));
         }
-        let fate = self.fates.pop_front().unwrap_or(Fate::Stored);
-        if let Fate::Refused(code) = fate {
-            return Some(refusal(code));
+        match self.fates.pop_front().unwrap_or(Fate::Stored) {
+            Fate::Stored => self.append(body),
+            Fate::Lost => {
+                self.append(body);
+                Reply::Broken
+            }
+            Fate::Refused(code) => Reply::refusal(code),
         }
-        let answer = self.append(body);
-        (!matches!(fate, Fate::Lost)).then_some(answer)
     }
 
-    /// As the real one: in sequence, or known already, or refused; all of a request or none.
-    fn append(&mut self, mut body: Bytes) -> Answer {
+    /// As the real one: in sequence, or known already, or refused; all of a request or none. What
+    /// has no producer is stored as often as it comes.
+    fn append(&mut self, mut body: Bytes) -> Reply {
         let mut batches = Vec::new();
         while !body.is_empty() {
             batches.push(ClientBatch::take_from(&mut body).unwrap());
         }
-        let stamp = batches[0].producer().unwrap();
-        if stamp.id.0 != self.producer {
-            (self.producer, self.next_seq) = (stamp.id.0, 0);
-        }
         let base_offset = self.values.len();
-        if stamp.seq > self.next_seq {
-            return refusal(ErrorCode::OutOfOrder);
-        }
-        if stamp.seq == self.next_seq {
-            for batch in &batches {
-                assert_eq!(batch.producer().unwrap().seq, self.next_seq);
-                self.next_seq += batch.record_count();
-                for record in batch.records().unwrap().iter() {
-                    self.values
-                        .push(record.unwrap().value.as_bytes().unwrap().to_vec());
+        let is_new = match batches[0].producer() {
+            None => true,
+            Some(stamp) => {
+                if stamp.id.0 != self.producer {
+                    (self.producer, self.next_seq) = (stamp.id.0, 0);
                 }
+                if stamp.seq > self.next_seq {
+                    return Reply::refusal(ErrorCode::OutOfOrder);
+                }
+                stamp.seq == self.next_seq
+            }
+        };
+        for batch in batches.iter().filter(|_| is_new) {
+            if let Some(stamp) = batch.producer() {
+                assert_eq!(stamp.seq, self.next_seq);
+            }
+            self.next_seq += batch.record_count();
+            for record in batch.records().unwrap().iter() {
+                let value = record.unwrap().value.as_bytes().unwrap().to_vec();
+                self.values.push(value);
             }
         }
         let placed =
             format!(r#"{{"partition":0,"base_offset":{base_offset},"count":1,"timestamp":1}}"#);
-        (
-            StatusCode::OK,
-            format!(r#"{{"partitions":[{placed}],"durable":"quorum"}}"#),
-        )
+        Reply::ok(format!(r#"{{"partitions":[{placed}],"durable":"quorum"}}"#))
     }
-}
-
-fn refusal(code: ErrorCode) -> Answer {
-    let text = serde_json::to_string(&Problem::new(code, "no")).unwrap();
-    (StatusCode::from_u16(code.status()).unwrap(), text)
 }
 
 /// A running server; ends when dropped.
@@ -111,52 +103,20 @@ async fn start(fates: &[Fate]) -> Server {
         fates: fates.iter().copied().collect(),
         ..Store::default()
     }));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
     let shared = store.clone();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let mut connections = JoinSet::new();
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let store = shared.clone();
-            connections.spawn(async move {
-                let service = service_fn(move |request| answer(store.clone(), request));
-                let io = TokioIo::new(stream);
-                let connection = hyper::server::conn::http1::Builder::new();
-                // A connection that is broken on purpose ends with an error.
-                let _ = connection.serve_connection(io, service).await;
-            });
-        }
-    });
+    let handle = move |uri: &http::Uri, body| shared.lock().unwrap().handle(uri.path(), body);
+    let testing::Server { url, tasks } = testing::serve(handle).await;
     Server { url, store, tasks }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("the answer is lost")]
-struct LostAnswer;
-
-async fn answer(
-    store: Arc<Mutex<Store>>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, LostAnswer> {
-    let path = request.uri().path().to_owned();
-    let body = request
-        .into_body()
-        .collect()
-        .await
-        .map_err(|_| LostAnswer)?
-        .to_bytes();
-    let answer = store.lock().unwrap().handle(&path, body);
-    let (status, text) = answer.ok_or(LostAnswer)?;
-    let mut response = Response::new(Full::new(Bytes::from(text)));
-    *response.status_mut() = status;
-    Ok(response)
+async fn open(server: &Server) -> Producer {
+    open_with(server, None).await
 }
 
-async fn open(server: &Server) -> Producer {
+async fn open_with(server: &Server, acks: Option<Acks>) -> Producer {
     let client = Client::new(ClientConfig::new(server.url.clone())).unwrap();
     let config = ProducerConfig {
+        acks,
         batch_records: 10,
         linger: Duration::from_millis(1),
         in_flight: 5,
@@ -212,6 +172,34 @@ async fn records_are_stored_once_and_in_order_whatever_gets_lost() {
         (500, 0)
     );
     assert!(progress.repeats >= 3, "{progress:?}");
+}
+
+#[tokio::test]
+async fn without_acknowledgement_a_lost_answer_makes_no_duplicates_either() {
+    let server = start(&[
+        Fate::Lost,
+        Fate::Stored,
+        Fate::Lost,
+        Fate::Refused(ErrorCode::Overloaded),
+    ])
+    .await;
+    let producer = open_with(&server, Some(Acks::None)).await;
+    for first in [0, 50, 100, 150] {
+        send(&producer, first..first + 50).await;
+        producer.flush().await.unwrap();
+    }
+    assert_eq!(stored(&server), (0..200).collect::<Vec<_>>());
+    assert!(producer.progress().borrow().repeats >= 2);
+}
+
+#[tokio::test]
+async fn a_partition_whose_task_is_gone_is_not_taken_for_flushed() {
+    let server = start(&[]).await;
+    let producer = open(&server).await;
+    send(&producer, 0..1).await;
+    producer.tasks.lock().unwrap().abort_all();
+    let flushed = producer.flush().await;
+    assert!(matches!(flushed, Err(Error::Closed)), "{flushed:?}");
 }
 
 #[tokio::test]

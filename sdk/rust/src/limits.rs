@@ -42,6 +42,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const ANSWER_BYTES_MAX: usize = 2 * tidegate_proto::limits::READ_BYTES_MAX;
 /// Asked of the server per page when consuming.
 pub const FETCH_BYTES_DEFAULT: usize = 4 * 1024 * 1024;
+/// The longest path of a request for a page: 16 KiB of headers is what servers take over HTTP/2,
+/// less 2 KiB for the token and the others. A cursor of 8 KiB leaves room for some 1,200 partitions.
+pub const FETCH_PATH_BYTES_MAX: usize = 14 * 1024;
 /// A long poll of a following consumer.
 pub const FETCH_WAIT_DEFAULT: Duration = Duration::from_secs(20);
 /// Pages that wait decoded for the reader while the next one travels. With the one being read that

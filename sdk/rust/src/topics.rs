@@ -41,6 +41,8 @@ pub struct PartitionOffsets {
     pub log_start: Offset,
     /// Exclusive end of what consumers may read.
     pub high_watermark: Offset,
+    /// Exclusive end of what the leader has.
+    pub end: Offset,
     /// Term of the leader that answered.
     pub leader_epoch: LeaderEpoch,
     /// First offset at or after the time that was asked for.

@@ -25,7 +25,9 @@ use crate::consumer::page::{Page, Part};
 use crate::consumer::span::Spans;
 use crate::consumer::start;
 use crate::error::Error;
-use crate::limits::{DEADLINE_GRACE, PARTITIONS_REFRESH, REQUEST_TIMEOUT_DEFAULT};
+use crate::limits::{
+    DEADLINE_GRACE, FETCH_PATH_BYTES_MAX, PARTITIONS_REFRESH, REQUEST_TIMEOUT_DEFAULT,
+};
 use crate::topics::topic_path;
 use crate::transport::Call;
 
@@ -39,7 +41,16 @@ pub(crate) struct Fetcher {
     pub(crate) patience: Option<Duration>,
     /// Partitions that are added are to be read as well, from their beginning.
     pub(crate) grows: bool,
-    pub(crate) pages: mpsc::Sender<Result<Page, Error>>,
+    pub(crate) pages: mpsc::Sender<Item>,
+}
+
+/// What the reader is sent. The last one is `End` or `Failed`: a channel that closes without them
+/// tells of a task that broke off.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Page(Page),
+    End,
+    Failed(Error),
 }
 
 /// Attempts that have failed one after the other.
@@ -64,7 +75,7 @@ impl Fetcher {
                     if page.is_empty() {
                         continue;
                     }
-                    Ok(page)
+                    Item::Page(page)
                 }
                 // Reading has no effect, and a following reader waits for a server that restarts.
                 Err(error) => match self.pause(&error, &mut outage) {
@@ -72,14 +83,16 @@ impl Fetcher {
                         () = tokio::time::sleep(pause) => continue,
                         () = self.pages.closed() => return,
                     },
-                    None => Err(error),
+                    None => Item::Failed(error),
                 },
             };
-            let last = item.is_err();
+            let last = matches!(item, Item::Failed(_));
             if self.pages.send(item).await.is_err() || last {
                 return;
             }
         }
+        // Without a reader there is nobody to tell.
+        let _ = self.pages.send(Item::End).await;
     }
 
     /// How long to wait before asking again; `None` when the error is to be told.
@@ -121,13 +134,7 @@ impl Fetcher {
     }
 
     async fn fetch(&mut self) -> Result<Page, Error> {
-        let cursor = self.cursor()?;
-        let path = format!(
-            "{}/records?cursor={cursor}&max_bytes={}&wait_ms={}",
-            topic_path(&self.topic),
-            self.page_bytes,
-            self.wait.as_millis()
-        );
+        let path = self.path()?;
         let call = Call {
             method: Method::GET,
             path: path.clone(),
@@ -142,10 +149,13 @@ impl Fetcher {
         self.decode(answer.body, &path)
     }
 
-    /// Partitions that are done are left out, so that the server does not send them again.
-    fn cursor(&self) -> Result<String, Error> {
-        let positions = self.spans.0.iter().filter(|(_, span)| !span.is_done());
-        let positions = positions.map(|(partition, span)| {
+    /// Where the next page is. Names the partitions that are still wanted beside their cursor: what
+    /// a cursor leaves out, the server takes for younger than it and sends from the beginning.
+    fn path(&self) -> Result<String, Error> {
+        let too_many =
+            || Error::Config("too many partitions for one consumer: name some of them".to_owned());
+        let wanted = || self.spans.0.iter().filter(|(_, span)| !span.is_done());
+        let positions = wanted().map(|(partition, span)| {
             let at = CursorPosition {
                 offset: span.next,
                 leader_epoch: span.leader_epoch,
@@ -156,9 +166,21 @@ impl Fetcher {
             topic_id: self.topic_id,
             positions: positions.collect(),
         };
-        cursor.encode().map_err(|_| {
-            Error::Config("too many partitions for one consumer: name some of them".to_owned())
-        })
+        let partitions: Vec<String> = wanted()
+            .map(|(partition, _)| partition.to_string())
+            .collect();
+        let path = format!(
+            "{}/records?cursor={}&partitions={}&max_bytes={}&wait_ms={}",
+            topic_path(&self.topic),
+            cursor.encode().map_err(|_| too_many())?,
+            partitions.join(","),
+            self.page_bytes,
+            self.wait.as_millis()
+        );
+        if path.len() > FETCH_PATH_BYTES_MAX {
+            return Err(too_many());
+        }
+        Ok(path)
     }
 
     fn decode(&mut self, body: Bytes, path: &str) -> Result<Page, Error> {

@@ -24,12 +24,13 @@ pub use page::{Page, Received};
 use crate::client::Client;
 use crate::error::Error;
 use crate::limits::PAGES_AHEAD;
-use fetch::Fetcher;
+use fetch::{Fetcher, Item};
 
 /// Reads one topic. Dropping it stops the reading.
 #[derive(Debug)]
 pub struct Consumer {
-    pages: mpsc::Receiver<Result<Page, Error>>,
+    pages: mpsc::Receiver<Item>,
+    has_ended: bool,
     _task: JoinSet<()>,
 }
 
@@ -37,8 +38,8 @@ impl Consumer {
     /// Looks up topic and positions and begins to fetch. To be called within a Tokio runtime.
     ///
     /// # Errors
-    /// `topic_not_found`, `partition_not_found`, `Error::Config` when the settings contradict each
-    /// other, and those of any call.
+    /// `topic_not_found`, `partition_not_found`, `offset_out_of_range` for a plain offset outside of
+    /// the log, `Error::Config` when the settings contradict each other, and those of any call.
     pub async fn open(
         client: Client,
         topic: TopicName,
@@ -74,15 +75,33 @@ impl Consumer {
         };
         let mut task = JoinSet::new();
         task.spawn(fetcher.run());
-        Ok(Self { pages, _task: task })
+        Ok(Self {
+            pages,
+            has_ended: false,
+            _task: task,
+        })
     }
 
     /// The next records; `None` once the end is reached (only without `follow`).
     ///
     /// # Errors
     /// `log_truncated` or `cursor_expired` when the position is no longer there, and those of any
-    /// call that repeating does not mend. An error is the last item.
+    /// call that repeating does not mend. After an error there is nothing more but `Error::Closed`.
     pub async fn next_page(&mut self) -> Result<Option<Page>, Error> {
-        self.pages.recv().await.transpose()
+        if self.has_ended {
+            return Ok(None);
+        }
+        match self.pages.recv().await {
+            Some(Item::Page(page)) => Ok(Some(page)),
+            Some(Item::End) => {
+                self.has_ended = true;
+                Ok(None)
+            }
+            Some(Item::Failed(error)) => Err(error),
+            None => Err(Error::Closed),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,9 +79,14 @@ impl LineRule {
             .as_ref()
             .map(|pointer| key_at(text, pointer))
             .transpose()?;
+        // As everywhere: null says that there is no value (any more) for the key.
+        let value = match text.trim_ascii() {
+            "null" => Datum::Absent,
+            _ => Datum::Json(text),
+        };
         Ok(Some(Parsed {
             key: key.flatten(),
-            value: Datum::Json(text),
+            value,
         }))
     }
 }
@@ -193,6 +198,20 @@ mod tests {
         assert!(json(None).parse(b"{\"a\":").is_err());
         assert!(json(None).parse(b"1 2").is_err());
         assert!(json(None).parse(b"\"\xff\"").is_err());
+    }
+
+    #[test]
+    fn a_line_that_is_null_is_a_tombstone() {
+        for line in ["null", " null\t", "null\r"] {
+            let parsed = json(None).parse(line.as_bytes()).unwrap().unwrap();
+            assert_eq!(parsed.value, Datum::Absent, "{line:?}");
+        }
+        for line in ["\"null\"", "[null]"] {
+            let parsed = json(None).parse(line.as_bytes()).unwrap().unwrap();
+            assert_eq!(parsed.value, Datum::Json(line));
+        }
+        let text = plain(None).parse(b"null").unwrap().unwrap();
+        assert_eq!(text.value, Datum::Bytes(b"null"));
     }
 
     #[test]

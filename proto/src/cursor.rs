@@ -225,7 +225,11 @@ impl From<CursorTooLarge> for Problem {
 
 impl From<CursorError> for Problem {
     fn from(error: CursorError) -> Self {
-        Self::new(ErrorCode::InvalidParameter, error.to_string()).at("cursor", error.to_string())
+        let code = match error {
+            CursorError::TooLong { .. } => ErrorCode::CursorTooLarge,
+            _ => ErrorCode::InvalidParameter,
+        };
+        Self::new(code, error.to_string()).at("cursor", error.to_string())
     }
 }
 

@@ -290,7 +290,10 @@ impl Drop for Server {
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(40).collect();
             let tail: Vec<&str> = tail.into_iter().rev().collect();
-            println!("--- the server's last words\n{}", tail.join("\n"));
+            #[expect(clippy::print_stderr, reason = "the report of a failing test")]
+            {
+                eprintln!("--- the server's last words\n{}", tail.join("\n"));
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ pub(super) fn rows() -> Vec<Row> {
         .collect()
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn json_bodies() -> Vec<Row> {
     let path = "/v1/topics/t/records";
     let deep = format!(

@@ -239,19 +239,24 @@ fn read_problem(error: &ReadError, from: Offset, reader: &Reader) -> Problem {
     match error {
         ReadError::Trimmed { log_start, .. } => refusal::truncated(from, *log_start, reader.end()),
         ReadError::BeyondEnd { end, .. } => refusal::out_of_range(from, tail.log_start, *end),
-        ReadError::Corrupt { .. } | ReadError::Io { .. } => {
-            // The paths in it are for the operator, not for the client.
-            let ReplicaKey {
-                topic_id,
-                partition,
-            } = reader.key;
-            tracing::error!(%topic_id, %partition, %error, "records cannot be read");
+        ReadError::Corrupt { at, .. } => {
+            unreadable(error, reader.key);
+            refusal::damaged(*at)
+        }
+        ReadError::Io { .. } => {
+            unreadable(error, reader.key);
             Problem::new(
                 ErrorCode::Internal,
                 "the records cannot be read from this node's disk",
             )
         }
     }
+}
+
+/// The paths in it are for the operator, not for the client.
+fn unreadable(error: &ReadError, key: ReplicaKey) {
+    tracing::error!(topic_id = %key.topic_id, partition = %key.partition, %error,
+        "records cannot be read");
 }
 
 impl Partitions for LocalPartitions {

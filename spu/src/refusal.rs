@@ -14,6 +14,7 @@ pub(crate) fn problem(refusal: Refusal) -> Problem {
         Refusal::NotReady | Refusal::Closed | Refusal::LogFailed { no_space: false } => {
             ErrorCode::Unavailable
         }
+        Refusal::Damaged => ErrorCode::Unavailable,
         Refusal::LogFailed { no_space: true } => ErrorCode::DiskFull,
         Refusal::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
         Refusal::Fenced { .. } => ErrorCode::ProducerFenced,
@@ -45,6 +46,8 @@ fn extras(problem: Problem, refusal: Refusal) -> Problem {
             .with("expected", expected)
             .with("received", received),
         Refusal::PreconditionFailed { end } => problem.with("end", end.get()),
+        // It lasts until somebody mends it: whoever sends again would wait for nothing.
+        Refusal::Damaged => problem.retryable(false).with("damaged", true),
         Refusal::TooManyProducers | Refusal::DeadlinePassed => problem.retry_after(RETRY_AFTER_S),
         Refusal::NotLeader { leader: None }
         | Refusal::NotReady
@@ -99,6 +102,14 @@ pub(crate) fn truncated(from: Offset, log_start: Offset, end: Offset) -> Problem
         log_start,
         end,
     )
+}
+
+/// What was there cannot be given, and no other bytes in its place.
+pub(crate) fn damaged(at: Offset) -> Problem {
+    let detail = format!("the records at offset {at} are damaged on this node's disk");
+    Problem::new(ErrorCode::Internal, detail)
+        .side_effects(SideEffects::None)
+        .with("damaged_at", at.get())
 }
 
 /// The offset was never there.

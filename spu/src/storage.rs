@@ -55,7 +55,7 @@ pub(crate) fn open(log: &Log, plan: OpenPlan) -> Result<Hosted, OpenFailure> {
         return Err(OpenFailure::Generation { found, wanted });
     }
     replica.set_config(plan.segment);
-    let (ledger, snapshot_as_of) = recover(&replica)?;
+    let recovered = recover(&replica)?;
     let meta = replica.meta();
     let machine = Replica::new(Facts {
         key: plan.key,
@@ -70,10 +70,11 @@ pub(crate) fn open(log: &Log, plan: OpenPlan) -> Result<Hosted, OpenFailure> {
         log_start: replica.log_start(),
         high_watermark: replica.high_watermark(),
         end: replica.end(),
-        intact: plan.intact,
+        intact: plan.intact && recovered.intact,
         last_append_ms: replica.last_append_ms(),
-        snapshot_as_of,
-        ledger,
+        snapshot_as_of: recovered.snapshot_as_of,
+        bytes_since_snapshot: recovered.bytes,
+        ledger: recovered.ledger,
         config: plan.config,
     });
     let reader = Arc::new(Reader::new(replica, &machine.status()));
@@ -85,24 +86,42 @@ pub(crate) fn open(log: &Log, plan: OpenPlan) -> Result<Hosted, OpenFailure> {
     ))
 }
 
-/// The newest snapshot, and every batch behind it.
-fn recover(replica: &LogReplica) -> Result<(Ledger, Option<Offset>), ReadError> {
+/// What the log says of producers, keys and epochs.
+#[derive(Debug)]
+struct Recovered {
+    ledger: Ledger,
+    snapshot_as_of: Option<Offset>,
+    /// Of the batches behind the snapshot.
+    bytes: u64,
+    /// False when rot hides a part of it.
+    intact: bool,
+}
+
+/// The newest snapshot, and every batch behind it, up to the first that is damaged.
+fn recover(replica: &LogReplica) -> Result<Recovered, ReadError> {
     let (log_start, end) = (replica.log_start(), replica.end());
-    let snapshot = replica.snapshot().filter(|(as_of, _)| *as_of <= end);
-    let decoded = snapshot.and_then(|(as_of, bytes)| match Ledger::decode(&bytes) {
-        Ok(ledger) => Some((as_of, ledger)),
-        Err(error) => {
-            let key = replica.key();
-            tracing::warn!(topic_id = %key.topic_id, partition = %key.partition, %error,
-                "a producer snapshot is of no use: the whole log is read instead");
-            None
-        }
-    });
-    let as_of = decoded.as_ref().map(|(as_of, _)| *as_of);
-    let (mut from, mut ledger) = decoded.unwrap_or((log_start, Ledger::default()));
-    from = from.max(log_start);
+    let decoded = snapshot(replica, end);
+    let snapshot_as_of = decoded.as_ref().map(|(as_of, _)| *as_of);
+    let (from, ledger) = decoded.unwrap_or((log_start, Ledger::default()));
+    let mut recovered = Recovered {
+        ledger,
+        snapshot_as_of,
+        bytes: 0,
+        intact: true,
+    };
+    let mut from = from.max(log_start);
     while from < end {
-        let batches = replica.read(from, end, RECOVERY_READ_BYTES)?;
+        let batches = match replica.read(from, end, RECOVERY_READ_BYTES) {
+            Ok(batches) => batches,
+            Err(error @ ReadError::Corrupt { .. }) => {
+                let key = replica.key();
+                tracing::error!(topic_id = %key.topic_id, partition = %key.partition, %error,
+                    "a replica is damaged: what is good of it is read, nothing is written to it");
+                recovered.intact = false;
+                break;
+            }
+            Err(error) => return Err(error),
+        };
         let Some(next) = batches.last().map(|batch| batch.next_offset().max(from)) else {
             break;
         };
@@ -110,12 +129,27 @@ fn recover(replica: &LogReplica) -> Result<(Ledger, Option<Offset>), ReadError> 
             .iter()
             .filter(|batch| batch.placement.base_offset >= from)
         {
-            ledger.observe(&BatchFacts::of(batch));
+            recovered.ledger.observe(&BatchFacts::of(batch));
+            recovered.bytes += batch.encoded_len() as u64;
         }
         if next == from {
             break;
         }
         from = next;
     }
-    Ok((ledger, as_of))
+    Ok(recovered)
+}
+
+/// The newest snapshot that can be used.
+fn snapshot(replica: &LogReplica, end: Offset) -> Option<(Offset, Ledger)> {
+    let (as_of, bytes) = replica.snapshot().filter(|(as_of, _)| *as_of <= end)?;
+    match Ledger::decode(&bytes) {
+        Ok(ledger) => Some((as_of, ledger)),
+        Err(error) => {
+            let key = replica.key();
+            tracing::warn!(topic_id = %key.topic_id, partition = %key.partition, %error,
+                "a producer snapshot is of no use: the whole log is read instead");
+            None
+        }
+    }
 }

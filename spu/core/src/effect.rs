@@ -160,6 +160,9 @@ pub enum Refusal {
     /// Its time was up before it was appended.
     #[error("the request waited for its turn until its deadline")]
     DeadlinePassed,
+    /// S2.
+    #[error("the partition's log is damaged on this node: it is read, and not written")]
+    Damaged,
     /// The log takes nothing any more.
     #[error("the log has failed")]
     LogFailed {

@@ -1,4 +1,4 @@
-//! The role of a replica that another node leads.
+//! The role of a replica that another node leads, or that must not lead because it is damaged.
 //!
 //! It keeps its log, serves what is committed, and points writers to the leader. Attaching,
 //! truncating and taking pushed batches enter here.
@@ -12,12 +12,18 @@ use crate::input::Append;
 pub(crate) struct Follower {
     /// None while the partition has no leader.
     pub(crate) leader: Option<SpuId>,
+    /// The row names this replica leader, and it is not intact (S2).
+    pub(crate) is_barred: bool,
 }
 
 impl Follower {
     pub(crate) fn append(self, append: &Append, effects: &mut Effects) {
-        let outcome = Err(Refusal::NotLeader {
-            leader: self.leader,
+        let outcome = Err(if self.is_barred {
+            Refusal::Damaged
+        } else {
+            Refusal::NotLeader {
+                leader: self.leader,
+            }
         });
         effects.push(Effect::Reply {
             request: append.request,

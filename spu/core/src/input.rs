@@ -38,12 +38,15 @@ pub struct Facts {
     pub high_watermark: Offset,
     /// End of the log; all of it is durable.
     pub end: Offset,
-    /// False when rot was found: the replica may be read and may follow, but not lead (S2).
+    /// False when rot was found: the replica may be read and may follow, but not lead (S2), and its
+    /// ledger may lack what stands behind the rot.
     pub intact: bool,
     /// Append time of the last batch.
     pub last_append_ms: Option<i64>,
     /// How far the newest snapshot of the ledger reaches, if there is one.
     pub snapshot_as_of: Option<Offset>,
+    /// Bytes of the log that no snapshot knows.
+    pub bytes_since_snapshot: u64,
     /// Producers, keys and epochs, recovered.
     pub ledger: Ledger,
     /// The topic's configuration, as far as it concerns a replica.

@@ -218,6 +218,7 @@ impl Replica {
                     return;
                 }
                 Role::Following(follower) if !leads && follower.leader == row.leader => return,
+                Role::Following(follower) if leads && follower.is_barred => return,
                 Role::Leading(_) | Role::Opening(_) | Role::Following(_) => {
                     out.push(Effect::Alarm("one epoch names two leaders"));
                     self.end_role(Refusal::NotLeader { leader: None }, out);
@@ -246,9 +247,15 @@ impl Replica {
                 out.push(Effect::Alarm(
                     "a damaged replica is named leader: it does not lead",
                 ));
-                Role::Following(Follower { leader: None })
+                Role::Following(Follower {
+                    leader: None,
+                    is_barred: true,
+                })
             }
-            (false, _) => Role::Following(Follower { leader: row.leader }),
+            (false, _) => Role::Following(Follower {
+                leader: row.leader,
+                is_barred: false,
+            }),
         };
         out.push(Effect::Publish);
     }

@@ -65,7 +65,7 @@ impl Standing {
             ledger: facts.ledger,
             snapshot: SnapshotState {
                 as_of: facts.snapshot_as_of.unwrap_or(facts.log_start),
-                bytes_since: 0,
+                bytes_since: facts.bytes_since_snapshot,
                 pending: None,
             },
             checkpointed: facts.high_watermark,
@@ -130,6 +130,9 @@ impl Standing {
 
     /// Encodes the ledger now; it goes to the journal when all that it holds is committed.
     pub(crate) fn take_snapshot(&mut self, effects: &mut Effects) {
+        if !self.intact {
+            return; // It would claim to know what stands behind the rot.
+        }
         self.snapshot.pending = Some((self.end, self.ledger.encode().into()));
         self.snapshot.bytes_since = 0;
         self.submit_snapshot(effects);
@@ -161,7 +164,8 @@ impl Standing {
     /// Retention. What producers did in the part that goes is kept in a snapshot first (D3).
     pub(crate) fn retain(&mut self, to: Offset, effects: &mut Effects) {
         let to = to.min(self.high_watermark);
-        if to <= self.log_start {
+        // Of a damaged log nothing goes by itself: it may be all that is left.
+        if to <= self.log_start || !self.intact {
             return;
         }
         if self.snapshot.as_of < to && !self.ledger.is_empty() {

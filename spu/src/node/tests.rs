@@ -20,6 +20,7 @@ use tidegate_proto::record::{Datum, RecordRef};
 
 use super::*;
 
+mod damage;
 mod faults;
 mod serving;
 

@@ -62,6 +62,7 @@ fn facts(epoch: u64, end: Offset, ledger: Ledger, interval: bool) -> Facts {
         intact: true,
         last_append_ms: None,
         snapshot_as_of: None,
+        bytes_since_snapshot: 0,
         ledger,
         config: config(interval),
     }
@@ -132,6 +133,7 @@ impl World {
     }
 
     fn asleep(facts: Facts, interval: bool) -> Self {
+        let high_watermark = facts.high_watermark;
         Self {
             replica: Replica::new(facts),
             now: Now {
@@ -145,7 +147,7 @@ impl World {
             replies: BTreeMap::new(),
             wanted: BTreeMap::new(),
             placed: BTreeMap::new(),
-            high_watermark: Offset::ZERO,
+            high_watermark,
             interval,
             abandoned: 0,
         }

@@ -351,4 +351,23 @@ fn a_damaged_replica_is_read_and_never_leads() {
     );
     assert_eq!(world.replica.role(), RoleName::Following);
     assert_eq!(world.replica.status().high_watermark, Offset::new(4));
+    let refused = world.append(vec![batch(None, 1, None)], Acks::None, None);
+    assert_eq!(world.outcome(refused), Some(Err(Refusal::Damaged)));
+    let mut newer = row(1, Some(OWN));
+    newer.version += 1;
+    assert!(world.step(Input::Assigned(newer)).is_empty());
+    assert_eq!(world.replica.role(), RoleName::Following);
+}
+
+#[test]
+fn of_a_damaged_replica_nothing_is_trimmed_and_no_snapshot_hides_what_is_not_known() {
+    let mut facts = facts(1, Offset::new(5), Ledger::default(), false);
+    (facts.intact, facts.high_watermark) = (false, Offset::new(4));
+    facts.bytes_since_snapshot = 1 << 40;
+    let mut world = World::asleep(facts, false);
+    world
+        .replica
+        .step(world.now, Input::Assigned(row(1, Some(OWN))));
+    assert!(world.step(Input::Retain { to: Offset::new(3) }).is_empty());
+    assert!(world.step(Input::Stop).is_empty());
 }

@@ -1,0 +1,86 @@
+//! One rotten bit: what is good is served, what is not says so, and nobody else notices.
+
+use tidegate_log::testing::MemVfs;
+
+use super::*;
+
+/// A segment's file of that replica: the oldest one.
+fn oldest_segment(disk: &MemVfs, key: ReplicaKey) -> PathBuf {
+    let topic = key.topic_id.to_string();
+    let found = disk.files().into_iter().find(|path| {
+        let path = path.to_string_lossy();
+        path.contains(&topic) && path.ends_with(".log")
+    });
+    found.unwrap()
+}
+
+/// Kills the node once its records are in segments, and starts it anew on a disk on which a bit of
+/// the middle of `key`'s oldest segment has changed.
+async fn restart_with_a_rotten_bit(
+    site: &Site,
+    disk: &MemVfs,
+    life: Life,
+    key: ReplicaKey,
+) -> Site {
+    let log = life.node.log.clone();
+    tokio::task::spawn_blocking(move || log.checkpoint().unwrap())
+        .await
+        .unwrap();
+    let image = disk.killed();
+    life.stop().await;
+    image.damage(&oldest_segment(&image, key), |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    });
+    let mut after = Site::on(Arc::new(image), site.dir.clone());
+    after.lives = site.lives;
+    after
+        .topology
+        .send_replace(Arc::clone(&site.topology.borrow()));
+    after
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotten_batch_costs_its_own_records_and_no_others() {
+    let disk = MemVfs::new();
+    let mut site = Site::on(Arc::new(disk.clone()), PathBuf::from("data"));
+    let life = site.start();
+    let small = TopicConfig {
+        segment_bytes: 16_384,
+        ..TopicConfig::default()
+    };
+    let rotten = site.create("rotten", 1, small)[0];
+    let good = site.create("good", 1, TopicConfig::default())[0];
+    let text = |number: u64| format!("{number}/{}", "x".repeat(1_000));
+    for number in 0..40 {
+        life.append(rotten, &[&text(number)]).await.unwrap();
+    }
+    life.append(good, &["a"]).await.unwrap();
+    let mut site = restart_with_a_rotten_bit(&site, &disk, life, rotten).await;
+    for _ in 0..2 {
+        let life = site.start();
+        let mut lost = Vec::new();
+        let mut number = 0;
+        let known = life.partitions.offsets(rotten).await.unwrap();
+        assert!(known.high_watermark.get() >= 39, "{known:?}");
+        while number < known.high_watermark.get() {
+            match life.partitions.read(rotten, Offset::new(number), 1).await {
+                Ok(chunk) => assert_eq!(values(&chunk.batches), [text(number)]),
+                Err(problem) => {
+                    assert!(problem.detail().contains("damaged"), "{problem:?}");
+                    assert_eq!(problem.extra("damaged_at").unwrap(), number);
+                    assert!(problem.is_definite());
+                    lost.push(number);
+                }
+            }
+            number += 1;
+        }
+        assert_eq!(lost.len(), 1, "{lost:?}");
+        let refused = life.append(rotten, &["b"]).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::Unavailable);
+        assert!(refused.is_definite() && !refused.is_retryable());
+        assert!(refused.detail().contains("damaged"), "{refused:?}");
+        life.append(good, &["b"]).await.unwrap();
+        life.stop().await;
+    }
+}

@@ -5,29 +5,25 @@
 
 mod inner;
 
+mod submitting;
+
 pub(crate) use inner::{Inner, Wake};
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
-use tidegate_proto::id::{Incarnation, ReplicaGen, StorageId};
-use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_proto::id::{Incarnation, StorageId};
+use tidegate_proto::position::ReplicaKey;
 
-use crate::checkpoint::ReplicaState;
 use crate::config::{LogConfig, LogStats, RoundListener};
-use crate::durable;
-use crate::entry::{Entry, Item, Submission};
-use crate::error::{CreateError, DeadCause, LogDead, OpenError, SubmitError};
+use crate::error::{DeadCause, LogDead, OpenError};
 use crate::identity::Clean;
 use crate::layout;
 use crate::opening::{self, MissingReplica, Parts, ReplicaFacts};
 use crate::registry::Registry;
 use crate::replica::Replica;
-use crate::segment::{Home, SegmentConfig};
-use crate::segments::Segments;
 use crate::vfs::{Place, Vfs};
 use crate::writer::SegmentWriter;
 
@@ -150,103 +146,6 @@ impl Log {
         self.inner.registry.all()
     }
 
-    /// Makes a replica with an empty log. Blocks: makes its directory. What makes it known after a
-    /// restart is in the journal before any entry of it.
-    pub fn create_replica(
-        &self,
-        key: ReplicaKey,
-        replica_gen: ReplicaGen,
-        config: SegmentConfig,
-    ) -> Result<Arc<Replica>, CreateError> {
-        let inner = &self.inner;
-        inner.check_alive()?;
-        if inner.registry.get(key).is_some() {
-            return Err(CreateError::Exists(key));
-        }
-        let path = inner.root.path(layout::REPLICAS);
-        let name = layout::replica_dir(key, replica_gen);
-        durable::create_dir(&*inner.root.vfs, &path, &name).map_err(|error| inner.kill(&error))?;
-        let home = Home {
-            key,
-            number: inner.next_number.fetch_add(1, Ordering::Relaxed),
-            dir: path.join(name).into(),
-            pool: Arc::clone(&inner.pool),
-        };
-        let segments = Segments {
-            home: home.clone(),
-            closed: Arc::default(),
-            active: None,
-            end: Offset::ZERO,
-        };
-        let state = ReplicaState::new(key, replica_gen);
-        let budget = Arc::clone(&inner.budget);
-        let replica = Arc::new(Replica::new(home, config, segments, state, None, budget));
-        let item = Item::Created { key, replica_gen };
-        // Queued before it can be found: its entries come after.
-        inner.enqueue(None, vec![(Arc::clone(&replica), item)])?;
-        let mut replicas = inner.registry.write();
-        replicas.missing.retain(|missing| missing.key != key);
-        replicas.by_key.insert(key, Arc::clone(&replica));
-        Ok(replica)
-    }
-
-    /// Gives a replica up: it is gone for callers at once, and its directory is moved to `trash/`
-    /// when the journal says so durably.
-    pub fn retire_replica(&self, key: ReplicaKey) -> Result<(), SubmitError> {
-        let inner = &self.inner;
-        inner.check_alive()?;
-        let replica = {
-            let mut replicas = inner.registry.write();
-            let replica = replicas
-                .by_key
-                .remove(&key)
-                .ok_or(SubmitError::UnknownReplica(key))?;
-            replicas.retiring.push(Arc::clone(&replica));
-            replica
-        };
-        let item = Item::Retired {
-            key,
-            replica_gen: replica.replica_gen(),
-        };
-        inner.enqueue(None, vec![(replica, item)])?;
-        Ok(())
-    }
-
-    /// Hands entries to the journal, all of them in one round, and makes their batches visible.
-    /// Never blocks. All of it is refused, or none. Entries of one replica come from one thread at
-    /// a time: the shard that owns it.
-    pub fn submit(&self, submission: Submission) -> Result<(), SubmitError> {
-        let inner = &self.inner;
-        inner.check_alive()?;
-        let mut items = Vec::with_capacity(submission.entries.len());
-        let mut ends: BTreeMap<ReplicaKey, Offset> = BTreeMap::new();
-        for entry in submission.entries {
-            let key = entry.key();
-            let replica = inner
-                .registry
-                .get(key)
-                .ok_or(SubmitError::UnknownReplica(key))?;
-            let end = ends.entry(key).or_insert_with(|| replica.end());
-            match &entry {
-                Entry::Batch(batch) => {
-                    replica.check_next(*end, batch)?;
-                    *end = batch.next_offset();
-                }
-                Entry::Cut { to, .. } => *end = (*end).min(*to),
-                Entry::Trim { to, .. } => *end = (*end).max(*to),
-                Entry::Meta { .. } | Entry::Snapshot { .. } | Entry::HighWatermark { .. } => {}
-            }
-            items.push((replica, Item::Entry(entry)));
-        }
-        for (replica, item) in &items {
-            if let Item::Entry(entry) = item {
-                replica.submitted(entry);
-            }
-        }
-        inner.enqueue(Some(submission.shard), items)?;
-        Ok(())
-    }
-
     /// Writes one round with what waits and syncs it; false when nothing waits. Blocks. For
     /// simulations; in production [`Log::start_threads`] does it.
     pub fn run_round(&self) -> Result<bool, LogDead> {
@@ -367,21 +266,24 @@ impl Log {
         Ok(purged)
     }
 
-    /// Numbers for metrics. May wait for a journal file to be renamed, never for a round.
+    /// Numbers for metrics. Never waits for the disk.
     #[must_use]
     pub fn stats(&self) -> LogStats {
         let inner = &self.inner;
+        // Two statements: the registry's lock comes before the queue's.
+        let replicas = inner.registry.read().by_key.len();
+        let waiting_bytes = inner.lock_queue().bytes;
         let (round, uncheckpointed_bytes) = inner.writer.progress();
         let (journal_bytes, journal_bytes_max) = inner.journal.bytes();
         LogStats {
             round,
-            waiting_bytes: inner.lock_queue().bytes,
+            waiting_bytes,
             unflushed_bytes: inner.writer.unflushed(),
             tail_bytes: inner.budget.used(),
             journal_bytes,
             journal_bytes_max,
             uncheckpointed_bytes,
-            replicas: inner.registry.read().by_key.len(),
+            replicas,
         }
     }
 

@@ -3,7 +3,7 @@
 //! Invariant: a replica that may still have entries in the journal is in exactly one of the three,
 //! so that every checkpoint speaks of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tidegate_proto::position::ReplicaKey;
@@ -47,22 +47,28 @@ impl Registry {
         all
     }
 
-    /// What a checkpoint says: every replica's applied state, sorted by key.
+    /// What a checkpoint says: every replica's applied state, sorted by key. Of one key only the
+    /// oldest that is not in the trash yet: it is given up, and its successor made, in rounds that
+    /// the checkpoint does not cover.
     pub(crate) fn states(&self) -> Vec<ReplicaState> {
-        let (open, mut states) = {
+        let (retiring, open, mut states) = {
             let replicas = self.read();
             let open: Vec<_> = replicas
-                .by_key
-                .values()
-                .chain(&replicas.retiring)
+                .retiring
+                .iter()
+                .chain(replicas.by_key.values())
                 .map(Arc::clone)
                 .collect();
-            (open, replicas.missing.clone())
+            (replicas.retiring.len(), open, replicas.missing.clone())
         };
-        for replica in open {
+        let mut given_up = BTreeSet::new();
+        for (number, replica) in open.iter().enumerate() {
             let applied = replica.lock_applied();
-            if applied.is_retired {
+            if applied.is_retired || given_up.contains(&replica.key()) {
                 continue;
+            }
+            if number < retiring {
+                given_up.insert(replica.key());
             }
             let (tail_base, tail_len) = applied.segments.tail();
             let end = applied.segments.end;

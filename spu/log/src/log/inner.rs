@@ -1,7 +1,8 @@
 //! What all clones of a log share: the queue of submissions, rounds, and the end of it all.
 //!
 //! Order of locks: round, then queue or journal or writer; none of the last three inside another
-//! save the journal's inside the writer's.
+//! save the journal's inside the writer's. The registry's comes before the queue's, and nothing takes
+//! it inside that.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicU64;

@@ -8,6 +8,8 @@ mod failing;
 
 mod lifecycle;
 
+mod making;
+
 mod model;
 
 mod reading;

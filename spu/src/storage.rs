@@ -70,6 +70,7 @@ pub(crate) fn open(log: &Log, plan: OpenPlan) -> Result<Hosted, OpenFailure> {
         log_start: replica.log_start(),
         high_watermark: replica.high_watermark(),
         end: replica.end(),
+        durable_end: replica.durable_end(),
         intact: plan.intact && recovered.intact,
         last_append_ms: replica.last_append_ms(),
         snapshot_as_of: recovered.snapshot_as_of,

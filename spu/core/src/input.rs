@@ -36,8 +36,10 @@ pub struct Facts {
     pub log_start: Offset,
     /// The last checkpoint of the high watermark.
     pub high_watermark: Offset,
-    /// End of the log; all of it is durable.
+    /// End of the log.
     pub end: Offset,
+    /// How much of it is durable: all, unless the log has been open all the time.
+    pub durable_end: Offset,
     /// False when rot was found: the replica may be read and may follow, but not lead (S2), and its
     /// ledger may lack what stands behind the rot.
     pub intact: bool,

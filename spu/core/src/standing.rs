@@ -50,6 +50,7 @@ impl Standing {
     pub(crate) fn new(facts: Facts) -> Self {
         let high_watermark = facts.high_watermark.min(facts.end).max(facts.log_start);
         invariant::high_watermark_is_visible(high_watermark, facts.end);
+        invariant::durable_end_is_within(Offset::ZERO, facts.durable_end, facts.end);
         Self {
             key: facts.key,
             own: facts.own,
@@ -60,7 +61,7 @@ impl Standing {
             log_start: facts.log_start,
             high_watermark,
             end: facts.end,
-            durable_end: facts.end,
+            durable_end: facts.durable_end,
             last_append_ms: facts.last_append_ms,
             ledger: facts.ledger,
             snapshot: SnapshotState {

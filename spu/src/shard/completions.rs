@@ -1,4 +1,5 @@
-//! What the journal thread tells the shards: which ends are durable, or that the log is dead.
+//! What the journal thread tells the shards: of which replicas more is durable, or that the log is
+//! dead.
 //!
 //! The journal thread must not block and must not be many: it adds to the shard's slot and rings once.
 //! A shard takes the whole slot at a time, so that many rounds cost one wake-up. A slot holds at most
@@ -10,12 +11,12 @@ use tidegate_log::{DeadCause, LogDead, RoundListener};
 use tidegate_proto::position::{Offset, ReplicaKey};
 use tokio::sync::Notify;
 
-/// A replica's durable end after a round.
+/// A round had something of this partition. Of which replica of it and how much, the replica's own log
+/// knows: the partition may have been made anew since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Completion {
     pub(crate) round: u64,
     pub(crate) key: ReplicaKey,
-    pub(crate) end: Offset,
 }
 
 /// One shard's slot.
@@ -70,11 +71,7 @@ impl RoundListener for Listener {
         let Some(completions) = self.shards.get(usize::from(shard)) else {
             return;
         };
-        let found = ends.iter().map(|(key, end)| Completion {
-            round,
-            key: *key,
-            end: *end,
-        });
+        let found = ends.iter().map(|(key, _)| Completion { round, key: *key });
         completions.add(|slot| slot.completions.extend(found));
     }
 

@@ -199,11 +199,11 @@ impl Shard {
         let dead = self.parts.completions.take(&mut completions);
         let now = self.now();
         let mut last_round = None;
-        for Completion { round, key, end } in completions.drain(..) {
+        for Completion { round, key } in completions.drain(..) {
             if last_round.replace(round) != Some(round) {
                 metrics::rounds(1);
             }
-            self.durable(now, key, round, end);
+            self.durable(now, key, round);
         }
         self.completions = completions;
         self.flush();
@@ -212,20 +212,22 @@ impl Shard {
         }
     }
 
-    fn durable(&mut self, now: Now, key: ReplicaKey, round: u64, end: Offset) {
+    fn durable(&mut self, now: Now, key: ReplicaKey, round: u64) {
         let Some(hosted) = self.hosted.get_mut(&key) else {
             return;
         };
+        let log = Arc::clone(&hosted.reader.log);
+        let end = log.durable_end();
         let mut effects = hosted.machine.step(now, Input::Durable { round, end });
-        let status = hosted.machine.status();
-        // The journal is one queue: with nothing else of this replica under way, what became durable
-        // now is the metadata that was submitted last.
-        if status.role == RoleName::Opening && status.durable_end == status.end {
-            let epoch = status.meta.leader_epoch;
+        // The round may have been submitted before the epoch was (E1): the disk's word counts.
+        if hosted.machine.role() == RoleName::Opening
+            && let Some(meta) = log.durable_meta()
+        {
+            let epoch = meta.leader_epoch;
             effects.extend(hosted.machine.step(now, Input::Persisted { epoch }));
         }
         self.outbox.collect(hosted, &mut self.replies, effects);
-        hosted.release(status.durable_end);
+        hosted.release(end);
         if let Some((_, _, since)) = self
             .measured
             .take_if(|(measured, until, _)| *measured == key && *until <= end)
@@ -308,3 +310,6 @@ fn ticker(period: std::time::Duration) -> Interval {
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticker
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,6 +59,7 @@ fn facts(epoch: u64, end: Offset, ledger: Ledger, interval: bool) -> Facts {
         log_start: Offset::ZERO,
         high_watermark: Offset::ZERO,
         end,
+        durable_end: end,
         intact: true,
         last_append_ms: None,
         snapshot_as_of: None,

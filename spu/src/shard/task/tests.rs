@@ -1,0 +1,215 @@
+//! A shard stepped by hand, over a log whose rounds are written when the test says so.
+
+use std::path::Path;
+
+use tidegate_log::testing::MemVfs;
+use tidegate_log::{LogConfig, SegmentConfig};
+use tidegate_proto::batch::{BatchBuilder, ClientBatch};
+use tidegate_proto::compression::Codec;
+use tidegate_proto::control::{Durability, IsrMember};
+use tidegate_proto::id::{Incarnation, PartitionId, ReplicaGen, SpuId, TopicId};
+use tidegate_proto::position::LeaderEpoch;
+use tidegate_proto::produce::Acks;
+use tidegate_proto::record::{Datum, RecordRef};
+use tidegate_spu_core::{Assignment, ReplicaConfig};
+
+use super::super::completions::Listener;
+use super::super::directory::Directory;
+use super::super::hosted::Retention;
+use super::super::reader::Reader;
+use super::super::replies::{Outcome, Pending};
+use super::*;
+use crate::budget::Budget;
+use crate::storage::{self, OpenPlan};
+
+const OWN: SpuId = SpuId(1);
+
+/// One shard, its log and what stands around them.
+struct Bench {
+    shard: Shard,
+    log: Log,
+    budget: Arc<Budget>,
+    durability: Durability,
+    _mailbox: mpsc::Sender<Message>,
+}
+
+fn key() -> ReplicaKey {
+    ReplicaKey {
+        topic_id: TopicId::from_bytes([7; 16]),
+        partition: PartitionId(0),
+    }
+}
+
+fn row(epoch: u64, replica_gen: u8) -> Assignment {
+    let incarnation = Incarnation(1);
+    Assignment {
+        leader: Some(OWN),
+        leader_epoch: LeaderEpoch(epoch),
+        version: epoch,
+        recovery_gen: 0,
+        replica_gen: ReplicaGen::from_bytes([replica_gen; 16]),
+        isr: vec![IsrMember {
+            spu: OWN,
+            incarnation,
+        }],
+        min_isr: 1,
+    }
+}
+
+fn batch() -> ClientBatch {
+    let mut builder = BatchBuilder::new(Codec::None);
+    let record = RecordRef {
+        timestamp_ms: 5,
+        key: Datum::Absent,
+        value: Datum::Utf8("a record"),
+        headers: &[],
+    };
+    builder.push(&record).unwrap();
+    builder.finish().unwrap()
+}
+
+impl Bench {
+    fn new(durability: Durability) -> Self {
+        let completions: Arc<Completions> = Arc::default();
+        let listener = Arc::new(Listener::new(vec![Arc::clone(&completions)]));
+        let disk = Arc::new(MemVfs::new());
+        let opened = Log::open(disk, Path::new("data"), LogConfig::default(), listener).unwrap();
+        let (sender, mailbox) = mpsc::channel(1);
+        let shard = Shard::new(ShardParts {
+            number: 0,
+            log: opened.log.clone(),
+            mailbox,
+            completions,
+            directory: Directory::new(),
+            uptime: Uptime::start(),
+            cancelled: CancellationToken::new(),
+        });
+        Self {
+            shard,
+            log: opened.log,
+            budget: Budget::new(1 << 20),
+            durability,
+            _mailbox: sender,
+        }
+    }
+
+    /// Opens the partition as `row` names it; the row is stepped, and nothing is written yet.
+    fn open(&mut self, row: Assignment) -> Arc<Reader> {
+        let plan = OpenPlan {
+            key: key(),
+            own: OWN,
+            incarnation: Incarnation(1),
+            intact: true,
+            assignment: row,
+            config: ReplicaConfig {
+                durability: self.durability,
+                append_timestamps: false,
+            },
+            segment: SegmentConfig {
+                segment_bytes: 1 << 20,
+                segment_ms: 1 << 40,
+            },
+            retention: Retention {
+                age_ms: None,
+                bytes: None,
+            },
+        };
+        let hosted = storage::open(&self.log, plan).unwrap();
+        let reader = Arc::clone(&hosted.reader);
+        self.take(Message::Open(Box::new(hosted)));
+        reader
+    }
+
+    fn take(&mut self, message: Message) {
+        let now = self.shard.now();
+        self.shard.take(now, message);
+        self.shard.flush();
+    }
+
+    fn append(&mut self, acks: Acks) -> oneshot::Receiver<Outcome> {
+        let (reply, answer) = oneshot::channel();
+        let permit = self.budget.take(100).unwrap();
+        self.take(Message::Append(AppendMessage {
+            key: key(),
+            batches: vec![batch()],
+            acks,
+            expected_end: None,
+            deadline_ms: u64::MAX,
+            pending: Pending { reply, permit },
+        }));
+        answer
+    }
+
+    fn close(&mut self) {
+        let (done, _) = oneshot::channel();
+        self.take(Message::Close(key(), done));
+    }
+
+    /// Writes what waits, and lets the shard hear of it.
+    fn sync(&mut self) {
+        self.log.run_round().unwrap();
+        self.shard.complete();
+    }
+
+    fn role(&self) -> RoleName {
+        self.shard.hosted[&key()].machine.role()
+    }
+}
+
+#[test]
+fn a_round_that_was_under_way_when_an_epoch_came_does_not_stand_for_it() {
+    let mut bench = Bench::new(Durability::Ack);
+    bench.open(row(5, 1));
+    bench.sync();
+    let mut answer = bench.append(Acks::Quorum);
+    bench.sync();
+    assert!(answer.try_recv().unwrap().is_ok());
+    bench.shard.maintain(); // Notes the high watermark.
+    bench.log.run_round().unwrap();
+    bench.take(Message::Assign(key(), row(6, 1)));
+    bench.shard.complete();
+    assert_eq!(bench.role(), RoleName::Opening);
+    bench.sync();
+    assert_eq!(bench.role(), RoleName::Leading);
+}
+
+#[test]
+fn what_an_earlier_replica_of_the_partition_wrote_does_not_count() {
+    let mut bench = Bench::new(Durability::Ack);
+    bench.open(row(1, 1));
+    bench.sync();
+    let _gone = bench.append(Acks::Quorum);
+    bench.log.run_round().unwrap();
+    bench.close();
+    bench.log.retire_replica(key()).unwrap();
+    bench.open(row(2, 2));
+    bench.shard.complete();
+    assert_eq!(bench.role(), RoleName::Opening);
+    bench.sync();
+    assert_eq!(bench.role(), RoleName::Leading);
+    let mut answer = bench.append(Acks::Quorum);
+    bench.sync();
+    assert_eq!(
+        answer.try_recv().unwrap().unwrap().base_offset,
+        Offset::ZERO
+    );
+}
+
+#[test]
+fn a_replica_that_is_opened_again_at_once_takes_no_more_for_durable_than_is() {
+    let mut bench = Bench::new(Durability::Ack);
+    bench.open(row(1, 1));
+    bench.sync();
+    let _unknown = bench.append(Acks::Quorum);
+    bench.close();
+    let reader = bench.open(row(2, 1));
+    assert_eq!(reader.tail().high_watermark, Offset::ZERO);
+    bench.sync();
+    let mut answer = bench.append(Acks::Quorum);
+    bench.sync();
+    assert_eq!(
+        answer.try_recv().unwrap().unwrap().base_offset,
+        Offset::new(1)
+    );
+    assert_eq!(reader.tail().high_watermark, Offset::new(2));
+}

@@ -1,10 +1,13 @@
 //! The command line as a user meets it: formats, keys, exit codes, clean streams.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdout, ExitStatus};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tidegate_tests::program::{run_with_input, words};
 use tidegate_tests::server::Server;
+use tidegate_tests::wait::wait_blocking;
 
 fn produce(server: &Server, arguments: &[&str], input: &[u8]) {
     let command = server.command(&[&["produce"], arguments].concat());
@@ -102,6 +105,91 @@ async fn lines_keys_and_values_come_back_in_every_format() {
         consume(&server, &["t", "--from", "-1"]),
         "{\"id\":\"c\",\"n\":3}\n"
     );
+}
+
+#[tokio::test]
+async fn null_is_a_tombstone_and_an_offset_outside_of_the_log_is_an_error() {
+    let server = Server::start();
+    server.create_topic("t", 1).await;
+    produce(&server, &["t", "--format", "ndjson"], b"null\n\"null\"\n");
+    let json = consume(&server, &["t", "--from", "earliest", "--format", "json"]);
+    let values: Vec<Value> = json
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["value"].clone())
+        .collect();
+    assert_eq!(values, [Value::Null, "null".into()]);
+    // A tombstone has no bytes; JSON null would have four.
+    assert_eq!(
+        consume(&server, &["t", "--from", "earliest"]),
+        "\n\"null\"\n"
+    );
+    assert_eq!(consume(&server, &["t", "--from", "2"]), "");
+    let output = server.run(&["consume", "t", "--from", "3", "--no-follow"]);
+    assert_eq!(output.status.code(), Some(1), "{}", words(&output));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("offset_out_of_range"), "{said}");
+}
+
+/// A running `consume`; killed when a test ends before it does.
+struct Reading {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Reading {
+    fn start(server: &Server, arguments: &[&str]) -> Self {
+        let mut command = server.command(&[&["consume"], arguments].concat());
+        let mut child = command.spawn().expect("the program starts");
+        let stdout = child.stdout.take().expect("standard output is piped");
+        Self {
+            child,
+            // Takes no more than it is asked for.
+            stdout: BufReader::with_capacity(1, stdout),
+        }
+    }
+
+    fn interrupt(&mut self) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), Signal::INT).expect("a child can be signalled");
+        wait_blocking("the end of consume", || {
+            self.child.try_wait().expect("it can be asked")
+        })
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_a_reading_whether_or_not_anybody_takes_its_output() {
+    let server = Server::start();
+    server.create_topic("t", 1).await;
+    let line = "a line much of which no pipe can hold\n";
+    produce(&server, &["t"], line.repeat(20_000).as_bytes());
+
+    let mut blocked = Reading::start(&server, &["t", "--from", "earliest"]);
+    let mut first = [0];
+    blocked
+        .stdout
+        .read_exact(&mut first)
+        .expect("output begins");
+    assert_eq!(blocked.interrupt().code(), Some(130), "output was left");
+
+    let mut healthy = Reading::start(&server, &["t", "--from", "-2"]);
+    for _ in 0..2 {
+        let mut read = String::new();
+        healthy.stdout.read_line(&mut read).expect("a line");
+        assert_eq!(read, line);
+    }
+    assert_eq!(healthy.interrupt().code(), Some(0), "nothing was left");
+
+    let mut unfinished = Reading::start(&server, &["t", "--from", "-1", "--max", "2"]);
+    let mut read = String::new();
+    unfinished.stdout.read_line(&mut read).expect("a line");
+    assert_eq!(unfinished.interrupt().code(), Some(130), "one was left");
 }
 
 #[tokio::test]

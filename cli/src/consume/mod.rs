@@ -1,16 +1,18 @@
 //! `tidegate consume`: records of a topic on standard output.
 //!
-//! Follows by default and survives restarts of the server. Ends without noise on an interrupt and
-//! when the reader of the output goes away.
+//! Follows by default and survives restarts of the server. Ends without noise when the reader of the
+//! output goes away, and on an interrupt that takes nothing away: one that comes before the end that
+//! was asked for, or while nobody takes the output, is told by the exit code.
 
 mod format;
 
-use std::io::{self, BufWriter, Write};
+mod sink;
+
+use std::io;
 use std::time::Duration;
 
 use clap::Args;
-use tidegate_client::{Consumer, ConsumerConfig, Page, PartitionId, StartPosition, TopicName};
-
+use tidegate_client::{Consumer, ConsumerConfig, PartitionId, StartPosition, TopicName};
 use tidegate_kit::signal::Signals;
 
 use crate::connection::Connection;
@@ -18,12 +20,13 @@ use crate::failure::{Failure, interrupts};
 use crate::output;
 use crate::units::show_count;
 use format::OutputFormat;
-
-/// Collected before a write to the pipe or terminal.
-const OUTPUT_BUFFER_BYTES: usize = 256 * 1024;
+use sink::{Sink, SinkRule};
 
 /// Without following, a server that cannot be reached is waited for this long.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// After an interrupt, the page that is being written gets this long.
+const OUTPUT_GRACE: Duration = Duration::from_millis(500);
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
@@ -96,59 +99,60 @@ pub(crate) async fn run(
     // One listener for all of it: a signal that comes during a write is not lost.
     let mut signals = interrupts()?;
     let client = connection.client()?;
-    let mut consumer = Consumer::open(client, arguments.topic.clone(), config).await?;
-    let mut sink = Sink {
-        out: BufWriter::with_capacity(OUTPUT_BUFFER_BYTES, io::stdout().lock()),
-        arguments: &arguments,
-        written: 0,
+    let mut consumer = tokio::select! {
+        opened = Consumer::open(client, arguments.topic.clone(), config) => opened?,
+        _ = signals.recv() => return Err(interrupted("before the first record")),
     };
-    let outcome = sink.drain(&mut consumer, &mut signals).await;
+    let rule = SinkRule {
+        format: arguments.format,
+        key_separator: arguments.key_separator.clone(),
+        max: arguments.max.unwrap_or(u64::MAX),
+    };
+    let mut sink = Sink::start(rule, || io::stdout().lock());
+    let outcome = drain(&mut consumer, &mut sink, &arguments, &mut signals).await;
     if !arguments.quiet && output::is_interactive() {
-        output::say(&format!("{} records", show_count(sink.written)));
+        output::say(&format!("{} records", show_count(sink.written())));
     }
     outcome
 }
 
-struct Sink<'a, W: Write> {
-    out: BufWriter<W>,
-    arguments: &'a ConsumeArguments,
-    written: u64,
+async fn drain(
+    consumer: &mut Consumer,
+    sink: &mut Sink,
+    arguments: &ConsumeArguments,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
+    let max = arguments.max.unwrap_or(u64::MAX);
+    while sink.written() < max {
+        let page = tokio::select! {
+            page = consumer.next_page() => page?,
+            _ = signals.recv() => return end_early(arguments),
+        };
+        let Some(page) = page else { return Ok(()) };
+        sink.begin(page);
+        tokio::select! {
+            finished = sink.finish() => finished?,
+            _ = signals.recv() => {
+                let finished = tokio::select! {
+                    finished = tokio::time::timeout(OUTPUT_GRACE, sink.finish()) => finished.ok(),
+                    _ = signals.recv() => None,
+                };
+                finished.unwrap_or_else(|| Err(interrupted("while nobody took the output")))?;
+                return if sink.written() < max { end_early(arguments) } else { Ok(()) };
+            }
+        }
+    }
+    Ok(())
 }
 
-impl<W: Write> Sink<'_, W> {
-    async fn drain(
-        &mut self,
-        consumer: &mut Consumer,
-        signals: &mut Signals,
-    ) -> Result<(), Failure> {
-        let max = self.arguments.max.unwrap_or(u64::MAX);
-        while self.written < max {
-            let page = tokio::select! {
-                page = consumer.next_page() => page?,
-                _ = signals.recv() => return Ok(()),
-            };
-            let Some(page) = page else { return Ok(()) };
-            self.write_page(&page, max)?;
-        }
-        Ok(())
+/// An interrupt is the only end of a reading without one.
+fn end_early(arguments: &ConsumeArguments) -> Result<(), Failure> {
+    if arguments.no_follow || arguments.max.is_some() {
+        return Err(interrupted("before the end"));
     }
+    Ok(())
+}
 
-    /// Written out whole after each page: a follower should see a record when it comes.
-    fn write_page(&mut self, page: &Page, max: u64) -> Result<(), Failure> {
-        for received in page.records() {
-            if self.written >= max {
-                break;
-            }
-            let received = received?;
-            format::write(
-                &mut self.out,
-                &received,
-                self.arguments.format,
-                &self.arguments.key_separator,
-            )
-            .map_err(|error| Failure::output(&error))?;
-            self.written += 1;
-        }
-        self.out.flush().map_err(|error| Failure::output(&error))
-    }
+fn interrupted(when: &str) -> Failure {
+    Failure::new(Failure::INTERRUPTED, format!("interrupted {when}"))
 }

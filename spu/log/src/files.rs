@@ -51,6 +51,9 @@ pub(crate) struct FilePool {
 #[derive(Debug, Default)]
 struct OpenFiles {
     uses: u64,
+    /// Counts files forgotten, so that one opened meanwhile is not kept: it may be the one that is
+    /// gone, and its name may come again.
+    forgets: u64,
     by_id: HashMap<FileId, OpenFile>,
 }
 
@@ -75,45 +78,55 @@ impl FilePool {
 
     /// An existing file.
     pub(crate) fn get(&self, id: FileId, dir: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        if let Some(file) = self.cached(id) {
-            return Ok(file);
-        }
+        let forgets = match self.cached(id) {
+            Ok(file) => return Ok(file),
+            Err(forgets) => forgets,
+        };
         let path = id.path(dir);
         let file = match self.vfs.open(&path) {
             // Reads go on when the file system has gone read-only.
             Err(error) if is_read_only(error.kind()) => self.vfs.open_read(&path),
             other => other,
         }?;
-        self.keep(id, &file);
+        self.keep(id, &file, forgets);
         Ok(file)
     }
 
     /// A file that is made, empty, when it is not there.
     pub(crate) fn get_or_create(&self, id: FileId, dir: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        if let Some(file) = self.cached(id) {
-            return Ok(file);
-        }
+        let forgets = match self.cached(id) {
+            Ok(file) => return Ok(file),
+            Err(forgets) => forgets,
+        };
         let file = self.vfs.create(&id.path(dir))?;
-        self.keep(id, &file);
+        self.keep(id, &file, forgets);
         Ok(file)
     }
 
-    /// Closes a file that is about to be removed or cut.
+    /// Closes a file whose name is gone. Not before it is: a reader would open it again.
     pub(crate) fn forget(&self, id: FileId) {
-        self.lock().by_id.remove(&id);
+        let mut open = self.lock();
+        open.forgets += 1;
+        open.by_id.remove(&id);
     }
 
-    fn cached(&self, id: FileId) -> Option<Arc<dyn VfsFile>> {
+    /// The file, or how many were forgotten when it was not there.
+    fn cached(&self, id: FileId) -> Result<Arc<dyn VfsFile>, u64> {
         let mut open = self.lock();
         open.uses += 1;
         let now = open.uses;
-        let entry = open.by_id.get_mut(&id)?;
+        let Some(entry) = open.by_id.get_mut(&id) else {
+            return Err(open.forgets);
+        };
         entry.last_use = now;
-        Some(Arc::clone(&entry.file))
+        Ok(Arc::clone(&entry.file))
     }
 
-    fn keep(&self, id: FileId, file: &Arc<dyn VfsFile>) {
+    fn keep(&self, id: FileId, file: &Arc<dyn VfsFile>, forgets: u64) {
         let mut open = self.lock();
+        if open.forgets != forgets {
+            return;
+        }
         open.uses += 1;
         let last_use = open.uses;
         open.by_id.insert(

@@ -10,8 +10,6 @@ mod judge;
 
 use judge::Judge;
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,14 +18,14 @@ use tidegate_proto::position::Offset;
 
 use crate::checkpoint::ReplicaState;
 use crate::error::{Context as _, DiskError};
-use crate::files::{FileId, FileKind, Unsynced};
+use crate::files::{FileKind, Unsynced};
 use crate::fold::{Folded, FoldedBatch};
 use crate::index;
 use crate::layout;
 use crate::limits::ROUND_BYTES_MAX;
 use crate::replay;
 use crate::segment::{Active, Home, SegmentConfig, SegmentInfo};
-use crate::segments::Segments;
+use crate::segments::{Segments, remove_file};
 use crate::snapshot;
 use crate::vfs::Place;
 use crate::walk::{WalkStop, walk};
@@ -345,14 +343,4 @@ struct Found {
 fn decode(mut body: Bytes, folded: &FoldedBatch) -> Option<Batch> {
     let batch = Batch::decode(&mut body).ok()?;
     (folded.is(&batch) && batch.verify().is_ok()).then_some(batch)
-}
-
-/// Removes a file of a replica that may be gone already.
-pub(crate) fn remove_file(home: &Home, id: FileId) -> Result<(), DiskError> {
-    home.pool.forget(id);
-    let path = id.path(&home.dir);
-    match home.pool.vfs().remove_file(Path::new(&path)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).during("remove", &path),
-        _ => Ok(()),
-    }
 }

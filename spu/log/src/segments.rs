@@ -17,6 +17,19 @@ use crate::index::{ENTRY_LEN, IndexEntry};
 use crate::segment::{Active, Home, SegmentConfig, SegmentInfo};
 use crate::walk::walk;
 
+/// Removes a file of a replica that may be gone already.
+pub(crate) fn remove_file(home: &Home, id: FileId) -> Result<(), DiskError> {
+    let path = id.path(&home.dir);
+    match home.pool.vfs().remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).during("remove", &path);
+        }
+        _ => {}
+    }
+    home.pool.forget(id);
+    Ok(())
+}
+
 #[derive(Debug)]
 pub(crate) struct Segments {
     pub(crate) home: Home,
@@ -223,14 +236,7 @@ impl Segments {
         for kind in [FileKind::Records, FileKind::Index] {
             let id = self.home.id(base, kind);
             unsynced.forget(id);
-            self.home.pool.forget(id);
-            let path = id.path(&self.home.dir);
-            match self.home.pool.vfs().remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(error).during("remove", &path);
-                }
-                _ => {}
-            }
+            remove_file(&self.home, id)?;
         }
         unsynced.renamed(&self.home.dir);
         Ok(())

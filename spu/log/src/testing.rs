@@ -172,6 +172,20 @@ impl MemVfs {
         }
     }
 
+    fn make(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        let mut disk = lock(&self.disk);
+        disk.check(Operation::Create)?;
+        if path
+            .parent()
+            .is_none_or(|parent| !disk.live.dirs.contains(parent))
+        {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let inode = Arc::default();
+        disk.change(NameChange::MakeFile(path.to_path_buf(), Arc::clone(&inode)))?;
+        Ok(self.file(&inode))
+    }
+
     fn file(&self, inode: &Arc<Mutex<Inode>>) -> Arc<dyn VfsFile> {
         Arc::new(MemFile {
             disk: Arc::clone(&self.disk),
@@ -231,26 +245,9 @@ impl Vfs for MemVfs {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
         match self.open(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => self.create_new(path),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.make(path),
             other => other,
         }
-    }
-
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        let mut disk = lock(&self.disk);
-        disk.check(Operation::Create)?;
-        if disk.live.files.contains_key(path) {
-            return Err(ErrorKind::AlreadyExists.into());
-        }
-        if path
-            .parent()
-            .is_none_or(|parent| !disk.live.dirs.contains(parent))
-        {
-            return Err(ErrorKind::NotFound.into());
-        }
-        let inode = Arc::default();
-        disk.change(NameChange::MakeFile(path.to_path_buf(), Arc::clone(&inode)))?;
-        Ok(self.file(&inode))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -21,8 +21,6 @@ pub trait Vfs: Debug + Send + Sync {
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
     /// Opens a file, or makes an empty one.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
-    /// Makes an empty file. `AlreadyExists` when the name is taken.
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
     /// Gives a file or directory another name, replacing a file that has it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file's name.
@@ -109,16 +107,6 @@ impl Vfs for OsVfs {
                 .write(true)
                 .create(true)
                 .truncate(false)
-                .open(path),
-        )
-    }
-
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        Self::wrap(
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create_new(true)
                 .open(path),
         )
     }

@@ -6,6 +6,8 @@ mod damage;
 
 mod failing;
 
+mod hooked;
+
 mod lifecycle;
 
 mod making;
@@ -13,6 +15,8 @@ mod making;
 mod model;
 
 mod reading;
+
+mod removing;
 
 mod threads;
 

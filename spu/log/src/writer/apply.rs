@@ -12,8 +12,8 @@ use crate::entry::{Entry, Item};
 use crate::error::{Context as _, DiskError};
 use crate::layout;
 use crate::limits::{DELETES_PER_STEP, ROUND_BYTES_MAX};
-use crate::recovery::remove_file;
 use crate::replica::{Applied, Operation, Replica};
+use crate::segments::remove_file;
 use crate::snapshot;
 use crate::vfs::Place;
 use std::sync::atomic::Ordering;
@@ -152,6 +152,12 @@ impl SegmentWriter {
         let dir = &replica.home.dir;
         work.trimmed
             .retain(|(home, _)| home.number != replica.home.number);
+        work.unsynced.forget_dir(dir);
+        move_to_trash(
+            &self.root,
+            dir,
+            Some(self.now_ms()).filter(|now_ms| *now_ms != 0),
+        )?;
         for segment in replica.segments() {
             for kind in [
                 crate::files::FileKind::Records,
@@ -163,12 +169,6 @@ impl SegmentWriter {
                     .forget(replica.home.id(segment.base, kind));
             }
         }
-        work.unsynced.forget_dir(dir);
-        move_to_trash(
-            &self.root,
-            dir,
-            Some(self.now_ms()).filter(|now_ms| *now_ms != 0),
-        )?;
         applied.is_retired = true;
         let mut replicas = self.registry.write();
         replicas

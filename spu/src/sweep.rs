@@ -35,7 +35,6 @@ impl Sweep {
             ticks.tick().await;
             metrics::inflight(self.budget.taken());
             metrics::replicas(self.directory.len());
-            metrics::journal(&self.log.stats());
             let now = clock::monotonic();
             let empties = now.saturating_duration_since(emptied) >= TRASH_TICK;
             if empties {
@@ -53,6 +52,7 @@ impl Sweep {
 }
 
 fn sweep(log: &Log, empties: bool) {
+    metrics::journal(&log.stats());
     let now_ms = clock::now_ms();
     log.tick(now_ms);
     if empties {

@@ -1,8 +1,8 @@
-//! Follows the topology: opens, reassigns, reconfigures and retires this node's replicas.
+//! Follows the topology: opens, reassigns, reconfigures and closes this node's replicas.
 //!
-//! One task, so that a replica is never opened and closed at once. It acts on differences between two
-//! snapshots it has seen: a replica on disk that no snapshot ever named is left alone, since an empty
-//! topology may be a damaged one. A topic that was there and is gone goes to the trash.
+//! One task, so that a replica is never opened and closed at once. It removes nothing (S7): what a
+//! snapshot does not name is closed and stays on disk, since it may be the snapshot that is wrong. What
+//! was deleted goes to the trash on the word of whoever keeps the tombstones.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub(crate) struct Assigner {
     pub(crate) incomplete: bool,
     /// Whether it was said what the topology does not name.
     pub(crate) reported: bool,
+    /// Counts snapshots that closed something.
+    pub(crate) closings: watch::Sender<u64>,
 }
 
 impl Assigner {
@@ -82,13 +84,18 @@ impl Assigner {
             }
         }
         let before = std::mem::replace(&mut self.seen, now);
-        for topic in before
+        let gone = before
             .values()
-            .filter(|topic| !self.seen.contains_key(&topic.id))
-        {
+            .filter(|topic| !self.seen.contains_key(&topic.id));
+        let mut is_closed = false;
+        for topic in gone {
+            is_closed = true;
             for partition in &topic.partitions {
-                self.retire(topic.key(partition.partition)).await;
+                self.close(topic.key(partition.partition)).await;
             }
+        }
+        if is_closed {
+            self.closings.send_modify(|count| *count += 1);
         }
         self.report_unknown();
         self.open(wanted).await;
@@ -129,7 +136,7 @@ impl Assigner {
         let handle = self.directory.get(key);
         let Some(assignment) = assignment(self.own, partition) else {
             if handle.is_some() {
-                self.retire(key).await;
+                self.close(key).await;
             }
             return;
         };
@@ -215,17 +222,13 @@ impl Assigner {
         missing
     }
 
-    /// The partition went away: its machine ends, its files go to the trash.
-    async fn retire(&self, key: ReplicaKey) {
+    /// The partition went away: its machine ends, its files stay.
+    async fn close(&self, key: ReplicaKey) {
         let Some(handle) = self.directory.get(key) else {
             return;
         };
         handle.shard.ask(|done| Message::Close(key, done)).await;
         self.directory.remove(key);
-        if let Err(error) = self.log.retire_replica(key) {
-            tracing::warn!(topic_id = %key.topic_id, partition = %key.partition, %error,
-                "the files of a deleted partition stay");
-        }
     }
 
     fn shard(&self, key: ReplicaKey) -> &ShardHandle {

@@ -79,6 +79,7 @@ pub struct Node {
     local: Arc<LocalPartitions>,
     budget: Arc<Budget>,
     uptime: Uptime,
+    closings: watch::Sender<u64>,
     stage: Mutex<Stage>,
 }
 
@@ -146,6 +147,7 @@ impl Node {
             local,
             budget,
             uptime,
+            closings: watch::Sender::new(0),
             stage: Mutex::new(Stage::Opened(seats)),
         })
     }
@@ -238,6 +240,7 @@ impl Node {
             seen: BTreeMap::new(),
             incomplete: false,
             reported: false,
+            closings: self.closings.clone(),
         }
     }
 
@@ -253,14 +256,24 @@ impl Node {
         }
     }
 
-    /// Topics that have replicas here and that the topology lacks. They are left alone until somebody
-    /// who knows says that they were deleted, see [`Node::discard`].
+    /// Topics that have closed replicas here and that the topology lacks. They are left alone until
+    /// somebody who knows says that they were deleted, see [`Node::discard`].
     pub fn leftovers(&self, topology: &Topology) -> Vec<TopicId> {
         let replicas = self.log.replicas();
-        let ids: BTreeSet<TopicId> = replicas.iter().map(|at| at.key().topic_id).collect();
+        let closed = replicas
+            .iter()
+            .map(|replica| replica.key())
+            .filter(|key| self.directory.get(*key).is_none());
+        let ids: BTreeSet<TopicId> = closed.map(|key| key.topic_id).collect();
         ids.into_iter()
             .filter(|id| topology.topic_by_id(*id).is_none())
             .collect()
+    }
+
+    /// Changes whenever topics that the topology no longer has were closed: [`Node::leftovers`] names
+    /// them from then on.
+    pub fn closings(&self) -> watch::Receiver<u64> {
+        self.closings.subscribe()
     }
 
     /// Moves the replicas of a deleted topic to the trash; how many there were. Those that are open

@@ -131,7 +131,9 @@ async fn a_deleted_topic_is_gone_and_its_followers_are_told() {
     let key = site.create("flights", 1, TopicConfig::default())[0];
     life.append(key, &["a"]).await.unwrap();
     let mut tail = life.partitions.tail(key).await.unwrap();
+    let mut closings = life.node.closings();
     site.change(BTreeMap::clear);
+    timeout(LONG, closings.changed()).await.unwrap().unwrap();
     while timeout(LONG, tail.changed()).await.unwrap().is_ok() {}
     let problem = life.append(key, &["b"]).await.unwrap_err();
     assert_eq!(problem.code(), ErrorCode::TopicNotFound);
@@ -140,8 +142,31 @@ async fn a_deleted_topic_is_gone_and_its_followers_are_told() {
         ErrorCode::TopicNotFound
     );
     assert!(life.node.statuses().partition(key).is_none());
+    let topology = Arc::clone(&site.topology.borrow());
+    assert_eq!(life.node.leftovers(&topology), [key.topic_id]);
+    assert_eq!(life.node.discard(key.topic_id).unwrap(), 1);
     life.stop().await;
     assert!(site.open().unwrap().register_request().replicas.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topology_that_lacks_a_topic_takes_no_record_of_it() {
+    let mut site = Site::new();
+    let life = site.start();
+    let key = site.create("flights", 1, TopicConfig::default())[0];
+    life.append(key, &["a"]).await.unwrap();
+    let right = Arc::clone(&site.topology.borrow());
+    let mut closings = life.node.closings();
+    site.change(BTreeMap::clear);
+    timeout(LONG, closings.changed()).await.unwrap().unwrap();
+    site.change(|topics| topics.clone_from(&right.topics));
+    let next = life.append(key, &["b"]).await.unwrap();
+    assert_eq!(next.base_offset.get(), 1);
+    assert_eq!(life.all(key).await, ["a", "b"]);
+    life.stop().await;
+    let life = site.start();
+    assert_eq!(life.all(key).await, ["a", "b"]);
+    life.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

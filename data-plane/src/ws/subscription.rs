@@ -169,7 +169,8 @@ impl Subscription {
     }
 
     /// A read came back with frames, the first one at or after the asked offset. Whether it brought
-    /// nothing although there should be more.
+    /// nothing although there should be more; then the partition is left alone, whatever its tail does,
+    /// until [`Subscription::read_may_retry`].
     pub(crate) fn read_done(
         &mut self,
         partition: PartitionId,
@@ -184,7 +185,6 @@ impl Subscription {
             part.reading && part.pending.is_empty(),
             "a read that was not asked for"
         );
-        part.reading = false;
         let mut end = part.next;
         for frame in &frames {
             assert!(frame.first_offset >= end, "frames overlap");
@@ -192,6 +192,7 @@ impl Subscription {
         }
         assert!(next >= end, "a read ends before its last frame");
         let is_stuck = next == part.read_from && next < part.tail.high_watermark;
+        part.reading = is_stuck;
         part.read_from = next;
         part.pending = frames.into();
         part.note_tail(tail);

@@ -76,6 +76,10 @@ impl Session {
     }
 
     pub(super) fn tick(&mut self, now: Duration, out: &mut Effects) {
+        // While nothing is read the peer cannot be heard: its pongs wait before our door.
+        if !self.accepts_input() {
+            self.heard_at = now;
+        }
         if now.saturating_sub(self.heard_at) >= self.times.idle_after {
             self.close(CloseCode::Idle, out);
             return;

@@ -325,3 +325,50 @@ proptest! {
         prop_assert!(world.evs().contains(&"caught_up"));
     }
 }
+
+#[test]
+fn a_read_that_brought_nothing_is_not_followed_by_another_before_its_time() {
+    let mut world = World::new(1, 4, 10);
+    world.append(0, 4);
+    world.say(json!({"op": "subscribe", "topic": "t", "from": "earliest"}));
+    world.deliver(0);
+    let Some(Input::Read { of, partition, .. }) = world.waiting.pop_front() else {
+        panic!("a read was expected")
+    };
+    let outcome = ReadOutcome::Frames {
+        frames: Vec::new(),
+        next: Offset::ZERO,
+        tail: world.tail(partition),
+    };
+    world.input(Input::Read {
+        of,
+        partition,
+        outcome,
+    });
+    world.append(0, 4);
+    let waiting: Vec<_> = world.waiting.iter().collect();
+    assert!(matches!(waiting[..], [Input::Retry { .. }]), "{waiting:?}");
+    world.run();
+    assert!(world.caught_up());
+}
+
+#[test]
+fn a_socket_that_is_not_read_from_is_not_found_silent() {
+    let mut world = World::new(1, 4, 10);
+    for id in 0..PRODUCES_IN_FLIGHT_MAX {
+        world.say(json!({"op": "produce", "id": id, "topic": "t", "records": []}));
+    }
+    assert!(!world.session.accepts_input());
+    world.input_at(Duration::from_secs(50), Input::Tick);
+    assert_eq!(world.closed, None);
+    let produced = |id| Input::Produced {
+        id: Some(id),
+        bytes: 2,
+        outcome: Ok(Map::new()),
+    };
+    world.input_at(Duration::from_secs(51), produced(0));
+    world.input_at(Duration::from_secs(60), Input::Tick);
+    assert_eq!(world.closed, None);
+    world.input_at(Duration::from_secs(96), Input::Tick);
+    assert_eq!(world.closed, Some(CloseCode::Idle));
+}

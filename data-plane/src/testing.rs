@@ -34,6 +34,7 @@ pub struct MemoryPartitions {
     topology: watch::Sender<Arc<Topology>>,
     replicas: Mutex<HashMap<ReplicaKey, Replica>>,
     now_ms: AtomicI64,
+    tails_are_held: watch::Sender<bool>,
 }
 
 impl MemoryPartitions {
@@ -43,6 +44,7 @@ impl MemoryPartitions {
             topology: watch::Sender::new(Arc::new(Topology::default())),
             replicas: Mutex::new(HashMap::new()),
             now_ms: AtomicI64::new(START_MS),
+            tails_are_held: watch::Sender::new(false),
         })
     }
 
@@ -83,6 +85,27 @@ impl MemoryPartitions {
             topology.topics.insert(name, Arc::clone(&spec));
         });
         spec
+    }
+
+    /// Gives a topic partitions beside those it has.
+    pub fn add_partitions(&self, name: &str, count: u32) {
+        let name = TopicName::parse(name).expect("tests use valid topic names");
+        self.edit_topology(|topology| {
+            let spec = topology.topics.get_mut(&name).expect("the topic is there");
+            let mut grown = TopicSpec::clone(spec);
+            for _ in 0..count {
+                let number = PartitionId(u32::try_from(grown.partitions.len()).unwrap_or(u32::MAX));
+                let replica = Replica::new(grown.config.timestamp == TimestampType::Append);
+                self.lock().insert(grown.key(number), replica);
+                grown.partitions.push(partition(number));
+            }
+            *spec = Arc::new(grown);
+        });
+    }
+
+    /// Lets nobody have a tail, and so find their start, until it is called again with `false`.
+    pub fn hold_tails(&self, are_held: bool) {
+        self.tails_are_held.send_replace(are_held);
     }
 
     /// Removes a topic and its records; its tails close.
@@ -197,7 +220,12 @@ impl Partitions for MemoryPartitions {
     }
 
     fn tail(&self, key: ReplicaKey) -> BoxFuture<'_, Result<watch::Receiver<Tail>, Problem>> {
-        Box::pin(async move { self.with(key, |replica| Ok(replica.tail.subscribe())) })
+        Box::pin(async move {
+            let mut are_held = self.tails_are_held.subscribe();
+            // The sender lives as long as `self`.
+            let _ = are_held.wait_for(|are_held| !are_held).await;
+            self.with(key, |replica| Ok(replica.tail.subscribe()))
+        })
     }
 }
 

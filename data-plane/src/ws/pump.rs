@@ -220,7 +220,10 @@ impl Pump {
                     self.follow_all(&of, opened);
                     resolution
                 });
-                self.step(Input::Resolved { of, outcome }).await
+                self.step(Input::Resolved { of, outcome }).await?;
+                // Partitions that were added while it was looked up have been told to nobody yet.
+                let topology = Arc::clone(&self.topology.borrow());
+                self.step(Input::Topology(topology)).await
             }
             Done::Tail(mut followed) => {
                 let tail = *followed.tail.borrow_and_update();

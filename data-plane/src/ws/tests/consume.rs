@@ -360,3 +360,37 @@ async fn a_client_that_does_not_read_is_let_go() {
     }
     drop(stuck);
 }
+
+#[tokio::test]
+async fn partitions_that_come_while_a_subscription_is_looked_up_belong_to_it() {
+    let server = Server::start().await;
+    let mut client = server.connect("/v1/ws").await;
+    server.partitions.hold_tails(true);
+    client
+        .say(json!({"op": "subscribe", "topic": "orders", "from": "earliest"}))
+        .await;
+    client.say(json!({"op": "nonsense"})).await;
+    client.frame_of("error").await;
+    server.partitions.add_partitions("orders", 1);
+    // Each answer is another round of the loop, in one of which it is told of the partition.
+    for _ in 0..30 {
+        client.say(json!({"op": "nonsense"})).await;
+        client.frame_of("error").await;
+    }
+    server.partitions.hold_tails(false);
+    let subscribed = client.frame_of("subscribed").await;
+    assert_eq!(subscribed["partitions"], json!([0, 1]));
+    let op =
+        json!({"op": "produce", "topic": "orders", "partition": 2, "records": [{"value": "v"}]});
+    client.say(op).await;
+    let frame = loop {
+        let frame = client.frame().await;
+        if frame["ev"] == "records" {
+            break frame;
+        }
+    };
+    assert_eq!(
+        (&frame["partition"], values(&frame)),
+        (&json!(2), vec!["v".to_owned()])
+    );
+}

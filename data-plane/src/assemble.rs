@@ -114,6 +114,10 @@ impl Assembler {
         if let Some(producer) = &mut self.stamp.producer {
             producer.seq = producer.seq.wrapping_add(builder.record_count());
         }
+        // Most requests make one batch and no more.
+        if self.finished.is_empty() {
+            self.finished.reserve_exact(1);
+        }
         self.finished.push(builder.finish()?);
         Ok(())
     }

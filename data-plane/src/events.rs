@@ -16,7 +16,7 @@ use futures_util::FutureExt as _;
 use futures_util::stream::unfold;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tidegate_kit::auth::{AuthenticatedOrTicket, Op, require};
+use tidegate_kit::auth::{Op, require};
 use tidegate_kit::http::{ApiPath, ApiResult};
 use tidegate_kit::tasks::Tasks;
 use tidegate_proto::api::records::{
@@ -33,11 +33,12 @@ use tokio::time::{Interval, MissedTickBehavior};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::caller::CallerOrTicket;
 use crate::encode::events::{begin_event, end_event, write_event};
 use crate::encode::json::{write_number, write_record_line};
 use crate::encode::walk::walk_records;
 use crate::follow::{self, Follower, any_moved};
-use crate::limits::DRAIN_RETRY_MS;
+use crate::limits::{DRAIN_RETRY_MS, HIGH_WATERMARK_BYTES_MAX};
 use crate::metrics::{self, ReadBy};
 use crate::negotiate::MEDIA_TYPE_EVENTS;
 use crate::position::{Start, parse_cursors, resolve_start};
@@ -89,7 +90,7 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
 )]
 pub(crate) async fn stream_events(
     State(state): State<DataPlane>,
-    AuthenticatedOrTicket(principal): AuthenticatedOrTicket,
+    CallerOrTicket(principal): CallerOrTicket,
     ApiPath(topic): ApiPath<String>,
     request: Request,
 ) -> ApiResult<Response> {
@@ -143,7 +144,7 @@ pub(crate) async fn open_events(
     );
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     insert(headers, HEADER_CURSOR, cursor);
-    insert(headers, HEADER_HIGH_WATERMARK, high_watermark);
+    insert_high_watermark(headers, high_watermark);
     Ok(response)
 }
 
@@ -158,6 +159,13 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Probl
 pub(crate) fn insert(headers: &mut HeaderMap, name: &'static str, text: String) {
     if let Ok(value) = HeaderValue::try_from(text) {
         headers.insert(name, value);
+    }
+}
+
+/// Sets the high watermarks unless they are many: clients refuse answers whose headers are too long.
+pub(crate) fn insert_high_watermark(headers: &mut HeaderMap, text: String) {
+    if text.len() <= HIGH_WATERMARK_BYTES_MAX {
+        insert(headers, HEADER_HIGH_WATERMARK, text);
     }
 }
 

@@ -4,12 +4,14 @@
 //! comes with it is where the next one starts. Invariant: a page that could not be filled because its
 //! place is gone says so; it never starts somewhere else.
 
+mod share;
+
 mod page;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::request::Parts;
-use tidegate_kit::auth::{Authenticated, Op, Principal, require};
+use tidegate_kit::auth::{Op, Principal, require};
 use tidegate_kit::clock::monotonic;
 use tidegate_kit::http::{ApiPath, ApiResult};
 use tidegate_proto::api::records::FetchAnswer;
@@ -19,6 +21,7 @@ use tidegate_proto::position::StartPosition;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::caller::Caller;
 use crate::events::{last_event_id, open_events};
 use crate::follow::{self, Follower, any_moved};
 use crate::negotiate::{AnswerFormat, answer_format};
@@ -76,7 +79,7 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
             (String = "text/event-stream"),
         ), headers(
             ("Tidegate-Cursor" = String, description = "Where the next page starts"),
-            ("Tidegate-High-Watermark" = String, description = "A number, or an object of numbers by partition"),
+            ("Tidegate-High-Watermark" = String, description = "A number, or an object of numbers by partition; left out where that is longer than 4096 bytes"),
         )),
         (status = 204, description = "Nothing to read; the same headers"),
         (status = 400, description = "invalid_parameter, invalid_name, unknown_field or cursor_too_large", body = Problem, content_type = "application/problem+json"),
@@ -87,12 +90,12 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
         (status = 410, description = "cursor_expired or log_truncated, with `next_cursor`", body = Problem, content_type = "application/problem+json"),
         (status = 416, description = "offset_out_of_range, with `log_start` and `end`", body = Problem, content_type = "application/problem+json"),
         (status = 501, description = "not_supported", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "not_leader or unavailable", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "not_leader, overloaded or unavailable", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn fetch_records(
     State(state): State<DataPlane>,
-    Authenticated(principal): Authenticated,
+    Caller(principal): Caller,
     ApiPath(topic): ApiPath<String>,
     request: Request,
 ) -> ApiResult<Response> {
@@ -137,12 +140,12 @@ pub(crate) async fn fetch_records(
         (status = 410, description = "cursor_expired or log_truncated, with `next_cursor`", body = Problem, content_type = "application/problem+json"),
         (status = 416, description = "offset_out_of_range, with `log_start` and `end`", body = Problem, content_type = "application/problem+json"),
         (status = 501, description = "not_supported", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "not_leader or unavailable", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "not_leader, overloaded or unavailable", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn fetch_partition(
     State(state): State<DataPlane>,
-    Authenticated(principal): Authenticated,
+    Caller(principal): Caller,
     ApiPath((topic, partition)): ApiPath<(String, String)>,
     request: Request,
 ) -> ApiResult<Response> {
@@ -186,7 +189,7 @@ async fn fetch(
     let mut followers = follow::open(partitions, &topic, places).await?;
     // A cursor that cannot be written is refused before anybody waits for records.
     follow::cursor(&topic, &followers)?;
-    let mut page = Page::new(format, bounds);
+    let mut page = Page::new(format, bounds, state.answer_budget());
     collect(state, &topic, &mut followers, &mut page).await?;
     page.into_response(&topic, &followers)
 }
@@ -204,6 +207,12 @@ async fn collect(
         for step in 0..followers.len() {
             let index = (first + step) % followers.len();
             while page.has_room() && followers[index].is_behind() {
+                match page.reserve() {
+                    Ok(()) => {}
+                    // As below: the next page will tell.
+                    Err(_) if !page.is_empty() => return Ok(()),
+                    Err(problem) => return Err(problem),
+                }
                 match followers[index]
                     .read(&**state.partitions(), page.room())
                     .await
@@ -221,6 +230,7 @@ async fn collect(
         if page.is_enough() || page.bounds.wait.is_zero() {
             return Ok(());
         }
+        page.rest();
         tokio::select! {
             biased;
             () = state.tasks().cancelled() => return Ok(()),

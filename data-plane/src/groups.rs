@@ -4,10 +4,10 @@
 //! that is not there. The caller is identified first, as everywhere.
 
 use axum::routing::any;
-use tidegate_kit::auth::Authenticated;
 use tidegate_kit::http::{ApiError, not_supported};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::caller::Caller;
 use crate::state::DataPlane;
 
 /// The group routes. Not in the document until they do something.
@@ -17,6 +17,6 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
         .route("/v1/groups/{*rest}", any(groups_not_yet))
 }
 
-async fn groups_not_yet(_: Authenticated) -> ApiError {
+async fn groups_not_yet(_: Caller) -> ApiError {
     not_supported("consumer groups")
 }

@@ -19,6 +19,8 @@ pub mod state;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+mod caller;
+
 pub mod position;
 pub mod topics;
 
@@ -28,6 +30,7 @@ mod follow;
 mod select;
 
 mod assemble;
+pub mod plan;
 
 pub mod append;
 

@@ -2,6 +2,8 @@
 //!
 //! Invariant: no buffer of this crate grows with what a client sends beyond one of these.
 
+use tidegate_proto::limits::BODY_BYTES_MAX;
+
 /// Step of a streamed upload: the batch of one partition is appended when it has grown to this. Large enough that a group-commit round is well filled, small
 /// enough that a stream over hundreds of partitions stays within the bound below.
 pub(crate) const STREAM_BATCH_BYTES: usize = 512 * 1024;
@@ -33,6 +35,25 @@ pub(crate) const BODY_FREE_BYTES: usize = 64 * 1024;
 /// How much a body that is read takes from the budget at a time.
 pub(crate) const BODY_STEP_BYTES: usize = 1024 * 1024;
 
+/// Bytes that the batches of one binary body may unpack to: twice the largest body. Each batch has its
+/// own bounds, but a body of many small ones that unpack a hundredfold would keep a core for seconds.
+pub(crate) const BODY_UNPACKED_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
+
+/// Bytes of fetch answers that the process holds at once unless it is told otherwise: sixteen of the
+/// largest size, or more than a hundred of the default one, that nobody has taken yet.
+pub(crate) const ANSWER_BUDGET_BYTES_DEFAULT: usize = 128 * 1024 * 1024;
+
+/// An answer that cannot have this much of the budget is not begun.
+pub(crate) const ANSWER_BYTES_MIN: usize = 64 * 1024;
+
+/// One answer takes at most this part of what is left of the budget: those who ask and do not read make
+/// the answers of others shorter long before they make them impossible.
+pub(crate) const ANSWER_PART_OF_LEFT: usize = 4;
+
+/// Longest `Tidegate-High-Watermark` of several partitions; above it the header is left out. With a
+/// cursor of its greatest length it stays below the 16 KiB of headers that most clients take.
+pub(crate) const HIGH_WATERMARK_BYTES_MAX: usize = 4 * 1024;
+
 /// Most partitions that one streamed upload may have unfinished batches for. A builder costs little
 /// but not nothing.
 pub(crate) const STREAM_PARTITIONS_MAX: usize = 1024;
@@ -47,10 +68,6 @@ pub(crate) const POINTER_TOKENS_MAX: usize = 32;
 pub(crate) const FETCH_RECORDS_DEFAULT: usize = 10_000;
 /// Most records of one fetch answer.
 pub(crate) const FETCH_RECORDS_MAX: usize = 100_000;
-
-/// Time that a storage node has, past the deadline it was given, to say by itself what became of an
-/// append.
-pub(crate) const APPEND_GRACE_MS: u64 = 500;
 
 /// What a client is told to wait before it connects again to a server that stops.
 pub(crate) const DRAIN_RETRY_MS: u64 = 1_000;

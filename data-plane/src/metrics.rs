@@ -3,7 +3,9 @@
 //! Records and bytes are counted where they are appended or written out, so that the counters agree
 //! with what a client counts, whichever transport it used.
 
-use metrics::counter;
+use std::sync::OnceLock;
+
+use metrics::{Counter, counter};
 
 /// How a produce request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,15 +52,37 @@ impl ReadBy {
     }
 }
 
-/// A produce request, or a produce frame, is answered.
-pub fn produce_finished(outcome: ProduceOutcome) {
-    counter!("tidegate_produce_requests_total", "outcome" => outcome.as_str()).increment(1);
+/// The counters of the produce path, which every record pays for: handles are looked up once and
+/// kept. They belong to one data plane and are made at the first observation, so that they count with
+/// the recorder that was installed by then.
+#[derive(Debug, Default)]
+pub(crate) struct ProduceCounters {
+    requests: [OnceLock<Counter>; OUTCOMES],
+    records: OnceLock<Counter>,
+    bytes: OnceLock<Counter>,
 }
 
-/// Records were appended. `bytes` are those of their batches as stored, without placement.
-pub fn produced(records: u64, bytes: u64) {
-    counter!("tidegate_produce_records_total").increment(records);
-    counter!("tidegate_produce_bytes_total").increment(bytes);
+const OUTCOMES: usize = ProduceOutcome::Failed as usize + 1;
+
+impl ProduceCounters {
+    /// A produce request, or a produce frame, is answered.
+    pub(crate) fn finished(&self, outcome: ProduceOutcome) {
+        let register =
+            || counter!("tidegate_produce_requests_total", "outcome" => outcome.as_str());
+        self.requests[outcome as usize]
+            .get_or_init(register)
+            .increment(1);
+    }
+
+    /// Records were appended. `bytes` are those of their batches as stored, without placement.
+    pub(crate) fn produced(&self, records: u64, bytes: u64) {
+        self.records
+            .get_or_init(|| counter!("tidegate_produce_records_total"))
+            .increment(records);
+        self.bytes
+            .get_or_init(|| counter!("tidegate_produce_bytes_total"))
+            .increment(bytes);
+    }
 }
 
 /// A fetch is answered, with records or without.

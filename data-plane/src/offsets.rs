@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
-use tidegate_kit::auth::{Authenticated, Op, require};
+use tidegate_kit::auth::{Op, require};
 use tidegate_kit::http::{ApiPath, ApiResult};
 use tidegate_proto::api::records::PartitionOffsets;
 use tidegate_proto::error::Problem;
@@ -10,6 +10,7 @@ use tidegate_proto::time::parse_time_ms;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::caller::Caller;
 use crate::query::{Query, invalid};
 use crate::state::DataPlane;
 use crate::topics::{find_topic, parse_name, parse_partition};
@@ -43,7 +44,7 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
 )]
 pub(crate) async fn get_offsets(
     State(state): State<DataPlane>,
-    Authenticated(principal): Authenticated,
+    Caller(principal): Caller,
     ApiPath((topic, partition)): ApiPath<(String, String)>,
     request: Request,
 ) -> ApiResult<Json<PartitionOffsets>> {

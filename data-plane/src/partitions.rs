@@ -27,7 +27,9 @@ pub trait Partitions: Send + Sync + 'static {
     /// The topology as last seen: `borrow()` for now, `changed()` to follow it.
     fn topology(&self) -> watch::Receiver<Arc<Topology>>;
 
-    /// Appends all batches or none. Batches are already validated.
+    /// Appends all batches or none. Batches are already validated. The implementor keeps the deadline
+    /// of the request: by then, or very soon after, it answers what became of the records, with 504
+    /// `outcome_unknown` when it cannot tell. Nobody above waits with a clock of their own.
     fn append(
         &self,
         key: ReplicaKey,

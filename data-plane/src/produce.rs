@@ -12,8 +12,8 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, StatusCode};
-use tidegate_kit::auth::{AuthenticatedOrTicket, Op, Principal, require};
+use http::{HeaderValue, StatusCode};
+use tidegate_kit::auth::Principal;
 use tidegate_kit::http::{ApiError, ApiPath};
 use tidegate_proto::api::records::{HEADER_DUPLICATE, ProduceAnswer, ProduceBody, ProduceResults};
 use tidegate_proto::batch::{BatchBuilder, ClientBatch};
@@ -21,25 +21,25 @@ use tidegate_proto::control::TopicSpec;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
 use tidegate_proto::limits::BODY_BYTES_MAX;
-use tidegate_proto::name::TopicName;
 use tidegate_proto::produce::Acks;
 use tidegate_proto::record::RecordRef;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::append::{Plan, Produced, append_plan, keyed_over_several, outcome, plan};
+use crate::append::{Produced, append_plan, append_to_one, outcome};
 use crate::body::{Held, read_on_budget};
+use crate::caller::CallerOrTicket;
 use crate::decode::batch::{decode_batches, partition_of_keys};
 use crate::decode::json::decode_body;
 use crate::decode::ndjson::{Lines, read_line};
 use crate::decode::raw::read_raw;
 use crate::encode::answer::write_answer;
 use crate::limits::RESULTS_MAX;
-use crate::metrics;
 use crate::negotiate::{BodyFormat, MEDIA_TYPE_JSON};
 use crate::partitioner::{for_key, partition_count};
+use crate::plan::{Plan, keyed_over_several, pack_one, plan};
 use crate::state::DataPlane;
-use crate::topics::{find_topic, parse_name, parse_partition};
+use crate::topics::{find_topic, may_produce, parse_name, parse_partition};
 use request::ProduceRequest;
 use stream::append_stream;
 
@@ -99,11 +99,12 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
 )]
 pub(crate) async fn produce_records(
     State(state): State<DataPlane>,
-    AuthenticatedOrTicket(principal): AuthenticatedOrTicket,
+    CallerOrTicket(principal): CallerOrTicket,
     ApiPath(topic): ApiPath<String>,
     request: Request,
 ) -> Response {
-    finish(produce(&state, &principal, &topic, None, request).await)
+    let result = produce(&state, &principal, &topic, None, request).await;
+    finish(&state, result)
 }
 
 /// Append records to one partition
@@ -156,11 +157,12 @@ pub(crate) async fn produce_records(
 )]
 pub(crate) async fn produce_to_partition(
     State(state): State<DataPlane>,
-    AuthenticatedOrTicket(principal): AuthenticatedOrTicket,
+    CallerOrTicket(principal): CallerOrTicket,
     ApiPath((topic, partition)): ApiPath<(String, String)>,
     request: Request,
 ) -> Response {
-    finish(produce(&state, &principal, &topic, Some(&partition), request).await)
+    let result = produce(&state, &principal, &topic, Some(&partition), request).await;
+    finish(&state, result)
 }
 
 async fn produce(
@@ -171,8 +173,7 @@ async fn produce(
     request: Request,
 ) -> Result<Produced, Problem> {
     let name = parse_name(topic)?;
-    require(principal, Op::Produce, Some(&name))?;
-    refuse_internal(&name)?;
+    may_produce(principal, &name)?;
     let topic = find_topic(state, &name)?;
     let partition = partition
         .map(|text| parse_partition(&topic, text))
@@ -195,7 +196,11 @@ async fn produce(
         BodyFormat::Raw { is_text } => {
             let limit = topic.config.max_record_bytes as usize;
             held = read_on_budget(state.body_budget(), body, limit).await?;
-            plan_raw(state, &topic, &asked, &head.headers, &held.bytes, is_text)?
+            let fields = asked.has_record_fields.then_some(&head.headers);
+            let content_type = head.headers.get(CONTENT_TYPE);
+            let record = read_raw(fields, content_type, &held.bytes, is_text)?;
+            let (partition, batches) = pack_one(state, &topic, &asked.options, &record)?;
+            return append_to_one(state, &topic, &asked.options, partition, batches).await;
         }
         format => {
             held = read_on_budget(state.body_budget(), body, BODY_BYTES_MAX).await?;
@@ -203,18 +208,6 @@ async fn produce(
         }
     };
     append_plan(state, &topic, &asked.options, plan).await
-}
-
-fn plan_raw(
-    state: &DataPlane,
-    topic: &TopicSpec,
-    asked: &ProduceRequest,
-    headers: &HeaderMap,
-    body: &[u8],
-    is_text: bool,
-) -> Result<Plan, Problem> {
-    let record = read_raw(headers, body, is_text)?;
-    plan(state, topic, &asked.options, &[record])
 }
 
 fn plan_body(
@@ -332,16 +325,8 @@ fn with_request_key(batch: &ClientBatch, key: [u8; 16]) -> Result<ClientBatch, P
     Ok(builder.finish()?)
 }
 
-fn refuse_internal(name: &TopicName) -> Result<(), Problem> {
-    if name.is_internal() {
-        let detail = "topics whose name starts with `__` are the system's";
-        return Err(Problem::new(ErrorCode::Forbidden, detail));
-    }
-    Ok(())
-}
-
-fn finish(result: Result<Produced, Problem>) -> Response {
-    metrics::produce_finished(outcome(&result));
+fn finish(state: &DataPlane, result: Result<Produced, Problem>) -> Response {
+    state.produce_counters().finished(outcome(&result));
     match result {
         Err(problem) => ApiError(problem).into_response(),
         Ok(Produced::Answer { answer, duplicate }) => {

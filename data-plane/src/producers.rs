@@ -5,13 +5,14 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use http::StatusCode;
-use tidegate_kit::auth::{Authenticated, Op, require};
+use tidegate_kit::auth::{Op, require};
 use tidegate_kit::http::{ApiResult, not_supported, read_body};
 use tidegate_proto::api::records::{ProducerAnswer, ProducerBody};
 use tidegate_proto::error::{ErrorCode, Problem};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::caller::Caller;
 use crate::limits::PRODUCER_BODY_BYTES_MAX;
 use crate::query::Query;
 use crate::state::DataPlane;
@@ -42,7 +43,7 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
 )]
 pub(crate) async fn create_producer(
     State(state): State<DataPlane>,
-    Authenticated(principal): Authenticated,
+    Caller(principal): Caller,
     request: Request,
 ) -> ApiResult<(StatusCode, Json<ProducerAnswer>)> {
     require(&principal, Op::Produce, None)?;

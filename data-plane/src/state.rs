@@ -16,7 +16,8 @@ use tidegate_proto::error::Problem;
 use tidegate_proto::id::ProducerId;
 use tokio::sync::watch;
 
-use crate::limits::BODY_BUDGET_BYTES_DEFAULT;
+use crate::limits::{ANSWER_BUDGET_BYTES_DEFAULT, BODY_BUDGET_BYTES_DEFAULT};
+use crate::metrics::ProduceCounters;
 use crate::partitioner::RoundRobin;
 use crate::partitions::{BoxFuture, Partitions};
 
@@ -35,6 +36,9 @@ pub struct DataPlaneConfig {
     pub ping_interval: Duration,
     /// Bytes of request bodies that may be held at once; beyond it requests are answered 503.
     pub body_bytes_max: usize,
+    /// Bytes of fetch answers that may be held at once until clients have taken them; when little is
+    /// left answers get shorter, and beyond it requests are answered 503.
+    pub answer_bytes_max: usize,
     /// Origins (`https://app.example`) whose pages may open sockets with a ticket, beside the pages
     /// of this server itself.
     pub origins: Vec<String>,
@@ -46,6 +50,7 @@ impl Default for DataPlaneConfig {
             producer_ids: None,
             ping_interval: Duration::from_secs(15),
             body_bytes_max: BODY_BUDGET_BYTES_DEFAULT,
+            answer_bytes_max: ANSWER_BUDGET_BYTES_DEFAULT,
             origins: Vec::new(),
         }
     }
@@ -57,6 +62,7 @@ impl fmt::Debug for DataPlaneConfig {
             .field("producer_ids", &self.producer_ids.is_some())
             .field("ping_interval", &self.ping_interval)
             .field("body_bytes_max", &self.body_bytes_max)
+            .field("answer_bytes_max", &self.answer_bytes_max)
             .field("origins", &self.origins)
             .finish()
     }
@@ -75,6 +81,8 @@ struct Inner {
     tasks: Tasks,
     config: DataPlaneConfig,
     body_budget: ByteBudget,
+    answer_budget: ByteBudget,
+    produce_counters: ProduceCounters,
     round_robin: RoundRobin,
     turn: AtomicUsize,
 }
@@ -89,6 +97,7 @@ impl DataPlane {
     ) -> Self {
         let topology = partitions.topology();
         let body_budget = ByteBudget::new(config.body_bytes_max);
+        let answer_budget = ByteBudget::new(config.answer_bytes_max);
         let (round_robin, turn) = (RoundRobin::default(), AtomicUsize::new(0));
         let inner = Inner {
             partitions,
@@ -97,6 +106,8 @@ impl DataPlane {
             tasks,
             config,
             body_budget,
+            answer_budget,
+            produce_counters: ProduceCounters::default(),
             round_robin,
             turn,
         };
@@ -138,6 +149,15 @@ impl DataPlane {
     /// What request bodies are read on.
     pub(crate) fn body_budget(&self) -> &ByteBudget {
         &self.inner.body_budget
+    }
+
+    /// What fetch answers are made on.
+    pub(crate) fn answer_budget(&self) -> &ByteBudget {
+        &self.inner.answer_budget
+    }
+
+    pub(crate) fn produce_counters(&self) -> &ProduceCounters {
+        &self.inner.produce_counters
     }
 
     pub(crate) fn round_robin(&self) -> &RoundRobin {

@@ -11,11 +11,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::IntoResponse;
-use tidegate_kit::auth::{Authenticated, Op, Principal, TopicPattern};
+use tidegate_kit::auth::{Op, Principal, TopicPattern};
 use tidegate_kit::http::{ApiJson, ApiResult};
 use tidegate_proto::api::socket::{TicketAnswer, TicketRequest};
 use tidegate_proto::error::{ErrorCode, Problem};
 
+use crate::caller::Caller;
 use crate::state::DataPlane;
 
 /// Longest life of a ticket, and the default.
@@ -40,7 +41,7 @@ const TTL_S_MAX: u32 = 30;
 )]
 pub(crate) async fn create_ws_ticket(
     State(state): State<DataPlane>,
-    Authenticated(principal): Authenticated,
+    Caller(principal): Caller,
     ApiJson(request): ApiJson<TicketRequest>,
 ) -> ApiResult<impl IntoResponse> {
     let topics = read_topics(&request.topics)?;

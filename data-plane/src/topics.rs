@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use tidegate_kit::auth::{Op, Principal, require};
 use tidegate_proto::control::TopicSpec;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
@@ -16,6 +17,16 @@ use crate::state::DataPlane;
 /// The name in a path segment.
 pub(crate) fn parse_name(segment: &str) -> Result<TopicName, Problem> {
     TopicName::parse(segment).map_err(Problem::from)
+}
+
+/// 403 unless `principal` may append to `name`, which nobody may when it is the system's.
+pub(crate) fn may_produce(principal: &Principal, name: &TopicName) -> Result<(), Problem> {
+    require(principal, Op::Produce, Some(name))?;
+    if name.is_internal() {
+        let detail = "topics whose name starts with `__` are the system's";
+        return Err(Problem::new(ErrorCode::Forbidden, detail));
+    }
+    Ok(())
 }
 
 /// The topic of that name.

@@ -74,6 +74,11 @@ impl BytePermit {
         self.permit.num_permits()
     }
 
+    /// Takes over `other`, which must be of the same budget.
+    pub fn merge(&mut self, other: Self) {
+        self.permit.merge(other.permit);
+    }
+
     /// Gives back all above `bytes`: for buffers that turned out smaller than feared.
     pub fn shrink_to(&mut self, bytes: usize) {
         let surplus = self.bytes().saturating_sub(bytes);
@@ -92,7 +97,9 @@ mod tests {
         assert!(budget.try_acquire(41).is_none());
         first.shrink_to(10);
         assert_eq!((first.bytes(), budget.available()), (10, 90));
-        let second = budget.try_acquire(90).unwrap();
+        let mut second = budget.try_acquire(80).unwrap();
+        second.merge(budget.try_acquire(10).unwrap());
+        assert_eq!(second.bytes(), 90);
         assert!(budget.try_acquire(1).is_none());
         drop((first, second));
         assert_eq!(budget.available(), budget.total());

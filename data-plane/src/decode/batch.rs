@@ -1,7 +1,7 @@
 //! Binary batches out of a body, and where they may go.
 //!
 //! Batches are stored as they came, so everything about them is checked here: lengths, both
-//! checksums, every record.
+//! checksums, every record. Invariant: a body unpacks to no more than [`BODY_UNPACKED_BYTES_MAX`].
 
 use bytes::Bytes;
 use tidegate_proto::batch::ClientBatch;
@@ -9,6 +9,7 @@ use tidegate_proto::control::TopicSpec;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
 
+use crate::limits::BODY_UNPACKED_BYTES_MAX;
 use crate::partitioner::for_key;
 
 /// The batches of a body, at least one, each validated.
@@ -17,11 +18,20 @@ pub(crate) fn decode_batches(
     record_bytes_max: usize,
 ) -> Result<Vec<ClientBatch>, Problem> {
     let mut batches = Vec::new();
+    let mut unpacked = 0;
     while !body.is_empty() {
         let index = batches.len();
-        let batch = ClientBatch::take_from(&mut body)
-            .and_then(|batch| batch.validate(record_bytes_max).map(|()| batch))
-            .map_err(|error| Problem::from(error).with("batch", index))?;
+        let broken = |error| Problem::from(error).with("batch", index);
+        let batch = ClientBatch::take_from(&mut body).map_err(broken)?;
+        // What the header says is believed here, because unpacking stops there.
+        unpacked += batch.records_len();
+        if unpacked > BODY_UNPACKED_BYTES_MAX {
+            let detail = "the batches of the body unpack to too much: send fewer in one request";
+            return Err(Problem::new(ErrorCode::TooLarge, detail)
+                .with("limit", BODY_UNPACKED_BYTES_MAX)
+                .with("batch", index));
+        }
+        batch.validate(record_bytes_max).map_err(broken)?;
         if batch.request_key().is_some() {
             let detail = "a request key is made by the server: send the header Idempotency-Key";
             return Err(Problem::new(ErrorCode::CorruptBatch, detail).with("batch", index));

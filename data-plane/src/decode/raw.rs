@@ -16,9 +16,15 @@ use tidegate_proto::time::parse_time_ms;
 
 use super::record::{Payload, Record};
 
-/// The record of a raw body.
+const KEY: HeaderName = HeaderName::from_static(HEADER_KEY);
+const KEY_BASE64: HeaderName = HeaderName::from_static(HEADER_KEY_BASE64);
+const TIMESTAMP: HeaderName = HeaderName::from_static(HEADER_TIMESTAMP);
+
+/// The record of a raw body. `fields` are the request headers when some of them may be fields of the
+/// record.
 pub(crate) fn read_raw<'a>(
-    headers: &'a HeaderMap,
+    fields: Option<&'a HeaderMap>,
+    content_type: Option<&'a HeaderValue>,
     body: &'a [u8],
     is_text: bool,
 ) -> Result<Record<'a>, Problem> {
@@ -27,18 +33,22 @@ pub(crate) fn read_raw<'a>(
         _ => Payload::Bytes(Cow::Borrowed(body)),
     };
     let mut record = Record {
-        key: read_key(headers)?,
         value,
         ..Record::default()
     };
-    if let Some(text) = single(headers, HEADER_TIMESTAMP)? {
+    if let Some(value) = content_type {
+        let name = Cow::Borrowed(CONTENT_TYPE.as_str());
+        record.headers.reserve_exact(1);
+        record.headers.push((name, Cow::Borrowed(value.as_bytes())));
+    }
+    let Some(headers) = fields else {
+        return Ok(record);
+    };
+    record.key = read_key(headers)?;
+    if let Some(text) = single(headers, &TIMESTAMP)? {
         let time_ms = parse_time_ms(text)
             .ok_or_else(|| invalid(HEADER_TIMESTAMP, "expected RFC 3339 or epoch milliseconds"))?;
         record.timestamp_ms = Some(time_ms);
-    }
-    if let Some(value) = headers.get(CONTENT_TYPE) {
-        let name = Cow::Borrowed(CONTENT_TYPE.as_str());
-        record.headers.push((name, Cow::Borrowed(value.as_bytes())));
     }
     for (name, value) in headers {
         if let Some(name) = record_header(name) {
@@ -63,15 +73,18 @@ pub(crate) fn refuse_record_headers(headers: &HeaderMap) -> Result<(), Problem> 
 }
 
 /// The one value of a header, as text.
-pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+pub(crate) fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(invalid(name, "given more than once"));
+        return Err(invalid(name.as_str(), "given more than once"));
     }
-    text(name, value).map(Some)
+    text(name.as_str(), value).map(Some)
 }
 
 /// A 400 that names the request header.
@@ -84,10 +97,7 @@ pub(crate) fn invalid(name: &str, detail: &str) -> Problem {
 }
 
 fn read_key(headers: &HeaderMap) -> Result<Payload<'_>, Problem> {
-    match (
-        single(headers, HEADER_KEY)?,
-        single(headers, HEADER_KEY_BASE64)?,
-    ) {
+    match (single(headers, &KEY)?, single(headers, &KEY_BASE64)?) {
         (Some(_), Some(_)) => Err(invalid(HEADER_KEY_BASE64, "given beside `Tidegate-Key`")),
         (Some(text), None) => Ok(Payload::Utf8(Cow::Borrowed(text))),
         (None, Some(text)) => {

@@ -1,7 +1,7 @@
 //! One page of records: its bounds, and the answer as it grows.
 //!
 //! JSON and NDJSON end at a record, batches at a batch. Invariant: a follower stands right behind what
-//! the page holds of its partition.
+//! the page holds of its partition, and what a page holds while it waits is taken from the budget.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -10,22 +10,23 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
-use tidegate_proto::api::records::{
-    HEADER_CURSOR, HEADER_HIGH_WATERMARK, MEDIA_TYPE_BATCH, MEDIA_TYPE_NDJSON,
-};
+use tidegate_kit::limit::ByteBudget;
+use tidegate_proto::api::records::{HEADER_CURSOR, MEDIA_TYPE_BATCH, MEDIA_TYPE_NDJSON};
 use tidegate_proto::control::TopicSpec;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::limits::{READ_BYTES_DEFAULT, READ_BYTES_MAX, WAIT_MS_MAX};
 
 use crate::encode::json::{write_record, write_record_line, write_string};
 use crate::encode::walk::walk_records;
-use crate::events::insert;
+use crate::events::{insert, insert_high_watermark};
 use crate::follow::{self, Follower};
-use crate::limits::{FETCH_RECORDS_DEFAULT, FETCH_RECORDS_MAX};
+use crate::limits::{ANSWER_BYTES_MIN, FETCH_RECORDS_DEFAULT, FETCH_RECORDS_MAX};
 use crate::metrics::{self, ReadBy};
 use crate::negotiate::{AnswerFormat, MEDIA_TYPE_EVENTS, MEDIA_TYPE_JSON};
 use crate::partitions::Chunk;
 use crate::query::Query;
+
+use super::share::{Share, overloaded};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -58,16 +59,45 @@ pub(super) struct Page {
     pub(super) bounds: Bounds,
     out: Vec<u8>,
     records: usize,
+    share: Share,
+    /// Where it ends for now: at what was asked for, or at what the budget has for it.
+    bytes_max: usize,
+    is_reserved: bool,
 }
 
 impl Page {
-    pub(super) fn new(format: AnswerFormat, bounds: Bounds) -> Self {
+    pub(super) fn new(format: AnswerFormat, bounds: Bounds, budget: &ByteBudget) -> Self {
         Self {
             format,
             bounds,
             out: Vec::new(),
             records: 0,
+            share: Share::new(budget),
+            bytes_max: bounds.bytes_max,
+            is_reserved: false,
         }
+    }
+
+    /// Takes the budget for what is going to be read. Less of it makes the page shorter; 503
+    /// `overloaded` when there is next to none.
+    pub(super) fn reserve(&mut self) -> Result<(), Problem> {
+        if self.is_reserved {
+            return Ok(());
+        }
+        let wanted = self.bounds.bytes_max.max(ANSWER_BYTES_MIN);
+        if !self.share.grow_towards(wanted) {
+            return Err(overloaded());
+        }
+        self.bytes_max = self.share.bytes().min(self.bounds.bytes_max);
+        self.is_reserved = true;
+        Ok(())
+    }
+
+    /// Gives back, before a wait, what is not used.
+    pub(super) fn rest(&mut self) {
+        self.out.shrink_to_fit();
+        self.share.shrink_to(self.out.len());
+        self.is_reserved = false;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -75,12 +105,11 @@ impl Page {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.records < self.bounds.records_max && self.out.len() < self.bounds.bytes_max
+        self.records < self.bounds.records_max && self.out.len() < self.bytes_max
     }
 
     pub(super) fn room(&self) -> usize {
-        self.bounds
-            .bytes_max
+        self.bytes_max
             .saturating_sub(self.out.len())
             .clamp(1, READ_BYTES_DEFAULT)
     }
@@ -101,7 +130,11 @@ impl Page {
             let detail = "a read behind the high watermark brought nothing";
             return Err(Problem::new(ErrorCode::Internal, detail));
         }
-        Ok(())
+        // The last record may be longer than what was left, however short the page was to be.
+        match self.share.grow_to(self.out.len()) {
+            true => Ok(()),
+            false => Err(overloaded()),
+        }
     }
 
     fn add_batches(&mut self, follower: &mut Follower, chunk: &Chunk) {
@@ -162,8 +195,8 @@ impl Page {
             AnswerFormat::Batch => MEDIA_TYPE_BATCH,
             AnswerFormat::Events => MEDIA_TYPE_EVENTS,
         };
-        metrics::fetch_finished(self.records == 0);
-        let mut response = if self.records == 0 {
+        let is_empty = self.records == 0;
+        let mut response = if is_empty {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
             response
@@ -175,8 +208,13 @@ impl Page {
                 self.out.extend_from_slice(high_watermark.as_bytes());
                 self.out.push(b'}');
             }
+            self.out.shrink_to_fit();
+            if !self.share.grow_to(self.out.len()) {
+                return Err(overloaded());
+            }
+            self.share.shrink_to(self.out.len());
             metrics::fetched(ReadBy::Fetch, self.records as u64, self.out.len() as u64);
-            let mut response = Response::new(Body::from(self.out));
+            let mut response = Response::new(Body::from(self.share.into_bytes(self.out)));
             let value = HeaderValue::from_static(media_type);
             response.headers_mut().insert(CONTENT_TYPE, value);
             response
@@ -184,7 +222,8 @@ impl Page {
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         insert(headers, HEADER_CURSOR, cursor);
-        insert(headers, HEADER_HIGH_WATERMARK, high_watermark);
+        insert_high_watermark(headers, high_watermark);
+        metrics::fetch_finished(is_empty);
         Ok(response)
     }
 }

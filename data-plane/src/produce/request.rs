@@ -5,8 +5,8 @@
 
 use std::str::FromStr;
 
-use http::HeaderMap;
 use http::header::IF_MATCH;
+use http::{HeaderMap, HeaderName};
 use ring::digest::{Context, SHA256};
 use tidegate_kit::auth::Principal;
 use tidegate_proto::api::records::{
@@ -20,11 +20,11 @@ use tidegate_proto::limits::{IDEMPOTENCY_KEY_LEN_MAX, TIMEOUT_MS_MAX};
 use tidegate_proto::position::Offset;
 use tidegate_proto::produce::Acks;
 
-use crate::append::AppendOptions;
 use crate::assemble::RequestStamp;
 use crate::decode::pointer::Pointer;
 use crate::decode::raw::{invalid, refuse_record_headers, single};
 use crate::negotiate::{BodyFormat, body_format};
+use crate::plan::AppendOptions;
 use crate::query::{self, Query};
 
 /// A produce request without its body.
@@ -34,6 +34,32 @@ pub(crate) struct ProduceRequest {
     pub(crate) options: AppendOptions,
     /// Where an NDJSON line has its key.
     pub(crate) key: Option<Pointer>,
+    /// Whether headers may be fields of the record, which is worth a closer look.
+    pub(crate) has_record_fields: bool,
+}
+
+const PRODUCER_ID: HeaderName = HeaderName::from_static(HEADER_PRODUCER_ID);
+const PRODUCER_EPOCH: HeaderName = HeaderName::from_static(HEADER_PRODUCER_EPOCH);
+const PRODUCER_SEQ: HeaderName = HeaderName::from_static(HEADER_PRODUCER_SEQ);
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(HEADER_IDEMPOTENCY_KEY);
+
+/// Which of our own groups of headers a request has something of. Most have none, and are spared the
+/// look-ups of each name.
+#[derive(Debug, Default)]
+struct Groups {
+    stamp: bool,
+    record: bool,
+}
+
+impl Groups {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut groups = Self::default();
+        for name in headers.keys().map(HeaderName::as_str) {
+            groups.stamp |= name.starts_with("producer-") || name == HEADER_IDEMPOTENCY_KEY;
+            groups.record |= name.starts_with("tidegate-");
+        }
+        groups
+    }
 }
 
 impl ProduceRequest {
@@ -50,7 +76,10 @@ impl ProduceRequest {
         let acks: Option<Acks> = query.parsed("acks")?;
         let timeout_ms = query.number("timeout_ms", 1..=TIMEOUT_MS_MAX)?;
         let mut options = AppendOptions::asked(topic, partition, acks, timeout_ms)?;
-        options.stamp = read_stamp(headers, principal, partition.is_some())?;
+        let groups = Groups::of(headers);
+        if groups.stamp {
+            options.stamp = read_stamp(headers, principal, partition.is_some())?;
+        }
         options.expected_end = read_expected_end(headers)?;
         if partition.is_none() && options.expected_end.is_some() {
             return Err(only_on_partition(IF_MATCH.as_str()));
@@ -59,7 +88,7 @@ impl ProduceRequest {
             let detail = "a batch carries its producer in its own header";
             return Err(invalid(HEADER_PRODUCER_ID, detail));
         }
-        if !matches!(format, BodyFormat::Raw { .. }) {
+        if groups.record && !matches!(format, BodyFormat::Raw { .. }) {
             refuse_record_headers(headers)?;
         }
         let key = query
@@ -73,6 +102,7 @@ impl ProduceRequest {
             format,
             options,
             key,
+            has_record_fields: groups.record,
         })
     }
 
@@ -87,9 +117,9 @@ fn read_stamp(
     principal: &Principal,
     has_partition: bool,
 ) -> Result<RequestStamp, Problem> {
-    let id: Option<u64> = number(headers, HEADER_PRODUCER_ID)?;
-    let epoch: Option<u16> = number(headers, HEADER_PRODUCER_EPOCH)?;
-    let seq: Option<u32> = number(headers, HEADER_PRODUCER_SEQ)?;
+    let id: Option<u64> = number(headers, &PRODUCER_ID)?;
+    let epoch: Option<u16> = number(headers, &PRODUCER_EPOCH)?;
+    let seq: Option<u32> = number(headers, &PRODUCER_SEQ)?;
     let producer = match (id, epoch, seq) {
         (None, None, None) => None,
         (Some(id), Some(epoch), Some(seq)) => Some(ProducerStamp {
@@ -106,7 +136,7 @@ fn read_stamp(
     if producer.is_some() && !has_partition {
         return Err(only_on_partition(HEADER_PRODUCER_ID));
     }
-    let request_key = match single(headers, HEADER_IDEMPOTENCY_KEY)? {
+    let request_key = match single(headers, &IDEMPOTENCY_KEY)? {
         None => None,
         Some(_) if producer.is_some() => {
             return Err(invalid(
@@ -142,7 +172,7 @@ fn request_key(principal: &Principal, text: &str) -> [u8; 16] {
 }
 
 fn read_expected_end(headers: &HeaderMap) -> Result<Option<Offset>, Problem> {
-    let Some(text) = single(headers, IF_MATCH.as_str())? else {
+    let Some(text) = single(headers, &IF_MATCH)? else {
         return Ok(None);
     };
     let digits = text
@@ -161,7 +191,7 @@ fn read_expected_end(headers: &HeaderMap) -> Result<Option<Offset>, Problem> {
         })
 }
 
-fn number<T: FromStr>(headers: &HeaderMap, name: &str) -> Result<Option<T>, Problem> {
+fn number<T: FromStr>(headers: &HeaderMap, name: &HeaderName) -> Result<Option<T>, Problem> {
     let Some(text) = single(headers, name)? else {
         return Ok(None);
     };
@@ -169,7 +199,7 @@ fn number<T: FromStr>(headers: &HeaderMap, name: &str) -> Result<Option<T>, Prob
     let number = is_digits(text).then(|| text.parse().ok()).flatten();
     number
         .map(Some)
-        .ok_or_else(|| invalid(name, "is not a whole number in range"))
+        .ok_or_else(|| invalid(name.as_str(), "is not a whole number in range"))
 }
 
 fn is_digits(text: &str) -> bool {

@@ -25,7 +25,7 @@ use tidegate_proto::error::{ErrorCode, Problem, SideEffects};
 use tidegate_proto::id::PartitionId;
 use tidegate_proto::record::RecordRef;
 
-use crate::append::{AppendOptions, Produced, answer, append_batches};
+use crate::append::{Produced, answer, append_batches};
 use crate::assemble::{Assembler, RequestStamp};
 use crate::decode::ndjson::{Lines, read_line};
 use crate::decode::pointer::Pointer;
@@ -36,6 +36,7 @@ use crate::limits::{
 };
 use crate::partitioner::for_key;
 use crate::partitions::{Appended, BoxFuture};
+use crate::plan::AppendOptions;
 use crate::state::DataPlane;
 
 /// What one append came to.

@@ -1,6 +1,7 @@
 //! The routes as a client meets them: a real router over partitions in memory.
 
 mod access;
+mod answers;
 mod bad_input;
 mod document;
 mod events;
@@ -65,6 +66,15 @@ impl Surface {
     pub(super) fn with_body_bytes(body_bytes_max: usize) -> Self {
         let config = DataPlaneConfig {
             body_bytes_max,
+            ..DataPlaneConfig::default()
+        };
+        Self::with(Auth::dev(), config)
+    }
+
+    /// A server whose budget for fetch answers is this.
+    pub(super) fn with_answer_bytes(answer_bytes_max: usize) -> Self {
+        let config = DataPlaneConfig {
+            answer_bytes_max,
             ..DataPlaneConfig::default()
         };
         Self::with(Auth::dev(), config)

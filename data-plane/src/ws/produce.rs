@@ -4,13 +4,14 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tidegate_kit::auth::{Op, Principal, require};
+use tidegate_kit::auth::Principal;
 use tidegate_proto::error::{ErrorCode, Problem};
 
 use super::protocol::ProduceOp;
-use crate::append::{AppendOptions, Produced, append_json};
+use crate::append::{Produced, append_json};
+use crate::plan::AppendOptions;
 use crate::state::DataPlane;
-use crate::topics::find_topic;
+use crate::topics::{find_topic, may_produce};
 
 /// Appends the records of one message.
 ///
@@ -21,7 +22,7 @@ pub(crate) async fn produce(
     principal: &Principal,
     op: ProduceOp,
 ) -> Result<Map<String, Value>, Problem> {
-    require(principal, Op::Produce, Some(&op.topic))?;
+    may_produce(principal, &op.topic)?;
     let topic = find_topic(data, &op.topic)?;
     let options = AppendOptions::asked(&topic, op.partition, op.acks, op.timeout_ms)?;
     match append_json(data, &topic, &options, op.records.get()).await? {

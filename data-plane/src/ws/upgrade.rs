@@ -7,13 +7,13 @@
 use std::sync::Arc;
 
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{FromRequestParts as _, Path, Request, State};
+use axum::extract::{FromRequestParts as _, Request, State};
 use axum::response::{IntoResponse as _, Response};
-use http::header::{ALLOW, AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{ALLOW, SEC_WEBSOCKET_PROTOCOL};
 use http::request::Parts;
 use http::{HeaderValue, Method};
 use tidegate_kit::auth::Principal;
-use tidegate_kit::http::ApiError;
+use tidegate_kit::http::{ApiError, ApiPath};
 use tidegate_kit::tasks::TaskKind;
 use tidegate_proto::api::socket::{SUBPROTOCOL_BATCH, SUBPROTOCOL_JSON, SUBPROTOCOL_TICKET_PREFIX};
 use tidegate_proto::error::{ErrorCode, Problem};
@@ -31,6 +31,7 @@ use super::origin::{self, Shown};
 use super::pump::Pump;
 use super::session::Session;
 use super::sockets::Sockets;
+use crate::caller::authorization;
 use crate::position::{Start, parse_cursors};
 use crate::query::{Query, invalid};
 use crate::topics::parse_name;
@@ -54,7 +55,7 @@ use crate::topics::parse_name;
 )]
 pub(crate) async fn open_socket(State(sockets): State<Arc<Sockets>>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
-    answer(open(sockets, &mut parts, None).await)
+    answer(open(sockets, &mut parts, false).await)
 }
 
 /// Open a WebSocket that is subscribed to a topic at once
@@ -83,11 +84,10 @@ pub(crate) async fn open_socket(State(sockets): State<Arc<Sockets>>, request: Re
 )]
 pub(crate) async fn open_topic_socket(
     State(sockets): State<Arc<Sockets>>,
-    Path(topic): Path<String>,
     request: Request,
 ) -> Response {
     let (mut parts, _) = request.into_parts();
-    answer(open(sockets, &mut parts, Some(topic)).await)
+    answer(open(sockets, &mut parts, true).await)
 }
 
 fn answer(outcome: Result<Response, Problem>) -> Response {
@@ -117,7 +117,7 @@ struct Home {
 async fn open(
     sockets: Arc<Sockets>,
     parts: &mut Parts,
-    topic: Option<String>,
+    has_home: bool,
 ) -> Result<Response, Problem> {
     if parts.method != Method::GET && parts.method != Method::CONNECT {
         let detail = "a WebSocket is opened by GET, or by CONNECT in HTTP/2";
@@ -125,12 +125,13 @@ async fn open(
     }
     let offer = Offer::read(parts)?;
     let principal = authenticate(&sockets, parts, offer.ticket.as_deref())?;
-    let home = match topic {
-        Some(topic) => Some(open_home(&sockets, &principal, parts, &topic).await?),
-        None => {
-            Query::parse(parts.uri.query(), &[])?;
-            None
-        }
+    let home = if has_home {
+        let topic = ApiPath::<String>::from_request_parts(parts, &()).await;
+        let ApiPath(topic) = topic.map_err(|ApiError(problem)| problem)?;
+        Some(open_home(&sockets, &principal, parts, &topic).await?)
+    } else {
+        Query::parse(parts.uri.query(), &[])?;
+        None
     };
     let upgrade = WebSocketUpgrade::from_request_parts(parts, &()).await;
     let mut upgrade = upgrade.map_err(|_| {
@@ -209,14 +210,7 @@ fn authenticate(
     parts: &Parts,
     ticket: Option<&str>,
 ) -> Result<Principal, Problem> {
-    let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
-    let authorization = headers.next().map(|value| value.to_str().unwrap_or(""));
-    if headers.next().is_some() {
-        return Err(Problem::new(
-            ErrorCode::Unauthenticated,
-            "more than one Authorization header",
-        ));
-    }
+    let authorization = authorization(&parts.headers)?;
     let shown = match (authorization, ticket) {
         (Some(_), _) => Shown::Bearer,
         (None, Some(_)) => Shown::Ticket,

@@ -72,6 +72,7 @@ partition_not_found - {"op":"produce","topic":"orders","partition":9,"records":[
 invalid_parameter - {"op":"produce","topic":"orders","timeout_ms":0,"records":[{"value":1}]}
 invalid_parameter - {"op":"produce","topic":"orders","timeout_ms":99999999,"records":[{"value":1}]}
 topic_not_found - {"op":"produce","topic":"nowhere","records":[{"value":1}]}
+forbidden - {"op":"produce","topic":"__groups","records":[{"value":1}]}
 unknown_field - {"op":"produce","topic":"orders","value":1,"records":[{"value":1}]}
 invalid_parameter - {"op":"produce","topic":"orders","records":[{"value":1,"value_base64":"AA=="}]}"#;
 
@@ -164,6 +165,8 @@ const REFUSED: &str = "401 unauthenticated nobody /v1/ws
 404 partition_not_found good /v1/topics/orders/ws?partitions=7
 404 topic_not_found good /v1/topics/nowhere/ws
 400 invalid_name good /v1/topics/No%20Name/ws
+400 invalid_parameter good /v1/topics/%ff/ws
+401 unauthenticated nobody /v1/topics/%ff/ws
 501 not_supported good /v1/topics/orders/ws?filter=x";
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! NDJSON, raw bodies and batches that are not what they should be.
 
 use bytes::BytesMut;
-use tidegate_proto::batch::ProducerStamp;
+use tidegate_proto::batch::{BatchBuilder, ProducerStamp};
 use tidegate_proto::compression::Codec;
 use tidegate_proto::id::ProducerId;
+use tidegate_proto::record::{Datum, RecordRef};
 
 use super::super::produce::{batch, wire};
 use super::*;
@@ -186,4 +187,33 @@ fn lying_kind() -> Bytes {
 fn large_batch() -> tidegate_proto::batch::ClientBatch {
     let key = "k".repeat(1000);
     batch(Codec::None, &[&key], None)
+}
+
+#[tokio::test]
+async fn batches_that_unpack_to_too_much_are_refused_before_they_are_unpacked() {
+    let surface = Surface::new();
+    surface.memory.create_topic("t", 1);
+    // One part in forty cannot be packed, which keeps each batch below the ratio that is refused.
+    let mut state = 1_u32;
+    let mut value = vec![0; 1024 * 1024 - 256];
+    for byte in value.iter_mut().take(26 * 1024) {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        *byte = state.to_be_bytes()[0];
+    }
+    let mut builder = BatchBuilder::new(Codec::Zstd);
+    for _ in 0..3 {
+        let record = RecordRef {
+            timestamp_ms: 5,
+            key: Datum::Absent,
+            value: Datum::Bytes(&value),
+            headers: &[],
+        };
+        builder.push(&record).unwrap();
+    }
+    let one = wire(builder.finish().unwrap());
+    assert_eq!(surface.post(TOPIC, BATCH, one.clone()).await.status, 200);
+    let answer = surface.post(TOPIC, BATCH, one.repeat(22)).await;
+    assert_eq!(answer.refusal(), (413, "too_large".to_owned()));
+    assert_eq!(answer.json()["limit"], 64 * 1024 * 1024);
+    assert_eq!(answer.json()["batch"], 21);
 }

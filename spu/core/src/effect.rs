@@ -94,6 +94,9 @@ pub struct Acknowledged {
     pub base_offset: Offset,
     /// Records in the request.
     pub count: u64,
+    /// Where the last of them ends. What was there before and what was appended now need not be side
+    /// by side.
+    pub end: Offset,
     /// When the leader appended them, epoch milliseconds.
     pub timestamp_ms: i64,
     /// What the answer promises.

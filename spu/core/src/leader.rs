@@ -41,6 +41,7 @@ enum Judgement {
     Duplicate {
         base_offset: Offset,
         timestamp_ms: i64,
+        end: Offset,
     },
     /// A gap before it; hold it for a moment.
     Park {
@@ -125,12 +126,11 @@ impl Leader {
             Judgement::Duplicate {
                 base_offset,
                 timestamp_ms,
+                end,
             } => {
-                let count = records_of(&append.batches);
-                let end = base_offset.plus(count);
                 let placed = Placed {
                     base_offset,
-                    count,
+                    count: records_of(&append.batches),
                     timestamp_ms,
                     end,
                     duplicate: true,
@@ -183,13 +183,13 @@ impl Leader {
         let answer = Acknowledged {
             base_offset: placed.base_offset,
             count: placed.count,
+            end: placed.end,
             timestamp_ms: placed.timestamp_ms,
             durable,
             duplicate: placed.duplicate,
         };
         let waiting = WaitingRequest {
             request: append.request,
-            end: placed.end,
             deadline_ms: append.deadline_ms,
             answer,
         };
@@ -287,7 +287,7 @@ fn records_of(batches: &[ClientBatch]) -> u64 {
 /// D1, D2: the batches in line, as if those before them had been appended.
 fn judge_producers(standing: &Standing, batches: &[ClientBatch]) -> Judgement {
     let mut reached: Vec<Reached> = Vec::new();
-    let (mut seen, mut seen_at) = (0, None);
+    let (mut seen, mut seen_at, mut seen_end) = (0, None, Offset::ZERO);
     for (at, batch) in batches.iter().enumerate() {
         let Some(stamp) = batch.producer() else {
             continue;
@@ -315,6 +315,7 @@ fn judge_producers(standing: &Standing, batches: &[ClientBatch]) -> Judgement {
             } if seen == at => {
                 seen += 1;
                 seen_at = seen_at.or(Some((base_offset, timestamp_ms)));
+                seen_end = seen_end.max(base_offset.plus(u64::from(count)));
             }
             Verdict::Duplicate { .. } => return Judgement::Refuse(out_of_order(stamp.seq)),
             Verdict::Early { expected, known } => {
@@ -343,6 +344,7 @@ fn judge_producers(standing: &Standing, batches: &[ClientBatch]) -> Judgement {
         Some((base_offset, timestamp_ms)) if seen == batches.len() => Judgement::Duplicate {
             base_offset,
             timestamp_ms,
+            end: seen_end,
         },
         _ => Judgement::Append { seen, seen_at },
     }
@@ -359,6 +361,7 @@ fn judge_request_key(standing: &Standing, now: Now, batches: &[ClientBatch]) -> 
         KeyVerdict::Duplicate(seen) => Some(Judgement::Duplicate {
             base_offset: seen.base_offset,
             timestamp_ms: seen.at_ms,
+            end: seen.base_offset.plus(u64::from(seen.count)),
         }),
     }
 }

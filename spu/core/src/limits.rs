@@ -26,5 +26,13 @@ pub const PRODUCER_SWEEP_MS: i64 = 3_600_000;
 /// need at most five; the rest covers a retry that arrives late.
 pub const PRODUCER_RANGES_MAX: usize = 8;
 
-/// A snapshot of the ledger after so many bytes: recovery reads at most the headers of these.
-pub const SNAPSHOT_EVERY_BYTES: u64 = 16 * 1024 * 1024;
+/// A snapshot of the ledger after so many bytes, which a start reads in some milliseconds.
+pub const SNAPSHOT_EVERY_BYTES: u64 = 4 * 1024 * 1024;
+
+/// No snapshot sooner than so long after the last one: each costs a few syncs, and a start reads what
+/// a fast partition writes in a second about as fast as it was written.
+pub const SNAPSHOT_EVERY_MS: u64 = 1_000;
+
+/// At a stop a snapshot is taken of what has grown by more than this: reading 256 KiB costs a start
+/// less than a chain of syncs costs the stop, and there may be thousands of partitions.
+pub const SNAPSHOT_AT_STOP_BYTES: u64 = 256 * 1024;

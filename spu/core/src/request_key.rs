@@ -62,13 +62,7 @@ impl RequestKeys {
 
     /// Remembers one batch of a request; batches of the same request follow each other in the log.
     pub(crate) fn observe(&mut self, key: RequestKey, batch: KeyedRequest) {
-        while self
-            .by_age
-            .front()
-            .is_some_and(|oldest| self.is_expired(oldest, batch.at_ms))
-        {
-            self.forget_oldest();
-        }
+        self.expire(batch.at_ms);
         if let Some(seen) = self.by_key.get_mut(&key) {
             let next = seen.base_offset.plus(u64::from(seen.count)) == batch.base_offset;
             if let Some(count) = seen.count.checked_add(batch.count).filter(|_| next) {
@@ -80,6 +74,17 @@ impl RequestKeys {
         }
         self.restore(key, batch);
         if self.by_age.len() > REQUEST_KEYS_PER_PARTITION_MAX {
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets what is too old to be asked for.
+    pub(crate) fn expire(&mut self, now_ms: i64) {
+        while self
+            .by_age
+            .front()
+            .is_some_and(|oldest| self.is_expired(oldest, now_ms))
+        {
             self.forget_oldest();
         }
     }

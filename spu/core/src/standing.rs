@@ -14,7 +14,9 @@ use crate::effect::{Effect, Effects, ReplicaMeta};
 use crate::input::{Facts, Now, ReplicaConfig};
 use crate::invariant;
 use crate::ledger::{BatchFacts, Ledger};
-use crate::limits::{PRODUCER_SWEEP_MS, SNAPSHOT_EVERY_BYTES};
+use crate::limits::{
+    PRODUCER_SWEEP_MS, SNAPSHOT_AT_STOP_BYTES, SNAPSHOT_EVERY_BYTES, SNAPSHOT_EVERY_MS,
+};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Standing {
@@ -40,8 +42,9 @@ pub(crate) struct Standing {
 struct SnapshotState {
     /// The newest one that was submitted.
     as_of: Offset,
-    /// Bytes appended since it was taken.
+    /// Bytes appended since it was taken, and when that was, on the monotonic clock.
     bytes_since: u64,
+    taken_ms: u64,
     /// Taken, but ahead of the high watermark: a cut could still take back what it holds.
     pending: Option<(Offset, Bytes)>,
 }
@@ -67,6 +70,7 @@ impl Standing {
             snapshot: SnapshotState {
                 as_of: facts.snapshot_as_of.unwrap_or(facts.log_start),
                 bytes_since: facts.bytes_since_snapshot,
+                taken_ms: 0,
                 pending: None,
             },
             checkpointed: facts.high_watermark,
@@ -106,7 +110,9 @@ impl Standing {
         self.last_append_ms = Some(now.wall_ms);
         self.snapshot.bytes_since += batch.encoded_len() as u64;
         effects.push(Effect::Submit(batch));
-        if self.snapshot.bytes_since >= SNAPSHOT_EVERY_BYTES {
+        let since_ms = now.monotonic_ms.saturating_sub(self.snapshot.taken_ms);
+        if self.snapshot.bytes_since >= SNAPSHOT_EVERY_BYTES && since_ms >= SNAPSHOT_EVERY_MS {
+            self.snapshot.taken_ms = now.monotonic_ms;
             self.take_snapshot(effects);
         }
     }
@@ -147,9 +153,9 @@ impl Standing {
         }
     }
 
-    /// Whether batches were appended that no snapshot will know.
+    /// Whether the next start would read more than a snapshot costs now.
     pub(crate) fn outgrew_snapshot(&self) -> bool {
-        self.snapshot.bytes_since > 0
+        self.snapshot.bytes_since >= SNAPSHOT_AT_STOP_BYTES
     }
 
     /// Notes the high watermark, if it moved since the last time.
@@ -182,8 +188,9 @@ impl Standing {
         effects.push(Effect::Publish);
     }
 
-    /// Forgets idle producers, now and then.
+    /// Forgets request keys that are too old, and idle producers now and then.
     pub(crate) fn sweep(&mut self, now: Now) {
+        self.ledger.keys.expire(now.wall_ms);
         if now.wall_ms.saturating_sub(self.swept_ms) >= PRODUCER_SWEEP_MS {
             self.swept_ms = now.wall_ms;
             self.ledger.producers.expire(now.wall_ms);

@@ -12,9 +12,8 @@ use crate::effect::{Acknowledged, Effect, Effects, Refusal, RequestId};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaitingRequest {
     pub(crate) request: RequestId,
-    /// Answered when progress reaches this.
-    pub(crate) end: Offset,
     pub(crate) deadline_ms: u64,
+    /// Given when progress reaches its end.
     pub(crate) answer: Acknowledged,
 }
 
@@ -33,20 +32,21 @@ impl Waiting {
         let behind = self
             .requests
             .back()
-            .is_none_or(|last| last.end <= request.end);
+            .is_none_or(|last| last.answer.end <= request.answer.end);
         if behind {
             self.requests.push_back(request);
         } else {
             let at = self
                 .requests
-                .partition_point(|other| other.end <= request.end);
+                .partition_point(|other| other.answer.end <= request.answer.end);
             self.requests.insert(at, request);
         }
     }
 
     /// Answers everything that ends at or below `reached`.
     pub(crate) fn complete(&mut self, reached: Offset, effects: &mut Effects) {
-        while let Some(first) = self.requests.front().filter(|first| first.end <= reached) {
+        let is_due = |first: &&WaitingRequest| first.answer.end <= reached;
+        while let Some(first) = self.requests.front().filter(is_due) {
             effects.push(Effect::Reply {
                 request: first.request,
                 outcome: Ok(first.answer),

@@ -1,6 +1,9 @@
 //! One promise each, in a few steps.
 
+use tidegate_proto::limits::REQUEST_KEY_WINDOW_MS;
+
 use super::*;
+use crate::limits::{SNAPSHOT_AT_STOP_BYTES, SNAPSHOT_EVERY_BYTES, SNAPSHOT_EVERY_MS};
 
 #[test]
 fn an_epoch_is_durable_before_anything_happens_in_it() {
@@ -183,6 +186,72 @@ fn of_a_request_seen_in_part_only_the_rest_is_appended() {
         (world.base(request), world.replica.status().end),
         ((0, false), Offset::new(5))
     );
+}
+
+#[test]
+fn a_request_whose_parts_stand_apart_waits_for_the_last_of_them() {
+    let mut world = World::new(false);
+    world.one((1, 0, 0), 2);
+    world.append(vec![batch(None, 3, None)], Acks::Quorum, None);
+    let whole = || {
+        vec![
+            batch(Some((1, 0, 0)), 2, None),
+            batch(Some((1, 0, 2)), 3, None),
+        ]
+    };
+    world.sync();
+    let first = world.append(whole(), Acks::Quorum, None);
+    let again = world.append(whole(), Acks::Quorum, None);
+    assert_eq!((world.outcome(first), world.outcome(again)), (None, None));
+    world.sync();
+    assert_eq!(
+        (world.base(first), world.base(again)),
+        ((0, false), (0, true))
+    );
+    let ends = [first, again].map(|request| world.replies[&request].unwrap().end);
+    assert_eq!(ends, [Offset::new(8); 2]);
+}
+
+#[test]
+fn request_keys_are_forgotten_when_their_time_is_up() {
+    let mut world = World::new(false);
+    world.append(vec![batch(None, 1, Some([9; 16]))], Acks::Quorum, None);
+    world.sync();
+    world.step(Input::Tick);
+    assert_eq!(world.replica.ledger().len(), 1);
+    world.now.wall_ms += REQUEST_KEY_WINDOW_MS as i64 + 1;
+    world.step(Input::Tick);
+    assert!(world.replica.ledger().is_empty());
+}
+
+fn snapshots(effects: &[Effect]) -> usize {
+    let is_snapshot = |effect: &&Effect| matches!(effect, Effect::Snapshot { .. });
+    effects.iter().filter(is_snapshot).count()
+}
+
+#[test]
+fn what_a_start_had_to_read_counts_towards_the_next_snapshot() {
+    let mut facts = facts(1, Offset::ZERO, Ledger::default(), false);
+    facts.bytes_since_snapshot = SNAPSHOT_EVERY_BYTES;
+    let mut world = World::asleep(facts, false);
+    world.lead(1);
+    world.now.monotonic_ms += SNAPSHOT_EVERY_MS;
+    world.one((1, 0, 0), 1);
+    world.sync();
+    assert!(world.snapshot.is_some());
+}
+
+#[test]
+fn a_stop_takes_a_snapshot_only_of_what_has_grown() {
+    let mut world = World::new(false);
+    world.one((1, 0, 0), 1);
+    world.sync();
+    assert_eq!(snapshots(&world.step(Input::Stop)), 0);
+    let mut facts = facts(1, Offset::ZERO, Ledger::default(), false);
+    facts.bytes_since_snapshot = SNAPSHOT_AT_STOP_BYTES;
+    let mut world = World::asleep(facts, false);
+    world.lead(1);
+    assert_eq!(snapshots(&world.step(Input::Stop)), 1);
 }
 
 #[test]

@@ -130,7 +130,12 @@ impl Outbox {
         let mut touched = false;
         for delivery in self.deliveries.drain(..) {
             match delivery {
-                Delivery::Publish { reader, tail } => reader.publish(tail),
+                Delivery::Publish { reader, tail } => {
+                    // Of a log that has died nobody sees more than it holds.
+                    if submitted.is_ok() || tail.high_watermark <= reader.log.durable_end() {
+                        reader.publish(tail);
+                    }
+                }
                 Delivery::Became { reader, role } => {
                     reader.became(role);
                     touched = true;
@@ -187,7 +192,7 @@ impl Outbox {
 /// Up to where the log must be durable for this answer to hold no bytes any more.
 fn rests_on(outcome: &Outcome, end: Offset) -> Option<Offset> {
     match outcome {
-        Ok(answer) => Some(answer.base_offset.plus(answer.count)),
+        Ok(answer) => Some(answer.end),
         Err(Refusal::OutcomeUnknown) => Some(end),
         Err(_) => None,
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tidegate_log::testing::MemVfs;
+use tidegate_log::testing::{MemVfs, Operation};
 use tidegate_log::{LogConfig, SegmentConfig};
 use tidegate_proto::batch::{BatchBuilder, ClientBatch};
 use tidegate_proto::compression::Codec;
@@ -11,7 +11,7 @@ use tidegate_proto::id::{Incarnation, PartitionId, ReplicaGen, SpuId, TopicId};
 use tidegate_proto::position::LeaderEpoch;
 use tidegate_proto::produce::Acks;
 use tidegate_proto::record::{Datum, RecordRef};
-use tidegate_spu_core::{Assignment, ReplicaConfig};
+use tidegate_spu_core::{Assignment, Refusal, ReplicaConfig};
 
 use super::super::completions::Listener;
 use super::super::directory::Directory;
@@ -28,6 +28,7 @@ const OWN: SpuId = SpuId(1);
 struct Bench {
     shard: Shard,
     log: Log,
+    disk: MemVfs,
     budget: Arc<Budget>,
     durability: Durability,
     _mailbox: mpsc::Sender<Message>,
@@ -56,12 +57,12 @@ fn row(epoch: u64, replica_gen: u8) -> Assignment {
     }
 }
 
-fn batch() -> ClientBatch {
+fn batch(text: &str) -> ClientBatch {
     let mut builder = BatchBuilder::new(Codec::None);
     let record = RecordRef {
         timestamp_ms: 5,
         key: Datum::Absent,
-        value: Datum::Utf8("a record"),
+        value: Datum::Utf8(text),
         headers: &[],
     };
     builder.push(&record).unwrap();
@@ -72,8 +73,9 @@ impl Bench {
     fn new(durability: Durability) -> Self {
         let completions: Arc<Completions> = Arc::default();
         let listener = Arc::new(Listener::new(vec![Arc::clone(&completions)]));
-        let disk = Arc::new(MemVfs::new());
-        let opened = Log::open(disk, Path::new("data"), LogConfig::default(), listener).unwrap();
+        let disk = MemVfs::new();
+        let vfs = Arc::new(disk.clone());
+        let opened = Log::open(vfs, Path::new("data"), LogConfig::default(), listener).unwrap();
         let (sender, mailbox) = mpsc::channel(1);
         let shard = Shard::new(ShardParts {
             number: 0,
@@ -87,6 +89,7 @@ impl Bench {
         Self {
             shard,
             log: opened.log,
+            disk,
             budget: Budget::new(1 << 20),
             durability,
             _mailbox: sender,
@@ -127,11 +130,15 @@ impl Bench {
     }
 
     fn append(&mut self, acks: Acks) -> oneshot::Receiver<Outcome> {
+        self.append_batch(acks, batch("a record"))
+    }
+
+    fn append_batch(&mut self, acks: Acks, batch: ClientBatch) -> oneshot::Receiver<Outcome> {
         let (reply, answer) = oneshot::channel();
         let permit = self.budget.take(100).unwrap();
         self.take(Message::Append(AppendMessage {
             key: key(),
-            batches: vec![batch()],
+            batches: vec![batch],
             acks,
             expected_end: None,
             deadline_ms: u64::MAX,
@@ -212,4 +219,43 @@ fn a_replica_that_is_opened_again_at_once_takes_no_more_for_durable_than_is() {
         Offset::new(1)
     );
     assert_eq!(reader.tail().high_watermark, Offset::new(2));
+}
+
+#[test]
+fn what_a_dead_log_did_not_take_is_not_shown() {
+    let mut bench = Bench::new(Durability::Interval);
+    let reader = bench.open(row(1, 1));
+    bench.sync();
+    let mut taken = bench.append(Acks::Leader);
+    assert!(taken.try_recv().unwrap().is_ok());
+    assert_eq!(reader.tail().high_watermark, Offset::new(1));
+    bench
+        .disk
+        .fail(Operation::Write, 0, std::io::ErrorKind::StorageFull);
+    bench.log.run_round().unwrap_err();
+    let mut refused = bench.append(Acks::Leader);
+    let no_space = true;
+    assert_eq!(
+        refused.try_recv().unwrap(),
+        Err(Refusal::LogFailed { no_space })
+    );
+    assert_eq!(reader.tail().high_watermark, Offset::new(1));
+}
+
+#[test]
+fn a_stop_spares_the_next_start_what_this_one_had_to_read() {
+    let mut bench = Bench::new(Durability::Ack);
+    bench.open(row(1, 1));
+    bench.sync();
+    let _unknown = bench.append_batch(Acks::Quorum, batch(&"x".repeat(300_000)));
+    bench.sync();
+    bench.close();
+    let reader = bench.open(row(2, 1));
+    bench.sync();
+    let (done, _stopped) = oneshot::channel();
+    bench.take(Message::Stop(done));
+    bench.sync();
+    while bench.log.run_writer_step().unwrap() {}
+    let snapshot = reader.log.snapshot().map(|(as_of, _)| as_of);
+    assert_eq!(snapshot, Some(Offset::new(1)));
 }

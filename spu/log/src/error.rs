@@ -184,6 +184,10 @@ pub(crate) struct DiskError {
 }
 
 impl DiskError {
+    pub(crate) fn is_no_space(&self) -> bool {
+        cause_of(&self.source) == DeadCause::NoSpace
+    }
+
     pub(crate) fn to_dead(&self, dir: &Path) -> LogDead {
         LogDead {
             dir: dir.to_path_buf(),

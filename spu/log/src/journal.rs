@@ -4,19 +4,25 @@
 //! Invariant (J1): a round is written only after the one before it is synced, at a multiple of
 //! 4 KiB, never over blocks of an older round that is still needed; round numbers only grow.
 //! Invariant (J3): a file is used again only when a durable checkpoint covers all its rounds.
+//!
+//! Order of locks: head or filling, then naming, then files. The last is never held across disk
+//! work: acknowledgements and metrics take it.
 
 mod file;
 
 mod files;
 
+mod spare;
+
 pub(crate) use files::FileSpan;
 
-use files::{Files, Filling, FullFile, Spare};
+use files::{Files, Filling, Next, Spare};
 
 use file::{make_zeroed, reuse, zero_fill};
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_proto::id::StorageId;
 
@@ -24,7 +30,7 @@ use crate::checkpoint::JournalPosition;
 use crate::durable;
 use crate::error::{Context as _, DiskError};
 use crate::layout;
-use crate::limits::{ROUND_ALIGN, ZERO_FILL_STEP_BYTES};
+use crate::limits::ROUND_ALIGN;
 use crate::round::{RoundBuilder, RoundName};
 use crate::vfs::{Place, VfsFile};
 
@@ -43,7 +49,11 @@ pub(crate) struct Journal {
     storage_id: StorageId,
     sizes: JournalSizes,
     head: Mutex<Head>,
+    /// Bytes written of the current file.
+    used: AtomicU64,
     files: Mutex<Files>,
+    /// Held while a file gets the number after the current one.
+    naming: Mutex<()>,
     filling: Mutex<Option<Filling>>,
 }
 
@@ -66,6 +76,13 @@ pub(crate) struct Written {
 }
 
 const FILLING: &str = "filling.new";
+
+/// Removes what a crash left of a file that was being filled: nothing of it is known, and recovery
+/// may need its room.
+pub(crate) fn remove_leftover(place: &Place) {
+    // Not being able to costs room, no more.
+    let _ = place.vfs.remove_file(&place.path(FILLING));
+}
 
 /// Files kept for use again; more are deleted.
 const FREE_FILES_MAX: usize = 2;
@@ -97,7 +114,6 @@ impl Journal {
             place.vfs.remove_file(&path).during("remove", &path)?;
         }
         let path = place.path(layout::journal(position.file_seq));
-        let _ = place.vfs.remove_file(&place.path(FILLING));
         let exists = place.vfs.exists(&path).during("stat", &path)?;
         let (file, len) = if exists {
             let file = place.vfs.open(&path).during("open", &path)?;
@@ -121,18 +137,21 @@ impl Journal {
         };
         let files = Files {
             current,
-            current_used: position.at,
             full: VecDeque::new(),
             free,
             spare,
             filling: 0,
+            taken: 0,
+            is_refused: false,
         };
         Ok(Self {
             place,
             storage_id,
             sizes,
             head: Mutex::new(head),
+            used: AtomicU64::new(position.at),
             files: Mutex::new(files),
+            naming: Mutex::new(()),
             filling: Mutex::new(None),
         })
     }
@@ -140,7 +159,7 @@ impl Journal {
     /// Writes and syncs a round; `None` when the journal is at its cap and a checkpoint must come
     /// first.
     pub(crate) fn append(&self, round: &mut RoundBuilder) -> Result<Option<Written>, DiskError> {
-        let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut head = lock(&self.head);
         let bytes = round.padded_len();
         if head.position.at + bytes > head.len && !self.next_file(&mut head, bytes)? {
             return Ok(None);
@@ -165,7 +184,7 @@ impl Journal {
             round_seq: round_seq + 1,
         };
         head.last_round_empty = empty;
-        self.lock_files().current_used = head.position.at;
+        self.used.store(head.position.at, Ordering::Relaxed);
         Ok(Some(Written {
             round_seq,
             bytes,
@@ -175,19 +194,12 @@ impl Journal {
 
     /// True when the last round holds something, so that an empty one should follow it soon.
     pub(crate) fn wants_closing_round(&self) -> bool {
-        !self
-            .head
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .last_round_empty
+        !lock(&self.head).last_round_empty
     }
 
     /// Where the next round goes.
     pub(crate) fn position(&self) -> JournalPosition {
-        self.head
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .position
+        lock(&self.head).position
     }
 
     /// Marks the files whose rounds are all below `round_seq`, which a durable checkpoint covers,
@@ -196,6 +208,7 @@ impl Journal {
         let mut surplus = Vec::new();
         {
             let mut files = self.lock_files();
+            files.is_refused = false;
             while files
                 .full
                 .front()
@@ -217,127 +230,37 @@ impl Journal {
         Ok(())
     }
 
-    /// Does a piece of making the next file ready; false when there is nothing to do. A directory
-    /// that is hardly written to never pays for a large file.
-    pub(crate) fn prepare_step(&self) -> Result<bool, DiskError> {
-        let mut filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
-        if filling.is_none() {
-            let mut files = self.lock_files();
-            if !files.wants_spare(&self.sizes) {
-                return Ok(false);
-            }
-            if let Some(old) = files.free.pop_front() {
-                let span = FileSpan {
-                    file_seq: files.current.file_seq + 1,
-                    len: old.len,
-                };
-                let file = reuse(&self.place, old, span.file_seq)?;
-                files.spare = Some(Spare { span, file });
-                return Ok(true);
-            }
-            let path = self.place.path(FILLING);
-            let file = self.place.vfs.create(&path).during("create", &path)?;
-            file.set_len(0).during("truncate", &path)?;
-            files.filling = self.sizes.standard;
-            *filling = Some(Filling {
-                file,
-                path,
-                filled: 0,
-            });
-        }
-        let Some(work) = filling.as_mut() else {
-            return Ok(false);
-        };
-        if work.filled < self.sizes.standard {
-            let step = (self.sizes.standard - work.filled).min(ZERO_FILL_STEP_BYTES as u64);
-            zero_fill(&*work.file, work.filled, step).during("write", &work.path)?;
-            work.filled += step;
-            // Synced piece by piece: one sync of it all would hold up the rounds meanwhile.
-            work.file.sync_data().during("sync", &work.path)?;
-            return Ok(true);
-        }
-        let Some(work) = filling.take() else {
-            return Ok(false);
-        };
-        self.adopt(work)?;
-        Ok(true)
-    }
-
-    /// True when the next file should be made ready.
-    pub(crate) fn wants_spare(&self) -> bool {
-        self.lock_files().wants_spare(&self.sizes)
-    }
-
-    /// Bytes on disk, and the cap.
+    /// Bytes on disk, and the cap. Never waits for the disk.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         (self.lock_files().total(), self.sizes.total_max)
     }
 
-    fn adopt(&self, work: Filling) -> Result<(), DiskError> {
-        work.file.sync_all().during("sync", &work.path)?;
-        // The lock is held over the rename, so that the number cannot be taken meanwhile.
-        let mut files = self.lock_files();
-        files.filling = 0;
-        if files.spare.is_some() {
-            drop(files);
-            return self
-                .place
-                .vfs
-                .remove_file(&work.path)
-                .during("remove", &work.path);
-        }
-        let span = FileSpan {
-            file_seq: files.current.file_seq + 1,
-            len: work.filled,
-        };
-        let path = self.place.path(layout::journal(span.file_seq));
-        self.place
-            .vfs
-            .rename(&work.path, &path)
-            .during("rename", &path)?;
-        self.place
-            .vfs
-            .sync_dir(&self.place.root)
-            .during("sync directory", &self.place.root)?;
-        files.spare = Some(Spare {
-            span,
-            file: work.file,
-        });
-        Ok(())
-    }
-
     /// Moves the head to the next file; false at the cap.
     fn next_file(&self, head: &mut Head, bytes: u64) -> Result<bool, DiskError> {
-        let mut files = self.lock_files();
+        // A spare that is getting its name right now is worth waiting for.
+        let naming = lock(&self.naming);
         let file_seq = head.position.file_seq + 1;
         let needed = self.sizes.first.max(bytes.next_multiple_of(ROUND_ALIGN));
-        let (file, len) = match files.spare.take() {
-            Some(spare) if spare.span.len >= bytes => (spare.file, spare.span.len),
-            Some(spare) => {
+        let Some(next) = self.lock_files().take_next(bytes, needed, &self.sizes) else {
+            return Ok(false);
+        };
+        let (file, len) = match next {
+            Next::Spare(spare) if spare.span.len >= bytes => (spare.file, spare.span.len),
+            Next::Spare(spare) => {
                 let path = self.place.path(layout::journal(file_seq));
                 zero_fill(&*spare.file, spare.span.len, needed - spare.span.len)
                     .during("write", &path)?;
                 spare.file.sync_all().during("sync", &path)?;
                 (spare.file, needed)
             }
-            None => match files.free.pop_front_if(|span| span.len >= bytes) {
-                Some(old) => (reuse(&self.place, old, file_seq)?, old.len),
-                None if !files.full.is_empty() && files.total() + needed > self.sizes.total_max => {
-                    return Ok(false);
-                }
-                None => (make_zeroed(&self.place, file_seq, needed)?, needed),
-            },
+            Next::Free(old) => (reuse(&self.place, old, file_seq)?, old.len),
+            Next::New => (make_zeroed(&self.place, file_seq, needed)?, needed),
         };
-        let span = FileSpan {
-            file_seq: head.position.file_seq,
-            len: head.len,
-        };
-        files.full.push_back(FullFile {
-            span,
-            last_round: head.position.round_seq - 1,
-        });
-        files.current = FileSpan { file_seq, len };
-        files.current_used = 0;
+        self.used.store(0, Ordering::Relaxed);
+        self.lock_files()
+            .advance(FileSpan { file_seq, len }, head.position.round_seq - 1);
+        drop(naming);
+        let path = self.place.path(layout::journal(head.position.file_seq));
         head.position = JournalPosition {
             file_seq,
             at: 0,
@@ -345,11 +268,15 @@ impl Journal {
         };
         head.len = len;
         let old = std::mem::replace(&mut head.file, file);
-        durable::close(old, &self.place.path(layout::journal(span.file_seq)))?;
+        durable::close(old, &path)?;
         Ok(true)
     }
 
-    fn lock_files(&self) -> std::sync::MutexGuard<'_, Files> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_files(&self) -> MutexGuard<'_, Files> {
+        lock(&self.files)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

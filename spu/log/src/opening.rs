@@ -20,7 +20,7 @@ use crate::error::{DiskError, OpenError};
 use crate::files::{FilePool, Unsynced};
 use crate::fold::Fold;
 use crate::identity::Identity;
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
 use crate::layout;
 use crate::recovery::{Recovered, Recovery};
 use crate::registry::Replicas;
@@ -140,6 +140,7 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     fn run(self, checkpoint: Checkpoint) -> Result<Parts, OpenError> {
+        journal::remove_leftover(&self.journal_place);
         let files = replay::list_files(&self.journal_place)?;
         let mut position = checkpoint.position;
         let mut fold = Fold::new(checkpoint.replicas);

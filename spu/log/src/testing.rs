@@ -35,6 +35,8 @@ struct Disk {
     unsynced: Vec<NameChange>,
     faults: Vec<Fault>,
     read_only: bool,
+    /// Bytes of all files together.
+    capacity: Option<u64>,
     counts: Counts,
 }
 
@@ -129,6 +131,12 @@ impl MemVfs {
         lock(&self.disk).read_only = true;
     }
 
+    /// Leaves room for so many bytes more than there are now; `None` for any number.
+    pub fn set_room(&self, room: Option<u64>) {
+        let mut disk = lock(&self.disk);
+        disk.capacity = room.map(|room| room + disk.bytes());
+    }
+
     /// Operations so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -209,6 +217,22 @@ impl Disk {
                 return Err(fault.kind.into());
             }
             fault.after -= 1;
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        let files = self.live.files.values();
+        files.map(|inode| lock(inode).live.len() as u64).sum()
+    }
+
+    fn check_room(&self, inode: &Mutex<Inode>, end: u64) -> io::Result<()> {
+        let Some(capacity) = self.capacity else {
+            return Ok(());
+        };
+        let growth = end.saturating_sub(lock(inode).live.len() as u64);
+        if growth > 0 && self.bytes() + growth > capacity {
+            return Err(ErrorKind::StorageFull.into());
         }
         Ok(())
     }

@@ -12,7 +12,6 @@ use crate::vfs::VfsFile;
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) current: FileSpan,
-    pub(super) current_used: u64,
     /// Filled, still needed, oldest first.
     pub(super) full: VecDeque<FullFile>,
     /// Needed no more; names are old ones. Oldest first.
@@ -21,6 +20,18 @@ pub(super) struct Files {
     pub(super) spare: Option<Spare>,
     /// Bytes of the file being filled.
     pub(super) filling: u64,
+    /// Bytes of the file that is on the way to another state, while the disk works on it.
+    pub(super) taken: u64,
+    /// The disk had no room for a spare; not tried again before a checkpoint made some.
+    pub(super) is_refused: bool,
+}
+
+/// Where the next current file comes from.
+#[derive(Debug)]
+pub(super) enum Next {
+    Spare(Spare),
+    Free(FileSpan),
+    New,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,10 +60,41 @@ pub(super) struct Filling {
 }
 
 impl Files {
-    pub(super) fn wants_spare(&self, sizes: &JournalSizes) -> bool {
+    /// True when half of the current file is used and the next one is not there.
+    pub(super) fn wants_spare(&self, used: u64, sizes: &JournalSizes) -> bool {
+        let has_room = || !self.is_refused && self.total() + sizes.standard <= sizes.total_max;
         self.spare.is_none()
-            && self.current_used >= self.current.len / 2
-            && (!self.free.is_empty() || self.total() + sizes.standard <= sizes.total_max)
+            && used >= self.current.len / 2
+            && (!self.free.is_empty() || self.filling > 0 || has_room())
+    }
+
+    /// Takes what is to be the current file next; `None` at the cap. `advance` must follow.
+    pub(super) fn take_next(
+        &mut self,
+        bytes: u64,
+        needed: u64,
+        sizes: &JournalSizes,
+    ) -> Option<Next> {
+        if let Some(spare) = self.spare.take() {
+            self.taken = spare.span.len;
+            return Some(Next::Spare(spare));
+        }
+        if let Some(old) = self.free.pop_front_if(|span| span.len >= bytes) {
+            self.taken = old.len;
+            return Some(Next::Free(old));
+        }
+        if !self.full.is_empty() && self.total() + needed > sizes.total_max {
+            return None;
+        }
+        self.taken = needed;
+        Some(Next::New)
+    }
+
+    /// The file that was taken is the current one; the one before is full.
+    pub(super) fn advance(&mut self, next: FileSpan, last_round: u64) {
+        let span = std::mem::replace(&mut self.current, next);
+        self.full.push_back(FullFile { span, last_round });
+        self.taken = 0;
     }
 
     pub(super) fn total(&self) -> u64 {
@@ -62,6 +104,7 @@ impl Files {
             + full
             + free
             + self.filling
+            + self.taken
             + self.spare.as_ref().map_or(0, |spare| spare.span.len)
     }
 }

@@ -14,6 +14,8 @@ mod making;
 
 mod model;
 
+mod preparing;
+
 mod reading;
 
 mod removing;

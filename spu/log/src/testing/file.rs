@@ -41,6 +41,7 @@ impl VfsFile for MemFile {
         {
             let mut disk = lock(&self.disk);
             disk.check(Operation::Write)?;
+            disk.check_room(&self.inode, at + data.len() as u64)?;
             disk.counts.writes += 1;
             disk.counts.bytes += data.len() as u64;
         }

@@ -15,7 +15,9 @@ use crate::limits::{
 /// Settings of one [`Producer`](crate::Producer).
 #[derive(Clone, Copy, Debug)]
 pub struct ProducerConfig {
-    /// When the server answers; the topic's own setting when absent.
+    /// When the server answers; the topic's own setting when absent. With `none`, a server that
+    /// crashes may have forgotten records it took: what follows them in sequence then fails with
+    /// `out_of_order`, and later sends start afresh.
     pub acks: Option<Acks>,
     /// How batches are compressed before they leave.
     pub compression: Codec,

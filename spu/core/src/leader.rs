@@ -301,6 +301,8 @@ fn judge_producers(standing: &Standing, batches: &[ClientBatch]) -> Judgement {
             received: stamp.seq,
         };
         match standing.ledger.producers.judge(&stamp, count, &reached) {
+            // Only what follows asks for it.
+            Verdict::New if at + 1 == batches.len() => {}
             Verdict::New => {
                 let next_seq = stamp.seq.wrapping_add(count);
                 reached.push(Reached {

@@ -85,6 +85,16 @@ impl Replica {
         }
     }
 
+    /// Exclusive end of its log.
+    pub fn end(&self) -> Offset {
+        self.standing.end
+    }
+
+    /// Exclusive end of what is durable of it.
+    pub fn durable_end(&self) -> Offset {
+        self.standing.durable_end
+    }
+
     /// Its role now.
     pub fn role(&self) -> RoleName {
         match &self.role {
@@ -115,38 +125,43 @@ impl Replica {
     /// Takes one input; the effects are to be carried out in order.
     pub fn step(&mut self, now: Now, input: Input) -> Effects {
         let mut out = Effects::new();
+        self.step_into(now, input, &mut out);
+        out
+    }
+
+    /// The same, behind the effects of earlier steps in a list that is used again and again.
+    pub fn step_into(&mut self, now: Now, input: Input, out: &mut Effects) {
         let before = self.role();
         match input {
-            Input::Append(append) => self.append(now, append, &mut out),
-            Input::Durable { end, .. } => self.durable(end, &mut out),
-            Input::Assigned(assignment) => self.assigned(assignment, &mut out),
-            Input::Persisted { epoch } => self.persisted(epoch, &mut out),
-            Input::LogFailed { no_space } => self.log_failed(no_space, &mut out),
-            Input::Tick => self.tick(now, &mut out),
+            Input::Append(append) => self.append(now, append, out),
+            Input::Durable { end, .. } => self.durable(end, out),
+            Input::Assigned(assignment) => self.assigned(assignment, out),
+            Input::Persisted { epoch } => self.persisted(epoch, out),
+            Input::LogFailed { no_space } => self.log_failed(no_space, out),
+            Input::Tick => self.tick(now, out),
             Input::Configure(config) => {
                 self.standing.config = config;
-                self.progress(&mut out);
+                self.progress(out);
             }
             Input::Retain { to } => {
                 if !self.is_dead() {
-                    self.standing.retain(to, &mut out);
+                    self.standing.retain(to, out);
                 }
             }
             Input::Checkpoint => {
                 if !self.is_dead() {
-                    self.standing.checkpoint(&mut out);
+                    self.standing.checkpoint(out);
                 }
             }
-            Input::Stop => self.stop(&mut out),
+            Input::Stop => self.stop(out),
             Input::Close => {
-                self.end_role(Refusal::Closed, &mut out);
+                self.end_role(Refusal::Closed, out);
                 self.role = Role::Closed;
             }
         }
         if self.role() != before {
             out.push(Effect::Became(self.role()));
         }
-        out
     }
 
     fn append(&mut self, now: Now, append: Append, out: &mut Effects) {

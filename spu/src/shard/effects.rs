@@ -9,7 +9,9 @@ use std::sync::Arc;
 use tidegate_data_plane::partitions::Tail;
 use tidegate_log::{Entry, Log, LogDead, ReplicaMeta as LogMeta, Submission, SubmitError};
 use tidegate_proto::position::Offset;
-use tidegate_spu_core::{Acknowledged, Effect, Effects, Refusal, ReplicaMeta, RoleName};
+use tidegate_spu_core::{
+    Acknowledged, Effect, Effects, Input, Now, Refusal, ReplicaMeta, RoleName,
+};
 use tokio::sync::oneshot;
 
 use super::directory::Directory;
@@ -40,6 +42,8 @@ enum Delivery {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     shard: u16,
+    /// Of one step; empty in between.
+    effects: Effects,
     entries: Vec<Entry>,
     deliveries: Vec<Delivery>,
     batches: u64,
@@ -51,6 +55,7 @@ impl Outbox {
     pub(crate) fn new(shard: u16) -> Self {
         Self {
             shard,
+            effects: Effects::new(),
             entries: Vec::new(),
             deliveries: Vec::new(),
             batches: 0,
@@ -64,10 +69,23 @@ impl Outbox {
         self.bytes
     }
 
-    /// Takes the effects of one step of one replica.
-    pub(crate) fn collect(&mut self, hosted: &mut Hosted, replies: &mut Replies, effects: Effects) {
+    /// Steps a replica and takes the effects.
+    pub(crate) fn step(
+        &mut self,
+        hosted: &mut Hosted,
+        replies: &mut Replies,
+        now: Now,
+        input: Input,
+    ) {
+        let mut effects = std::mem::take(&mut self.effects);
+        hosted.machine.step_into(now, input, &mut effects);
+        self.collect(hosted, replies, &mut effects);
+        self.effects = effects;
+    }
+
+    fn collect(&mut self, hosted: &mut Hosted, replies: &mut Replies, effects: &mut Effects) {
         let key = hosted.reader.key;
-        for effect in effects {
+        for effect in effects.drain(..) {
             match effect {
                 Effect::Submit(batch) => {
                     self.batches += 1;
@@ -93,9 +111,9 @@ impl Outbox {
                 }
                 Effect::Trim { to } => self.entries.push(Entry::Trim { key, to }),
                 Effect::Reply { request, outcome } => {
-                    let durable_end = hosted.machine.status().durable_end;
+                    let durable_end = hosted.machine.durable_end();
                     let pending = replies.take(request);
-                    let needs = rests_on(&outcome, hosted.machine.status().end);
+                    let needs = rests_on(&outcome, hosted.machine.end());
                     let rests_on_submission = needs.is_some_and(|end| end > durable_end);
                     if let Some(end) = needs.filter(|end| *end > durable_end) {
                         hosted.inflight.push_back((end, pending.permit));

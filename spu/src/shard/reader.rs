@@ -58,10 +58,9 @@ impl Reader {
             .send_if_modified(|seen| std::mem::replace(seen, tail) != tail);
     }
 
-    pub(crate) fn appended(&self, end: Offset, at_ms: Option<i64>) {
+    pub(crate) fn appended(&self, end: Offset, at_ms: i64) {
         self.end.store(end.get(), Ordering::Release);
-        self.last_append_ms
-            .store(at_ms.unwrap_or(NEVER), Ordering::Release);
+        self.last_append_ms.store(at_ms, Ordering::Release);
     }
 
     pub(crate) fn became(&self, role: RoleName) {

@@ -163,22 +163,21 @@ impl Shard {
             expected_end,
             deadline_ms,
         };
-        let before = hosted.machine.status().end;
-        let effects = hosted.machine.step(now, Input::Append(append));
-        self.outbox.collect(hosted, &mut self.replies, effects);
-        let status = hosted.machine.status();
-        if status.end != before {
-            hosted.reader.appended(status.end, status.last_append_ms);
+        let before = hosted.machine.end();
+        self.outbox
+            .step(hosted, &mut self.replies, now, Input::Append(append));
+        let end = hosted.machine.end();
+        if end != before {
+            hosted.reader.appended(end, now.wall_ms);
             if self.measured.is_none() {
-                self.measured = Some((key, status.end, clock::monotonic()));
+                self.measured = Some((key, end, clock::monotonic()));
             }
         }
     }
 
     fn step(&mut self, now: Now, key: ReplicaKey, input: Input) {
         if let Some(hosted) = self.hosted.get_mut(&key) {
-            let effects = hosted.machine.step(now, input);
-            self.outbox.collect(hosted, &mut self.replies, effects);
+            self.outbox.step(hosted, &mut self.replies, now, input);
         }
     }
 
@@ -187,8 +186,7 @@ impl Shard {
         let now = self.now();
         for hosted in self.hosted.values_mut() {
             if let Some(input) = input(hosted) {
-                let effects = hosted.machine.step(now, input);
-                self.outbox.collect(hosted, &mut self.replies, effects);
+                self.outbox.step(hosted, &mut self.replies, now, input);
             }
         }
         self.flush();
@@ -218,15 +216,15 @@ impl Shard {
         };
         let log = Arc::clone(&hosted.reader.log);
         let end = log.durable_end();
-        let mut effects = hosted.machine.step(now, Input::Durable { round, end });
+        let (outbox, replies) = (&mut self.outbox, &mut self.replies);
+        outbox.step(hosted, replies, now, Input::Durable { round, end });
         // The round may have been submitted before the epoch was (E1): the disk's word counts.
         if hosted.machine.role() == RoleName::Opening
             && let Some(meta) = log.durable_meta()
         {
             let epoch = meta.leader_epoch;
-            effects.extend(hosted.machine.step(now, Input::Persisted { epoch }));
+            outbox.step(hosted, replies, now, Input::Persisted { epoch });
         }
-        self.outbox.collect(hosted, &mut self.replies, effects);
         hosted.release(end);
         if let Some((_, _, since)) = self
             .measured
@@ -245,8 +243,7 @@ impl Shard {
         for hosted in self.hosted.values_mut() {
             let retain = hosted.expired(now.wall_ms).map(|to| Input::Retain { to });
             for input in retain.into_iter().chain([Input::Checkpoint, Input::Tick]) {
-                let effects = hosted.machine.step(now, input);
-                self.outbox.collect(hosted, &mut self.replies, effects);
+                self.outbox.step(hosted, &mut self.replies, now, input);
             }
         }
         self.flush();
@@ -284,8 +281,7 @@ impl Shard {
     /// Whether the shard may end: it was told to, and all that was submitted is durable or lost.
     fn is_settled(&self) -> bool {
         let settled = |hosted: &Hosted| {
-            let status = hosted.machine.status();
-            status.durable_end == status.end || self.dead.is_some()
+            hosted.machine.durable_end() == hosted.machine.end() || self.dead.is_some()
         };
         self.stopping.is_some() && self.hosted.values().all(settled)
     }

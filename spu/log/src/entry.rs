@@ -133,6 +133,9 @@ const HIGH_WATERMARK: u32 = 6;
 const CREATED: u32 = 7;
 const RETIRED: u32 = 8;
 
+/// Length of the kind before an item's fields.
+pub(crate) const KIND_LEN: usize = 4;
+
 const KEY_LEN: usize = 20;
 
 impl Item {
@@ -146,13 +149,13 @@ impl Item {
     /// Length in a round.
     pub(crate) fn encoded_len(&self) -> usize {
         let fields = match self {
-            Self::Entry(Entry::Batch(batch)) => return 4 + batch.encoded_len(),
+            Self::Entry(Entry::Batch(batch)) => return KIND_LEN + batch.encoded_len(),
             Self::Entry(Entry::Meta { .. }) => 40,
             Self::Entry(Entry::Snapshot { bytes, .. }) => 12 + bytes.len(),
             Self::Entry(Entry::Cut { .. } | Entry::Trim { .. } | Entry::HighWatermark { .. }) => 8,
             Self::Created { .. } | Self::Retired { .. } => 16,
         };
-        4 + KEY_LEN + fields
+        KIND_LEN + KEY_LEN + fields
     }
 
     /// Appends the item, except that the client part of a batch is left to the caller, who may

@@ -11,7 +11,7 @@ use tidegate_proto::batch::{Batch, PLACEMENT_LEN};
 use tidegate_proto::position::{Offset, ReplicaKey};
 
 use crate::checkpoint::ReplicaState;
-use crate::entry::{Entry, Item};
+use crate::entry::{Entry, Item, KIND_LEN};
 use crate::replay::ReplayedRound;
 
 /// A batch in the journal.
@@ -166,7 +166,7 @@ impl Folded {
             .high_watermark
             .max(batch.placement.high_watermark.min(base));
         // The item's kind stands before the batch.
-        let (at, len) = (at + 4, len - 4);
+        let (at, len) = (at + KIND_LEN as u64, len - KIND_LEN);
         debug_assert_eq!(len, batch.encoded_len());
         self.batches.push(FoldedBatch {
             base,

@@ -24,7 +24,7 @@ use crate::journal::{self, Journal};
 use crate::layout;
 use crate::recovery::{Recovered, Recovery};
 use crate::registry::Replicas;
-use crate::replay;
+use crate::replay::{self, Bodies};
 use crate::replica::Replica;
 use crate::segment::Home;
 use crate::snapshot;
@@ -218,10 +218,11 @@ impl Opening<'_> {
     ) -> Result<OpenedReplicas, DiskError> {
         let mut dirs = self.directories(&fold, is_changed)?;
         let mut opened = OpenedReplicas::default();
+        let mut bodies = Bodies::new(self.journal_place.clone());
         for (key, folded) in fold.replicas {
             let replica_gen = folded.state.meta.replica_gen;
             if dirs.remove(&(key, replica_gen)).is_none() {
-                let quarantined_batches = self.quarantine(&folded)?;
+                let quarantined_batches = self.quarantine(&folded, &mut bodies)?;
                 let end = folded.state.end;
                 opened.missing.push(MissingReplica {
                     key,
@@ -253,6 +254,7 @@ impl Opening<'_> {
                 home: home.clone(),
                 config: self.config.segment,
                 unsynced,
+                bodies: &mut bodies,
             };
             let recovered = recovery.run(folded)?;
             *is_changed |= recovered.is_changed || recovered.state.intact != was_intact;

@@ -23,7 +23,7 @@ use crate::fold::{Folded, FoldedBatch};
 use crate::index;
 use crate::layout;
 use crate::limits::ROUND_BYTES_MAX;
-use crate::replay;
+use crate::replay::Bodies;
 use crate::segment::{Active, Home, SegmentConfig, SegmentInfo};
 use crate::segments::{Segments, remove_file};
 use crate::snapshot;
@@ -47,6 +47,7 @@ pub(crate) struct Recovery<'a> {
     pub(crate) home: Home,
     pub(crate) config: SegmentConfig,
     pub(crate) unsynced: &'a mut Unsynced,
+    pub(crate) bodies: &'a mut Bodies,
 }
 
 impl Recovery<'_> {
@@ -289,23 +290,23 @@ impl Recovery<'_> {
         state: &mut ReplicaState,
         missing: &[FoldedBatch],
     ) -> Result<(), DiskError> {
-        let place = Place::new(Arc::clone(&self.root.vfs), &self.root.path(layout::JOURNAL));
         let mut group: Vec<Batch> = Vec::new();
         let mut bytes = 0;
-        let mut end = segments.end;
-        for folded in missing {
-            if folded.base != end {
-                state.intact = false;
-                break;
+        let mut rest = missing;
+        'runs: while !rest.is_empty() {
+            let bodies = self.bodies.run(rest)?;
+            let (run, others) = rest.split_at(bodies.len());
+            rest = others;
+            for (folded, body) in run.iter().zip(bodies) {
+                let end = group.last().map_or(segments.end, Batch::next_offset);
+                let batch = Some(folded).filter(|folded| folded.base == end);
+                let Some(batch) = batch.and_then(|folded| decode(body, folded)) else {
+                    state.intact = false;
+                    break 'runs;
+                };
+                bytes += folded.len;
+                group.push(batch);
             }
-            let body = replay::read_body(&place, folded.file_seq, folded.at, folded.len)?;
-            let Some(batch) = decode(body, folded) else {
-                state.intact = false;
-                break;
-            };
-            end = folded.next;
-            bytes += folded.len;
-            group.push(batch);
             if bytes >= ROUND_BYTES_MAX {
                 segments.append(&group, &self.config, self.unsynced)?;
                 group.clear();

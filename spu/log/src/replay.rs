@@ -4,6 +4,8 @@
 //! but a later one is, something that had been durable is gone: rot. Rounds after such a gap are
 //! still handed on, so that what can be saved is saved; nobody may call the result intact.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,10 +14,12 @@ use tidegate_proto::id::StorageId;
 
 use crate::checkpoint::JournalPosition;
 use crate::durable;
+use crate::entry::KIND_LEN;
 use crate::error::{Context as _, DiskError};
+use crate::fold::FoldedBatch;
 use crate::journal::FileSpan;
 use crate::layout;
-use crate::limits::ROUND_ALIGN;
+use crate::limits::{ROUND_ALIGN, ROUND_BYTES_MAX};
 use crate::round::{HEADER_LEN, PlacedItem, RoundHeader};
 use crate::vfs::{Place, VfsFile};
 
@@ -122,19 +126,63 @@ pub(crate) fn replay(
     }
 }
 
-/// Reads a part of a journal file that replay handed out.
-pub(crate) fn read_body(
-    place: &Place,
-    file_seq: u64,
-    at: u64,
-    len: usize,
-) -> Result<Bytes, DiskError> {
-    let path = place.path(layout::journal(file_seq));
-    let file = place.vfs.open_read(&path).during("open", &path)?;
-    let mut bytes = vec![0; len];
-    let read = durable::read_full_at(&*file, &mut bytes, at).during("read", &path)?;
-    bytes.truncate(read);
-    Ok(bytes.into())
+/// Reads batches back that replay found. Keeps the journal's files open: there are few, and a
+/// thousand replicas may each have batches in all of them.
+#[derive(Debug)]
+pub(crate) struct Bodies {
+    place: Place,
+    open: BTreeMap<u64, Arc<dyn VfsFile>>,
+}
+
+impl Bodies {
+    pub(crate) fn new(place: Place) -> Self {
+        Self {
+            place,
+            open: BTreeMap::new(),
+        }
+    }
+
+    /// The bytes of the first batch and of those that stand right behind it in its round, up to a
+    /// size; one for each, shorter where the file ends.
+    pub(crate) fn run(&mut self, batches: &[FoldedBatch]) -> Result<Vec<Bytes>, DiskError> {
+        let Some(first) = batches.first() else {
+            return Ok(Vec::new());
+        };
+        let mut end = first.at + first.len as u64;
+        let mut lens = vec![first.len];
+        for batch in &batches[1..] {
+            let len = end - first.at + batch.len as u64;
+            let follows = batch.file_seq == first.file_seq && batch.at == end + KIND_LEN as u64;
+            if !follows || len > ROUND_BYTES_MAX as u64 {
+                break;
+            }
+            end = batch.at + batch.len as u64;
+            lens.push(batch.len);
+        }
+        let mut bytes = self.read(first.file_seq, first.at, end - first.at)?;
+        Ok(lens
+            .into_iter()
+            .map(|len| {
+                let body = bytes.split_to(len.min(bytes.len()));
+                let _kind = bytes.split_to(KIND_LEN.min(bytes.len()));
+                body
+            })
+            .collect())
+    }
+
+    fn read(&mut self, file_seq: u64, at: u64, len: u64) -> Result<Bytes, DiskError> {
+        let path = self.place.path(layout::journal(file_seq));
+        let file = match self.open.entry(file_seq) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(none) => {
+                none.insert(self.place.vfs.open_read(&path).during("open", &path)?)
+            }
+        };
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+        let read = durable::read_full_at(&**file, &mut bytes, at).during("read", &path)?;
+        bytes.truncate(read);
+        Ok(bytes.into())
+    }
 }
 
 struct Found {

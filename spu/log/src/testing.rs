@@ -49,8 +49,12 @@ pub struct Counts {
     pub syncs: u64,
     /// Bytes written.
     pub bytes: u64,
+    /// Reads.
+    pub reads: u64,
     /// Bytes read.
     pub read_bytes: u64,
+    /// Files opened.
+    pub opens: u64,
 }
 
 /// What can be made to fail.
@@ -253,16 +257,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Vfs for MemVfs {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        let disk = lock(&self.disk);
+        let mut disk = lock(&self.disk);
         if disk.read_only {
             return Err(ErrorKind::ReadOnlyFilesystem.into());
         }
+        disk.counts.opens += 1;
         let inode = disk.live.files.get(path).ok_or(ErrorKind::NotFound)?;
         Ok(self.file(inode))
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        let disk = lock(&self.disk);
+        let mut disk = lock(&self.disk);
+        disk.counts.opens += 1;
         let inode = disk.live.files.get(path).ok_or(ErrorKind::NotFound)?;
         Ok(self.file(inode))
     }

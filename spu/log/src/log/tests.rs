@@ -18,6 +18,8 @@ mod preparing;
 
 mod reading;
 
+mod recovering;
+
 mod removing;
 
 mod threads;

@@ -14,7 +14,7 @@ use crate::error::{Context as _, DiskError};
 use crate::fold::{Fold, Folded};
 use crate::journal::FileSpan;
 use crate::layout;
-use crate::replay;
+use crate::replay::Bodies;
 use crate::writer::move_to_trash;
 
 impl Opening<'_> {
@@ -70,14 +70,20 @@ impl Opening<'_> {
     }
 
     /// Saves what the journal holds of a replica without a directory; gives the number of batches.
-    pub(super) fn quarantine(&self, folded: &Folded) -> Result<usize, DiskError> {
+    pub(super) fn quarantine(
+        &self,
+        folded: &Folded,
+        bodies: &mut Bodies,
+    ) -> Result<usize, DiskError> {
         if folded.batches.is_empty() {
             return Ok(0);
         }
         let mut bytes = Vec::new();
-        for batch in &folded.batches {
-            let body = replay::read_body(&self.journal_place, batch.file_seq, batch.at, batch.len)?;
-            bytes.extend_from_slice(&body);
+        let mut rest = &folded.batches[..];
+        while !rest.is_empty() {
+            let run = bodies.run(rest)?;
+            rest = &rest[run.len()..];
+            run.iter().for_each(|body| bytes.extend_from_slice(body));
         }
         let (key, replica_gen) = (folded.state.key, folded.state.meta.replica_gen);
         let first = folded.batches.first().map_or(0, |batch| batch.base.get());

@@ -29,7 +29,10 @@ impl VfsFile for MemFile {
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
         drop(inode);
-        lock(&self.disk).counts.read_bytes += count as u64;
+        let mut disk = lock(&self.disk);
+        disk.counts.reads += 1;
+        disk.counts.read_bytes += count as u64;
+        drop(disk);
         Ok(count)
     }
 

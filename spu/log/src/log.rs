@@ -3,6 +3,8 @@
 //! Every public function either only touches memory (`submit`, `replica`, `tick`) or says that it
 //! blocks on the disk. A failure of the writing side kills the log once and for all.
 
+mod ends;
+
 mod inner;
 
 mod submitting;

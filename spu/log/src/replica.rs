@@ -5,8 +5,6 @@
 
 mod stages;
 
-pub(crate) use stages::Durable;
-
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 

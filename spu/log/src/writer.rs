@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use tidegate_proto::id::StorageId;
-use tidegate_proto::position::Offset;
+use tidegate_proto::position::{Offset, ReplicaKey};
 
 use crate::checkpoint::{Checkpoint, JournalPosition};
 use crate::config::LogConfig;
@@ -24,7 +24,7 @@ use crate::files::{FileId, Unsynced};
 use crate::journal::{Journal, Written};
 use crate::limits::CHECKPOINT_INTERVAL_MS;
 use crate::registry::Registry;
-use crate::replica::{Durable, Replica};
+use crate::replica::Replica;
 use crate::segment::Home;
 use crate::tail::TailBudget;
 use crate::vfs::Place;
@@ -123,20 +123,20 @@ impl SegmentWriter {
     pub(crate) fn take_over(
         &self,
         written: Written,
-        items: Vec<(Arc<Replica>, Item)>,
-        mut told: impl FnMut(&Replica, Durable),
+        items: impl Iterator<Item = (Option<u16>, (Arc<Replica>, Item))>,
+        mut told: impl FnMut(Option<u16>, ReplicaKey, Offset),
     ) {
         let mut queue = self.lock_queue();
         queue.round = written.round_seq;
         queue.next = written.next;
         queue.uncheckpointed += written.bytes;
         let mut is_work = queue.uncheckpointed >= self.config.checkpoint_bytes;
-        for (replica, item) in items {
+        for (shard, (replica, item)) in items {
             let durable = replica.durable(written.round_seq, item);
             self.unflushed
                 .fetch_add(signed(durable.bytes), Ordering::Relaxed);
             is_work |= self.unflushed() > self.config.unflushed_bytes_soft;
-            told(&replica, durable);
+            told(shard, replica.key(), durable.end);
             if durable.waiting >= self.config.flush_bytes && replica.make_urgent() {
                 queue.urgent.push_back(Arc::clone(&replica));
                 is_work = true;

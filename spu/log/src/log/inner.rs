@@ -4,13 +4,12 @@
 //! save the journal's inside the writer's. The registry's comes before the queue's, and nothing takes
 //! it inside that.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tidegate_proto::position::{Offset, ReplicaKey};
-
+use super::ends::Ends;
 use crate::config::RoundListener;
 use crate::entry::Item;
 use crate::error::{DiskError, LogDead};
@@ -38,7 +37,7 @@ pub(crate) struct Inner {
     pub(super) queue: Mutex<Queue>,
     pub(super) wake: Condvar,
     /// Held through a round; orders rounds of different callers.
-    pub(super) round: Mutex<RoundBuilder>,
+    pub(super) round: Mutex<Round>,
     pub(super) dead: OnceLock<LogDead>,
     pub(super) next_number: AtomicU64,
     pub(crate) threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
@@ -52,6 +51,13 @@ impl std::fmt::Debug for Inner {
     }
 }
 
+/// What a round is made in, kept from round to round for its room.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    builder: RoundBuilder,
+    ends: Ends,
+}
+
 /// Submissions that wait for a round. Bounded by the callers' byte permits: they hold them until
 /// they hear that the round is durable.
 #[derive(Debug, Default)]
@@ -59,6 +65,8 @@ pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
     pub(super) bytes: u64,
     is_stopping: bool,
+    /// The journal thread sleeps until it is woken.
+    is_asleep: bool,
 }
 
 #[derive(Debug)]
@@ -88,6 +96,7 @@ impl Inner {
             if !queue.waiting.is_empty() {
                 return Wake::Submissions;
             }
+            queue.is_asleep = true;
             match patience {
                 None => {
                     queue = self
@@ -100,6 +109,7 @@ impl Inner {
                     let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
                     queue = guard;
                     if timeout.timed_out() && queue.waiting.is_empty() && !queue.is_stopping {
+                        queue.is_asleep = false;
                         return Wake::Idle;
                     }
                 }
@@ -113,7 +123,8 @@ impl Inner {
 
     pub(crate) fn run_round(&self) -> Result<bool, LogDead> {
         self.check_alive()?;
-        let mut builder = self.round.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut round = self.round.lock().unwrap_or_else(PoisonError::into_inner);
+        let Round { builder, ends } = &mut *round;
         let taken = self.take_waiting();
         if taken.is_empty() {
             return Ok(false);
@@ -123,24 +134,21 @@ impl Inner {
             .iter()
             .flat_map(|waiting| &waiting.items)
             .for_each(|(_, item)| builder.push(item));
-        let written = self
-            .write(&mut builder)
-            .map_err(|error| self.kill(&error))?;
-        self.announce(written, taken);
+        let written = self.write(builder).map_err(|error| self.kill(&error))?;
+        self.announce(written, taken, ends);
         Ok(true)
     }
 
     pub(crate) fn run_closing_round(&self) -> Result<bool, LogDead> {
         self.check_alive()?;
-        let mut builder = self.round.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut round = self.round.lock().unwrap_or_else(PoisonError::into_inner);
+        let Round { builder, ends } = &mut *round;
         if !self.journal.wants_closing_round() {
             return Ok(false);
         }
         builder.clear();
-        let written = self
-            .write(&mut builder)
-            .map_err(|error| self.kill(&error))?;
-        self.announce(written, Vec::new());
+        let written = self.write(builder).map_err(|error| self.kill(&error))?;
+        self.announce(written, Vec::new(), ends);
         Ok(true)
     }
 
@@ -178,30 +186,20 @@ impl Inner {
     }
 
     /// Hands a durable round to the writer, then tells each shard once.
-    fn announce(&self, written: Written, taken: Vec<Waiting>) {
-        let mut by_shard: BTreeMap<u16, BTreeMap<ReplicaKey, Offset>> = BTreeMap::new();
-        let mut shards = Vec::new();
-        let mut items = Vec::new();
-        for waiting in taken {
-            shards.extend(std::iter::repeat_n(waiting.shard, waiting.items.len()));
-            items.extend(waiting.items);
-        }
-        let mut shards = shards.into_iter();
-        self.writer.take_over(written, items, |replica, durable| {
-            if let Some(shard) = shards.next().flatten() {
-                by_shard
-                    .entry(shard)
-                    .or_default()
-                    .insert(replica.key(), durable.end);
+    fn announce(&self, written: Written, taken: Vec<Waiting>, ends: &mut Ends) {
+        let items = taken.into_iter().flat_map(|waiting| {
+            let shard = waiting.shard;
+            waiting.items.into_iter().map(move |item| (shard, item))
+        });
+        self.writer.take_over(written, items, |shard, key, end| {
+            if let Some(shard) = shard {
+                ends.push(shard, key, end);
             }
         });
         if self.journal.wants_spare() {
             self.writer.nudge();
         }
-        for (shard, ends) in by_shard {
-            let ends: Vec<_> = ends.into_iter().collect();
-            self.listener.durable(shard, written.round_seq, &ends);
-        }
+        ends.tell(|shard, ends| self.listener.durable(shard, written.round_seq, ends));
     }
 
     pub(super) fn take_waiting(&self) -> Vec<Waiting> {
@@ -230,6 +228,8 @@ impl Inner {
         let bytes = items.iter().map(|(_, item)| item.encoded_len()).sum();
         let mut queue = self.lock_queue();
         self.check_alive()?;
+        // One that is awake looks here before it sleeps; waking it again would cost a system call.
+        let is_asleep = std::mem::take(&mut queue.is_asleep);
         queue.bytes += bytes as u64;
         queue.waiting.push_back(Waiting {
             shard,
@@ -237,7 +237,9 @@ impl Inner {
             bytes,
         });
         drop(queue);
-        self.wake.notify_one();
+        if is_asleep {
+            self.wake.notify_one();
+        }
         Ok(())
     }
 

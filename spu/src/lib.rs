@@ -23,10 +23,12 @@ mod shard;
 mod storage;
 
 mod assign;
+mod leftovers;
 mod local;
 mod sweep;
 
 mod node;
 
 pub use config::SpuConfig;
+pub use leftovers::Leftovers;
 pub use node::{Node, NodeError, Statuses};

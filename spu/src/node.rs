@@ -4,14 +4,14 @@
 //! serves what the controller confirmed. [`Node::stop`] makes everything durable and leaves the mark
 //! of a clean stop; without it a restart recovers from the journal, slower and with the same outcome.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
 use tidegate_data_plane::partitions::Partitions;
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_log::{Log, LogConfig, LogDead, OpenError, Opened, OsVfs, SubmitError, Vfs};
+use tidegate_log::{Log, LogConfig, LogDead, OpenError, Opened, OsVfs, Vfs};
 use tidegate_proto::control::{PartitionStatus, Register, Registered, ReplicaReport, Topology};
 use tidegate_proto::id::{Incarnation, RunId, StorageId, TopicId};
 use tidegate_proto::position::ReplicaKey;
@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::assign::Assigner;
 use crate::budget::Budget;
 use crate::config::SpuConfig;
+use crate::leftovers::Leftovers;
 use crate::limits::{MAILBOX_MAX, SHARDS_MAX, STOP_WAIT_MAX};
 use crate::local::LocalPartitions;
 use crate::shard::{
@@ -259,40 +260,19 @@ impl Node {
     /// Topics that have closed replicas here and that the topology lacks. They are left alone until
     /// somebody who knows says that they were deleted, see [`Node::discard`].
     pub fn leftovers(&self, topology: &Topology) -> Vec<TopicId> {
-        let replicas = self.log.replicas();
-        let closed = replicas
-            .iter()
-            .map(|replica| replica.key())
-            .filter(|key| self.directory.get(*key).is_none());
-        let ids: BTreeSet<TopicId> = closed.map(|key| key.topic_id).collect();
-        ids.into_iter()
-            .filter(|id| topology.topic_by_id(*id).is_none())
-            .collect()
+        self.watch_leftovers().topics(topology)
     }
 
-    /// Changes whenever topics that the topology no longer has were closed: [`Node::leftovers`] names
-    /// them from then on.
-    pub fn closings(&self) -> watch::Receiver<u64> {
-        self.closings.subscribe()
+    /// The same for a task that goes on for as long as the node does.
+    pub fn watch_leftovers(&self) -> Leftovers {
+        let closings = self.closings.subscribe();
+        Leftovers::new(self.log.clone(), self.directory.clone(), closings)
     }
 
     /// Moves the replicas of a deleted topic to the trash; how many there were. Those that are open
     /// are not touched: their topic is in the topology.
     pub fn discard(&self, topic: TopicId) -> Result<usize, NodeError> {
-        let mut count = 0;
-        for replica in self.log.replicas() {
-            let key = replica.key();
-            if key.topic_id != topic || self.directory.get(key).is_some() {
-                continue;
-            }
-            match self.log.retire_replica(key) {
-                Ok(()) => count += 1,
-                Err(SubmitError::Dead(dead)) => return Err(dead.into()),
-                // Somebody else was faster.
-                Err(SubmitError::UnknownReplica(_) | SubmitError::NotNext { .. }) => {}
-            }
-        }
-        Ok(count)
+        Ok(self.watch_leftovers().discard(topic)?)
     }
 
     /// Takes no more appends, lets what was submitted become durable, and leaves the mark of a clean

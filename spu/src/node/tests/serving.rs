@@ -131,9 +131,9 @@ async fn a_deleted_topic_is_gone_and_its_followers_are_told() {
     let key = site.create("flights", 1, TopicConfig::default())[0];
     life.append(key, &["a"]).await.unwrap();
     let mut tail = life.partitions.tail(key).await.unwrap();
-    let mut closings = life.node.closings();
+    let mut leftovers = life.node.watch_leftovers();
     site.change(BTreeMap::clear);
-    timeout(LONG, closings.changed()).await.unwrap().unwrap();
+    assert!(timeout(LONG, leftovers.changed()).await.unwrap());
     while timeout(LONG, tail.changed()).await.unwrap().is_ok() {}
     let problem = life.append(key, &["b"]).await.unwrap_err();
     assert_eq!(problem.code(), ErrorCode::TopicNotFound);
@@ -156,9 +156,9 @@ async fn a_topology_that_lacks_a_topic_takes_no_record_of_it() {
     let key = site.create("flights", 1, TopicConfig::default())[0];
     life.append(key, &["a"]).await.unwrap();
     let right = Arc::clone(&site.topology.borrow());
-    let mut closings = life.node.closings();
+    let mut leftovers = life.node.watch_leftovers();
     site.change(BTreeMap::clear);
-    timeout(LONG, closings.changed()).await.unwrap().unwrap();
+    assert!(timeout(LONG, leftovers.changed()).await.unwrap());
     site.change(|topics| topics.clone_from(&right.topics));
     let next = life.append(key, &["b"]).await.unwrap();
     assert_eq!(next.base_offset.get(), 1);

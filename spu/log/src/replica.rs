@@ -15,7 +15,7 @@ use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
 use crate::checkpoint::ReplicaState;
 use crate::disk_read::{self, View};
-use crate::entry::{Item, ReplicaMeta};
+use crate::entry::{Entry, Item, ReplicaMeta};
 use crate::error::ReadError;
 use crate::segment::{Home, SegmentConfig};
 use crate::segments::Segments;
@@ -72,6 +72,12 @@ struct State {
 pub(crate) struct Operation {
     pub(crate) round: u64,
     pub(crate) item: Item,
+}
+
+impl Operation {
+    pub(crate) fn is_batch(&self) -> bool {
+        matches!(self.item, Item::Entry(Entry::Batch(_)))
+    }
 }
 
 /// What a producer table needs to know of a stored batch.

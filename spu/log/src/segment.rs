@@ -96,6 +96,10 @@ impl Active {
     /// Takes note of a batch at the end; gives the index entry that belongs before it.
     pub(crate) fn note(&mut self, batch: &Batch) -> Option<IndexEntry> {
         let base = batch.placement.base_offset;
+        if self.info.len == 0 {
+            // Also of a file that a crash left empty, which says nothing of its age.
+            self.first_append_ms = batch.placement.append_time_ms;
+        }
         let entry = self
             .rule
             .batch(base, self.info.len, batch.max_timestamp_ms());

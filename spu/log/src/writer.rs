@@ -252,6 +252,13 @@ impl SegmentWriter {
         (queue.round, queue.uncheckpointed)
     }
 
+    /// Entries of the list of what to give up first.
+    #[cfg(test)]
+    pub(crate) fn cached_flushes(&self) -> usize {
+        let cached = self.cached.lock();
+        cached.unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Number of the last checkpoint. Waits for a step that is under way.
     pub(crate) fn last_checkpoint(&self) -> u64 {
         self.lock_work().checkpoint
@@ -271,9 +278,10 @@ impl SegmentWriter {
     }
 
     fn is_due(&self, queue: &Queue) -> bool {
+        // A clock that was set back must not put checkpoints off: who knows for how long.
         let age_ms = self.now_ms().saturating_sub(queue.checkpoint_ms);
-        queue.uncheckpointed >= self.config.checkpoint_bytes
-            || (queue.uncheckpointed > 0 && age_ms >= CHECKPOINT_INTERVAL_MS)
+        let is_old = !(0..CHECKPOINT_INTERVAL_MS).contains(&age_ms);
+        queue.uncheckpointed >= self.config.checkpoint_bytes || (queue.uncheckpointed > 0 && is_old)
     }
 
     fn is_checkpoint_due(&self) -> bool {
@@ -313,7 +321,9 @@ impl SegmentWriter {
             queue.uncheckpointed -= covered;
             queue.checkpoint_ms = self.now_ms();
         }
-        self.journal.release(position.round_seq)
+        self.journal.release(position.round_seq)?;
+        // Here as well, so that a writer who always has something to write still frees space.
+        self.delete_some(work).map(drop)
     }
 
     fn lock_queue(&self) -> MutexGuard<'_, Queue> {

@@ -24,6 +24,8 @@ mod removing;
 
 mod threads;
 
+mod writing;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 

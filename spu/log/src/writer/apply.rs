@@ -27,11 +27,13 @@ impl SegmentWriter {
         work: &mut Work,
     ) -> Result<(), DiskError> {
         let mut applied = replica.lock_applied();
+        let mut is_written = false;
         loop {
             let operations = replica.take_operations(round, ROUND_BYTES_MAX);
             if operations.is_empty() {
                 break;
             }
+            is_written |= operations.iter().any(Operation::is_batch);
             self.apply(replica, &mut applied, operations, work)?;
         }
         let now_ms = self.now_ms();
@@ -46,7 +48,7 @@ impl SegmentWriter {
         if replica.is_queued() {
             self.lock_queue().pending.push_back(Arc::clone(replica));
         }
-        self.give_up_cached(replica, upto);
+        self.give_up_cached(replica, is_written.then_some(upto));
         Ok(())
     }
 
@@ -186,12 +188,14 @@ impl SegmentWriter {
         Ok(count > 0)
     }
 
-    fn give_up_cached(&self, replica: &Arc<Replica>, upto: Offset) {
+    /// Takes note of batches that are now on disk as well, and gives up the oldest of those in
+    /// memory beyond the budget.
+    fn give_up_cached(&self, replica: &Arc<Replica>, upto: Option<Offset>) {
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        cached.push_back(Cached {
+        cached.extend(upto.map(|upto| Cached {
             replica: Arc::downgrade(replica),
             upto,
-        });
+        }));
         while self.budget.excess() > 0 {
             let Some(oldest) = cached.pop_front() else {
                 break;

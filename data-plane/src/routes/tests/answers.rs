@@ -102,6 +102,21 @@ async fn who_waits_for_records_takes_nothing_of_the_budget() {
 }
 
 #[tokio::test]
+async fn who_waits_for_more_keeps_what_it_has_and_no_more() {
+    let surface = with_records(Surface::with_answer_bytes(BUDGET), 1).await;
+    let path = format!("{PARTITION}?min_bytes=1000000&wait_ms=60000");
+    let mut waiting: Vec<_> = (0..20).map(|_| Box::pin(surface.get(&path))).collect();
+    for waiting in &mut waiting {
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    }
+    assert_eq!(surface.get(PARTITION).await.status, 200);
+    surface.tasks.cancel();
+    for waiting in waiting {
+        assert_eq!(waiting.await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn a_header_of_too_many_high_watermarks_is_left_out() {
     let surface = Surface::new();
     surface.memory.create_topic("wide", 1500);

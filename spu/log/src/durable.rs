@@ -5,7 +5,7 @@
 //! one or the new one, whole.
 
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Context as _, DiskError};
@@ -101,7 +101,31 @@ pub(crate) fn create_dir(vfs: &dyn Vfs, parent: &Path, name: &str) -> Result<(),
     vfs.sync_dir(parent).during("sync directory", parent)
 }
 
-/// Closes a written file; what closing reports counts as a failed write.
+/// A path in a directory under a name that nothing has: the one given, or that with a number.
+pub(crate) fn free_name(vfs: &dyn Vfs, dir: &Path, name: &str) -> Result<PathBuf, DiskError> {
+    let mut path = dir.join(name);
+    let mut number = 0_u32;
+    while vfs.exists(&path).during("stat", &path)? {
+        number += 1;
+        path = dir.join(format!("{name}.{number}"));
+    }
+    Ok(path)
+}
+
+/// Moves a file or directory out of the way into another directory, never over what is there.
+/// The name it leaves is the caller's to sync.
+pub(crate) fn move_aside(
+    vfs: &dyn Vfs,
+    from: &Path,
+    dir: &Path,
+    name: &str,
+) -> Result<(), DiskError> {
+    let target = free_name(vfs, dir, name)?;
+    vfs.rename(from, &target).during("rename", &target)?;
+    vfs.sync_dir(dir).during("sync directory", dir)
+}
+
+/// Closes a written file that was synced just now; what closing reports counts as a failed write.
 pub(crate) fn close(file: Arc<dyn VfsFile>, path: &Path) -> Result<(), DiskError> {
     file.close().during("close", path)
 }

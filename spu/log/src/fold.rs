@@ -98,12 +98,16 @@ impl Fold {
             let key = placed.item.key();
             match placed.item {
                 Item::Created { replica_gen, .. } => {
-                    let known = self.replicas.get(&key).map(|folded| folded.state);
-                    if known.is_some_and(|state| state.meta.replica_gen == replica_gen) {
-                        continue;
+                    let mut state = ReplicaState::new(key, replica_gen);
+                    match self.replicas.get(&key).map(|folded| folded.state) {
+                        // A checkpoint may know it before its round: as new, or as not intact. What
+                        // was folded into it so far was another generation's.
+                        Some(known) if known.meta.replica_gen == replica_gen => {
+                            state.intact = known.intact;
+                        }
+                        known => self.retired.extend(known),
                     }
-                    self.retired.extend(known);
-                    let mut folded = Folded::new(ReplicaState::new(key, replica_gen));
+                    let mut folded = Folded::new(state);
                     folded.is_touched = true;
                     self.replicas.insert(key, folded);
                 }

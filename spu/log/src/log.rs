@@ -20,6 +20,7 @@ use tidegate_proto::id::{Incarnation, StorageId};
 use tidegate_proto::position::ReplicaKey;
 
 use crate::config::{LogConfig, LogStats, RoundListener};
+use crate::durable;
 use crate::error::{DeadCause, LogDead, OpenError};
 use crate::identity::Clean;
 use crate::layout;
@@ -259,7 +260,9 @@ impl Log {
                 Err(_) => {
                     let now_ms = self.inner.writer.now_ms();
                     if now_ms != 0 {
-                        vfs.rename(&path, &trash.join(format!("{now_ms:020}_{name}")))?;
+                        let name = format!("{now_ms:020}_{name}");
+                        durable::move_aside(&**vfs, &path, &trash, &name)
+                            .map_err(|error| error.source)?;
                     }
                 }
             }

@@ -22,7 +22,7 @@ use crate::fold::Fold;
 use crate::identity::Identity;
 use crate::journal::{self, Journal};
 use crate::layout;
-use crate::recovery::{Recovered, Recovery};
+use crate::recovery::{Recovered, Recovery, Verdicts};
 use crate::registry::Replicas;
 use crate::replay::{self, Bodies};
 use crate::replica::Replica;
@@ -142,8 +142,10 @@ impl Opening<'_> {
     fn run(self, checkpoint: Checkpoint) -> Result<Parts, OpenError> {
         journal::remove_leftover(&self.journal_place);
         let files = replay::list_files(&self.journal_place)?;
-        let mut position = checkpoint.position;
-        let mut fold = Fold::new(checkpoint.replicas);
+        let (mut generation, covered) = (checkpoint.generation, checkpoint.position);
+        let mut position = covered;
+        let mut fold = Fold::new(checkpoint.replicas.iter().copied());
+        let mut verdicts = Verdicts::new(self.root.clone(), checkpoint);
         let mut journal_rot = false;
         let mut is_changed = self.clean.is_none();
         if self.clean.is_none() {
@@ -168,9 +170,8 @@ impl Opening<'_> {
             };
         }
         let mut unsynced = Unsynced::default();
-        let mut parts = self.replicas(fold, &mut unsynced, &mut is_changed)?;
+        let mut parts = self.replicas(fold, &mut unsynced, &mut verdicts, &mut is_changed)?;
         unsynced.sync(&*self.root.vfs, &self.root.root)?;
-        let mut generation = checkpoint.generation;
         if is_changed {
             generation += 1;
             let mut replicas = parts.states;
@@ -184,7 +185,7 @@ impl Opening<'_> {
             }
             .save(&self.root)?;
         }
-        let others = self.other_journal_files(files, checkpoint.position, position, journal_rot)?;
+        let others = self.other_journal_files(files, covered, position, journal_rot)?;
         let journal = Journal::open(
             self.journal_place,
             self.identity.storage_id,
@@ -214,6 +215,7 @@ impl Opening<'_> {
         &self,
         fold: Fold,
         unsynced: &mut Unsynced,
+        verdicts: &mut Verdicts,
         is_changed: &mut bool,
     ) -> Result<OpenedReplicas, DiskError> {
         let mut dirs = self.directories(&fold, is_changed)?;
@@ -255,6 +257,7 @@ impl Opening<'_> {
                 config: self.config.segment,
                 unsynced,
                 bodies: &mut bodies,
+                verdicts: &mut *verdicts,
             };
             let recovered = recovery.run(folded)?;
             *is_changed |= recovered.is_changed || recovered.state.intact != was_intact;

@@ -108,21 +108,3 @@ pub(crate) fn sync_file_system(path: &Path) -> io::Result<bool> {
         Ok(false)
     }
 }
-
-/// Closes a file and reports what the system says about it, which dropping would swallow.
-pub(crate) fn close(file: File) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    {
-        // Dropping a descriptor ignores the error of close(2). Network and quota file systems
-        // report a failed write there, so write-back is forced and read first.
-        let synced = rustix::fs::fdatasync(&file);
-        drop(file);
-        Ok(synced?)
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let synced = file.sync_data();
-        drop(file);
-        synced
-    }
-}

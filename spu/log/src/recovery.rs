@@ -8,6 +8,10 @@ mod aside;
 
 mod judge;
 
+mod verdict;
+
+pub(crate) use verdict::Verdicts;
+
 use judge::Judge;
 
 use std::sync::Arc;
@@ -48,6 +52,7 @@ pub(crate) struct Recovery<'a> {
     pub(crate) config: SegmentConfig,
     pub(crate) unsynced: &'a mut Unsynced,
     pub(crate) bodies: &'a mut Bodies,
+    pub(crate) verdicts: &'a mut Verdicts,
 }
 
 impl Recovery<'_> {
@@ -245,6 +250,7 @@ impl Recovery<'_> {
             let unexplained = judge.is_unexplained(|| self.has_batch_after(base, keep, len));
             if unexplained.during("read", &path)? || good < synced.min(keep) {
                 self.quarantine(base, keep, len)?;
+                self.verdicts.not_intact(&judge.folded.state)?;
             }
             segments.shorten(base, keep, self.unsynced)?;
         }

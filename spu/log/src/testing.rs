@@ -285,6 +285,11 @@ impl Vfs for MemVfs {
         if !disk.live.files.contains_key(from) && !disk.live.dirs.contains(from) {
             return Err(ErrorKind::NotFound.into());
         }
+        let inside = |path: &PathBuf| path != to && path.starts_with(to);
+        if disk.live.dirs.contains(to) && disk.live.files.keys().chain(&disk.live.dirs).any(inside)
+        {
+            return Err(ErrorKind::DirectoryNotEmpty.into());
+        }
         disk.change(NameChange::Rename(from.to_path_buf(), to.to_path_buf()))
     }
 

@@ -51,15 +51,7 @@ impl Opening<'_> {
                 move_to_trash(&self.root, &path, None)?;
             } else {
                 let dir = self.root.path(layout::QUARANTINE);
-                let target = dir.join(&item.name);
-                self.root
-                    .vfs
-                    .rename(&path, &target)
-                    .during("rename", &target)?;
-                self.root
-                    .vfs
-                    .sync_dir(&dir)
-                    .during("sync directory", &dir)?;
+                durable::move_aside(&*self.root.vfs, &path, &dir, &item.name)?;
                 self.root
                     .vfs
                     .sync_dir(&place)
@@ -114,15 +106,7 @@ impl Opening<'_> {
                 let name = layout::journal(file.file_seq);
                 let from = self.journal_place.path(&name);
                 let quarantine = self.root.path(layout::QUARANTINE);
-                let target = quarantine.join(&name);
-                self.root
-                    .vfs
-                    .rename(&from, &target)
-                    .during("rename", &target)?;
-                self.root
-                    .vfs
-                    .sync_dir(&quarantine)
-                    .during("sync directory", &quarantine)?;
+                durable::move_aside(&*self.root.vfs, &from, &quarantine, &name)?;
                 continue;
             }
             others.push(file);

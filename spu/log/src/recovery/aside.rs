@@ -1,6 +1,6 @@
 //! Keeps what recovery takes out of a segment and nothing explains: copies in `quarantine/`.
 //!
-//! Invariant: a copy is durable before the original is cut.
+//! Invariant: a copy, and the verdict, are durable before the original is cut.
 
 use std::io;
 
@@ -41,7 +41,8 @@ impl Recovery<'_> {
             .to_string_lossy()
             .into_owned();
         let dir = self.root.path(layout::QUARANTINE);
-        let target = dir.join(format!("{name}-{}-{from}.part", base.get()));
+        let name = format!("{name}-{}-{from}.part", base.get());
+        let target = durable::free_name(&*self.root.vfs, &dir, &name)?;
         let copy = self.root.vfs.create(&target).during("create", &target)?;
         let mut at = from;
         let mut chunk = vec![0; 1 << 20];
@@ -73,6 +74,7 @@ impl Recovery<'_> {
             bytes += len;
             if judge.rot {
                 self.quarantine(base, 0, len)?;
+                self.verdicts.not_intact(&judge.folded.state)?;
             }
             segments.remove(base, self.unsynced)?;
         }

@@ -8,6 +8,7 @@ use tidegate_proto::batch::Batch;
 use tidegate_proto::position::Offset;
 
 use super::{Cached, SegmentWriter, Work, signed};
+use crate::durable;
 use crate::entry::{Entry, Item};
 use crate::error::{Context as _, DiskError};
 use crate::layout;
@@ -219,10 +220,8 @@ pub(crate) fn move_to_trash(
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     let when = now_ms.map_or_else(|| "undated".to_owned(), |now_ms| format!("{now_ms:020}"));
     let trash = root.path(layout::TRASH);
-    let target = trash.join(format!("{when}_{name}"));
-    root.vfs.rename(dir, &target).during("rename", &target)?;
+    durable::move_aside(&*root.vfs, dir, &trash, &format!("{when}_{name}"))?;
     let replicas = root.path(layout::REPLICAS);
-    root.vfs.sync_dir(&trash).during("sync directory", &trash)?;
     root.vfs
         .sync_dir(&replicas)
         .during("sync directory", &replicas)

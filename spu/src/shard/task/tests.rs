@@ -208,17 +208,24 @@ fn a_replica_that_is_opened_again_at_once_takes_no_more_for_durable_than_is() {
     bench.open(row(1, 1));
     bench.sync();
     let _unknown = bench.append(Acks::Quorum);
+    bench.log.run_round().unwrap();
+    let _unknown = bench.append(Acks::Quorum);
     bench.close();
     let reader = bench.open(row(2, 1));
+    bench.shard.complete();
+    assert_eq!(
+        bench.shard.hosted[&key()].machine.durable_end(),
+        Offset::new(1)
+    );
     assert_eq!(reader.tail().high_watermark, Offset::ZERO);
     bench.sync();
     let mut answer = bench.append(Acks::Quorum);
     bench.sync();
     assert_eq!(
         answer.try_recv().unwrap().unwrap().base_offset,
-        Offset::new(1)
+        Offset::new(2)
     );
-    assert_eq!(reader.tail().high_watermark, Offset::new(2));
+    assert_eq!(reader.tail().high_watermark, Offset::new(3));
 }
 
 #[test]

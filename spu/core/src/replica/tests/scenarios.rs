@@ -431,7 +431,7 @@ fn a_damaged_replica_is_read_and_never_leads() {
 #[test]
 fn of_a_damaged_replica_nothing_is_trimmed_and_no_snapshot_hides_what_is_not_known() {
     let mut facts = facts(1, Offset::new(5), Ledger::default(), false);
-    (facts.intact, facts.high_watermark) = (false, Offset::new(4));
+    (facts.intact, facts.high_watermark) = (false, facts.end);
     facts.bytes_since_snapshot = 1 << 40;
     let mut world = World::asleep(facts, false);
     world

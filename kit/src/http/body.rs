@@ -20,9 +20,10 @@ use http_body_util::BodyExt as _;
 use tidegate_proto::error::Problem;
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
+use tokio_util::task::TaskTracker;
 
 use super::fault::{BodyFault, body_problem};
-use crate::limits::{BODY_DISCARD_BYTES_MAX, BODY_DISCARD_TIME};
+use crate::limits::{BODY_ANSWER_HOLD, BODY_DISCARD_BYTES_MAX, BODY_DISCARD_TIME};
 
 // A length that a client announced is believed up to here before its bytes have come.
 const RESERVE_BYTES_MAX: usize = 64 * 1024;
@@ -114,16 +115,18 @@ pub(super) struct Patient {
     timer: Option<Pin<Box<Sleep>>>,
     is_armed: bool,
     rest: Rest,
+    discards: Discards,
 }
 
 impl Patient {
-    pub(super) fn new(inner: Body, patience: Duration, rest: Rest) -> Self {
+    pub(super) fn new(inner: Body, patience: Duration, rest: Rest, discards: Discards) -> Self {
         Self {
             inner,
             patience,
             timer: None,
             is_armed: false,
             rest,
+            discards,
         }
     }
 }
@@ -176,32 +179,47 @@ impl HttpBody for Patient {
 impl Drop for Patient {
     fn drop(&mut self) {
         if self.rest == Rest::Discarded && !self.inner.is_end_stream() {
-            discard_later(std::mem::take(&mut self.inner));
+            self.discards.begin(std::mem::take(&mut self.inner));
         }
     }
 }
 
-/// Reads and drops what is left of `body`. While somebody does, hyper keeps the connection, and takes
-/// the next request from it once the body has ended; otherwise it would close at once.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "runs beside its connection, which no `Tasks` tracks either, and ends with it or in time"
-)]
-fn discard_later(mut body: Body) {
-    // A connection may be dropped together with its runtime.
-    if Handle::try_current().is_err() {
-        return;
-    }
-    let discarded = async move {
-        let mut left_bytes = BODY_DISCARD_BYTES_MAX;
-        while let Some(Ok(frame)) = body.frame().await {
-            let Some(left) = left_bytes.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else {
-                return;
-            };
-            left_bytes = left;
+/// The bodies of one request that are read to their end without being kept. While somebody reads,
+/// hyper keeps the connection, and takes the next request from it afterwards; otherwise it would
+/// close at once. The tasks run beside their connection and end with it, or in time.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Discards(TaskTracker);
+
+impl Discards {
+    fn begin(&self, body: Body) {
+        // A connection may be dropped together with its runtime.
+        if Handle::try_current().is_ok() {
+            let discarded = tokio::time::timeout(BODY_DISCARD_TIME, discard(body));
+            self.0.spawn(discarded);
         }
-    };
-    tokio::spawn(tokio::time::timeout(BODY_DISCARD_TIME, discarded));
+    }
+
+    /// Waits for their end, for a while. An answer that comes while they still write confuses clients
+    /// (hyper's connection may then never become ready for another request), but one that writes
+    /// slowly has to learn some time that it need not go on.
+    pub(super) async fn settled(&self) {
+        if !self.0.is_empty() {
+            self.0.close();
+            let _ = tokio::time::timeout(BODY_ANSWER_HOLD, self.0.wait()).await;
+        }
+    }
+}
+
+async fn discard(mut body: Body) {
+    let mut left_bytes = BODY_DISCARD_BYTES_MAX;
+    while !body.is_end_stream()
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        let Some(left) = left_bytes.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else {
+            return;
+        };
+        left_bytes = left;
+    }
 }
 
 #[cfg(test)]
@@ -244,6 +262,7 @@ mod tests {
             Body::from_stream(stalled),
             Duration::from_secs(30),
             Rest::Left,
+            Discards::default(),
         );
         let problem = read_body(Body::new(patient), 100).await.unwrap_err();
         assert!(problem.detail().contains("nothing for 30 s"), "{problem}");
@@ -255,7 +274,12 @@ mod tests {
             tokio::time::advance(Duration::from_secs(20)).await;
             Ok::<_, BoxError>(part)
         });
-        let patient = Patient::new(Body::from_stream(slow), Duration::from_secs(30), Rest::Left);
+        let patient = Patient::new(
+            Body::from_stream(slow),
+            Duration::from_secs(30),
+            Rest::Left,
+            Discards::default(),
+        );
         assert_eq!(read_body(Body::new(patient), 100).await.unwrap(), "123");
     }
 
@@ -292,7 +316,8 @@ mod tests {
                 part
             }));
             let body = Body::from_stream(endless.map(Ok::<_, BoxError>));
-            let mut patient = Patient::new(body, Duration::from_secs(30), rest);
+            let mut patient =
+                Patient::new(body, Duration::from_secs(30), rest, Discards::default());
             if is_begun {
                 patient.frame().await.unwrap().unwrap();
             }

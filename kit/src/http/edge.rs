@@ -25,7 +25,7 @@ use tidegate_proto::error::ErrorCode;
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
-use super::body::{Patient, Rest};
+use super::body::{Discards, Patient, Rest};
 use super::encoding::{decode_request, encode_response};
 use super::error::{ApiError, Attached, problem_body};
 use super::measure::Requests;
@@ -153,10 +153,10 @@ impl Shared {
     ) -> Result<Request<Body>, Response> {
         let refused = |problem| ApiError(problem).into_response();
         let mut request = request;
-        // A tunnel (WebSocket over HTTP/2) may rest as long as it likes.
-        if request.method() != Method::CONNECT && !request.body().is_end_stream() {
+        if let Some(discards) = exchange.discards.clone() {
             let rest = Rest::of(&request);
-            request = request.map(|body| Body::new(Patient::new(body, BODY_IDLE_TIMEOUT, rest)));
+            request = request
+                .map(|body| Body::new(Patient::new(body, BODY_IDLE_TIMEOUT, rest, discards)));
         }
         self.origins.check(&request).map_err(refused)?;
         if let Some(answer) = self.origins.preflight(&request) {
@@ -177,11 +177,15 @@ struct Exchange {
     origin: Option<HeaderValue>,
     accepted: Option<HeaderValue>,
     started: Instant,
+    /// Of requests that have a body.
+    discards: Option<Discards>,
 }
 
 impl Exchange {
     fn of(shared: &Arc<Shared>, request: &Request<Body>) -> Self {
         let headers = request.headers();
+        // A tunnel (WebSocket over HTTP/2) has none, and may rest as long as it likes.
+        let has_body = request.method() != Method::CONNECT && !request.body().is_end_stream();
         Self {
             shared: Arc::clone(shared),
             id: RequestId::of(headers),
@@ -190,6 +194,7 @@ impl Exchange {
             origin: headers.get(ORIGIN).cloned(),
             accepted: headers.get(ACCEPT_ENCODING).cloned(),
             started: clock::monotonic(),
+            discards: has_body.then(Discards::default),
         }
     }
 
@@ -240,6 +245,9 @@ impl Exchange {
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, self.id.header_value().clone());
         self.shared.origins.mark(self.origin.as_ref(), headers);
+        if let Some(discards) = &self.discards {
+            discards.settled().await;
+        }
         match self.accepted {
             Some(accepted) if self.method != Method::CONNECT => {
                 encode_response(accepted, response).await

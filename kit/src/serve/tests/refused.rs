@@ -1,6 +1,7 @@
 //! Bodies that are refused before their end: the answer arrives, whatever the client does first.
 
 use axum::routing::post;
+use http_body_util::Full;
 use tidegate_proto::error::{ErrorCode, Problem};
 
 use super::*;
@@ -112,4 +113,31 @@ async fn what_is_thrown_away_has_a_limit() {
         assert!(taken_bytes < 2 * BODY_DISCARD_BYTES_MAX, "never ends");
     }
     assert!(taken_bytes + MIB >= BODY_DISCARD_BYTES_MAX);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_while_it_writes_goes_on_with_its_connection() {
+    let server = start();
+    let io = TokioIo::new(connect(server.address).await);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    let tasks = Tasks::new();
+    tasks.spawn(TaskKind::Connection, tracing::Span::none(), connection);
+    let (large, small) = (Bytes::from(vec![b'x'; 33 * MIB]), Bytes::from("12345"));
+    for round in 0..10 {
+        for (path, body, status) in [
+            ("/unread", &large, 404),
+            ("/limited", &small, 200),
+            ("/limited", &large, 413),
+            ("/unread", &small, 404),
+        ] {
+            let request = Request::post(path).header("host", "a");
+            let request = request.body(Full::new(body.clone())).unwrap();
+            let ready = timeout(PATIENCE, sender.ready()).await;
+            ready.expect("still writes").unwrap();
+            let answer = timeout(PATIENCE, sender.send_request(request)).await;
+            let answer = answer.expect("no answer").unwrap();
+            assert_eq!(answer.status(), status, "round {round}");
+            answer.into_body().collect().await.unwrap();
+        }
+    }
 }

@@ -137,6 +137,13 @@ impl Fold {
 }
 
 impl Folded {
+    /// True when one of its batches begins there.
+    pub(crate) fn begins(&self, base: Offset) -> bool {
+        self.batches
+            .binary_search_by_key(&base, |batch| batch.base)
+            .is_ok()
+    }
+
     fn entry(&mut self, entry: Entry, file_seq: u64, at: u64, len: usize) {
         match entry {
             Entry::Batch(batch) => self.batch(&batch, file_seq, at, len),

@@ -66,7 +66,12 @@ impl Recovery<'_> {
             end: state.end,
         };
         if let Some(reset) = folded.reset {
-            while bases.first().is_some_and(|base| *base < reset) {
+            // A cut before it may have left segments above it as well. The first one written since
+            // begins with a batch of the journal, and below that nothing is missing.
+            let start = reset.max(state.log_start);
+            while let Some(base) = bases.first().copied()
+                && (base < reset || base > start || !folded.begins(base))
+            {
                 segments.remove(bases.remove(0), self.unsynced)?;
             }
         }

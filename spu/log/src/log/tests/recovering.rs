@@ -7,9 +7,10 @@ use tidegate_proto::position::Offset;
 use super::hooked::{Change, HookedVfs, name};
 use super::{
     append, create, dir, files_named, generation, key, open, open_with, read_all, settle, small,
+    submit,
 };
 use crate::testing::MemVfs;
-use crate::{LogConfig, Vfs};
+use crate::{Entry, LogConfig, Vfs};
 
 #[test]
 fn batches_that_stand_together_in_the_journal_are_read_back_together() {
@@ -117,4 +118,43 @@ fn what_goes_aside_twice_under_one_name_is_kept_twice() {
     log.purge_trash(0).unwrap();
     assert!(files_named(&vfs, "/trash/undated").is_empty());
     assert_eq!(log.purge_trash(2_000).unwrap(), 2);
+}
+
+/// A cut takes segments away that the reset after it does not reach: they begin above the new start.
+#[test]
+fn a_reset_after_a_cut_leaves_nothing_of_what_was_cut() {
+    for appended in [0, 3] {
+        let vfs = MemVfs::new();
+        let log = open(&vfs).log;
+        let replica = create(&log, 0);
+        for number in 0..60 {
+            append(&log, &replica, 1, 1_000, number);
+        }
+        settle(&log);
+        log.checkpoint().unwrap();
+        let (cut, start) = (Offset::new(10), Offset::new(12));
+        submit(
+            &log,
+            vec![Entry::Cut {
+                key: key(0),
+                to: cut,
+            }],
+        );
+        submit(
+            &log,
+            vec![Entry::Trim {
+                key: key(0),
+                to: start,
+            }],
+        );
+        let batches: Vec<_> = (0..appended)
+            .map(|number| append(&log, &replica, 2, 10, number))
+            .collect();
+        log.run_round().unwrap();
+        let opened = open(&vfs.killed());
+        let facts = &opened.replicas[0];
+        assert!(facts.intact);
+        assert_eq!((facts.log_start, facts.end), (start, replica.end()));
+        assert_eq!(read_all(&opened.log.replica(key(0)).unwrap()), batches);
+    }
 }

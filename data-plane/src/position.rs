@@ -93,7 +93,7 @@ pub fn parse_cursors<'a>(
 ) -> Result<Option<Cursor>, Problem> {
     let mut merged: Option<Cursor> = None;
     for text in texts {
-        let cursor = Cursor::parse(text).map_err(|error| invalid("cursor", error.to_string()))?;
+        let cursor = Cursor::parse(text)?;
         match &mut merged {
             None => merged = Some(cursor),
             Some(earlier) => {

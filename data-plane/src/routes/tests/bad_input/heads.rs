@@ -130,7 +130,7 @@ pub(super) fn reads() -> Vec<Row> {
         topic(
             "a cursor that is too long",
             &format!("cursor={}", "A".repeat(9000)),
-            PARAMETER,
+            (400, "cursor_too_large"),
         ),
         topic("an empty cursor", "cursor=", PARAMETER),
         topic("no records at most", "max_records=0", PARAMETER),

@@ -165,6 +165,13 @@ async fn a_deleted_topic_ends_its_readers_and_frees_its_name() {
         "{}",
         gone.text()
     );
+    wait_for("the files to go to the trash", async || {
+        server
+            .log()
+            .contains("deleted topic discarded")
+            .then_some(())
+    })
+    .await;
     server.create_topic("t", 1).await;
     let offsets = connection
         .get("/v1/topics/t/partitions/0/offsets")

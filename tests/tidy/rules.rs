@@ -50,7 +50,9 @@ pub(crate) fn header(source: &Source) -> Vec<Complaint> {
 pub(crate) fn size(source: &Source) -> Vec<Complaint> {
     let mut found = Vec::new();
     let code = source.code().count();
-    if code > CODE_LINES_MAX && !source.path.ends_with("/tests.rs") {
+    let unit_tests =
+        source.path.ends_with("/tests.rs") || source.path.contains("src/") && source.is_test_code();
+    if code > CODE_LINES_MAX && !unit_tests {
         found.push(Complaint::new(
             source,
             code,

@@ -7,6 +7,7 @@
 mod arguments;
 mod banner;
 mod directory;
+mod leftovers;
 mod producers;
 mod statuses;
 
@@ -64,8 +65,9 @@ pub(crate) async fn run(
         make_demo_topic(&server.access, topic).await?;
     }
     let Access { url, ca, token } = &server.access;
-    let announcement = directory.announce(url, ca.as_deref(), token.as_deref())?;
+    // Whoever waits for `up.json` may use a client command next.
     let profile = write_profile(&arguments, connection, &server.access);
+    let announcement = directory.announce(url, ca.as_deref(), token.as_deref())?;
     show_banner(&arguments, &server.access, &directory, profile.as_deref());
 
     let outcome = tokio::select! {

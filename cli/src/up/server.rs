@@ -14,17 +14,19 @@ use tidegate_data_plane::{DataPlane, DataPlaneConfig};
 use tidegate_gateway::Parts;
 use tidegate_kit::auth::Auth;
 use tidegate_kit::serve::{ServeConfig, ServeLimits, serve};
-use tidegate_kit::tasks::Tasks;
+use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_kit::{health, metrics, tls};
 use tidegate_proto::id::SpuId;
 use tidegate_sc::{Controller, ScConfig, StoreLocation};
 use tidegate_spu::{Node, SpuConfig};
 use tokio::sync::watch;
+use tracing::info_span;
 
 use crate::failure::Failure;
 use crate::up::arguments::UpArguments;
 use crate::up::directory::DataDirectory;
 use crate::up::failures;
+use crate::up::leftovers::Leftovers;
 use crate::up::producers::LeasedIds;
 use crate::up::statuses::LocalStatuses;
 
@@ -102,7 +104,8 @@ impl Server {
             })?;
         node.start(registered, controller.topology(), &storage)
             .map_err(|error| failures::node(directory.path(), &error))?;
-        discard_deleted(&controller, &node, directory.path()).await?;
+        let leftovers = Leftovers::new(controller.clone(), node.watch_leftovers());
+        storage.spawn(TaskKind::Watch, info_span!("leftovers"), leftovers.follow());
 
         let (ready, is_ready) = watch::channel(false);
         let foundation = Foundation {
@@ -216,33 +219,6 @@ async fn open_node(directory: &Path) -> Result<Node, Failure> {
     opened
         .map_err(|error| Failure::failed(format!("opening the storage failed: {error}")))?
         .map_err(|error| failures::node(&path, &error))
-}
-
-/// Topics can be deleted while their replicas cannot be reached, or shortly before a crash: what is
-/// left of them goes to the trash. Topics that the controller has never heard of are kept, because
-/// then it may be the controller's store that is not the right one.
-async fn discard_deleted(
-    controller: &Controller,
-    node: &Node,
-    directory: &Path,
-) -> Result<(), Failure> {
-    let topology = Arc::clone(&controller.topology().borrow());
-    for topic in node.leftovers(&topology) {
-        let is_deleted = controller.is_deleted(topic).await.map_err(|problem| {
-            Failure::failed(format!(
-                "the controller did not say what became of topic {topic}: {}",
-                problem.detail()
-            ))
-        })?;
-        if is_deleted {
-            let discarded = node.discard(topic);
-            let replicas = discarded.map_err(|error| failures::node(directory, &error))?;
-            tracing::info!(%topic, replicas, "deleted topic discarded");
-        } else {
-            tracing::warn!(%topic, "replicas of an unknown topic are kept and not served");
-        }
-    }
-    Ok(())
 }
 
 fn parts(foundation: &Foundation, health: axum::Router, edge: &Tasks, is_tls: bool) -> Parts {

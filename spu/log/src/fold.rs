@@ -7,32 +7,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tidegate_proto::batch::{Batch, PLACEMENT_LEN};
+use tidegate_proto::batch::Batch;
 use tidegate_proto::position::{Offset, ReplicaKey};
 
 use crate::checkpoint::ReplicaState;
 use crate::entry::{Entry, Item, KIND_LEN};
+use crate::folded::{FoldedBatch, header_crc};
 use crate::replay::ReplayedRound;
-
-/// A batch in the journal.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FoldedBatch {
-    pub(crate) base: Offset,
-    pub(crate) next: Offset,
-    /// Covers the placement and, through it, the records' checksum: equal means equal.
-    header_crc: [u8; 4],
-    append_time_ms: i64,
-    pub(crate) file_seq: u64,
-    pub(crate) at: u64,
-    pub(crate) len: usize,
-}
-
-impl FoldedBatch {
-    /// True when the stored batch is this one.
-    pub(crate) fn is(&self, batch: &Batch) -> bool {
-        batch.placement.base_offset == self.base && header_crc(batch) == self.header_crc
-    }
-}
 
 /// What the journal makes of a replica.
 #[derive(Debug)]
@@ -219,11 +200,4 @@ impl Folded {
             self.reset = Some(to);
         }
     }
-}
-
-fn header_crc(batch: &Batch) -> [u8; 4] {
-    let header = batch.header_bytes();
-    let (_, crc) = header.split_at(PLACEMENT_LEN - 4);
-    crc.try_into()
-        .expect("the checksum is the header's last four bytes")
 }

@@ -67,6 +67,8 @@ mod checkpoint;
 
 mod journal;
 
+mod folded;
+
 mod replay;
 
 mod files;

@@ -16,7 +16,7 @@ use crate::checkpoint::JournalPosition;
 use crate::durable;
 use crate::entry::KIND_LEN;
 use crate::error::{Context as _, DiskError};
-use crate::fold::FoldedBatch;
+use crate::folded::FoldedBatch;
 use crate::journal::FileSpan;
 use crate::layout;
 use crate::limits::{ROUND_ALIGN, ROUND_BYTES_MAX};

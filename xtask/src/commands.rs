@@ -39,6 +39,10 @@ fn become_program(mut server: std::process::Command) -> Result<(), String> {
 pub(crate) fn test(arguments: &[String]) -> Result<(), String> {
     prepare::for_tests()?;
     finish(cargo().args(["build", "--workspace", "--bins"]))?;
+    // The runners below do not run examples in documentation.
+    if arguments.is_empty() {
+        finish(cargo().args(["test", "--workspace", "--doc"]))?;
+    }
     if succeeds("cargo", &["nextest", "--version"]) {
         finish(
             cargo()
@@ -53,12 +57,7 @@ pub(crate) fn test(arguments: &[String]) -> Result<(), String> {
                 .args(arguments),
         )?;
     }
-    // The runner above does not run examples in documentation.
-    if arguments.is_empty() {
-        finish(cargo().args(["test", "--workspace", "--doc"]))
-    } else {
-        Ok(())
-    }
+    Ok(())
 }
 
 /// What has to pass before a change is taken: the script that the servers run as well.

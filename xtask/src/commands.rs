@@ -70,10 +70,10 @@ pub(crate) fn bench(arguments: &[String]) -> Result<(), String> {
     let packages = ["--package", "tidegate-cli", "--package", "tidegate-tests"];
     finish(
         cargo()
-            .args(["build", "--release", "--bins"])
+            .args(["build", "--profile", "dist", "--bins"])
             .args(packages),
     )?;
-    let benchmark = target().join("release/tidegate-bench");
+    let benchmark = target().join("dist/tidegate-bench");
     finish(program(&benchmark.to_string_lossy()).args(arguments))
 }
 

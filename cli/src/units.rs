@@ -17,14 +17,13 @@ const SIZES: [(&str, u64); 10] = [
     ("", 1),
 ];
 
-const DURATIONS_MS: [(&str, u64); 7] = [
+const DURATIONS_MS: [(&str, u64); 6] = [
     ("ms", 1),
     ("s", 1_000),
     ("m", 60_000),
     ("h", 3_600_000),
     ("d", 86_400_000),
     ("w", 7 * 86_400_000),
-    ("", 1),
 ];
 
 /// What has no end is `None`.
@@ -36,7 +35,7 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     scaled(text, &SIZES, "a size such as 4096, 64MiB or 10GB")
 }
 
-/// `7d`, `90s`, `250ms`, a bare number of milliseconds: milliseconds.
+/// `7d`, `90s`, `250ms`: milliseconds. A bare number is refused: nobody knows what it counts.
 pub(crate) fn milliseconds(text: &str) -> Result<u64, String> {
     scaled(
         text,
@@ -143,7 +142,8 @@ mod tests {
     fn durations_are_milliseconds_and_may_be_endless() {
         assert_eq!(milliseconds("7d"), Ok(604_800_000));
         assert_eq!(milliseconds("90s"), Ok(90_000));
-        assert_eq!(milliseconds("250"), Ok(250));
+        assert_eq!(milliseconds("250ms"), Ok(250));
+        assert!(milliseconds("30").is_err());
         assert_eq!(bounded_milliseconds("Forever"), Ok(Bounded(None)));
         assert_eq!(bounded_bytes("1kb"), Ok(Bounded(Some(1000))));
         assert!(milliseconds("7 days").is_err());

@@ -227,3 +227,27 @@ async fn only_listed_pages_open_sockets_with_a_ticket_and_programs_need_no_origi
         assert!(is_let_in || opened.unwrap_err().contains("403"));
     }
 }
+
+/// curl sends the whole body before it reads; over HTTP/2 a stream reset meanwhile costs it the answer.
+#[tokio::test]
+async fn curl_is_told_over_http_2_that_a_body_is_too_large() {
+    let server = Server::start();
+    server.create_topic("t", 1).await;
+    let target = server.target();
+    let body = server.home().join("body");
+    std::fs::write(&body, vec![0; 5_000_000]).expect("a file");
+    let token = target.token.expect("a token");
+    let output = std::process::Command::new("curl")
+        .args(["--silent", "--show-error", "--max-time", "60", "--http2"])
+        .arg("--cacert")
+        .arg(server.data_dir().join("ca.pem"))
+        .args(["-H", &format!("Authorization: Bearer {token}")])
+        .args(["--data-binary", &format!("@{}", body.display())])
+        .args(["-w", "\n%{http_version} %{http_code}"])
+        .arg(format!("{}/v1/topics/t/records", target.url))
+        .output()
+        .expect("curl runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.ends_with("\n2 413"), "{}", words(&output));
+    assert!(text.contains("\"limit\":1048576"), "{text}");
+}

@@ -127,8 +127,18 @@ fn write_profile(
         ca: access.ca.clone(),
         token: access.token.clone(),
     };
+    let before = profile::read(&path, &name).ok().flatten();
     match profile::write(&path, &name, &content) {
-        Ok(()) => Some(name),
+        Ok(()) => {
+            if let Some(other) = before.filter(|before| before.url != access.url) {
+                output::say(&format!(
+                    "the profile {name:?} pointed to {} and points here now; --profile NAME keeps \
+                     them apart",
+                    other.url
+                ));
+            }
+            Some(name)
+        }
         Err(error) => {
             output::say(&format!(
                 "the profile {name:?} was not written to {}: {error}. Client commands need --url, \

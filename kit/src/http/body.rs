@@ -13,8 +13,8 @@ use std::time::Duration;
 use axum::BoxError;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
+use http::Request;
 use http::header::EXPECT;
-use http::{Request, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tidegate_proto::error::Problem;
@@ -86,9 +86,10 @@ async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, Problem> {
 /// What becomes of the rest of a body that nobody reads to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// It is not taken from the connection. HTTP/2 tells the peer to stop that one stream.
+    /// There is none, or the connection is gone.
     Left,
-    /// It is read and thrown away, within limits.
+    /// It is read and thrown away, within limits. Over HTTP/2 as well: a stream that is reset while
+    /// the peer still sends costs some clients (curl among them) the answer.
     Discarded,
     /// The same once the body was asked for: until then the peer waits for `100 Continue` and has
     /// not sent any of it.
@@ -97,9 +98,7 @@ pub(super) enum Rest {
 
 impl Rest {
     pub(super) fn of<B>(request: &Request<B>) -> Self {
-        if request.version() >= Version::HTTP_2 {
-            Self::Left
-        } else if request.headers().contains_key(EXPECT) {
+        if request.headers().contains_key(EXPECT) {
             Self::DiscardedOnceBegun
         } else {
             Self::Discarded
@@ -292,14 +291,12 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_of_the_rest_depends_on_the_protocol() {
+    fn what_becomes_of_the_rest_depends_on_who_waits() {
         let mut request = Request::new(());
         assert_eq!(Rest::of(&request), Rest::Discarded);
         let expects = http::HeaderValue::from_static("100-continue");
         request.headers_mut().insert(EXPECT, expects);
         assert_eq!(Rest::of(&request), Rest::DiscardedOnceBegun);
-        *request.version_mut() = Version::HTTP_2;
-        assert_eq!(Rest::of(&request), Rest::Left);
     }
 
     #[tokio::test(start_paused = true)]

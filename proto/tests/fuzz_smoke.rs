@@ -76,7 +76,7 @@ macro_rules! seeds {
 fn changed_batches_do_no_harm() {
     run(
         batch_decode,
-        seeds!("batch_decode": "hello" "kinds" "lz4" "zstd" "epoch-marker" "hello.part" "kinds.part" "lz4.part" "zstd.part"),
+        seeds!("batch_decode": "hello" "kinds" "gzip" "snappy" "lz4" "zstd" "epoch-marker" "hello.part" "kinds.part" "gzip.part" "snappy.part" "lz4.part" "zstd.part"),
     );
 }
 

@@ -202,7 +202,7 @@ async fn files_compression_and_acks_work_and_a_missing_topic_is_named() {
         writeln!(writer, "line {n}").expect("written");
     }
     let file = file.to_str().expect("a path").to_owned();
-    for codec in ["none", "lz4", "zstd"] {
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
         for acks in ["leader", "quorum"] {
             produce(
                 &server,
@@ -215,7 +215,7 @@ async fn files_compression_and_acks_work_and_a_missing_topic_is_named() {
         consume(&server, &["t", "--from", "earliest"])
             .lines()
             .count(),
-        30_000
+        50_000
     );
     let output = run_with_input(server.command(&["produce", "none"]), b"x\n");
     assert!(!output.status.success());

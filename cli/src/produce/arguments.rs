@@ -13,6 +13,8 @@ use crate::units;
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum CodecChoice {
     None,
+    Gzip,
+    Snappy,
     Lz4,
     Zstd,
 }
@@ -21,6 +23,8 @@ impl CodecChoice {
     pub(crate) fn codec(self) -> Codec {
         match self {
             Self::None => Codec::None,
+            Self::Gzip => Codec::Gzip,
+            Self::Snappy => Codec::Snappy,
             Self::Lz4 => Codec::Lz4,
             Self::Zstd => Codec::Zstd,
         }

@@ -38,10 +38,10 @@ pub(crate) enum CompressionChoice {
     /// As the producer sent it.
     Producer,
     None,
-    Lz4,
-    Zstd,
     Gzip,
     Snappy,
+    Lz4,
+    Zstd,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -125,11 +125,8 @@ impl BatchBuilder {
         self.record_count == 0
     }
 
-    /// Compresses and seals. Errors: no record, or a codec that is not supported.
+    /// Compresses and seals. Errors: no record.
     pub fn finish(self) -> Result<ClientBatch, BatchError> {
-        if !self.codec.is_supported() {
-            return Err(BatchError::CodecNotSupported(self.codec));
-        }
         if self.record_count == 0 {
             return Err(BatchError::Empty);
         }

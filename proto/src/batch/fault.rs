@@ -4,7 +4,7 @@
 
 use thiserror::Error;
 
-use crate::compression::{Codec, CompressionError};
+use crate::compression::CompressionError;
 use crate::error::{ErrorCode, Problem};
 use crate::json::JsonError;
 use crate::limits::{
@@ -75,9 +75,6 @@ pub enum BatchError {
         /// The number.
         found: u8,
     },
-    /// The codec is reserved, but not implemented.
-    #[error("codec {0} is not supported yet; use none, lz4 or zstd")]
-    CodecNotSupported(Codec),
     /// Attribute bits that this version does not know, or that a client must not set.
     #[error("attributes {found:#06x} are not allowed here")]
     Attributes {
@@ -218,10 +215,7 @@ impl std::fmt::Display for Part {
 
 impl From<CompressionError> for BatchError {
     fn from(error: CompressionError) -> Self {
-        match error {
-            CompressionError::NotSupported(codec) => Self::CodecNotSupported(codec),
-            other => Self::Decompression(other),
-        }
+        Self::Decompression(error)
     }
 }
 
@@ -244,7 +238,6 @@ impl From<BatchError> for Problem {
         };
         let code = match (&error, limit) {
             (_, Some(_)) => ErrorCode::TooLarge,
-            (BatchError::CodecNotSupported(_), _) => ErrorCode::NotSupported,
             _ => ErrorCode::CorruptBatch,
         };
         let mut problem = Self::new(code, error.to_string());

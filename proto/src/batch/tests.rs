@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 mod refusals;
 
-const CODECS: [Codec; 3] = [Codec::None, Codec::Lz4, Codec::Zstd];
+const CODECS: [Codec; 5] = Codec::ALL;
 const STAMP: ProducerStamp = ProducerStamp {
     id: ProducerId(9),
     epoch: 2,

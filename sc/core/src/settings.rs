@@ -4,8 +4,7 @@
 //! Only looks at the request and the topic's row, never at other topics.
 
 use tidegate_proto::api::topic::{PlacementPolicy, Setting, TopicConfigRequest, TopicRequest};
-use tidegate_proto::compression::Codec;
-use tidegate_proto::control::{Cleanup, TopicCompression, TopicConfig};
+use tidegate_proto::control::{Cleanup, TopicConfig};
 use tidegate_proto::limits::{
     INTEGER_MAX, PARTITIONS_PER_TOPIC_MAX, RECORD_BYTES_MAX, REPLICATION_FACTOR_MAX,
     SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
@@ -125,16 +124,7 @@ impl Settings {
         if self.config.cleanup == Cleanup::Compact {
             return refuse("/config/cleanup", "cleanup=compact");
         }
-        match self.config.compression {
-            TopicCompression::Codec(Codec::Gzip) => {
-                refuse("/config/compression", "compression=gzip")
-            }
-            TopicCompression::Codec(Codec::Snappy) => {
-                refuse("/config/compression", "compression=snappy")
-            }
-            TopicCompression::Producer
-            | TopicCompression::Codec(Codec::None | Codec::Lz4 | Codec::Zstd) => Ok(()),
-        }
+        Ok(())
     }
 }
 

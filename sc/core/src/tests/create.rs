@@ -3,8 +3,7 @@
 use tidegate_proto::api::topic::{
     Setting, TopicConfigRequest, TopicRequest, TopicState, WriteResult,
 };
-use tidegate_proto::compression::Codec;
-use tidegate_proto::control::{Cleanup, TopicCompression, TopicConfig};
+use tidegate_proto::control::{Cleanup, TopicConfig};
 use tidegate_proto::error::{ErrorCode, Problem};
 
 use super::world::{World, asking, blank, with_config};
@@ -205,20 +204,10 @@ fn all_faults_of_a_request_are_told_at_once() {
 #[test]
 fn what_storage_cannot_do_yet_is_not_supported_rather_than_ignored() {
     let config = TopicConfigRequest::default;
-    let rows = [
-        TopicConfigRequest {
-            cleanup: Cleanup::Compact.into(),
-            ..config()
-        },
-        TopicConfigRequest {
-            compression: TopicCompression::Codec(Codec::Gzip).into(),
-            ..config()
-        },
-        TopicConfigRequest {
-            compression: TopicCompression::Codec(Codec::Snappy).into(),
-            ..config()
-        },
-    ];
+    let rows = [TopicConfigRequest {
+        cleanup: Cleanup::Compact.into(),
+        ..config()
+    }];
     for row in rows {
         let refusal = World::new(1)
             .create("orders", with_config(row))

@@ -67,8 +67,6 @@ const TABLE: &str = r#"
 400 invalid_parameter /config/max_record_bytes PUT /v1/topics/a {"config":{"max_record_bytes":99999999}}
 400 invalid_parameter /config/timestamp PUT /v1/topics/a {"config":{"timestamp":"now"}}
 501 not_supported /config/cleanup PUT /v1/topics/a {"config":{"cleanup":"compact"}}
-501 not_supported /config/compression PUT /v1/topics/a {"config":{"compression":"gzip"}}
-501 not_supported /config/compression PUT /v1/topics/a {"config":{"compression":"snappy"}}
 501 not_supported /placement PUT /v1/topics/a {"placement":"manual"}
 
 409 already_exists - POST /v1/topics {"name":"kept"}

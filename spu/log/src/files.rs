@@ -1,8 +1,8 @@
 //! Open segment files, shared by readers and the writer under one cap, and the list of those with
 //! bytes not yet synced.
 //!
-//! Invariant: a file with unsynced bytes stays open until it is synced, so that the error of a
-//! failed write-back cannot be lost with the handle.
+//! Invariant: a file with unsynced bytes stays open until it is synced, or the file system is held
+//! open and synced whole, so that the error of a failed write-back cannot be lost with the handle.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -14,7 +14,7 @@ use tidegate_proto::position::Offset;
 use crate::error::{Context as _, DiskError};
 use crate::layout;
 use crate::limits::{SYNC_BEHIND_BYTES, SYNC_FILES_MAX};
-use crate::vfs::{Vfs, VfsFile};
+use crate::vfs::{FileSystem, Vfs, VfsFile};
 
 /// A file of a replica. `replica` numbers the open replica, not its key: a replica made anew does
 /// not meet its predecessor's files.
@@ -158,10 +158,17 @@ fn is_read_only(kind: io::ErrorKind) -> bool {
 }
 
 /// What must be synced before a checkpoint may say that it is on disk.
-#[derive(Debug, Default)]
+///
+/// A few files are kept open and synced one by one. When they become many, they are let go and
+/// everything is synced at once: through the hold on the file system errors of closed files are
+/// reported too, so that ten thousand dirty segments need no ten thousand descriptors.
+#[derive(Debug)]
 pub(crate) struct Unsynced {
+    file_system: Option<Arc<dyn FileSystem>>,
     files: BTreeMap<FileId, UnsyncedFile>,
     dirs: BTreeSet<Arc<Path>>,
+    /// Files or directories beyond those named need a sync.
+    is_many: bool,
 }
 
 #[derive(Debug)]
@@ -172,6 +179,16 @@ struct UnsyncedFile {
 }
 
 impl Unsynced {
+    /// Of a directory on this file system.
+    pub(crate) fn new(file_system: Option<Arc<dyn FileSystem>>) -> Self {
+        Self {
+            file_system,
+            files: BTreeMap::new(),
+            dirs: BTreeSet::new(),
+            is_many: false,
+        }
+    }
+
     /// Takes note of bytes written; syncs the file at once when they have become many.
     pub(crate) fn wrote(
         &mut self,
@@ -180,6 +197,9 @@ impl Unsynced {
         file: &Arc<dyn VfsFile>,
         bytes: u64,
     ) -> Result<(), DiskError> {
+        if self.is_many {
+            return Ok(());
+        }
         let entry = self.files.entry(id).or_insert_with(|| UnsyncedFile {
             file: Arc::clone(file),
             dir: Arc::clone(dir),
@@ -190,12 +210,15 @@ impl Unsynced {
             entry.file.sync_data().during("sync", &id.path(dir))?;
             self.files.remove(&id);
         }
-        Ok(())
+        self.bound()
     }
 
     /// Takes note of a name made or removed in a directory.
-    pub(crate) fn renamed(&mut self, dir: &Arc<Path>) {
-        self.dirs.insert(Arc::clone(dir));
+    pub(crate) fn renamed(&mut self, dir: &Arc<Path>) -> Result<(), DiskError> {
+        if !self.is_many {
+            self.dirs.insert(Arc::clone(dir));
+        }
+        self.bound()
     }
 
     /// A file that is gone needs no sync.
@@ -211,14 +234,9 @@ impl Unsynced {
 
     /// Makes all of it durable.
     pub(crate) fn sync(&mut self, vfs: &dyn Vfs, root: &Path) -> Result<(), DiskError> {
-        if self.files.len() + self.dirs.len() > SYNC_FILES_MAX
-            && vfs
-                .sync_file_system(root)
-                .during("sync file system", root)?
-        {
-            self.files.clear();
-            self.dirs.clear();
-            return Ok(());
+        if let (Some(file_system), true) = (&self.file_system, self.is_many) {
+            file_system.sync().during("sync file system", root)?;
+            self.is_many = false;
         }
         for (id, entry) in std::mem::take(&mut self.files) {
             entry
@@ -228,6 +246,26 @@ impl Unsynced {
         }
         for dir in std::mem::take(&mut self.dirs) {
             vfs.sync_dir(&dir).during("sync directory", &dir)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the files go when they are many; where everything cannot be synced at once, syncs them.
+    fn bound(&mut self) -> Result<(), DiskError> {
+        if self.files.len() + self.dirs.len() <= SYNC_FILES_MAX {
+            return Ok(());
+        }
+        if self.file_system.is_some() {
+            self.is_many = true;
+            self.files.clear();
+            self.dirs.clear();
+        }
+        // Directories cost no descriptor: only files must go.
+        while self.files.len() > SYNC_FILES_MAX {
+            if let Some((id, entry)) = self.files.pop_first() {
+                let synced = entry.file.sync_data();
+                synced.during("sync", &id.path(&entry.dir))?;
+            }
         }
         Ok(())
     }

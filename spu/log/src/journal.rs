@@ -88,6 +88,11 @@ pub(crate) fn remove_leftover(place: &Place) {
 const FREE_FILES_MAX: usize = 2;
 
 impl Journal {
+    /// The directory that it belongs to.
+    pub(crate) fn storage_id(&self) -> StorageId {
+        self.storage_id
+    }
+
     /// Goes on at `position` in a file that is there, or begins that file when it is not. `others`
     /// are all other files, in order; nothing needs what is in them.
     pub(crate) fn open(

@@ -9,6 +9,7 @@
 //!
 //! log.replica(ReplicaKey) -> Option<Arc<Replica>>          log.replicas() -> Vec<Arc<Replica>>
 //! log.create_replica(ReplicaKey, ReplicaGen, SegmentConfig) -> Result<Arc<Replica>, CreateError>     makes a directory: blocks
+//! log.create_replicas(&[NewReplica]) -> Result<Vec<Result<Arc<Replica>, CreateError>>, LogDead>       many, with one sync of their names
 //! log.retire_replica(ReplicaKey) -> Result<(), SubmitError>                                           moved to trash/ by the writer thread
 //! log.submit(Submission { shard, entries }) -> Result<(), SubmitError>                                never blocks
 //! log.start_threads() -> Result<(), LogDead>               or, in a simulation:
@@ -110,8 +111,8 @@ mod threads;
 pub use config::{LogConfig, LogStats, RoundListener};
 pub use entry::{Entry, ReplicaMeta, Submission};
 pub use error::{CreateError, DeadCause, LogDead, OpenError, ReadError, SubmitError};
-pub use log::{Log, Opened};
+pub use log::{Log, NewReplica, Opened};
 pub use opening::{MissingReplica, ReplicaFacts};
 pub use replica::{BatchHeader, Replica};
 pub use segment::SegmentConfig;
-pub use vfs::{DirItem, OsVfs, Vfs, VfsFile};
+pub use vfs::{DirItem, FileSystem, OsVfs, Vfs, VfsFile};

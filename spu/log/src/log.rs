@@ -10,6 +10,7 @@ mod inner;
 mod submitting;
 
 pub(crate) use inner::{Inner, Wake};
+pub use submitting::NewReplica;
 
 use std::io;
 use std::path::Path;
@@ -95,11 +96,11 @@ impl Log {
         *registry.write() = parts.replicas;
         let writer = SegmentWriter::new(
             root.clone(),
-            identity.storage_id,
             config,
             Arc::clone(&journal),
             Arc::clone(&registry),
             Arc::clone(&budget),
+            parts.unsynced,
             checkpoint,
         );
         let inner = Arc::new(Inner {

@@ -29,7 +29,7 @@ use crate::replica::Replica;
 use crate::segment::Home;
 use crate::snapshot;
 use crate::tail::TailBudget;
-use crate::vfs::{Place, Vfs, VfsFile};
+use crate::vfs::{FileSystem, Place, Vfs, VfsFile};
 
 /// What a replica turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +78,8 @@ pub struct MissingReplica {
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) root: Place,
+    /// Empty: what opening did is synced.
+    pub(crate) unsynced: Unsynced,
     pub(crate) lock: Arc<dyn VfsFile>,
     pub(crate) identity: Identity,
     /// The marker that was found.
@@ -114,7 +116,9 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, config: &LogConfig) -> Result<
         // From here on the directory is not clean, whatever happens.
         identity.save(&root)?;
     }
+    let held = root.vfs.file_system(dir);
     Opening {
+        file_system: held.map_err(|source| OpenError::io(dir, source))?,
         pool: Arc::new(FilePool::new(Arc::clone(&root.vfs), config.open_files_max)),
         budget: Arc::new(TailBudget::new(config.tail_cache_bytes)),
         journal_place: Place::new(Arc::clone(&root.vfs), &root.path(layout::JOURNAL)),
@@ -132,6 +136,7 @@ struct Opening<'a> {
     journal_place: Place,
     config: &'a LogConfig,
     lock: Arc<dyn VfsFile>,
+    file_system: Option<Arc<dyn FileSystem>>,
     identity: Identity,
     clean: Option<crate::identity::Clean>,
     pool: Arc<FilePool>,
@@ -169,7 +174,7 @@ impl Opening<'_> {
                 round_seq: end.last_round + 2,
             };
         }
-        let mut unsynced = Unsynced::default();
+        let mut unsynced = Unsynced::new(self.file_system.clone());
         let mut parts = self.replicas(fold, &mut unsynced, &mut verdicts, &mut is_changed)?;
         unsynced.sync(&*self.root.vfs, &self.root.root)?;
         if is_changed {
@@ -196,6 +201,7 @@ impl Opening<'_> {
         parts.facts.sort_by_key(|facts| facts.key);
         Ok(Parts {
             root: self.root,
+            unsynced,
             lock: self.lock,
             identity: self.identity,
             clean: self.clean,

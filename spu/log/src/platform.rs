@@ -94,17 +94,54 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Syncs the whole file system that holds `path`; false where the system cannot report errors of
-/// it, and the caller must sync file by file.
-pub(crate) fn sync_file_system(path: &Path) -> io::Result<bool> {
+/// Opens a directory to sync its file system through; `None` where the system cannot report errors
+/// of such a sync, and the caller must sync file by file.
+pub(crate) fn open_file_system(path: &Path) -> io::Result<Option<File>> {
     #[cfg(target_os = "linux")]
     {
-        rustix::fs::syncfs(File::open(path)?)?;
-        Ok(true)
+        let system = rustix::system::uname();
+        let release = system.release().to_string_lossy();
+        is_linux_5_8(&release).then(|| File::open(path)).transpose()
     }
     #[cfg(not(target_os = "linux"))]
     {
         let _ = path;
-        Ok(false)
+        Ok(None)
+    }
+}
+
+/// Syncs the whole file system that holds the directory.
+pub(crate) fn sync_file_system(root: &File) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        Ok(rustix::fs::syncfs(root)?)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = root;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Before Linux 5.8 `syncfs` reported no failed write-back.
+#[cfg(target_os = "linux")]
+fn is_linux_5_8(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next().and_then(|number| number.parse::<u32>().ok());
+    matches!((next(), next()), (Some(major), Some(minor)) if (major, minor) >= (5, 8))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::is_linux_5_8;
+
+    #[test]
+    fn systems_whose_whole_sync_hides_errors_are_told_by_their_release() {
+        for release in ["5.8.0-generic", "5.10", "6.1.0-rpi7", "10.0"] {
+            assert!(is_linux_5_8(release), "{release}");
+        }
+        for release in ["5.7.19", "4.19.0-1", "3.10", "", "unknown"] {
+            assert!(!is_linux_5_8(release), "{release}");
+        }
     }
 }

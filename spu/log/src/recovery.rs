@@ -336,7 +336,7 @@ impl Recovery<'_> {
         let end = segments.end;
         for id in segments.trim(log_start.min(end), self.unsynced) {
             remove_file(&self.home, id)?;
-            self.unsynced.renamed(&self.home.dir);
+            self.unsynced.renamed(&self.home.dir)?;
         }
         segments.end = end;
         Ok(())

@@ -3,7 +3,7 @@
 //! Invariant: a replica that may still have entries in the journal is in exactly one of the three,
 //! so that every checkpoint speaks of it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tidegate_proto::position::ReplicaKey;
@@ -19,8 +19,8 @@ pub(crate) struct Registry {
 #[derive(Debug, Default)]
 pub(crate) struct Replicas {
     pub(crate) by_key: HashMap<ReplicaKey, Arc<Replica>>,
-    /// Given up, directory not yet in the trash.
-    pub(crate) retiring: Vec<Arc<Replica>>,
+    /// Given up, directory not yet in the trash; by the number of the open replica, so oldest first.
+    pub(crate) retiring: BTreeMap<u64, Arc<Replica>>,
     /// Known to the checkpoint, directory missing.
     pub(crate) missing: Vec<ReplicaState>,
 }
@@ -55,7 +55,7 @@ impl Registry {
             let replicas = self.read();
             let open: Vec<_> = replicas
                 .retiring
-                .iter()
+                .values()
                 .chain(replicas.by_key.values())
                 .map(Arc::clone)
                 .collect();

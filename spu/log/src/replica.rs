@@ -65,6 +65,8 @@ struct State {
     is_queued: bool,
     is_urgent: bool,
     roll_at_ms: Option<i64>,
+    /// The time under which the writer has it noted, if it has.
+    roll_noted_ms: Option<i64>,
 }
 
 /// An entry whose round is durable.

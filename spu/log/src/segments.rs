@@ -202,7 +202,7 @@ impl Segments {
             timestamp_before_ms: active.info.max_timestamp_ms,
         };
         self.write_index(active.info.base, active.index_len, &[entry.encode()])?;
-        unsynced.renamed(&self.home.dir);
+        unsynced.renamed(&self.home.dir)?;
         Arc::make_mut(&mut self.closed).push(active.info);
         Ok(())
     }
@@ -238,7 +238,7 @@ impl Segments {
             unsynced.forget(id);
             remove_file(&self.home, id)?;
         }
-        unsynced.renamed(&self.home.dir);
+        unsynced.renamed(&self.home.dir)?;
         Ok(())
     }
 
@@ -266,7 +266,7 @@ impl Segments {
             let file = file.during("create", &path)?;
             file.set_len(0).during("truncate", &path)?;
         }
-        unsynced.renamed(&self.home.dir);
+        unsynced.renamed(&self.home.dir)?;
         Ok(Active::new(base, first_append_ms))
     }
 

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::vfs::{DirItem, Vfs, VfsFile};
+use crate::vfs::{DirItem, FileSystem, Vfs, VfsFile};
 
 /// The disk. Clones are the same disk.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +55,12 @@ pub struct Counts {
     pub read_bytes: u64,
     /// Files opened.
     pub opens: u64,
+    /// Syncs of directories.
+    pub dir_syncs: u64,
+    /// Syncs of everything.
+    pub whole_syncs: u64,
+    /// Directories listed.
+    pub lists: u64,
 }
 
 /// What can be made to fail.
@@ -318,7 +324,8 @@ impl Vfs for MemVfs {
     }
 
     fn list_dir(&self, path: &Path) -> io::Result<Vec<DirItem>> {
-        let disk = lock(&self.disk);
+        let mut disk = lock(&self.disk);
+        disk.counts.lists += 1;
         if !disk.live.dirs.contains(path) {
             return Err(ErrorKind::NotFound.into());
         }
@@ -343,6 +350,7 @@ impl Vfs for MemVfs {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut disk = lock(&self.disk);
         disk.check(Operation::Sync)?;
+        disk.counts.dir_syncs += 1;
         let Disk {
             durable, unsynced, ..
         } = &mut *disk;
@@ -358,19 +366,26 @@ impl Vfs for MemVfs {
         Ok(())
     }
 
-    fn sync_file_system(&self, _path: &Path) -> io::Result<bool> {
-        let mut disk = lock(&self.disk);
-        disk.check(Operation::Sync)?;
-        disk.unsynced.clear();
-        disk.durable = disk.live.clone();
-        for inode in disk.live.files.values() {
-            lock(inode).sync();
-        }
-        Ok(true)
+    fn file_system(&self, _path: &Path) -> io::Result<Option<Arc<dyn FileSystem>>> {
+        Ok(Some(Arc::new(self.clone())))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         let disk = lock(&self.disk);
         Ok(disk.live.files.contains_key(path) || disk.live.dirs.contains(path))
+    }
+}
+
+impl FileSystem for MemVfs {
+    fn sync(&self) -> io::Result<()> {
+        let mut disk = lock(&self.disk);
+        disk.check(Operation::Sync)?;
+        disk.counts.whole_syncs += 1;
+        disk.unsynced.clear();
+        disk.durable = disk.live.clone();
+        for inode in disk.live.files.values() {
+            lock(inode).sync();
+        }
+        Ok(())
     }
 }

@@ -33,9 +33,9 @@ pub trait Vfs: Debug + Send + Sync {
     fn list_dir(&self, path: &Path) -> io::Result<Vec<DirItem>>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Syncs the whole file system under `path`; false when that cannot be done with errors
-    /// reported, and files must be synced one by one.
-    fn sync_file_system(&self, path: &Path) -> io::Result<bool>;
+    /// A hold on the whole file system under `path`, to sync all of it at once; `None` where that
+    /// cannot be done with errors reported, and files must be synced one by one.
+    fn file_system(&self, path: &Path) -> io::Result<Option<Arc<dyn FileSystem>>>;
     /// Whether the name is there.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 }
@@ -67,6 +67,13 @@ pub trait VfsFile: Debug + Send + Sync {
     fn close(self: Arc<Self>) -> io::Result<()>;
 }
 
+/// A hold on a file system.
+pub trait FileSystem: Debug + Send + Sync {
+    /// Makes everything in it durable, names included. An error of any file that came up since the
+    /// hold was taken is reported here, also when the file was closed before.
+    fn sync(&self) -> io::Result<()>;
+}
+
 /// A name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirItem {
@@ -83,6 +90,18 @@ pub struct OsVfs;
 #[derive(Debug)]
 struct OsFile {
     file: File,
+}
+
+/// The system reports errors to whoever held the directory open when they came up.
+#[derive(Debug)]
+struct OsFileSystem {
+    root: File,
+}
+
+impl FileSystem for OsFileSystem {
+    fn sync(&self) -> io::Result<()> {
+        platform::sync_file_system(&self.root)
+    }
 }
 
 impl OsVfs {
@@ -143,8 +162,9 @@ impl Vfs for OsVfs {
         platform::sync_dir(path)
     }
 
-    fn sync_file_system(&self, path: &Path) -> io::Result<bool> {
-        platform::sync_file_system(path)
+    fn file_system(&self, path: &Path) -> io::Result<Option<Arc<dyn FileSystem>>> {
+        let root = platform::open_file_system(path)?;
+        Ok(root.map(|root| Arc::new(OsFileSystem { root }) as Arc<dyn FileSystem>))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {

@@ -7,13 +7,16 @@
 
 mod apply;
 
+mod rolls;
+
 pub(crate) use apply::move_to_trash;
+
+use rolls::Rolls;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
-use tidegate_proto::id::StorageId;
 use tidegate_proto::position::{Offset, ReplicaKey};
 
 use crate::checkpoint::{Checkpoint, JournalPosition};
@@ -32,7 +35,6 @@ use crate::vfs::Place;
 #[derive(Debug)]
 pub(crate) struct SegmentWriter {
     root: Place,
-    storage_id: StorageId,
     config: LogConfig,
     journal: Arc<Journal>,
     registry: Arc<Registry>,
@@ -41,6 +43,8 @@ pub(crate) struct SegmentWriter {
     wake: Condvar,
     /// Held through a step; orders steps of different callers.
     work: Mutex<Work>,
+    /// When segments are to be closed for their age.
+    rolls: Mutex<Rolls>,
     cached: Mutex<VecDeque<Cached>>,
     /// Durable bytes that no segment has yet. A flush may subtract what it saw before the round that
     /// brought it adds it, so this is signed and below zero for moments.
@@ -80,11 +84,11 @@ struct Cached {
 impl SegmentWriter {
     pub(crate) fn new(
         root: Place,
-        storage_id: StorageId,
         config: LogConfig,
         journal: Arc<Journal>,
         registry: Arc<Registry>,
         budget: Arc<TailBudget>,
+        unsynced: Unsynced,
         checkpoint: u64,
     ) -> Self {
         let next = journal.position();
@@ -98,13 +102,18 @@ impl SegmentWriter {
             is_stopping: false,
         };
         let work = Work {
-            unsynced: Unsynced::default(),
+            unsynced,
             trimmed: VecDeque::new(),
             checkpoint,
         };
+        let mut rolls = Rolls::default();
+        registry
+            .read()
+            .by_key
+            .values()
+            .for_each(|replica| rolls.note(replica));
         Self {
             root,
-            storage_id,
             config,
             journal,
             registry,
@@ -112,6 +121,7 @@ impl SegmentWriter {
             queue: Mutex::new(queue),
             wake: Condvar::new(),
             work: Mutex::new(work),
+            rolls: Mutex::new(rolls),
             cached: Mutex::default(),
             unflushed: AtomicI64::new(0),
             now_ms: AtomicI64::new(0),
@@ -193,15 +203,11 @@ impl SegmentWriter {
         self.unflushed() > self.config.unflushed_bytes_max
     }
 
-    /// Time as the caller sees it: rolls by age, and makes an old checkpoint due.
-    pub(crate) fn tick(&self, now_ms: i64) {
+    /// Time as the caller sees it: rolls by age, and makes an old checkpoint due. Gives how many
+    /// replicas it looked at: those whose time has come, not those that are there.
+    pub(crate) fn tick(&self, now_ms: i64) -> usize {
         self.now_ms.store(now_ms, Ordering::Relaxed);
-        let due: Vec<_> = self
-            .registry
-            .all()
-            .into_iter()
-            .filter(|replica| replica.is_roll_due(now_ms) && replica.make_urgent())
-            .collect();
+        let (due, looked_at) = self.lock_rolls().due(now_ms);
         let mut queue = self.lock_queue();
         if queue.checkpoint_ms == 0 {
             queue.checkpoint_ms = now_ms;
@@ -209,6 +215,7 @@ impl SegmentWriter {
         queue.urgent.extend(due);
         drop(queue);
         self.wake.notify_all();
+        looked_at
     }
 
     /// Waits until there may be work; false when the writer is to end.
@@ -309,7 +316,7 @@ impl SegmentWriter {
         }
         work.unsynced.sync(&*self.root.vfs, &self.root.root)?;
         let checkpoint = Checkpoint {
-            storage_id: self.storage_id,
+            storage_id: self.journal.storage_id(),
             generation: work.checkpoint + 1,
             position,
             replicas: self.registry.states(),
@@ -324,6 +331,10 @@ impl SegmentWriter {
         self.journal.release(position.round_seq)?;
         // Here as well, so that a writer who always has something to write still frees space.
         self.delete_some(work).map(drop)
+    }
+
+    fn lock_rolls(&self) -> MutexGuard<'_, Rolls> {
+        self.rolls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_queue(&self) -> MutexGuard<'_, Queue> {

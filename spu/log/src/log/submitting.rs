@@ -3,7 +3,8 @@
 //! Invariant: what is queued about a key is queued under the registry's lock, so that the queue and
 //! the registry, which every checkpoint is made from, never tell different stories.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,13 +13,23 @@ use tidegate_proto::position::{Offset, ReplicaKey};
 
 use super::Log;
 use crate::checkpoint::ReplicaState;
-use crate::durable;
 use crate::entry::{Entry, Item, Submission};
-use crate::error::{CreateError, SubmitError};
+use crate::error::{Context as _, CreateError, LogDead, SubmitError};
 use crate::layout;
 use crate::replica::Replica;
 use crate::segment::{Home, SegmentConfig};
 use crate::segments::Segments;
+
+/// A replica that is to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct NewReplica {
+    /// Which partition.
+    pub key: ReplicaKey,
+    /// For which membership.
+    pub replica_gen: ReplicaGen,
+    /// When its segments are closed.
+    pub config: SegmentConfig,
+}
 
 impl Log {
     /// Makes a replica with an empty log. Blocks: makes its directory. What makes it known after a
@@ -29,40 +40,103 @@ impl Log {
         replica_gen: ReplicaGen,
         config: SegmentConfig,
     ) -> Result<Arc<Replica>, CreateError> {
+        let mut made = self.create_replicas(&[NewReplica {
+            key,
+            replica_gen,
+            config,
+        }])?;
+        made.pop().unwrap_or(Err(CreateError::Exists(key)))
+    }
+
+    /// Makes many, with one sync of their names and one submission; an answer for each, in order.
+    pub fn create_replicas(
+        &self,
+        wanted: &[NewReplica],
+    ) -> Result<Vec<Result<Arc<Replica>, CreateError>>, LogDead> {
         let inner = &self.inner;
         inner.check_alive()?;
-        if inner.registry.get(key).is_some() {
-            return Err(CreateError::Exists(key));
-        }
-        let path = inner.root.path(layout::REPLICAS);
-        let name = layout::replica_dir(key, replica_gen);
-        durable::create_dir(&*inner.root.vfs, &path, &name).map_err(|error| inner.kill(&error))?;
-        let home = Home {
-            key,
-            number: inner.next_number.fetch_add(1, Ordering::Relaxed),
-            dir: path.join(name).into(),
-            pool: Arc::clone(&inner.pool),
-        };
-        let segments = Segments {
-            home: home.clone(),
-            closed: Arc::default(),
-            active: None,
-            end: Offset::ZERO,
-        };
-        let state = ReplicaState::new(key, replica_gen);
-        let budget = Arc::clone(&inner.budget);
-        let replica = Arc::new(Replica::new(home, config, segments, state, None, budget));
-        let item = Item::Created { key, replica_gen };
+        let made = self.make_directories(wanted)?;
+        let mut items = Vec::with_capacity(made.len());
+        let mut answers = Vec::with_capacity(made.len());
         let mut replicas = inner.registry.write();
-        if replicas.by_key.contains_key(&key) {
-            return Err(CreateError::Exists(key));
+        for (made, new) in made.into_iter().zip(wanted) {
+            let replica = match made {
+                Some(replica) if !replicas.by_key.contains_key(&new.key) => replica,
+                _ => {
+                    answers.push(Err(CreateError::Exists(new.key)));
+                    continue;
+                }
+            };
+            let (key, replica_gen) = (new.key, new.replica_gen);
+            items.push((Arc::clone(&replica), Item::Created { key, replica_gen }));
+            replicas.by_key.insert(key, Arc::clone(&replica));
+            answers.push(Ok(replica));
         }
-        // Under the lock: a checkpoint that covers the round of this knows the replica, and no entry
-        // of it is queued before.
-        inner.enqueue(None, vec![(Arc::clone(&replica), item)])?;
-        replicas.missing.retain(|missing| missing.key != key);
-        replicas.by_key.insert(key, Arc::clone(&replica));
-        Ok(replica)
+        // Under the lock: a checkpoint that covers the round of this knows the replicas, and no entry
+        // of theirs is queued before.
+        if let Err(dead) = inner.enqueue(None, items) {
+            for made in answers.iter().flatten() {
+                replicas.by_key.remove(&made.key());
+            }
+            return Err(dead);
+        }
+        if !replicas.missing.is_empty() {
+            let made: BTreeSet<ReplicaKey> =
+                answers.iter().flatten().map(|made| made.key()).collect();
+            replicas
+                .missing
+                .retain(|missing| !made.contains(&missing.key));
+        }
+        Ok(answers)
+    }
+
+    /// The directories of new replicas, their names synced; none for a key that is there already.
+    fn make_directories(
+        &self,
+        wanted: &[NewReplica],
+    ) -> Result<Vec<Option<Arc<Replica>>>, LogDead> {
+        let inner = &self.inner;
+        let path = inner.root.path(layout::REPLICAS);
+        let mut made = Vec::with_capacity(wanted.len());
+        for NewReplica {
+            key,
+            replica_gen,
+            config,
+        } in wanted
+        {
+            if inner.registry.get(*key).is_some() {
+                made.push(None);
+                continue;
+            }
+            let dir: Arc<Path> = path.join(layout::replica_dir(*key, *replica_gen)).into();
+            let created = inner.root.vfs.create_dir(&dir);
+            created
+                .during("create directory", &dir)
+                .map_err(|error| inner.kill(&error))?;
+            let home = Home {
+                key: *key,
+                number: inner.next_number.fetch_add(1, Ordering::Relaxed),
+                dir,
+                pool: Arc::clone(&inner.pool),
+            };
+            let segments = Segments {
+                home: home.clone(),
+                closed: Arc::default(),
+                active: None,
+                end: Offset::ZERO,
+            };
+            let state = ReplicaState::new(*key, *replica_gen);
+            let budget = Arc::clone(&inner.budget);
+            let replica = Replica::new(home, *config, segments, state, None, budget);
+            made.push(Some(Arc::new(replica)));
+        }
+        if made.iter().any(Option::is_some) {
+            let synced = inner.root.vfs.sync_dir(&path);
+            synced
+                .during("sync directory", &path)
+                .map_err(|error| inner.kill(&error))?;
+        }
+        Ok(made)
     }
 
     /// Gives a replica up: it is gone for callers at once, and its directory is moved to `trash/`
@@ -76,7 +150,9 @@ impl Log {
             .by_key
             .remove(&key)
             .ok_or(SubmitError::UnknownReplica(key))?;
-        replicas.retiring.push(Arc::clone(&replica));
+        replicas
+            .retiring
+            .insert(replica.home.number, Arc::clone(&replica));
         let item = Item::Retired {
             key,
             replica_gen: replica.replica_gen(),

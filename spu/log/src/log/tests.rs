@@ -12,6 +12,8 @@ mod lifecycle;
 
 mod making;
 
+mod many;
+
 mod model;
 
 mod preparing;

@@ -2,7 +2,7 @@
 //!
 //! Nothing unknown is deleted: empty or retired directories go to the trash, the rest to quarantine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_proto::id::ReplicaGen;
 use tidegate_proto::position::ReplicaKey;
@@ -27,6 +27,7 @@ impl Opening<'_> {
     ) -> Result<BTreeMap<(ReplicaKey, ReplicaGen), ()>, DiskError> {
         let place = self.root.path(layout::REPLICAS);
         let mut known = BTreeMap::new();
+        let mut moved: BTreeSet<&str> = BTreeSet::new();
         for item in self.root.vfs.list_dir(&place).during("list", &place)? {
             let Some((key, replica_gen)) = layout::parse_replica_dir(&item.name) else {
                 continue;
@@ -49,14 +50,17 @@ impl Opening<'_> {
                 .any(|item| layout::parse_segment(&item.name).is_some());
             if is_empty || fold.retired.iter().any(is_ours) {
                 move_to_trash(&self.root, &path, None)?;
+                moved.extend([layout::TRASH, layout::REPLICAS]);
             } else {
                 let dir = self.root.path(layout::QUARANTINE);
                 durable::move_aside(&*self.root.vfs, &path, &dir, &item.name)?;
-                self.root
-                    .vfs
-                    .sync_dir(&place)
-                    .during("sync directory", &place)?;
+                moved.insert(layout::REPLICAS);
             }
+        }
+        for name in moved {
+            let dir = self.root.path(name);
+            let synced = self.root.vfs.sync_dir(&dir);
+            synced.during("sync directory", &dir)?;
         }
         Ok(known)
     }

@@ -49,6 +49,7 @@ impl Replica {
             is_queued: false,
             is_urgent: false,
             roll_at_ms: None,
+            roll_noted_ms: None,
         };
         state.segments_changed(&segments);
         let replica_gen = applied.meta.replica_gen;
@@ -213,6 +214,22 @@ impl Replica {
     pub(crate) fn is_roll_due(&self, now_ms: i64) -> bool {
         let state = self.lock();
         state.roll_at_ms.is_some_and(|at| at <= now_ms)
+    }
+
+    /// The time of the active segment's end by age, when that is not noted yet: it then is.
+    pub(crate) fn take_roll_to_note(&self) -> Option<i64> {
+        let mut state = self.lock();
+        let at_ms = state.roll_at_ms?;
+        if state.roll_noted_ms.is_some_and(|noted| noted <= at_ms) {
+            return None;
+        }
+        state.roll_noted_ms = Some(at_ms);
+        Some(at_ms)
+    }
+
+    /// The note of that time is gone.
+    pub(crate) fn forget_roll(&self) {
+        self.lock().roll_noted_ms = None;
     }
 
     pub(crate) fn lock_applied(&self) -> MutexGuard<'_, Applied> {

@@ -46,6 +46,9 @@ impl SegmentWriter {
         }
         let upto = applied.segments.end;
         drop(applied);
+        if is_written || now_ms != 0 {
+            self.lock_rolls().note(replica);
+        }
         if replica.is_queued() {
             self.lock_queue().pending.push_back(Arc::clone(replica));
         }
@@ -156,11 +159,12 @@ impl SegmentWriter {
         work.trimmed
             .retain(|(home, _)| home.number != replica.home.number);
         work.unsynced.forget_dir(dir);
-        move_to_trash(
-            &self.root,
-            dir,
-            Some(self.now_ms()).filter(|now_ms| *now_ms != 0),
-        )?;
+        let now_ms = Some(self.now_ms()).filter(|now_ms| *now_ms != 0);
+        move_to_trash(&self.root, dir, now_ms)?;
+        // The journal has it that the replica is given up, until a checkpoint that syncs this first.
+        for changed in [layout::REPLICAS, layout::TRASH] {
+            work.unsynced.renamed(&self.root.path(changed).into())?;
+        }
         for segment in replica.segments() {
             for kind in [
                 crate::files::FileKind::Records,
@@ -174,9 +178,7 @@ impl SegmentWriter {
         }
         applied.is_retired = true;
         let mut replicas = self.registry.write();
-        replicas
-            .retiring
-            .retain(|other| other.home.number != replica.home.number);
+        replicas.retiring.remove(&replica.home.number);
         Ok(())
     }
 
@@ -184,7 +186,7 @@ impl SegmentWriter {
         let count = work.trimmed.len().min(DELETES_PER_STEP);
         for (home, id) in work.trimmed.drain(..count) {
             remove_file(&home, id)?;
-            work.unsynced.renamed(&home.dir);
+            work.unsynced.renamed(&home.dir)?;
         }
         Ok(count > 0)
     }
@@ -211,7 +213,8 @@ impl SegmentWriter {
     }
 }
 
-/// Moves a replica's directory to `trash/`, named by when, so that it can be purged by age.
+/// Moves a replica's directory to `trash/`, named by when, so that it can be purged by age. The
+/// names in both directories are the caller's to sync.
 pub(crate) fn move_to_trash(
     root: &Place,
     dir: &std::path::Path,
@@ -220,9 +223,6 @@ pub(crate) fn move_to_trash(
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     let when = now_ms.map_or_else(|| "undated".to_owned(), |now_ms| format!("{now_ms:020}"));
     let trash = root.path(layout::TRASH);
-    durable::move_aside(&*root.vfs, dir, &trash, &format!("{when}_{name}"))?;
-    let replicas = root.path(layout::REPLICAS);
-    root.vfs
-        .sync_dir(&replicas)
-        .during("sync directory", &replicas)
+    let target = durable::free_name(&*root.vfs, &trash, &format!("{when}_{name}"))?;
+    root.vfs.rename(dir, &target).during("rename", &target)
 }

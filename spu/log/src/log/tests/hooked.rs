@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::{Ears, dir, small};
 use crate::testing::MemVfs;
-use crate::{DirItem, Log, Opened, RoundListener, Vfs, VfsFile};
+use crate::{DirItem, FileSystem, Log, Opened, RoundListener, Vfs, VfsFile};
 
 /// A change of a name, or the length of a file, about to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,8 +98,8 @@ impl Vfs for HookedVfs {
         self.disk.sync_dir(path)
     }
 
-    fn sync_file_system(&self, path: &Path) -> io::Result<bool> {
-        self.disk.sync_file_system(path)
+    fn file_system(&self, path: &Path) -> io::Result<Option<Arc<dyn FileSystem>>> {
+        self.disk.file_system(path)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {

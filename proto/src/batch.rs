@@ -13,10 +13,13 @@ mod client;
 
 mod builder;
 
+mod sparse;
+
 pub use builder::BatchBuilder;
 pub use client::{ClientBatch, ProducerStamp, epoch_marker};
 pub use fault::{BatchError, RecordFault};
 pub use records::{Records, RecordsIter};
+pub use sparse::Kept;
 
 use bytes::{Buf, Bytes};
 
@@ -197,12 +200,20 @@ impl Batch {
         header
     }
 
-    /// Offset of the record after the last; the base offset itself for a control batch.
+    /// Offset after the last one that the batch takes; the base offset itself for a control batch.
     #[must_use]
     pub fn next_offset(&self) -> Offset {
         self.placement
             .base_offset
-            .plus(u64::from(self.client.record_count()))
+            .plus(u64::from(self.client.span()))
+    }
+
+    /// The offset of a record of this batch.
+    #[must_use]
+    pub fn offset_of(&self, record: &RecordView<'_>) -> Offset {
+        self.placement
+            .base_offset
+            .plus(u64::from(record.offset_delta))
     }
 
     /// Appends the stored form to `out`.
@@ -220,8 +231,8 @@ impl Batch {
     pub fn decode(buf: &mut Bytes) -> Result<Self, BatchError> {
         let (header, client_bytes) = PlacementHeader::split(buf)?;
         let client = ClientBatch::from_stored(client_bytes, header.payload_crc)?;
-        let count = u64::from(client.record_count());
-        if header.placement.base_offset.checked_add(count).is_none() {
+        let span = u64::from(client.span());
+        if header.placement.base_offset.checked_add(span).is_none() {
             return Err(BatchError::OffsetOverflow);
         }
         buf.advance(header.encoded_len());

@@ -93,6 +93,8 @@ impl<'a> Datum<'a> {
 /// A record read from a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordView<'a> {
+    /// Its offset above the batch's base offset: ask [`crate::batch::Batch::offset_of`].
+    pub offset_delta: u32,
     /// The producer's time, in milliseconds since the epoch. Topics that stamp at append give another:
     /// ask [`crate::batch::Batch::timestamp_of`].
     pub timestamp_ms: i64,

@@ -120,6 +120,10 @@ impl FrameCache {
             && first.first_offset < from
         {
             *first = encode_one(topic, batch, from, first.next_offset)?;
+            if first.records == 0 {
+                // Compaction left nothing between there and its end.
+                frames.remove(0);
+            }
         }
         Ok(frames)
     }

@@ -11,7 +11,7 @@ use tidegate_proto::position::Offset;
 use tidegate_proto::record::RecordView;
 
 /// Shows every record at and after `from` until `visit` breaks; returns the offset behind the last
-/// one that was shown or passed over. The record at which `visit` breaks counts as shown.
+/// one that was shown or passed over, or that a batch takes without having a record there. The record at which `visit` breaks counts as shown.
 pub fn walk_records(
     batches: &[Batch],
     from: Offset,
@@ -26,18 +26,19 @@ pub fn walk_records(
             .client
             .records()
             .map_err(|error| corrupt(batch, &error))?;
-        let base = batch.placement.base_offset;
-        for (index, record) in records.iter().enumerate() {
-            let offset = base.plus(index as u64);
+        for record in &records {
+            let record = record.map_err(|error| corrupt(batch, &error))?;
+            let offset = batch.offset_of(&record);
             if offset < next {
                 continue;
             }
-            let record = record.map_err(|error| corrupt(batch, &error))?;
             next = offset.plus(1);
             if visit(batch, offset, &record).is_break() {
                 return Ok(next);
             }
         }
+        // Compaction may have left nothing of its last offsets.
+        next = batch.next_offset();
     }
     Ok(next)
 }

@@ -140,7 +140,8 @@ impl Page {
     fn add_batches(&mut self, follower: &mut Follower, chunk: &Chunk) {
         for batch in &chunk.batches {
             let next = batch.next_offset();
-            if next <= follower.next || batch.client.is_control() {
+            // Neither control batches nor those that compaction emptied are of use to a client.
+            if next <= follower.next || batch.client.record_count() == 0 {
                 continue;
             }
             if !self.has_room() {
@@ -148,7 +149,8 @@ impl Page {
             }
             self.out.reserve(batch.encoded_len());
             batch.encode_into(&mut self.out);
-            self.records += next.distance_from(follower.next) as usize;
+            let ahead = next.distance_from(follower.next) as usize;
+            self.records += ahead.min(batch.client.record_count() as usize);
             follower.next = next;
         }
         follower.next = follower.next.max(chunk.next);

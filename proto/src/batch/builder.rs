@@ -148,6 +148,7 @@ impl BatchBuilder {
             // At most CLIENT_BYTES_MAX, which push keeps.
             records_len: u32::try_from(records_len)
                 .map_err(|_| BatchError::RecordsTooLarge { len: records_len })?,
+            span: self.record_count,
             producer: self.producer,
             request_key: self.request_key,
             base_timestamp_ms: self.base_timestamp_ms,

@@ -18,8 +18,9 @@ pub(super) const CONTROL: u16 = 1;
 pub(super) const HAS_PRODUCER: u16 = 1 << 1;
 pub(super) const UNORDERED: u16 = 1 << 2;
 pub(super) const HAS_REQUEST_KEY: u16 = 1 << 3;
-pub(super) const RECOMPRESSED: u16 = 1 << 4;
-const KNOWN: u16 = CONTROL | HAS_PRODUCER | UNORDERED | HAS_REQUEST_KEY | RECOMPRESSED;
+pub(super) const REMADE: u16 = 1 << 4;
+pub(super) const SPARSE: u16 = 1 << 5;
+const KNOWN: u16 = CONTROL | HAS_PRODUCER | UNORDERED | HAS_REQUEST_KEY | REMADE | SPARSE;
 
 /// Which producer sent a batch, and where it stands in that producer's sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +42,8 @@ pub(super) struct Header {
     pub(super) attributes: u16,
     pub(super) record_count: u32,
     pub(super) records_len: u32,
+    /// Offsets that the batch takes: as many as there are records, unless it is sparse.
+    pub(super) span: u32,
     pub(super) producer: Option<ProducerStamp>,
     pub(super) request_key: Option<[u8; 16]>,
     pub(super) base_timestamp_ms: i64,
@@ -76,7 +79,7 @@ impl Header {
         let reserved_epoch = reader.u16()?;
         let id = reader.u64()?;
         let seq = reader.u32()?;
-        let reserved_seq = reader.u32()?;
+        let stated_span = reader.u32()?;
         let request_key = reader.array::<16>()?;
         let base_timestamp_ms = reader.i64()?;
         let max_timestamp_ms = reader.i64()?;
@@ -90,7 +93,8 @@ impl Header {
         let has = |bit: u16| attributes & bit != 0;
         let not_zero = [
             ("reserved (14)", reserved_epoch != 0),
-            ("reserved (28)", reserved_seq != 0),
+            ("span", stated_span != 0 && !has(SPARSE)),
+            ("attributes bit 5", has(SPARSE) && !has(REMADE)),
             ("producer_epoch", epoch != 0 && !has(HAS_PRODUCER)),
             ("producer_id", id != 0 && !has(HAS_PRODUCER)),
             ("producer_seq", seq != 0 && !has(HAS_PRODUCER)),
@@ -114,6 +118,11 @@ impl Header {
             attributes,
             record_count,
             records_len,
+            span: if has(SPARSE) {
+                stated_span
+            } else {
+                record_count
+            },
             producer: has(HAS_PRODUCER).then_some(stamp),
             request_key: has(HAS_REQUEST_KEY).then_some(request_key),
             base_timestamp_ms,
@@ -133,8 +142,13 @@ impl Header {
                 found: len,
             });
         }
-        if self.attributes & CONTROL != 0 && (self.record_count != 0 || len != 0) {
+        if self.attributes & CONTROL != 0 && (self.span != 0 || self.record_count != 0 || len != 0)
+        {
             return Err(BatchError::ControlWithRecords);
+        }
+        if self.attributes & SPARSE != 0 && self.span < self.record_count.max(1) {
+            let (span, records) = (self.span, self.record_count);
+            return Err(BatchError::Span { span, records });
         }
         let most = self.records_len / RECORD_LEN_MIN;
         if self.record_count > most {
@@ -158,6 +172,9 @@ impl Header {
             bytes[12..14].copy_from_slice(&stamp.epoch.to_le_bytes());
             bytes[16..24].copy_from_slice(&stamp.id.0.to_le_bytes());
             bytes[24..28].copy_from_slice(&stamp.seq.to_le_bytes());
+        }
+        if self.attributes & SPARSE != 0 {
+            bytes[28..32].copy_from_slice(&self.span.to_le_bytes());
         }
         bytes[32..48].copy_from_slice(&self.request_key.unwrap_or_default());
         bytes[48..56].copy_from_slice(&self.base_timestamp_ms.to_le_bytes());
@@ -222,7 +239,7 @@ impl ClientBatch {
         if self.is_control() {
             return Err(BatchError::ControlFromClient);
         }
-        if self.header.attributes & RECOMPRESSED != 0 {
+        if self.header.attributes & REMADE != 0 {
             return Err(BatchError::Attributes {
                 found: self.header.attributes,
             });
@@ -254,7 +271,7 @@ impl ClientBatch {
         let packed = self.bytes.slice(CLIENT_HEADER_LEN..);
         let bytes = match self.header.codec {
             Codec::None => packed,
-            _ if self.is_control() => packed,
+            _ if self.header.record_count == 0 && packed.is_empty() => packed,
             codec => {
                 let out = decompress(codec, &packed, stated).map_err(|error| match error {
                     CompressionError::TooLarge { .. } => BatchError::RecordsLength {
@@ -276,6 +293,7 @@ impl ClientBatch {
             bytes,
             self.header.record_count,
             self.header.base_timestamp_ms,
+            self.is_sparse().then_some(self.header.span),
         ))
     }
 
@@ -313,6 +331,18 @@ impl ClientBatch {
         self.header.codec
     }
 
+    /// Offsets that the batch takes: as many as it has records, unless it is sparse.
+    #[must_use]
+    pub const fn span(&self) -> u32 {
+        self.header.span
+    }
+
+    /// True when compaction took records out: those that are left say at which offset they are.
+    #[must_use]
+    pub const fn is_sparse(&self) -> bool {
+        self.header.attributes & SPARSE != 0
+    }
+
     /// Number of records.
     #[must_use]
     pub const fn record_count(&self) -> u32 {
@@ -331,10 +361,10 @@ impl ClientBatch {
         self.header.attributes & CONTROL != 0
     }
 
-    /// True when a server made this batch anew from the producer's, in another codec.
+    /// True when a server made this client part anew: in another codec, or without some records.
     #[must_use]
-    pub const fn is_recompressed(&self) -> bool {
-        self.header.attributes & RECOMPRESSED != 0
+    pub const fn is_remade(&self) -> bool {
+        self.header.attributes & REMADE != 0
     }
 
     /// The producer's stamp, if there is one.
@@ -360,6 +390,10 @@ impl ClientBatch {
     pub const fn max_timestamp_ms(&self) -> i64 {
         self.header.max_timestamp_ms
     }
+
+    pub(super) const fn header(&self) -> &Header {
+        &self.header
+    }
 }
 
 /// The control batch that opens an epoch: no records, no offset (rule E4).
@@ -370,6 +404,7 @@ pub fn epoch_marker(timestamp_ms: i64) -> ClientBatch {
         attributes: CONTROL,
         record_count: 0,
         records_len: 0,
+        span: 0,
         producer: None,
         request_key: None,
         base_timestamp_ms: timestamp_ms,

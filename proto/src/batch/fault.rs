@@ -104,6 +104,14 @@ pub enum BatchError {
         /// Found, or the most there can be.
         found: u32,
     },
+    /// A sparse batch takes fewer offsets than it has records, or none.
+    #[error("a span of {span} offsets does not hold {records} records")]
+    Span {
+        /// In the header.
+        span: u32,
+        /// In the header.
+        records: u32,
+    },
     /// The length of the records before compression is not what the header says.
     #[error("the header says {stated} bytes of records, there are {found}")]
     RecordsLength {

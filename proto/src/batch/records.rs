@@ -24,14 +24,22 @@ pub struct Records {
     bytes: Bytes,
     count: u32,
     base_timestamp_ms: i64,
+    /// Offsets of a sparse batch, whose records say how many were left out before them.
+    span: Option<u32>,
 }
 
 impl Records {
-    pub(super) const fn new(bytes: Bytes, count: u32, base_timestamp_ms: i64) -> Self {
+    pub(super) const fn new(
+        bytes: Bytes,
+        count: u32,
+        base_timestamp_ms: i64,
+        span: Option<u32>,
+    ) -> Self {
         Self {
             bytes,
             count,
             base_timestamp_ms,
+            span,
         }
     }
 
@@ -55,6 +63,9 @@ impl Records {
             index: 0,
             count: self.count,
             base_timestamp_ms: self.base_timestamp_ms,
+            span: self.span,
+            next_delta: 0,
+            body: &[],
         }
     }
 }
@@ -74,9 +85,39 @@ pub struct RecordsIter<'a> {
     index: u32,
     count: u32,
     base_timestamp_ms: i64,
+    span: Option<u32>,
+    /// Where the next record is when none was left out before it.
+    next_delta: u32,
+    /// The record handed out last, without its length and what was left out before it.
+    body: &'a [u8],
 }
 
 impl<'a> RecordsIter<'a> {
+    /// The encoded form of the record handed out last: what follows length and gap.
+    pub(super) const fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// One record: in a sparse batch the gap before it, then what every record has.
+    #[inline]
+    fn take(&mut self, bytes: &'a [u8]) -> Result<RecordView<'a>, RecordFault> {
+        self.body = bytes;
+        let mut offset_delta = self.next_delta;
+        if let Some(span) = self.span {
+            let mut reader = Reader::new(bytes);
+            let gap = reader.uvarint().ok_or(RecordFault::Malformed)?;
+            offset_delta = u32::try_from(gap)
+                .ok()
+                .and_then(|gap| offset_delta.checked_add(gap))
+                .filter(|delta| *delta < span)
+                .ok_or(RecordFault::Malformed)?;
+            self.body = reader.rest();
+        }
+        let view = parse(self.body, self.base_timestamp_ms, offset_delta)?;
+        self.next_delta = offset_delta.saturating_add(1);
+        Ok(view)
+    }
+
     /// Ends the iteration with an error.
     fn fail(&mut self, error: BatchError) -> Option<Result<RecordView<'a>, BatchError>> {
         self.count = self.index;
@@ -103,7 +144,7 @@ impl<'a> Iterator for RecordsIter<'a> {
             return self.fail(BatchError::RecordCount { stated, found });
         }
         let record = self.reader.sized().ok_or(RecordFault::Malformed);
-        match record.and_then(|bytes| parse(bytes, self.base_timestamp_ms)) {
+        match record.and_then(|bytes| self.take(bytes)) {
             Ok(view) => {
                 self.index += 1;
                 Some(Ok(view))
@@ -128,7 +169,11 @@ impl<'a> Iterator for RecordsIter<'a> {
 impl std::iter::FusedIterator for RecordsIter<'_> {}
 
 #[inline]
-fn parse(bytes: &[u8], base_timestamp_ms: i64) -> Result<RecordView<'_>, RecordFault> {
+fn parse(
+    bytes: &[u8],
+    base_timestamp_ms: i64,
+    offset_delta: u32,
+) -> Result<RecordView<'_>, RecordFault> {
     let mut reader = Reader::new(bytes);
     let delta = reader.ivarint().ok_or(RecordFault::Malformed)?;
     let kinds = reader.u8().ok_or(RecordFault::Malformed)?;
@@ -146,6 +191,7 @@ fn parse(bytes: &[u8], base_timestamp_ms: i64) -> Result<RecordView<'_>, RecordF
     // Wrapping, because any 64-bit pair must give one answer; `check` bounds the result.
     let timestamp_ms = base_timestamp_ms.wrapping_add(delta);
     Ok(RecordView {
+        offset_delta,
         timestamp_ms,
         key,
         value,

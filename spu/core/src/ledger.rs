@@ -29,7 +29,7 @@ pub struct BatchFacts {
     pub leader_epoch: LeaderEpoch,
     /// When the leader appended it, epoch milliseconds.
     pub append_time_ms: i64,
-    /// Records in it; none in a control batch.
+    /// Records that were in it; none in a control batch.
     pub record_count: u32,
     /// The idempotent producer, if any.
     pub producer: Option<ProducerStamp>,
@@ -45,7 +45,7 @@ impl BatchFacts {
             base_offset: batch.placement.base_offset,
             leader_epoch: batch.placement.leader_epoch,
             append_time_ms: batch.placement.append_time_ms,
-            record_count: client.record_count(),
+            record_count: client.span(),
             producer: client.producer(),
             request: client
                 .request_key()

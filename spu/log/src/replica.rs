@@ -335,9 +335,9 @@ fn first_record_at(batch: &Batch, time_ms: i64, floor: Offset) -> Result<Offset,
         return Ok(base.max(floor));
     }
     let records = batch.client.records().map_err(|error| error.to_string())?;
-    for (number, record) in (0..).zip(records.iter()) {
+    for record in &records {
         let record = record.map_err(|error| error.to_string())?;
-        let offset = base.plus(number);
+        let offset = batch.offset_of(&record);
         if offset >= floor && batch.timestamp_of(&record) >= time_ms {
             return Ok(offset);
         }

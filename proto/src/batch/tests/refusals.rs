@@ -20,7 +20,7 @@ fn headers_that_lie_are_refused() {
     let set = |at: usize, value: u8| raw(1, &[3, 0, 0, 0], |part| part[at] = value).map(|_| ());
     assert_eq!(set(0, 2), Err(BatchError::UnknownVersion { found: 2 }));
     assert_eq!(set(1, 5), Err(BatchError::UnknownCodec { found: 5 }));
-    assert_eq!(set(2, 0x20), Err(BatchError::Attributes { found: 0x20 }));
+    assert_eq!(set(2, 0x40), Err(BatchError::Attributes { found: 0x40 }));
     assert_eq!(
         set(2, 0x04),
         Err(BatchError::NotZero {
@@ -46,7 +46,7 @@ fn headers_that_lie_are_refused() {
         (14, "reserved (14)"),
         (16, "producer_id"),
         (24, "producer_seq"),
-        (28, "reserved (28)"),
+        (28, "span"),
         (47, "request_key"),
     ] {
         assert_eq!(set(at, 1), Err(BatchError::NotZero { field }));
@@ -57,14 +57,12 @@ fn headers_that_lie_are_refused() {
     });
     assert_eq!(huge, Err(BatchError::RecordsTooLarge { len: 0x8000_0004 }));
     let by_server = raw(1, &[3, 0, 0, 0], |part| {
-        part[2] = u8::try_from(RECOMPRESSED).unwrap()
+        part[2] = u8::try_from(REMADE).unwrap()
     })
     .unwrap();
     assert_eq!(
         by_server.validate(10),
-        Err(BatchError::Attributes {
-            found: RECOMPRESSED
-        })
+        Err(BatchError::Attributes { found: REMADE })
     );
     assert_eq!(
         ClientBatch::from_client_part(Bytes::from_static(&[1; 63])),

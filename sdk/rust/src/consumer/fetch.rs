@@ -197,7 +197,9 @@ impl Fetcher {
                 .map_err(|error| protocol(error.to_string()))?;
             let wanted = self.spans.advance(&batch);
             if !wanted.is_empty() {
-                parts.push(Part::new(batch, wanted).map_err(|error| protocol(error.to_string()))?);
+                let part = Part::new(batch, wanted).map_err(|error| protocol(error.to_string()))?;
+                // Compaction may have left nothing of those offsets.
+                parts.extend(Some(part).filter(|part| !part.is_empty()));
             }
         }
         Ok(Page::new(parts))

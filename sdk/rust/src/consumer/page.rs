@@ -24,17 +24,34 @@ pub struct Received<'a> {
 pub(crate) struct Part {
     batch: Batch,
     records: Records,
+    /// Which of the records there, by number.
     wanted: Range<u32>,
 }
 
 impl Part {
+    /// `wanted` are offsets above the batch's base.
     pub(crate) fn new(batch: Batch, wanted: Range<u32>) -> Result<Self, BatchError> {
         let records = batch.client.records()?;
+        let wanted = if batch.client.is_sparse() {
+            let deltas: Vec<u32> = records
+                .iter()
+                .map(|record| record.map(|record| record.offset_delta))
+                .collect::<Result<_, _>>()?;
+            let number = |delta| deltas.partition_point(|found| *found < delta);
+            let number = |delta| u32::try_from(number(delta)).unwrap_or(u32::MAX);
+            number(wanted.start)..number(wanted.end)
+        } else {
+            wanted
+        };
         Ok(Self {
             batch,
             records,
             wanted,
         })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wanted.is_empty()
     }
 }
 
@@ -62,21 +79,19 @@ impl Page {
     /// The records. An item is an error only if a producer stored what no reader can decode.
     pub fn records(&self) -> impl Iterator<Item = Result<Received<'_>, Error>> {
         self.parts.iter().flat_map(|part| {
-            let first = part.wanted.start;
-            let skipped = usize::try_from(first).unwrap_or(usize::MAX);
+            let skipped = usize::try_from(part.wanted.start).unwrap_or(usize::MAX);
             part.records
                 .iter()
                 .skip(skipped)
                 .take(part.wanted.len())
-                .zip(u64::from(first)..)
-                .map(|(record, index)| {
+                .map(|record| {
                     let record = record.map_err(|error| Error::Protocol {
                         request: "reading a batch".to_owned(),
                         reason: error.to_string(),
                     })?;
                     Ok(Received {
                         partition: part.batch.placement.key.partition,
-                        offset: part.batch.placement.base_offset.plus(index),
+                        offset: part.batch.offset_of(&record),
                         timestamp_ms: part.batch.timestamp_of(&record),
                         record,
                     })

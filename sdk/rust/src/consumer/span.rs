@@ -33,10 +33,10 @@ impl Spans {
         self.0.values().all(Span::is_done)
     }
 
-    /// Takes note of a batch and returns which of its records are wanted, as indexes.
+    /// Takes note of a batch and returns which of its records are wanted, as offsets above its base.
     pub(crate) fn advance(&mut self, batch: &Batch) -> Range<u32> {
         let base = batch.placement.base_offset;
-        let count = batch.client.record_count();
+        let count = batch.client.span();
         let Some(span) = self.0.get_mut(&batch.placement.key.partition) else {
             return 0..0;
         };

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tidegate_proto::batch::{
-    Batch, BatchBuilder, ClientBatch, Placement, ProducerStamp, epoch_marker,
+    Batch, BatchBuilder, ClientBatch, Kept, Placement, ProducerStamp, epoch_marker,
 };
 use tidegate_proto::compression::Codec;
 use tidegate_proto::id::{PartitionId, ProducerId, TopicId};
@@ -87,10 +87,15 @@ fn record_json(view: &RecordView<'_>) -> Value {
 fn batch_json(batch: &Batch) -> Value {
     let (placement, client) = (&batch.placement, &batch.client);
     let records = client.records().expect("a vector decompresses");
-    let records = records
-        .iter()
-        .map(|view| record_json(&view.expect("a vector's record reads")));
-    json!({
+    let records = records.iter().map(|view| {
+        let view = view.expect("a vector's record reads");
+        let mut shown = record_json(&view);
+        if client.is_sparse() {
+            shown["offset"] = json!(batch.offset_of(&view));
+        }
+        shown
+    });
+    let mut shown = json!({
         "topic_id": placement.key.topic_id,
         "partition": placement.key.partition,
         "base_offset": placement.base_offset,
@@ -108,7 +113,11 @@ fn batch_json(batch: &Batch) -> Value {
         "base_timestamp_ms": client.base_timestamp_ms(),
         "max_timestamp_ms": client.max_timestamp_ms(),
         "records": records.collect::<Value>(),
-    })
+    });
+    if client.is_sparse() {
+        shown["span"] = json!(client.span());
+    }
+    shown
 }
 
 fn unplaced() -> Placement {
@@ -227,6 +236,15 @@ fn marker() -> Batch {
     }
 }
 
+/// The first and the last record of "kinds".
+fn sparse() -> Batch {
+    let kept = kinds().keep_records(|offset, _| matches!(offset.get(), 258 | 261));
+    let Ok(Kept::Some(mut made)) = kept else {
+        panic!("two of four records are kept")
+    };
+    made.remove(0)
+}
+
 fn decoded(bytes: &[u8]) -> Batch {
     let mut buf = Bytes::copy_from_slice(bytes);
     let batch = Batch::decode(&mut buf).expect("a vector decodes");
@@ -262,7 +280,8 @@ fn check(name: &str, expected: &Batch, is_exact: bool) {
     );
     let json: Value = serde_json::from_str(block(&heading, "json")).expect("the block is JSON");
     assert_eq!(json, described, "the text of {name} says something else");
-    if !batch.client.is_control() {
+    // What only servers make would be refused from a producer.
+    if !batch.client.is_control() && !batch.client.is_remade() {
         batch
             .client
             .validate(RECORD_BYTES_MAX)
@@ -305,6 +324,11 @@ fn the_zstd_vector_is_what_the_page_says() {
 #[test]
 fn the_epoch_marker_vector_is_what_the_page_says() {
     check("epoch-marker", &marker(), true);
+}
+
+#[test]
+fn the_sparse_vector_is_what_the_page_says() {
+    check("sparse", &sparse(), true);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tidegate_proto::control::{PartitionSpec, TimestampType, TopicConfig, TopicSp
 use tidegate_proto::id::{Incarnation, SpuId, TopicId};
 use tidegate_proto::position::ReplicaKey;
 use tidegate_spu_core::{Assignment, ReplicaConfig};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::Span;
 
 use crate::limits::{OPEN_CHUNK, OPEN_RETRY};
@@ -90,9 +90,9 @@ impl Assigner {
         let mut is_closed = false;
         for topic in gone {
             is_closed = true;
-            for partition in &topic.partitions {
-                self.close(topic.key(partition.partition)).await;
-            }
+            let keys = topic.partitions.iter();
+            self.close(keys.map(|partition| topic.key(partition.partition)))
+                .await;
         }
         if is_closed {
             self.closings.send_modify(|count| *count += 1);
@@ -136,7 +136,7 @@ impl Assigner {
         let handle = self.directory.get(key);
         let Some(assignment) = assignment(self.own, partition) else {
             if handle.is_some() {
-                self.close(key).await;
+                self.close([key]).await;
             }
             return;
         };
@@ -181,33 +181,32 @@ impl Assigner {
         while wanted.peek().is_some() && !self.tasks.is_cancelled() {
             let chunk: Vec<OpenPlan> = wanted.by_ref().take(OPEN_CHUNK).collect();
             let log = self.log.clone();
-            let work = move || -> Vec<_> {
-                let open = |plan: OpenPlan| (plan.key, storage::open(&log, plan));
-                chunk.into_iter().map(open).collect()
-            };
+            let work = move || storage::open_all(&log, chunk);
             let opened = self
                 .tasks
                 .spawn_blocking(TaskKind::Blocking, Span::current(), work)
                 .await;
             incomplete |= opened.is_err();
+            let mut ready = Vec::new();
             for (key, outcome) in opened.unwrap_or_default() {
                 match outcome {
-                    Ok(hosted) => {
-                        let shard = self.shard(key).clone();
-                        let reader = Arc::clone(&hosted.reader);
-                        let handle = PartitionHandle {
-                            reader,
-                            shard: shard.clone(),
-                        };
-                        self.directory.insert(Arc::new(handle));
-                        shard.tell(Message::Open(Box::new(hosted))).await;
-                    }
+                    Ok(hosted) => ready.push(hosted),
                     Err(error) => {
                         incomplete = true;
                         tracing::error!(topic_id = %key.topic_id, partition = %key.partition, %error,
                             "a replica cannot be opened");
                     }
                 }
+            }
+            let handles = ready.iter().map(|hosted| {
+                let reader = Arc::clone(&hosted.reader);
+                let shard = self.shard(reader.key).clone();
+                Arc::new(PartitionHandle { reader, shard })
+            });
+            self.directory.insert(handles);
+            for hosted in ready {
+                let shard = self.shard(hosted.reader.key);
+                shard.tell(Message::Open(Box::new(hosted))).await;
             }
         }
         self.incomplete |= incomplete;
@@ -222,13 +221,24 @@ impl Assigner {
         missing
     }
 
-    /// The partition went away: its machine ends, its files stay.
-    async fn close(&self, key: ReplicaKey) {
-        let Some(handle) = self.directory.get(key) else {
-            return;
-        };
-        handle.shard.ask(|done| Message::Close(key, done)).await;
-        self.directory.remove(key);
+    /// Partitions went away: their machines end, their files stay.
+    async fn close(&self, keys: impl IntoIterator<Item = ReplicaKey>) {
+        let keys: Vec<ReplicaKey> = keys.into_iter().collect();
+        // All are told before the first is waited for: one by one is a round trip each.
+        let mut answers = Vec::with_capacity(keys.len());
+        for handle in keys.iter().filter_map(|key| self.directory.get(*key)) {
+            let (done, answer) = oneshot::channel();
+            handle
+                .shard
+                .tell(Message::Close(handle.reader.key, done))
+                .await;
+            answers.push(answer);
+        }
+        for answer in answers {
+            // A shard that is gone has closed everything.
+            let _ = answer.await;
+        }
+        self.directory.remove(&keys);
     }
 
     fn shard(&self, key: ReplicaKey) -> &ShardHandle {

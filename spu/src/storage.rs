@@ -3,10 +3,11 @@
 //! Blocks on the disk: only the opening lane calls it. It reads; the log has repaired what could be
 //! repaired, and whether a replica may lead is the machine's decision.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tidegate_log::{CreateError, Log, ReadError, Replica as LogReplica, SegmentConfig};
+use tidegate_log::{CreateError, Log, NewReplica, ReadError, Replica as LogReplica, SegmentConfig};
 use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
 use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_spu_core::{
@@ -29,6 +30,16 @@ pub(crate) struct OpenPlan {
     pub(crate) retention: Retention,
 }
 
+impl OpenPlan {
+    fn new_replica(&self) -> NewReplica {
+        NewReplica {
+            key: self.key,
+            replica_gen: self.assignment.replica_gen,
+            config: self.segment,
+        }
+    }
+}
+
 /// Why a replica cannot be opened. Its files are left as they are.
 #[derive(Debug, Error)]
 pub(crate) enum OpenFailure {
@@ -39,17 +50,44 @@ pub(crate) enum OpenFailure {
     },
     #[error("the replica cannot be made: {0}")]
     Create(#[from] CreateError),
+    #[error("the replica was given up just now")]
+    Gone,
     #[error("what its producers did cannot be read: {0}")]
     Read(#[from] ReadError),
 }
 
-/// Opens the replica, or makes it when the log has never heard of it.
-pub(crate) fn open(log: &Log, plan: OpenPlan) -> Result<Hosted, OpenFailure> {
-    let wanted = plan.assignment.replica_gen;
-    let replica = match log.replica(plan.key) {
-        Some(replica) => replica,
-        None => log.create_replica(plan.key, wanted, plan.segment)?,
+/// Opens the replicas, and makes those that the log has never heard of, all at once.
+pub(crate) fn open_all(
+    log: &Log,
+    plans: Vec<OpenPlan>,
+) -> Vec<(ReplicaKey, Result<Hosted, OpenFailure>)> {
+    let unknown = plans.iter().filter(|plan| log.replica(plan.key).is_none());
+    let wanted: Vec<NewReplica> = unknown.map(OpenPlan::new_replica).collect();
+    let mut failures: HashMap<ReplicaKey, CreateError> = HashMap::new();
+    match log.create_replicas(&wanted) {
+        Ok(made) => {
+            let failed = wanted.iter().zip(made);
+            failures.extend(failed.filter_map(|(new, made)| Some((new.key, made.err()?))));
+        }
+        Err(dead) => {
+            let dead = wanted.iter().map(|new| (new.key, dead.clone().into()));
+            failures.extend(dead);
+        }
+    }
+    let open_one = |plan: OpenPlan| {
+        let key = plan.key;
+        let outcome = match (log.replica(key), failures.remove(&key)) {
+            (Some(replica), _) => open(replica, plan),
+            (None, Some(error)) => Err(error.into()),
+            (None, None) => Err(OpenFailure::Gone),
+        };
+        (key, outcome)
     };
+    plans.into_iter().map(open_one).collect()
+}
+
+fn open(replica: Arc<LogReplica>, plan: OpenPlan) -> Result<Hosted, OpenFailure> {
+    let wanted = plan.assignment.replica_gen;
     let found = replica.replica_gen();
     if found != wanted {
         return Err(OpenFailure::Generation { found, wanted });

@@ -30,15 +30,22 @@ impl Directory {
         self.handles.borrow().get(&key).cloned()
     }
 
-    pub(crate) fn insert(&self, handle: Arc<PartitionHandle>) {
+    /// Adds many, and wakes whoever waits once.
+    pub(crate) fn insert(&self, new: impl IntoIterator<Item = Arc<PartitionHandle>>) {
         self.handles.send_modify(|handles| {
-            handles.insert(handle.reader.key, handle);
+            handles.extend(new.into_iter().map(|handle| (handle.reader.key, handle)));
         });
     }
 
-    pub(crate) fn remove(&self, key: ReplicaKey) {
+    pub(crate) fn remove(&self, keys: &[ReplicaKey]) {
         self.handles.send_modify(|handles| {
-            handles.remove(&key);
+            for key in keys {
+                handles.remove(key);
+            }
+            // What a deleted topic of thousands took is given back.
+            if handles.len() < handles.capacity() / 4 {
+                handles.shrink_to_fit();
+            }
         });
     }
 

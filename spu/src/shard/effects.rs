@@ -18,6 +18,7 @@ use super::directory::Directory;
 use super::hosted::Hosted;
 use super::reader::{Reader, tail_of};
 use super::replies::{Outcome, Replies};
+use super::rota::Rota;
 use crate::metrics;
 
 /// What happens after the submission.
@@ -46,6 +47,8 @@ pub(crate) struct Outbox {
     effects: Effects,
     entries: Vec<Entry>,
     deliveries: Vec<Delivery>,
+    /// Who was stepped, for the next look by the clock.
+    pub(crate) rota: Rota,
     batches: u64,
     records: u64,
     bytes: usize,
@@ -58,6 +61,7 @@ impl Outbox {
             effects: Effects::new(),
             entries: Vec::new(),
             deliveries: Vec::new(),
+            rota: Rota::default(),
             batches: 0,
             records: 0,
             bytes: 0,
@@ -77,6 +81,7 @@ impl Outbox {
         now: Now,
         input: Input,
     ) {
+        self.rota.stir(&mut hosted.is_stirred, hosted.reader.key);
         let mut effects = std::mem::take(&mut self.effects);
         hosted.machine.step_into(now, input, &mut effects);
         self.collect(hosted, replies, &mut effects);

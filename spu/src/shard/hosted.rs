@@ -41,6 +41,8 @@ pub(crate) struct Hosted {
     pub(crate) first: Option<Input>,
     /// Bytes of requests that were answered before their batches were durable.
     pub(crate) inflight: VecDeque<(Offset, Permit)>,
+    /// Something happened to it since the last look by the clock.
+    pub(crate) is_stirred: bool,
 }
 
 impl Hosted {
@@ -56,6 +58,7 @@ impl Hosted {
             retention,
             first: Some(first),
             inflight: VecDeque::new(),
+            is_stirred: false,
         }
     }
 

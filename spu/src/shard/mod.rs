@@ -10,6 +10,7 @@ mod handle;
 mod hosted;
 mod reader;
 mod replies;
+mod rota;
 mod task;
 
 pub(crate) use completions::{Completions, Listener};

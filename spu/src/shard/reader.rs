@@ -3,8 +3,8 @@
 //! Shared by all tasks and never waits for the shard. It decides nothing: its bounds are those that
 //! the machine gave, and no read passes the high watermark.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_data_plane::partitions::Tail;
 use tidegate_log::Replica as LogReplica;
@@ -31,10 +31,18 @@ pub(crate) enum Service {
 pub(crate) struct Reader {
     pub(crate) key: ReplicaKey,
     pub(crate) log: Arc<LogReplica>,
-    tail: watch::Sender<Tail>,
+    published: Mutex<Published>,
     end: AtomicU64,
     last_append_ms: AtomicI64,
     service: AtomicU8,
+}
+
+/// What followers see. The channel is there only while somebody follows: it takes half a kilobyte,
+/// and most of ten thousand partitions have no follower.
+#[derive(Debug)]
+struct Published {
+    tail: Tail,
+    followers: Option<watch::Sender<Tail>>,
 }
 
 /// Stands for "nobody knows" in the atomic.
@@ -45,7 +53,10 @@ impl Reader {
         Self {
             key: log.key(),
             log,
-            tail: watch::Sender::new(tail_of(status)),
+            published: Mutex::new(Published {
+                tail: tail_of(status),
+                followers: None,
+            }),
             end: AtomicU64::new(status.end.get()),
             last_append_ms: AtomicI64::new(status.last_append_ms.unwrap_or(NEVER)),
             service: AtomicU8::new(Service::Opening as u8),
@@ -54,8 +65,15 @@ impl Reader {
 
     /// Makes the machine's standing visible; wakes followers only when something moved.
     pub(crate) fn publish(&self, tail: Tail) {
-        self.tail
-            .send_if_modified(|seen| std::mem::replace(seen, tail) != tail);
+        let mut published = self.lock();
+        if std::mem::replace(&mut published.tail, tail) == tail {
+            return;
+        }
+        if let Some(followers) = &published.followers
+            && followers.send(tail).is_err()
+        {
+            published.followers = None;
+        }
     }
 
     pub(crate) fn appended(&self, end: Offset, at_ms: i64) {
@@ -82,11 +100,24 @@ impl Reader {
     }
 
     pub(crate) fn tail(&self) -> Tail {
-        *self.tail.borrow()
+        self.lock().tail
     }
 
+    /// Sees the standing now, and every change. Ends when the reader does.
     pub(crate) fn follow(&self) -> watch::Receiver<Tail> {
-        self.tail.subscribe()
+        let mut published = self.lock();
+        let tail = published.tail;
+        published
+            .followers
+            .get_or_insert_with(|| watch::Sender::new(tail))
+            .subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Published> {
+        // It is whole after every statement, so a panic elsewhere does not spoil it.
+        self.published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn end(&self) -> Offset {

@@ -42,7 +42,8 @@ pub(crate) struct ShardParts {
 #[derive(Debug)]
 pub(crate) struct Shard {
     parts: ShardParts,
-    hosted: HashMap<ReplicaKey, Hosted>,
+    /// Boxed: a table of ten thousand has room for sixteen.
+    hosted: HashMap<ReplicaKey, Box<Hosted>>,
     replies: Replies,
     outbox: Outbox,
     completions: Vec<Completion>,
@@ -84,7 +85,7 @@ impl Shard {
                     self.drain(&mut messages);
                 }
                 _ = deadlines.tick(), if !self.replies.is_empty() => self.tick(),
-                _ = maintenance.tick() => self.maintain(),
+                _ = maintenance.tick() => drop(self.maintain()),
                 () = cancelled.cancelled(), if self.stopping.is_none() => self.stop(None),
             }
         }
@@ -112,7 +113,7 @@ impl Shard {
     fn take(&mut self, now: Now, message: Message) {
         match message {
             Message::Append(append) => self.append(now, append),
-            Message::Open(hosted) => self.open(now, *hosted),
+            Message::Open(hosted) => self.open(now, hosted),
             Message::Assign(key, row) => self.step(now, key, Input::Assigned(row)),
             Message::Configure(key, config, retention) => {
                 if let Some(hosted) = self.hosted.get_mut(&key) {
@@ -130,7 +131,7 @@ impl Shard {
         }
     }
 
-    fn open(&mut self, now: Now, mut hosted: Hosted) {
+    fn open(&mut self, now: Now, mut hosted: Box<Hosted>) {
         let key = hosted.reader.key;
         let first = hosted.first.take();
         self.hosted.insert(key, hosted);
@@ -235,18 +236,48 @@ impl Shard {
     }
 
     fn tick(&mut self) {
-        self.step_all(|hosted| hosted.machine.is_waiting().then_some(Input::Tick));
+        let now = self.now();
+        // Whatever waits was stepped since the last maintenance, or was found waiting by it.
+        let stirred: Vec<ReplicaKey> = self.outbox.rota.stirred().collect();
+        for key in stirred {
+            if let Some(hosted) = self.hosted.get_mut(&key)
+                && hosted.machine.is_waiting()
+            {
+                self.outbox
+                    .step(hosted, &mut self.replies, now, Input::Tick);
+            }
+        }
+        self.flush();
     }
 
-    fn maintain(&mut self) {
+    /// Looks at replicas that something happened to, and at some of the others; says at how many.
+    fn maintain(&mut self) -> usize {
         let now = self.now();
-        for hosted in self.hosted.values_mut() {
+        let rota = &mut self.outbox.rota;
+        let mut keys = rota.take_stirred();
+        for key in rota.take_turns(|| self.hosted.keys().copied()) {
+            // Marked, it is among the others already.
+            if self.hosted.get(&key).is_some_and(|it| !it.is_stirred) {
+                keys.push(key);
+            }
+        }
+        let count = keys.len();
+        for key in keys {
+            let Some(hosted) = self.hosted.get_mut(&key) else {
+                continue;
+            };
+            hosted.is_stirred = true;
             let retain = hosted.expired(now.wall_ms).map(|to| Input::Retain { to });
             for input in retain.into_iter().chain([Input::Checkpoint, Input::Tick]) {
                 self.outbox.step(hosted, &mut self.replies, now, input);
             }
+            hosted.is_stirred = false;
+            if hosted.machine.is_waiting() {
+                self.outbox.rota.stir(&mut hosted.is_stirred, key);
+            }
         }
         self.flush();
+        count
     }
 
     fn flush(&mut self) {
@@ -283,7 +314,7 @@ impl Shard {
         let settled = |hosted: &Hosted| {
             hosted.machine.durable_end() == hosted.machine.end() || self.dead.is_some()
         };
-        self.stopping.is_some() && self.hosted.values().all(settled)
+        self.stopping.is_some() && self.hosted.values().all(|hosted| settled(hosted))
     }
 
     fn finish(mut self) {

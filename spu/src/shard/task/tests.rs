@@ -98,12 +98,23 @@ impl Bench {
 
     /// Opens the partition as `row` names it; the row is stepped, and nothing is written yet.
     fn open(&mut self, row: Assignment) -> Arc<Reader> {
-        let plan = OpenPlan {
-            key: key(),
+        self.open_partitions(0..1, row).remove(0)
+    }
+
+    fn open_partitions(
+        &mut self,
+        numbers: std::ops::Range<u32>,
+        row: Assignment,
+    ) -> Vec<Arc<Reader>> {
+        let plan = |number| OpenPlan {
+            key: ReplicaKey {
+                partition: PartitionId(number),
+                ..key()
+            },
             own: OWN,
             incarnation: Incarnation(1),
             intact: true,
-            assignment: row,
+            assignment: row.clone(),
             config: ReplicaConfig {
                 durability: self.durability,
                 append_timestamps: false,
@@ -117,10 +128,13 @@ impl Bench {
                 bytes: None,
             },
         };
-        let hosted = storage::open(&self.log, plan).unwrap();
-        let reader = Arc::clone(&hosted.reader);
-        self.take(Message::Open(Box::new(hosted)));
-        reader
+        let mut readers = Vec::new();
+        for (_, hosted) in storage::open_all(&self.log, numbers.map(plan).collect()) {
+            let hosted = hosted.unwrap();
+            readers.push(Arc::clone(&hosted.reader));
+            self.take(Message::Open(Box::new(hosted)));
+        }
+        readers
     }
 
     fn take(&mut self, message: Message) {
@@ -265,4 +279,55 @@ fn a_stop_spares_the_next_start_what_this_one_had_to_read() {
     while bench.log.run_writer_step().unwrap() {}
     let snapshot = reader.log.snapshot().map(|(as_of, _)| as_of);
     assert_eq!(snapshot, Some(Offset::new(1)));
+}
+
+#[test]
+fn a_tick_looks_at_what_happened_and_at_a_few_of_a_thousand_idle_replicas() {
+    let mut bench = Bench::new(Durability::Ack);
+    bench.open_partitions(0..1_000, row(1, 1));
+    bench.sync();
+    assert_eq!(bench.shard.maintain(), 1_000, "all were opened just now");
+    for _ in 0..20 {
+        assert!(bench.shard.maintain() <= crate::limits::TURNS_PER_TICK);
+    }
+    let mut answer = bench.append(Acks::Quorum);
+    bench.sync();
+    assert!(answer.try_recv().unwrap().is_ok());
+    let before = bench.log.replica(key()).unwrap().high_watermark();
+    assert!(bench.shard.maintain() <= 1 + crate::limits::TURNS_PER_TICK);
+    let after = bench.log.replica(key()).unwrap().high_watermark();
+    assert!(after > before, "what was appended to is looked at at once");
+}
+
+#[test]
+fn a_request_that_waits_is_seen_to_expire_after_any_number_of_looks() {
+    let mut bench = Bench::new(Durability::Ack);
+    bench.open_partitions(0..300, row(1, 1));
+    bench.sync();
+    let mut answer = bench.append(Acks::Quorum);
+    for _ in 0..10 {
+        bench.shard.maintain();
+        bench.shard.tick();
+        let stirred: Vec<ReplicaKey> = bench.shard.outbox.rota.stirred().collect();
+        assert_eq!(stirred, [key()], "it is looked at as long as it waits");
+    }
+    assert!(answer.try_recv().is_err());
+    bench.sync();
+    assert!(answer.try_recv().unwrap().is_ok());
+}
+
+#[test]
+fn followers_see_what_is_published_and_a_partition_without_any_keeps_no_channel() {
+    let mut bench = Bench::new(Durability::Ack);
+    let reader = bench.open(row(1, 1));
+    bench.sync();
+    let mut follower = reader.follow();
+    let _answer = bench.append(Acks::Quorum);
+    bench.sync();
+    assert!(follower.has_changed().unwrap());
+    assert_eq!(*follower.borrow_and_update(), reader.tail());
+    drop(follower);
+    let _answer = bench.append(Acks::Quorum);
+    bench.sync();
+    assert_eq!(reader.follow().borrow().high_watermark, reader.end());
 }

@@ -138,7 +138,7 @@ pub(crate) fn search(
     Ok(best)
 }
 
-fn read_entry(file: &dyn VfsFile, number: u64) -> io::Result<Option<IndexEntry>> {
+pub(crate) fn read_entry(file: &dyn VfsFile, number: u64) -> io::Result<Option<IndexEntry>> {
     let mut bytes = [0; ENTRY_LEN as usize];
     let read = durable::read_full_at(file, &mut bytes, number * ENTRY_LEN)?;
     Ok(if read == bytes.len() {

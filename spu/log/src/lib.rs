@@ -96,6 +96,8 @@ mod fold;
 
 mod recovery;
 
+pub mod inspect;
+
 mod config;
 
 mod registry;

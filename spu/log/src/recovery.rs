@@ -10,9 +10,8 @@ mod judge;
 
 mod verdict;
 
+pub(crate) use judge::Judge;
 pub(crate) use verdict::Verdicts;
-
-use judge::Judge;
 
 use std::sync::Arc;
 

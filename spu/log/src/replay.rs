@@ -39,6 +39,10 @@ pub(crate) struct ReplayEnd {
     pub(crate) last_round: u64,
     /// A round that had been durable is missing.
     pub(crate) rot: bool,
+    /// Where the first missing round belongs, and where the one after it begins.
+    pub(crate) gap: Option<(JournalPosition, JournalPosition)>,
+    /// Where the round after the last one would be.
+    pub(crate) next: JournalPosition,
     pub(crate) rounds: u64,
 }
 
@@ -82,6 +86,8 @@ pub(crate) fn replay(
     let mut end = ReplayEnd {
         last_round: position.round_seq - 1,
         rot: false,
+        gap: None,
+        next: position,
         rounds: 0,
     };
     loop {
@@ -102,6 +108,7 @@ pub(crate) fn replay(
             None => match cursor.later(at)? {
                 Some((place_of, found)) => {
                     end.rot = true;
+                    end.gap.get_or_insert((at, place_of));
                     (place_of, found)
                 }
                 None => return Ok(end),
@@ -114,6 +121,7 @@ pub(crate) fn replay(
             at: place_of.at + found.header.padded_len(),
             round_seq: end.last_round + 1,
         };
+        end.next = at;
         match found.header.items(found.body) {
             Some(items) => take(ReplayedRound {
                 file_seq: place_of.file_seq,
@@ -121,7 +129,10 @@ pub(crate) fn replay(
                 items,
             }),
             // Its CRC is right, so it was written so: by another version, or by broken memory.
-            None => end.rot = true,
+            None => {
+                end.rot = true;
+                end.gap.get_or_insert((place_of, at));
+            }
         }
     }
 }

@@ -65,6 +65,17 @@ impl BatchScanner {
         }
     }
 
+    /// Place of the next byte to look at.
+    pub(crate) fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// Goes to the end: there is nothing more to find.
+    pub(crate) fn give_up(&mut self) {
+        self.at = self.end;
+        self.window = Bytes::new();
+    }
+
     /// The next batch.
     pub(crate) fn step(&mut self) -> io::Result<Scanned> {
         let at = self.at;

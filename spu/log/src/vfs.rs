@@ -19,6 +19,11 @@ pub trait Vfs: Debug + Send + Sync {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
     /// Opens an existing file for reading only.
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
+    /// The same, for one who wants the bytes of the disk and not of a cache, and leaves none of them
+    /// in one. Where that cannot be had, like `open_read`.
+    fn open_direct(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        self.open_read(path)
+    }
     /// Opens a file, or makes an empty one.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
     /// Gives a file or directory another name, replacing a file that has it.
@@ -62,6 +67,10 @@ pub trait VfsFile: Debug + Send + Sync {
     fn preallocate(&self, from: u64, bytes: u64) -> io::Result<()>;
     /// Takes the exclusive lock that lasts until the file is closed; false when somebody has it.
     fn try_lock(&self) -> io::Result<bool>;
+    /// Takes the lock together with others who only read; false when a writer has it.
+    fn try_lock_shared(&self) -> io::Result<bool> {
+        self.try_lock()
+    }
     /// Closes the file, just synced, for this user, and reports an error that closing brings to
     /// light. Other users of the same handle keep it.
     fn close(self: Arc<Self>) -> io::Result<()>;
@@ -203,6 +212,14 @@ impl VfsFile for OsFile {
 
     fn try_lock(&self) -> io::Result<bool> {
         match self.file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn try_lock_shared(&self) -> io::Result<bool> {
+        match self.file.try_lock_shared() {
             Ok(()) => Ok(true),
             Err(TryLockError::WouldBlock) => Ok(false),
             Err(TryLockError::Error(error)) => Err(error),

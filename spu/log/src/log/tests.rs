@@ -8,6 +8,8 @@ mod failing;
 
 mod hooked;
 
+mod inspecting;
+
 mod lifecycle;
 
 mod making;

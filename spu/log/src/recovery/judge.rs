@@ -13,18 +13,18 @@ use crate::checkpoint::ReplicaState;
 use crate::fold::Folded;
 
 /// Compares what segments hold with what they must.
-pub(super) struct Judge<'a> {
-    pub(super) folded: &'a Folded,
-    pub(super) cut: Option<Offset>,
-    pub(super) tail_base: Offset,
-    pub(super) tail_len: u64,
+pub(crate) struct Judge<'a> {
+    pub(crate) folded: &'a Folded,
+    pub(crate) cut: Option<Offset>,
+    pub(crate) tail_base: Offset,
+    pub(crate) tail_len: u64,
     /// Folded batches found in segments.
-    pub(super) kept: usize,
-    pub(super) rot: bool,
+    pub(crate) kept: usize,
+    pub(crate) rot: bool,
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(folded: &'a Folded, state: &ReplicaState) -> Self {
+    pub(crate) fn new(folded: &'a Folded, state: &ReplicaState) -> Self {
         Self {
             folded,
             cut: folded.cut,
@@ -36,11 +36,11 @@ impl<'a> Judge<'a> {
     }
 
     /// True when all below that base was synced and is not cut.
-    pub(super) fn trusts_up_to(&self, next: Offset) -> bool {
+    pub(crate) fn trusts_up_to(&self, next: Offset) -> bool {
         next <= self.tail_base && self.cut.is_none_or(|cut| next <= cut)
     }
 
-    pub(super) fn keeps(&mut self, batch: &Batch, base: Offset, at: u64) -> bool {
+    pub(crate) fn keeps(&mut self, batch: &Batch, base: Offset, at: u64) -> bool {
         let offset = batch.placement.base_offset;
         let was_synced = base < self.tail_base || (base == self.tail_base && at < self.tail_len);
         let below_cut = self
@@ -67,7 +67,7 @@ impl<'a> Judge<'a> {
     }
 
     /// How much of a segment had been synced.
-    pub(super) fn synced_len(&self, base: Offset, len: u64) -> u64 {
+    pub(crate) fn synced_len(&self, base: Offset, len: u64) -> u64 {
         match base.cmp(&self.tail_base) {
             std::cmp::Ordering::Less => len,
             std::cmp::Ordering::Equal => self.tail_len,
@@ -77,7 +77,7 @@ impl<'a> Judge<'a> {
 
     /// True when bytes that are to be cut hold more than the journal has: rot. Otherwise they are
     /// torn, and the journal has all that may stand there.
-    pub(super) fn is_unexplained(
+    pub(crate) fn is_unexplained(
         &mut self,
         has_batch_after: impl FnOnce() -> io::Result<bool>,
     ) -> io::Result<bool> {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use tidegate_proto::batch::Batch;
 use tidegate_proto::position::Offset;
 
-use super::{append, create, files_named, key, open, open_with, read_all, settle, small, submit};
+use super::{
+    append, create, files_named, inspecting, key, open, open_with, read_all, settle, small, submit,
+};
 use crate::limits::ROUND_ALIGN;
 use crate::testing::MemVfs;
 use crate::{Entry, Log, LogConfig, Replica};
@@ -172,6 +174,7 @@ fn every_flipped_byte_of_a_segment_is_found_or_harmless() {
     for (number, at) in (0..len).step_by(7).enumerate() {
         let vfs = source.killed();
         vfs.damage(&segment, |bytes| bytes[at] ^= 1 << (number % 8));
+        inspecting::finds_one_rotten_batch(&vfs, &segment, at as u64, &batches);
         if number % 2 == 0 {
             // As after a crash: the marker is gone.
             drop(open(&vfs));
@@ -216,7 +219,13 @@ fn every_flipped_byte_of_the_journal_is_found_or_harmless() {
     for at in (0..=used).step_by(13) {
         let vfs = source.killed();
         vfs.damage(&journal, |bytes| bytes[at] ^= 4);
+        let findings = inspecting::problems(&vfs);
         let opened = open(&vfs);
+        assert_eq!(
+            findings.is_empty(),
+            opened.replicas[0].intact && !opened.journal_rot,
+            "byte {at}: {findings:?}"
+        );
         let replica = opened.log.replica(key(0)).unwrap();
         let read = read_all(&replica);
         assert_eq!(read, batches[..read.len()], "byte {at}");

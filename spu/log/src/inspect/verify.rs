@@ -174,7 +174,7 @@ fn checkpoint(
     if identity.is_some_and(|identity| identity.storage_id != checkpoint.storage_id) {
         sink.tell(Finding::new(
             FindingKind::Stray,
-            path.clone(),
+            path,
             "it is another directory's",
         ));
     }

@@ -1,5 +1,7 @@
 //! What an inspection says of directories in order, torn and damaged.
 
+mod mending;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

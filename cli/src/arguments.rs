@@ -6,6 +6,7 @@ use crate::bench::BenchCommand;
 use crate::ca::CaCommand;
 use crate::connection::ConnectionArguments;
 use crate::consume::ConsumeArguments;
+use crate::log::LogCommand;
 use crate::openapi::OpenApiArguments;
 use crate::output::Output;
 use crate::produce::ProduceArguments;
@@ -59,6 +60,9 @@ pub(crate) enum Command {
     /// Make this machine and its browsers trust a server's certificate authority.
     #[command(subcommand)]
     Ca(CaCommand),
+    /// Check, show and mend the files of a server that is stopped.
+    #[command(subcommand)]
+    Log(LogCommand),
     /// Print the OpenAPI documents.
     #[command(name = "openapi")]
     OpenApi(OpenApiArguments),

@@ -22,6 +22,8 @@ mod bench;
 
 mod ca;
 
+mod log;
+
 mod up;
 
 mod openapi;

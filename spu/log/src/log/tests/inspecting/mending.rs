@@ -67,7 +67,7 @@ fn a_repair_that_cannot_write_leaves_the_old_index() {
         vfs.heal();
     }
     let log = open(&vfs).log;
-    let busy = repair_indexes(Arc::new(vfs.clone()), &dir(), false, &mut |_| {});
+    let busy = repair_indexes(Arc::new(vfs), &dir(), false, &mut |_| {});
     assert!(matches!(busy, Err(InspectError::InUse { .. })));
     log.close(None).unwrap();
 }

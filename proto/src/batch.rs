@@ -9,6 +9,8 @@ mod fault;
 
 mod records;
 
+mod header;
+
 mod client;
 
 mod builder;
@@ -16,8 +18,9 @@ mod builder;
 mod sparse;
 
 pub use builder::BatchBuilder;
-pub use client::{ClientBatch, ProducerStamp, epoch_marker};
+pub use client::{ClientBatch, epoch_marker};
 pub use fault::{BatchError, RecordFault};
+pub use header::ProducerStamp;
 pub use records::{Records, RecordsIter};
 pub use sparse::Kept;
 

@@ -4,10 +4,9 @@
 //! A record that does not fit leaves the builder as it was, so that the caller can finish and go on in
 //! the next batch.
 
-use crate::batch::client::{
-    self, ClientBatch, HAS_PRODUCER, HAS_REQUEST_KEY, Header, ProducerStamp,
-};
+use crate::batch::client::{self, ClientBatch};
 use crate::batch::fault::{BatchError, RecordFault};
+use crate::batch::header::{HAS_PRODUCER, HAS_REQUEST_KEY, Header, ProducerStamp, UNORDERED};
 use crate::batch::records::check_header_names;
 use crate::batch::{CLIENT_BYTES_MAX, CLIENT_HEADER_LEN};
 use crate::bytes::{put_sized, put_uvarint, uvarint_len, zigzag};
@@ -135,7 +134,7 @@ impl BatchBuilder {
         if let Some(stamp) = self.producer {
             attributes |= HAS_PRODUCER;
             if stamp.unordered {
-                attributes |= client::UNORDERED;
+                attributes |= UNORDERED;
             }
         }
         if self.request_key.is_some() {

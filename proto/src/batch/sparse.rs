@@ -6,8 +6,9 @@
 
 use bytes::Bytes;
 
-use crate::batch::client::{self, ClientBatch, Header, REMADE, SPARSE};
+use crate::batch::client::{self, ClientBatch};
 use crate::batch::fault::BatchError;
+use crate::batch::header::{Header, ProducerStamp, REMADE, SPARSE};
 use crate::batch::{Batch, CLIENT_BYTES_MAX, CLIENT_HEADER_LEN, Placement};
 use crate::bytes::{put_uvarint, uvarint_len};
 use crate::compression::{Codec, compress, ratio_cap};
@@ -146,7 +147,7 @@ impl Part {
                 .map_err(|_| BatchError::RecordsTooLarge { len: records_len })?,
             span: to - self.from,
             // Sequence numbers count records, and so run with the offsets.
-            producer: before.producer.map(|stamp| client::ProducerStamp {
+            producer: before.producer.map(|stamp| ProducerStamp {
                 seq: stamp.seq.wrapping_add(self.from),
                 ..stamp
             }),

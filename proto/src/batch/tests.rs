@@ -1,7 +1,7 @@
 //! Round trips, refusals and damage of batches.
 
 use super::*;
-use crate::batch::client::{CONTROL, REMADE};
+use crate::batch::header::{CONTROL, REMADE};
 use crate::compression::{Codec, compress};
 use crate::error::{ErrorCode, Problem};
 use crate::id::ProducerId;

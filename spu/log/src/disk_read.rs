@@ -13,7 +13,7 @@ use tidegate_proto::position::Offset;
 use crate::error::ReadError;
 use crate::files::FileKind;
 use crate::index;
-use crate::limits::READ_CHUNK_BYTES;
+use crate::limits::{DAMAGE_LOOK_BYTES, READ_CHUNK_BYTES};
 use crate::segment::{Home, SegmentInfo};
 use crate::stored::{BatchScanner, Scanned};
 use crate::tail::Selection;
@@ -57,6 +57,7 @@ impl View {
         Err(ReadError::Corrupt {
             key: home.key,
             at: offset,
+            until: first.map(|(segment, _)| segment.base),
             path: home.dir.to_path_buf(),
             position: 0,
             what: "the segment that held it is missing".to_owned(),
@@ -252,9 +253,8 @@ impl<'a> Walker<'a> {
                 }
                 Scanned::Bad { at, what } => {
                     // Before the reader's place: what comes after it may be good.
-                    let fault = self.corrupt(at, what);
                     if self.expected >= self.from || !self.resync()? {
-                        return Err(fault);
+                        return Err(self.corrupt(at, what));
                     }
                 }
             }
@@ -274,9 +274,14 @@ impl<'a> Walker<'a> {
     }
 
     fn corrupt(&self, position: u64, what: &str) -> ReadError {
+        // Not being able to look costs a hint.
+        let until = self.scanner.next_base(position, DAMAGE_LOOK_BYTES);
+        let is_last = self.segment.len.saturating_sub(position) <= DAMAGE_LOOK_BYTES;
+        let until = until.ok().flatten().or(is_last.then_some(self.end));
         ReadError::Corrupt {
             key: self.home.key,
             at: self.expected,
+            until: until.filter(|until| *until > self.expected),
             path: self.home.path(self.segment.base, FileKind::Records),
             position,
             what: what.to_owned(),

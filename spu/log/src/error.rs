@@ -156,6 +156,8 @@ pub enum ReadError {
         key: ReplicaKey,
         /// First offset that cannot be served.
         at: Offset,
+        /// The next offset that can, when it is near enough to be known.
+        until: Option<Offset>,
         /// The segment's file.
         path: PathBuf,
         /// Where in it.

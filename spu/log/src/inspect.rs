@@ -7,7 +7,7 @@
 
 mod finding;
 
-mod index;
+pub(crate) mod index;
 
 mod lock;
 

@@ -17,6 +17,7 @@
 //! log.tick(now_ms)                                         about once a second: rolls by time, checkpoints by age
 //! log.set_incarnation(Incarnation) -> Result<(), LogDead>  durable when it returns
 //! log.close(Option<Incarnation>) -> Result<(), LogDead>    flushes all, leaves the clean marker, ends the threads
+//! Scrubber::new(log, share).step(bytes_max) -> Scrubbed   checks stored bytes, around the page cache: blocks
 //! log.purge_trash(older_than_ms) -> io::Result<usize>      log.stats() -> LogStats
 //!
 //! trait RoundListener { durable(shard, round, ends: &[(ReplicaKey, Offset)]); failed(&LogDead) }      from the journal thread; must not block
@@ -110,11 +111,14 @@ mod log;
 
 mod threads;
 
+mod scrub;
+
 pub use config::{LogConfig, LogStats, RoundListener};
 pub use entry::{Entry, ReplicaMeta, Submission};
 pub use error::{CreateError, DeadCause, LogDead, OpenError, ReadError, SubmitError};
 pub use log::{Log, NewReplica, Opened};
 pub use opening::{MissingReplica, ReplicaFacts};
 pub use replica::{BatchHeader, Replica};
+pub use scrub::{Scrubbed, Scrubber};
 pub use segment::SegmentConfig;
 pub use vfs::{DirItem, FileSystem, OsVfs, Vfs, VfsFile};

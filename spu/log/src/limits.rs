@@ -64,6 +64,10 @@ pub const INDEX_INTERVAL_BYTES: u64 = 8 << 10;
 /// One disk read of the read path; larger batches take one larger read.
 pub const READ_CHUNK_BYTES: usize = 256 << 10;
 
+/// Behind a damaged batch the next good one is looked for so far, to tell a reader where it can go
+/// on: a damaged batch of the largest size and one more.
+pub const DAMAGE_LOOK_BYTES: u64 = 8 << 20;
+
 /// Files of trimmed segments deleted in one writer step: deleting a large file takes long on some
 /// file systems.
 pub const DELETES_PER_STEP: usize = 4;

@@ -38,6 +38,38 @@ pub(crate) fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usi
     file.read_at(buffer, at)
 }
 
+/// Opens a file for reads around the page cache; `None` where the system or its file system has none.
+pub(crate) fn open_direct(path: &Path) -> io::Result<Option<File>> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{Mode, OFlags};
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECT;
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(file) => Ok(Some(File::from(file))),
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = path;
+        Ok(None)
+    }
+}
+
+/// Asks for a file's clean pages to leave the cache. May do nothing.
+pub(crate) fn drop_cache(file: &File) {
+    #[cfg(target_os = "linux")]
+    {
+        // Refused or not: what is read is checked either way.
+        let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = file;
+    }
+}
+
 #[cfg(windows)]
 pub(crate) fn write_vectored_at(
     file: &File,

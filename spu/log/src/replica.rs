@@ -3,7 +3,11 @@
 //! Three stages of an entry meet here: submitted (visible in memory), durable (its round is
 //! synced), applied (in a segment). The lock is never held across disk work.
 
+mod scrubbing;
+
 mod stages;
+
+pub(crate) use scrubbing::Sight;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -261,6 +265,7 @@ impl Replica {
                 first_record_at(&batch, time_ms, log_start).map_err(|what| ReadError::Corrupt {
                     key: self.home.key,
                     at: batch.placement.base_offset,
+                    until: Some(batch.next_offset()),
                     path: self.home.dir.to_path_buf(),
                     position: 0,
                     what,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use tidegate_proto::batch::{Batch, BatchError};
-use tidegate_proto::position::ReplicaKey;
+use tidegate_proto::position::{Offset, ReplicaKey};
 
 use crate::durable;
 use crate::limits::READ_CHUNK_BYTES;
@@ -63,6 +63,19 @@ impl BatchScanner {
             window: Bytes::new(),
             chunk,
         }
+    }
+
+    /// Base of the next right batch behind a place, when there is one within so many bytes.
+    pub(crate) fn next_base(&self, at: u64, within: u64) -> io::Result<Option<Offset>> {
+        let end = self.end.min(at.saturating_add(within));
+        let file = Arc::clone(&self.file);
+        let mut ahead = Self::new(file, self.key, at, end, READ_CHUNK_BYTES);
+        if ahead.resync()?
+            && let Scanned::Batch { batch, .. } = ahead.step()?
+        {
+            return Ok(Some(batch.placement.base_offset));
+        }
+        Ok(None)
     }
 
     /// Place of the next byte to look at.

@@ -4,6 +4,8 @@
 //! Nothing here retries, buffers or caches. Durability is the caller's: a write lasts after
 //! `sync_data` of its file, a name after `sync_dir` of its directory.
 
+mod direct;
+
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice};
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::platform;
+use direct::DirectFile;
 
 /// A file system, or a part of one. Paths are as the caller made them; no call follows a name that
 /// the log did not choose.
@@ -126,6 +129,15 @@ impl Vfs for OsVfs {
 
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
         Self::wrap(OpenOptions::new().read(true).open(path))
+    }
+
+    fn open_direct(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        if let Some(file) = platform::open_direct(path)? {
+            return Ok(Arc::new(DirectFile::new(file)));
+        }
+        let file = File::open(path)?;
+        platform::drop_cache(&file);
+        Self::wrap(Ok(file))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {

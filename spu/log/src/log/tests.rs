@@ -26,6 +26,8 @@ mod recovering;
 
 mod removing;
 
+mod scrubbing;
+
 mod threads;
 
 mod writing;

@@ -1,0 +1,70 @@
+//! What the scrubber asks of a replica, and what it says to it.
+
+use tidegate_proto::position::Offset;
+
+use super::Replica;
+use crate::segment::SegmentInfo;
+
+/// A segment as it stood at one moment, for a check that goes on while the replica is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sight {
+    pub(crate) info: SegmentInfo,
+    /// Where its last batch ends.
+    pub(crate) end: Offset,
+    pub(crate) is_closed: bool,
+    cut_count: u64,
+}
+
+impl Replica {
+    /// The first segment on disk whose base is `from` or above, and below `to`.
+    pub(crate) fn sight(&self, from: Offset, to: Offset) -> Option<Sight> {
+        let state = self.lock();
+        let view = &state.view;
+        let number = view.closed.partition_point(|segment| segment.base < from);
+        let active = view.active.filter(|active| active.base >= from);
+        let (info, next, is_closed) = match view.closed.get(number) {
+            Some(info) => {
+                let next = view.closed.get(number + 1).copied().or(view.active);
+                (*info, next, true)
+            }
+            None => (active?, None, false),
+        };
+        (info.base < to).then_some(Sight {
+            info,
+            end: next.map_or(view.disk_end, |next| next.base),
+            is_closed,
+            cut_count: state.cut_count,
+        })
+    }
+
+    /// True when what was seen still stands: nothing of it was cut or given up.
+    pub(crate) fn still_holds(&self, sight: &Sight) -> bool {
+        let state = self.lock();
+        let view = &state.view;
+        let mut segments = view.closed.iter().chain(view.active.as_ref());
+        state.cut_count == sight.cut_count
+            && segments
+                .any(|segment| segment.base == sight.info.base && segment.len >= sight.info.len)
+    }
+
+    /// Bytes of segments below an offset, roughly: by whole segments.
+    pub(crate) fn base_at_byte(&self, mut bytes: u64) -> Offset {
+        let state = self.lock();
+        for segment in state.view.closed.iter() {
+            if bytes < segment.len {
+                return segment.base;
+            }
+            bytes -= segment.len;
+        }
+        state
+            .view
+            .active
+            .map_or(state.view.disk_end, |active| active.base)
+    }
+
+    /// Takes note of damage to what it stored: from the next checkpoint on the directory says that
+    /// it is not intact. False when that was known. Waits for the segment writer.
+    pub(crate) fn mark_damaged(&self) -> bool {
+        std::mem::replace(&mut self.lock_applied().state.intact, false)
+    }
+}

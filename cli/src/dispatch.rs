@@ -46,7 +46,7 @@ async fn client(command: Command, connection: &Connection, output: Output) -> Re
     match command {
         Command::Topic(command) => topic::run(command, connection, output).await,
         Command::Produce(arguments) => produce::run(arguments, connection, output).await,
-        Command::Consume(arguments) => consume::run(arguments, connection).await,
+        Command::Consume(arguments) => consume::run(arguments, connection, output).await,
         Command::Bench(command) => bench::run(command, connection, output).await,
         Command::Up(_) | Command::Ca(_) | Command::Log(_) | Command::OpenApi(_) => {
             unreachable!("these commands were carried out before a client was made")

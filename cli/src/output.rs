@@ -35,6 +35,26 @@ pub(crate) fn is_typed() -> bool {
     io::stdin().is_terminal()
 }
 
+/// Whether nobody will ever read standard output: the other end of the pipe is closed. Without this
+/// a command that waits would notice at its next line only, which may never come.
+#[cfg(unix)]
+pub(crate) fn is_abandoned() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let out = io::stdout();
+    let mut outputs = [PollFd::new(&out, PollFlags::empty())];
+    let at_once = Timespec::default();
+    poll(&mut outputs, Some(&at_once)).is_ok()
+        && outputs[0]
+            .revents()
+            .intersects(PollFlags::ERR | PollFlags::HUP)
+}
+
+/// Not told here: the next line will fail.
+#[cfg(not(unix))]
+pub(crate) fn is_abandoned() -> bool {
+    false
+}
+
 /// Writes text as data.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();

@@ -17,6 +17,9 @@ use crate::files::write_private;
 /// The profile that is used when none is named.
 pub(crate) const DEFAULT_PROFILE: &str = "local";
 
+/// What a profile may say.
+const SETTINGS: [&str; 3] = ["url", "ca", "token"];
+
 /// One server.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) struct Profile {
@@ -29,10 +32,11 @@ pub(crate) struct Profile {
     pub(crate) token: Option<String>,
 }
 
+/// Settings of other profiles are not looked at: a newer version may have written them.
 #[derive(Deserialize)]
 struct ProfileFile {
     #[serde(default)]
-    profiles: BTreeMap<String, Profile>,
+    profiles: BTreeMap<String, toml::Table>,
 }
 
 /// Where the file is: `$XDG_CONFIG_HOME/tidegate/config.toml`, by default below `~/.config`.
@@ -60,7 +64,20 @@ pub(crate) fn read(path: &Path, name: &str) -> Result<Option<Profile>, Failure> 
     let mut file: ProfileFile = toml::from_str(&text).map_err(|error| {
         Failure::failed(format!("{} is not a profile file: {error}", path.display()))
     })?;
-    Ok(file.profiles.remove(name))
+    let Some(table) = file.profiles.remove(name) else {
+        return Ok(None);
+    };
+    if let Some(unknown) = table.keys().find(|key| !SETTINGS.contains(&key.as_str())) {
+        return Err(Failure::usage(format!(
+            "{}: profile {name} has a setting {unknown:?} that is not known; known are {}",
+            path.display(),
+            SETTINGS.join(", ")
+        )));
+    }
+    let profile = table
+        .try_into()
+        .map_err(|error| Failure::usage(format!("{}: profile {name}: {error}", path.display())))?;
+    Ok(Some(profile))
 }
 
 /// Adds or replaces one profile.
@@ -105,7 +122,21 @@ mod tests {
     fn a_profile_is_added_to_an_empty_file() {
         let text = merge("", "local", &local()).unwrap();
         let file: ProfileFile = toml::from_str(&text).unwrap();
-        assert_eq!(file.profiles["local"], local());
+        let written: Profile = file.profiles["local"].clone().try_into().unwrap();
+        assert_eq!(written, local());
+    }
+
+    #[test]
+    fn a_setting_that_is_not_known_is_named_where_it_is_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let text = "[profiles.a]\nurl = 'https://a'\ntokn = 'x'\n[profiles.b]\nurl = 'https://b'\n";
+        fs::write(&path, text).unwrap();
+        let failure = read(&path, "a").unwrap_err();
+        assert_eq!(failure.exit, Failure::USAGE);
+        assert!(failure.message.contains("\"tokn\""), "{failure}");
+        assert_eq!(read(&path, "b").unwrap().unwrap().url, "https://b");
+        assert_eq!(read(&path, "c").unwrap(), None);
     }
 
     #[test]

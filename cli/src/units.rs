@@ -98,6 +98,14 @@ pub(crate) fn show_bytes(bytes: u64) -> String {
     format!("{bytes} B")
 }
 
+/// `7d`, `90m`: in the largest unit that leaves no rest; `None` below a second, where milliseconds
+/// say it best.
+pub(crate) fn show_milliseconds(ms: u64) -> Option<String> {
+    let mut units = DURATIONS_MS[1..5].iter().rev();
+    let (unit, scale) = units.find(|(_, scale)| ms >= *scale && ms.is_multiple_of(*scale))?;
+    Some(format!("{}{unit}", ms / scale))
+}
+
 /// `231,083`.
 pub(crate) fn show_count(count: u64) -> String {
     let digits = count.to_string();

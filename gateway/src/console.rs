@@ -6,10 +6,8 @@
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::http::HeaderMap;
-use axum::routing::get;
 
-use crate::page::{CSS, HTML, Page, SCRIPT};
+use crate::page::{CSS, HTML, IMAGE, Page, SCRIPT, file};
 
 const INDEX: &str = include_str!("../../web-console/index.html");
 const NEEDS_TOKEN: &str = "data-access=\"token\"";
@@ -33,15 +31,15 @@ pub(crate) fn router(is_open: bool) -> Router {
             CSS,
             Bytes::from_static(include_bytes!("../../web-console/live.css")),
         ),
+        (
+            "/icon.svg",
+            IMAGE,
+            Bytes::from_static(include_bytes!("../../web-console/icon.svg")),
+        ),
     ];
     let mut router = Router::new();
     for (path, kind, body) in files {
-        let page = Page::new(kind, body);
-        let answer = move |headers: HeaderMap| {
-            let page = page.clone();
-            async move { page.answer(&headers) }
-        };
-        router = router.route(path, get(answer));
+        router = router.merge(file(path, Page::new(kind, body)));
     }
     router
 }

@@ -37,6 +37,7 @@ pub(crate) fn router() -> Router {
     };
     Router::new()
         .route("/docs", get(index))
+        .route("/docs/", get(index))
         .route("/docs/docs.css", get(style))
         .route("/docs/errors", get(errors))
         .route("/docs/errors/{code}", get(error))
@@ -73,29 +74,14 @@ fn document(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>{title} - Tidegate</title><link rel=\"stylesheet\" href=\"/docs/docs.css\"></head>\n\
+         <title>{title} - Tidegate</title><link rel=\"icon\" href=\"/icon.svg\"><link rel=\"stylesheet\" href=\"/docs/docs.css\"></head>\n\
          <body>\n{body}\n</body></html>\n",
         title = escaped(title),
     )
 }
 
 fn index_page() -> String {
-    let body = "<h1>Tidegate</h1>\n<p>A durable, partitioned stream store behind plain HTTP and \
-         WebSocket.</p>\n<h2>On this server</h2>\n<table>\n\
-         <tr><td><a href=\"/v1/openapi.json\">/v1/openapi.json</a></td><td>Every HTTP operation, as \
-         OpenAPI 3.1.</td></tr>\n\
-         <tr><td><a href=\"/docs/errors\">/docs/errors</a></td><td>Every error code: what it means \
-         and what to do.</td></tr>\n\
-         <tr><td><a href=\"/\">/</a></td><td>Watch a topic live.</td></tr>\n\
-         <tr><td><a href=\"/livez\">/livez</a>, <a href=\"/readyz\">/readyz</a></td><td>Is it alive, \
-         does it want traffic.</td></tr>\n</table>\n<h2>Five lines</h2>\n\
-         <pre><code>H=\"Authorization: Bearer $TIDEGATE_TOKEN\"\n\
-         curl -X PUT  -H \"$H\" -H 'Content-Type: application/json' \\\n     \
-         $TIDEGATE_URL/v1/topics/greetings -d '{}'\n\
-         curl -X POST -H \"$H\" -H 'Content-Type: application/json' \\\n     \
-         $TIDEGATE_URL/v1/topics/greetings/records -d '{\"records\":[{\"value\":\"hello\"}]}'\n\
-         curl -H \"$H\" \"$TIDEGATE_URL/v1/topics/greetings/records?from=earliest\"</code></pre>";
-    document("Start", body)
+    document("Start", include_str!("../assets/start.html"))
 }
 
 fn errors_page() -> String {

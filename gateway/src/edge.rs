@@ -5,14 +5,12 @@
 //! and none of its errors is anything but a problem.
 
 use axum::Router;
-use axum::http::HeaderMap;
 use axum::middleware::from_fn;
-use axum::routing::get;
 use tidegate_kit::http::{EdgeConfig, OriginRules, edge, fallback_method, fallback_not_found};
 use utoipa::openapi::OpenApi;
 
 use crate::openapi::merged_openapi;
-use crate::page::{JSON, Page, secure, secure_tls};
+use crate::page::{JSON, Page, file, secure, secure_tls};
 use crate::{console, docs};
 
 /// What the public router is made of.
@@ -25,6 +23,8 @@ pub struct Parts {
     pub health: Router,
     /// Descriptions of the three.
     pub openapi: Vec<OpenApi>,
+    /// Description of the WebSocket frames, as AsyncAPI.
+    pub asyncapi: serde_json::Value,
     /// Which pages may call.
     pub origins: OriginRules,
     /// Whether the listener speaks TLS.
@@ -52,15 +52,12 @@ impl std::fmt::Debug for Parts {
 pub fn router(parts: Parts) -> Router {
     // An OpenAPI document made of strings and numbers always serializes.
     let description = merged_openapi(parts.openapi).to_json().unwrap_or_default();
-    let description = Page::new(JSON, description);
-    let answer = move |headers: HeaderMap| {
-        let description = description.clone();
-        async move { description.answer(&headers) }
-    };
+    let frames = parts.asyncapi.to_string();
     let pages = Router::new()
         .merge(console::router(parts.is_open))
         .merge(docs::router())
-        .route("/v1/openapi.json", get(answer));
+        .merge(file("/v1/openapi.json", Page::new(JSON, description)))
+        .merge(file("/v1/asyncapi.json", Page::new(JSON, frames)));
     let pages = if parts.is_tls {
         pages.layer(from_fn(secure_tls))
     } else {

@@ -74,7 +74,7 @@ fn own_openapi() -> OpenApi {
 }
 
 #[derive(utoipa::OpenApi)]
-#[openapi(paths(get_openapi), tags((name = "description", description = "This document")))]
+#[openapi(paths(get_openapi, get_asyncapi), tags((name = "description", description = "This document, and that of the frames")))]
 struct Described;
 
 /// Gives this document.
@@ -90,3 +90,17 @@ struct Described;
     reason = "stands for the route, whose handler holds the finished document"
 )]
 fn get_openapi() {}
+
+/// Gives the description of the WebSocket frames, as AsyncAPI 3
+#[utoipa::path(
+    get, path = "/v1/asyncapi.json", tag = "description", operation_id = "get_asyncapi", security(()),
+    responses(
+        (status = 200, description = "The description", body = Object, content_type = "application/json"),
+        (status = 304, description = "The client has it already (`If-None-Match`)"),
+    ),
+)]
+#[expect(
+    dead_code,
+    reason = "stands for the route, whose handler holds the finished document"
+)]
+fn get_asyncapi() {}

@@ -3,6 +3,7 @@
 //! Every page goes out through here, so that none lacks the security headers. Invariant: no page may
 //! run or load anything that is not a file of this server.
 
+use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
@@ -11,12 +12,14 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
+use axum::routing::get;
 use ring::digest;
 
 pub(crate) const HTML: &str = "text/html; charset=utf-8";
 pub(crate) const CSS: &str = "text/css; charset=utf-8";
 pub(crate) const SCRIPT: &str = "text/javascript; charset=utf-8";
 pub(crate) const JSON: &str = "application/json";
+pub(crate) const IMAGE: &str = "image/svg+xml";
 
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -67,6 +70,15 @@ impl Page {
         headers.append(VARY, HeaderValue::from_static("accept-encoding"));
         response
     }
+}
+
+/// A route that answers with one page.
+pub(crate) fn file(path: &str, page: Page) -> Router {
+    let answer = move |headers: HeaderMap| {
+        let page = page.clone();
+        async move { page.answer(&headers) }
+    };
+    Router::new().route(path, get(answer))
 }
 
 // The first half of the digest is enough to tell versions of a page apart.

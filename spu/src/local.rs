@@ -119,6 +119,10 @@ impl LocalPartitions {
         let Some(partition) = partition else {
             return Err(refusal::no_such_partition(key, topic.is_some()));
         };
+        if partition.replicas.is_empty() {
+            let wanted = topic.map_or(0, |topic| topic.replication_factor);
+            return Err(refusal::unplaced(wanted));
+        }
         if partition
             .replicas
             .iter()

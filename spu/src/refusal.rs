@@ -94,6 +94,17 @@ pub(crate) fn no_such_partition(key: ReplicaKey, topic_known: bool) -> Problem {
     }
 }
 
+/// The topic waits for nodes: no replica of it has a place.
+pub(crate) fn unplaced(wanted: u16) -> Problem {
+    let detail = format!(
+        "the partition has no replicas yet: the topic's replication factor is {wanted}, and the cluster \
+         has not enough storage nodes for it. Add nodes, or alter the topic to a lower replication_factor."
+    );
+    Problem::new(ErrorCode::NotEnoughReplicas, detail)
+        .retry_after(RETRY_AFTER_S)
+        .with("required", wanted)
+}
+
 /// The offset was there once.
 pub(crate) fn truncated(from: Offset, log_start: Offset, end: Offset) -> Problem {
     let detail = format!("offset {from} is below the log's start {log_start}: it was removed");

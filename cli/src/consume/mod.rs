@@ -9,6 +9,7 @@ mod format;
 mod sink;
 
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
@@ -17,7 +18,7 @@ use tidegate_kit::signal::Signals;
 
 use crate::connection::Connection;
 use crate::failure::{Failure, interrupts};
-use crate::output;
+use crate::output::{self, Output};
 use crate::units::show_count;
 use format::OutputFormat;
 use sink::{Sink, SinkRule};
@@ -28,19 +29,22 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// After an interrupt, the page that is being written gets this long.
 const OUTPUT_GRACE: Duration = Duration::from_millis(500);
 
+/// While nothing comes, the output is asked this often whether its reader is still there.
+const READER_CHECK: Duration = Duration::from_secs(1);
+
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     tidegate consume demo                                  # what comes from now on\n  \
     tidegate consume demo --from earliest --no-follow      # everything there is, then end\n  \
     tidegate consume demo --from -10 --max 10 --format json\n  \
-    tidegate consume demo --from @1767225600000            # since a time, in epoch ms\n  \
+    tidegate consume demo --from @2026-01-01T00:00:00Z     # since a time\n  \
     tidegate consume demo --partition 2 --from 4711")]
 pub(crate) struct ConsumeArguments {
     /// Topic to read.
     pub(crate) topic: TopicName,
 
     /// Where to begin: earliest, latest, N (an offset, of one partition), -N (that many from the
-    /// end of each partition), @MS (a time in epoch milliseconds).
+    /// end of each partition), @TIME (RFC 3339 such as @2026-01-01T00:00:00Z, or epoch milliseconds).
     #[arg(
         long,
         short = 'f',
@@ -61,9 +65,9 @@ pub(crate) struct ConsumeArguments {
     #[arg(long)]
     pub(crate) no_follow: bool,
 
-    /// What is written per record.
-    #[arg(long, value_enum, default_value = "value")]
-    pub(crate) format: OutputFormat,
+    /// What is written per record [default: value, with --output json: json].
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<OutputFormat>,
 
     /// Text between key and value (with --format key-value) [default: a tab].
     #[arg(
@@ -82,6 +86,7 @@ pub(crate) struct ConsumeArguments {
 pub(crate) async fn run(
     arguments: ConsumeArguments,
     connection: &Connection,
+    output: Output,
 ) -> Result<(), Failure> {
     let partitions = arguments
         .partition
@@ -104,7 +109,10 @@ pub(crate) async fn run(
         _ = signals.recv() => return Err(interrupted("before the first record")),
     };
     let rule = SinkRule {
-        format: arguments.format,
+        format: arguments.format.unwrap_or(match output {
+            Output::Table => OutputFormat::Value,
+            Output::Json => OutputFormat::Json,
+        }),
         key_separator: arguments.key_separator.clone(),
         max: arguments.max.unwrap_or(u64::MAX),
     };
@@ -123,10 +131,21 @@ async fn drain(
     signals: &mut Signals,
 ) -> Result<(), Failure> {
     let max = arguments.max.unwrap_or(u64::MAX);
+    let mut reader_check = tokio::time::interval(READER_CHECK);
     while sink.written() < max {
-        let page = tokio::select! {
-            page = consumer.next_page() => page?,
-            _ = signals.recv() => return end_early(arguments),
+        let page = {
+            let mut next = pin!(consumer.next_page());
+            loop {
+                tokio::select! {
+                    page = &mut next => break page?,
+                    _ = signals.recv() => return end_early(arguments),
+                    _ = reader_check.tick() => {
+                        if output::is_abandoned() {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
         };
         let Some(page) = page else { return Ok(()) };
         sink.begin(page);

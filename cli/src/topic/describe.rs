@@ -76,7 +76,23 @@ fn setting(name: &str, value: &Value) -> String {
     match (name, value) {
         ("retention_ms", Value::Null) => "forever".to_owned(),
         ("retention_bytes", Value::Null) => "unlimited".to_owned(),
-        _ => cell(Some(value)),
+        _ => match value.as_u64() {
+            Some(number) if name.ends_with("_ms") => {
+                with_meaning(number, units::show_milliseconds(number))
+            }
+            Some(number) if name.ends_with("_bytes") => {
+                with_meaning(number, Some(units::show_bytes(number)))
+            }
+            _ => cell(Some(value)),
+        },
+    }
+}
+
+/// The number as the API has it, and what it is for a reader.
+fn with_meaning(number: u64, meaning: Option<String>) -> String {
+    match meaning.filter(|meaning| *meaning != format!("{number} B")) {
+        Some(meaning) => format!("{number} ({meaning})"),
+        None => number.to_string(),
     }
 }
 
@@ -86,10 +102,19 @@ mod tests {
 
     #[test]
     fn nested_settings_are_shown_with_dotted_names() {
-        let topic = json!({"name": "a", "config": {"acks": "quorum", "retention_ms": null}});
+        let topic = json!({"name": "a", "config": {"acks": "quorum", "retention_ms": null,
+            "segment_ms": 604_800_000, "segment_bytes": 67_108_864}});
         let rows = fields(&topic);
         assert!(rows.contains(&vec!["name".to_owned(), "a".to_owned()]));
         assert!(rows.contains(&vec!["config.acks".to_owned(), "quorum".to_owned()]));
+        assert!(rows.contains(&vec![
+            "config.segment_ms".to_owned(),
+            "604800000 (7d)".to_owned()
+        ]));
+        assert!(rows.contains(&vec![
+            "config.segment_bytes".to_owned(),
+            "67108864 (67.1 MB)".to_owned()
+        ]));
         assert!(rows.contains(&vec![
             "config.retention_ms".to_owned(),
             "forever".to_owned()

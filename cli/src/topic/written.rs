@@ -22,16 +22,49 @@ pub(crate) fn show(
     }
     if !dry_run {
         output::say(&format!("topic {name}: {}", written.result));
+        let status = written.body.get("status");
+        let field = |field| status.and_then(|status| status.get(field));
+        // It exists, and takes no records: whoever only reads "created" would be surprised later.
+        if field("state").and_then(Value::as_str) == Some("insufficient_resources") {
+            output::say(&format!(
+                "it cannot take records yet: {}",
+                output::cell(field("reason"))
+            ));
+        }
         return Ok(());
     }
     output::say(&format!("topic {name} would be {}", written.result));
     let changes = written.body.get("changes").and_then(Value::as_array);
-    let rows = changes.into_iter().flatten().map(|change| {
-        vec![
-            output::cell(change.get("path")),
-            output::cell(change.get("from")),
-            output::cell(change.get("to")),
-        ]
-    });
-    output::print_table(&["path", "from", "to"], rows.collect())
+    let mut rows = Vec::new();
+    for change in changes.into_iter().flatten() {
+        let path = output::cell(change.get("path"));
+        rows_of(&path, change.get("from"), change.get("to"), &mut rows);
+    }
+    output::print_table(&["path", "from", "to"], rows)
+}
+
+/// A row per scalar: of a whole object, such as a new topic, each field in a row of its own.
+fn rows_of(path: &str, from: Option<&Value>, to: Option<&Value>, rows: &mut Vec<Vec<String>>) {
+    let Some(Value::Object(fields)) = to else {
+        rows.push(vec![path.to_owned(), output::cell(from), output::cell(to)]);
+        return;
+    };
+    for (name, value) in fields {
+        let before = from.and_then(|from| from.get(name));
+        let path = format!("{}/{name}", path.trim_end_matches('/'));
+        rows_of(&path, before, Some(value), rows);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_topic_is_shown_field_by_field() {
+        let mut rows = Vec::new();
+        let to = json!({"name": "a", "config": {"acks": "quorum"}});
+        rows_of("", Some(&Value::Null), Some(&to), &mut rows);
+        assert_eq!(rows, [["/config/acks", "-", "quorum"], ["/name", "-", "a"]]);
+    }
 }

@@ -22,7 +22,7 @@ const PORT_DEV: u16 = 8080;
     Exit codes: 2 usage, 3 port taken, 4 data directory in use, 5 disk read-only, full or failing.")]
 pub(crate) struct UpArguments {
     /// Address to listen on [default: 127.0.0.1:8443, with --dev 127.0.0.1:8080].
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen_address)]
     pub(crate) listen: Option<SocketAddr>,
 
     /// Directory of everything that is kept; made when it is not there.
@@ -61,6 +61,20 @@ pub(crate) struct UpArguments {
     /// Log lines as JSON.
     #[arg(long)]
     pub(crate) log_json: bool,
+}
+
+/// An address with a port. Names are refused but for `localhost`: what they mean depends on the
+/// machine's resolver, and may be several addresses.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = match text.strip_prefix("localhost:") {
+        Some(port) => format!("{}:{port}", Ipv4Addr::LOCALHOST),
+        None => text.to_owned(),
+    };
+    numeric.parse().map_err(|_| {
+        "expected an IP address and a port, such as 127.0.0.1:8443, 0.0.0.0:8443 (all addresses) or \
+         [::1]:8443"
+            .to_owned()
+    })
 }
 
 impl UpArguments {
@@ -141,6 +155,17 @@ mod tests {
             .unwrap_err();
         assert_eq!(failure.exit, Failure::USAGE);
         assert!(up(&["--dev", "--listen", "[::1]:0"]).address().is_ok());
+    }
+
+    #[test]
+    fn localhost_is_an_address_and_other_names_are_told_what_is_one() {
+        assert_eq!(
+            listen_address("localhost:9000"),
+            Ok(SocketAddr::from(([127, 0, 0, 1], 9000)))
+        );
+        for text in ["stream.example.org:8443", "8443", "127.0.0.1", "localhost"] {
+            assert!(listen_address(text).unwrap_err().contains("0.0.0.0:8443"));
+        }
     }
 
     #[test]

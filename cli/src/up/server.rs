@@ -241,6 +241,7 @@ fn parts(foundation: &Foundation, health: axum::Router, edge: &Tasks, is_tls: bo
         control: controller.router(auth.clone(), Arc::new(LocalStatuses(node.statuses()))),
         health,
         openapi: descriptions(),
+        asyncapi: tidegate_data_plane::ws::asyncapi::asyncapi(),
         origins: origins.clone(),
         is_tls,
         is_open: auth.is_open(),

@@ -1,8 +1,8 @@
 //! The public router as strangers meet it.
 
 use axum::body::{Body, to_bytes};
-use axum::http::{Request, StatusCode};
-use axum::routing::post;
+use axum::http::{HeaderMap, Request, StatusCode};
+use axum::routing::{get, post};
 use serde_json::Value;
 use tidegate_kit::auth::Auth;
 use tidegate_proto::error::ErrorCode;
@@ -27,6 +27,7 @@ fn public_for(auth: &Auth, is_tls: bool) -> Router {
             .fallback(|| async { "mine" }),
         health: tidegate_kit::health::router(ready, metrics, auth),
         openapi: vec![tidegate_kit::health::openapi()],
+        asyncapi: serde_json::json!({"asyncapi": "3.0.0"}),
         origins: OriginRules::parse(&["https://app.example"]).unwrap(),
         is_tls,
         is_open: auth.is_open(),
@@ -57,7 +58,10 @@ async fn parts_pages_and_health_answer_side_by_side() {
         ("/", 200),
         ("/live.js", 200),
         ("/live.css", 200),
+        ("/icon.svg", 200),
         ("/docs", 200),
+        ("/docs/", 200),
+        ("/v1/asyncapi.json", 200),
         ("/docs/docs.css", 200),
         ("/docs/errors", 200),
         ("/v1/openapi.json", 200),

@@ -6,15 +6,17 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use tidegate_proto::api::records::{
     FailedRecord, ProduceAnswer, ProduceResult, ProduceResults, ProducedPartition, StoredRecord,
 };
 use tidegate_proto::batch::ClientBatch;
 use tidegate_proto::control::TopicSpec;
-use tidegate_proto::error::{Problem, SideEffects};
+use tidegate_proto::error::{ErrorCode, Problem, SideEffects};
 use tidegate_proto::id::PartitionId;
 
+use crate::decode::batch::decode_batches;
 use crate::decode::json::decode_list;
 use crate::encode::answer::trim_answer;
 use crate::metrics::ProduceOutcome;
@@ -48,6 +50,29 @@ pub async fn append_json(
     let plan = decode_list(records).and_then(|records| plan(state, topic, options, &records));
     let result = match plan {
         Ok(plan) => append_plan(state, topic, options, plan).await,
+        Err(problem) => Err(problem),
+    };
+    state.produce_counters().finished(outcome(&result));
+    result
+}
+
+/// Appends the batches of a binary body to the partition that the options name, and counts the request.
+///
+/// # Errors
+/// As `POST /v1/topics/{topic}/partitions/{partition}/records` answers.
+pub async fn append_body(
+    state: &DataPlane,
+    topic: &TopicSpec,
+    options: &AppendOptions,
+    body: Bytes,
+) -> Result<Produced, Problem> {
+    let record_bytes_max = topic.config.max_record_bytes as usize;
+    let batches = decode_batches(body, record_bytes_max).and_then(|batches| {
+        let missing = || Problem::new(ErrorCode::InvalidParameter, "batches need a partition");
+        Ok((options.partition.ok_or_else(missing)?, batches))
+    });
+    let result = match batches {
+        Ok((partition, batches)) => append_to_one(state, topic, options, partition, batches).await,
         Err(problem) => Err(problem),
     };
     state.produce_counters().finished(outcome(&result));

@@ -107,3 +107,24 @@ pub fn events_started() {
 pub fn events_ended() {
     metrics::gauge!("tidegate_event_streams").decrement(1.0);
 }
+
+/// What a records frame of a socket is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameForm {
+    /// JSON text.
+    Text,
+    /// Batches as they are stored.
+    Packed,
+    /// Batches in another codec than the stored one.
+    Recompressed,
+}
+
+/// Batches were made into frames, for all who want them.
+pub fn batches_encoded(form: FrameForm, batches: usize) {
+    let form = match form {
+        FrameForm::Text => "json",
+        FrameForm::Packed => "batch",
+        FrameForm::Recompressed => "recompressed",
+    };
+    counter!("tidegate_ws_batches_encoded_total", "form" => form).increment(batches as u64);
+}

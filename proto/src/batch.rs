@@ -17,6 +17,8 @@ mod builder;
 
 mod sparse;
 
+mod recompressed;
+
 pub use builder::BatchBuilder;
 pub use client::{ClientBatch, epoch_marker};
 pub use fault::{BatchError, RecordFault};

@@ -1,6 +1,8 @@
 //! Bad WebSocket frames: an error frame with the right code where the socket can go on, a close with
 //! the right code where it cannot.
 
+mod binary;
+
 use serde_json::json;
 use tidegate_tests::http::Target;
 use tidegate_tests::server::Server;

@@ -4,17 +4,18 @@
 //! message goes which way, and why. The committed copy is compared with this by a test.
 
 use serde_json::{Value, json};
+use tidegate_proto::api::records::MEDIA_TYPE_BATCH;
 use tidegate_proto::api::socket::{
     Ack, CaughtUp, ClientFrame, CloseCode, Credit, Drain, ErrorFrame, Gap, GrantCredit, OfTopic,
-    Ping, Produce, Reauthenticate, RecordsFrame, SUBPROTOCOL_JSON, Seek, ServerFrame, Subscribe,
-    Subscribed,
+    Ping, Produce, Reauthenticate, RecordsFrame, SUBPROTOCOL_BATCH, SUBPROTOCOL_JSON, Seek,
+    ServerFrame, Subscribe, Subscribed,
 };
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
 /// Message name (the value of `op`), schema, what it does.
-const FROM_CLIENT: [(&str, &str, &str); 8] = [
+const FROM_CLIENT: [(&str, &str, &str); 9] = [
     (
         "subscribe",
         "Subscribe",
@@ -39,6 +40,11 @@ const FROM_CLIENT: [(&str, &str, &str); 8] = [
         "Append records; may be pipelined, answered by ack or error.",
     ),
     (
+        "produceBatches",
+        PRODUCE_MESSAGE,
+        "Batch subprotocol: append batches to one partition; may be pipelined, answered by ack or error.",
+    ),
+    (
         "auth",
         "Reauthenticate",
         "Give a fresh token for a socket that outlives its first.",
@@ -46,7 +52,7 @@ const FROM_CLIENT: [(&str, &str, &str); 8] = [
 ];
 
 /// Message name (the value of `ev`), schema, what it says.
-const FROM_SERVER: [(&str, &str, &str); 8] = [
+const FROM_SERVER: [(&str, &str, &str); 9] = [
     (
         "subscribed",
         "Subscribed",
@@ -55,7 +61,12 @@ const FROM_SERVER: [(&str, &str, &str); 8] = [
     (
         "records",
         "RecordsFrame",
-        "Records of one partition, in offset order.",
+        "Records of one partition, in offset order. Not in the batch subprotocol.",
+    ),
+    (
+        "recordsBatches",
+        RECORDS_MESSAGE,
+        "Batch subprotocol: whole stored batches of one partition, in offset order.",
     ),
     ("caught_up", "CaughtUp", "All that there was has been sent."),
     (
@@ -77,6 +88,11 @@ const FROM_SERVER: [(&str, &str, &str); 8] = [
     ),
 ];
 
+/// The layout of binary messages, in place of a schema.
+const PRODUCE_MESSAGE: &str =
+    "u8 2, u32 id, u16 length of the topic's name, the name, u32 partition, batches";
+const RECORDS_MESSAGE: &str = "u8 1, u32 topic_number as told in subscribed, batches";
+
 /// The document.
 pub fn asyncapi() -> Value {
     json!({
@@ -86,7 +102,9 @@ pub fn asyncapi() -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "description": "Produce and consume over one socket. One JSON object per text message; \
                 the client's carry `op`, the server's `ev`. Unknown fields of a request are refused, \
-                unknown fields and unknown `ev` of the server are to be ignored.",
+                unknown fields and unknown `ev` of the server are to be ignored. In the subprotocol \
+                tidegate.v1.batch records come in binary messages of stored batches, and may be sent \
+                so; docs/wire-format.md describes a batch.",
             "license": { "name": "Apache-2.0" },
         },
         "defaultContentType": "application/json",
@@ -105,7 +123,7 @@ pub fn asyncapi() -> Value {
             "receiveFromTopicSocket": operation("send", "topicSocket", &FROM_SERVER),
         },
         "components": { "messages": messages(), "schemas": schemas() },
-        "x-subprotocols": [SUBPROTOCOL_JSON],
+        "x-subprotocols": [SUBPROTOCOL_JSON, SUBPROTOCOL_BATCH],
         "x-close-codes": close_codes(),
     })
 }
@@ -153,6 +171,9 @@ fn messages() -> Value {
     let messages: serde_json::Map<String, Value> = client
         .chain(server)
         .map(|(tag, (name, schema, summary))| {
+            if [PRODUCE_MESSAGE, RECORDS_MESSAGE].contains(schema) {
+                return ((*name).to_owned(), binary(name, schema, summary));
+            }
             let message = json!({
                 "name": name,
                 "summary": summary,
@@ -165,6 +186,17 @@ fn messages() -> Value {
         })
         .collect();
     Value::Object(messages)
+}
+
+/// A message of bytes, which no JSON schema can say more about.
+fn binary(name: &str, layout: &str, summary: &str) -> Value {
+    json!({
+        "name": name,
+        "summary": summary,
+        "description": format!("A binary message, numbers in little endian: {layout}."),
+        "contentType": MEDIA_TYPE_BATCH,
+        "payload": { "type": "string", "format": "binary" },
+    })
 }
 
 fn schemas() -> Value {

@@ -4,22 +4,25 @@
 //! above the high watermark because the partitions do not.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tidegate_kit::auth::{Op, Principal, require};
+use tidegate_kit::tasks::TaskKind;
 use tidegate_proto::control::TopicSpec;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
 use tidegate_proto::name::TopicName;
 use tidegate_proto::position::{Offset, ReplicaKey};
 use tokio::sync::watch;
+use tracing::Span;
 
-use super::effect::ReadOutcome;
+use super::effect::{Form, ReadOutcome};
 use super::limits::{CHUNK_BYTES, FOLLOWED_PARTITIONS_MAX};
 use super::sockets::Sockets;
 use super::subscription::{Resolution, StartPlace};
+use crate::encode::frame::{Frame, FrameCache};
 use crate::partitions::{Chunk, Tail};
 use crate::position::{Start, resolve_start};
-use crate::state::DataPlane;
 use crate::topics::{check_partition, find_topic};
 
 /// Positions that were looked up, and the tails to follow from there.
@@ -37,13 +40,14 @@ pub(crate) fn may_read(principal: &Principal, topic: &TopicName) -> Result<(), P
 /// Looks up where a subscription starts. The tails are taken before the positions, so that no move
 /// is missed between the two.
 pub(crate) async fn open(
-    data: &DataPlane,
+    sockets: &Sockets,
     principal: &Principal,
     name: &TopicName,
     wanted: Option<Vec<PartitionId>>,
     start: Start,
 ) -> Result<Opened, Problem> {
     may_read(principal, name)?;
+    let data = &sockets.data;
     let topic = find_topic(data, name)?;
     let chosen = choose(&topic, wanted.as_deref())?;
     let partitions = data.partitions().as_ref();
@@ -72,6 +76,7 @@ pub(crate) async fn open(
         .collect();
     let resolution = Resolution {
         topic_id: topic.id,
+        topic_number: sockets.numbers.of(topic.id, &data.topology()),
         all_partitions: wanted.is_none(),
         starts,
     };
@@ -99,9 +104,10 @@ pub(crate) async fn read(
     topic: &TopicName,
     key: ReplicaKey,
     from: Offset,
+    form: Form,
 ) -> ReadOutcome {
     match sockets.data.partitions().read(key, from, CHUNK_BYTES).await {
-        Ok(chunk) => match frames(sockets, topic, &chunk, from) {
+        Ok(chunk) => match frames(sockets, topic, &chunk, from, form).await {
             Ok(frames) => {
                 let tail = Tail {
                     log_start: chunk.log_start,
@@ -129,17 +135,43 @@ pub(crate) async fn read(
     }
 }
 
-fn frames(
+async fn frames(
     sockets: &Sockets,
     topic: &TopicName,
     chunk: &Chunk,
     from: Offset,
-) -> Result<Vec<crate::encode::frame::Frame>, Problem> {
-    let mut frames = Vec::new();
-    for batch in &chunk.batches {
-        frames.extend(sockets.frames.frames_from(topic, batch, from)?);
+    form: Form,
+) -> Result<Vec<Frame>, Problem> {
+    match form {
+        Form::Text => {
+            let mut frames = Vec::new();
+            for batch in &chunk.batches {
+                frames.extend(sockets.frames.frames_from(topic, batch, from)?);
+            }
+            Ok(frames)
+        }
+        Form::Batches {
+            topic_number,
+            codecs,
+        } if FrameCache::is_cheap(&chunk.batches, codecs) => {
+            sockets
+                .frames
+                .batches_from(topic_number, &chunk.batches, from, codecs)
+        }
+        Form::Batches {
+            topic_number,
+            codecs,
+        } => {
+            // Unpacking and packing a large batch takes as long as a thousand small reads: not here,
+            // where other sockets wait for the thread.
+            let (cache, batches) = (Arc::clone(&sockets.frames), chunk.batches.clone());
+            let work = move || cache.batches_from(topic_number, &batches, from, codecs);
+            let tasks = sockets.data.tasks();
+            let made = tasks.spawn_blocking(TaskKind::Blocking, Span::current(), work);
+            made.await
+                .unwrap_or_else(|error| Err(Problem::new(ErrorCode::Internal, error.to_string())))
+        }
     }
-    Ok(frames)
 }
 
 /// The offset is gone: finds the next that can be read.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use tidegate_proto::api::socket::CloseCode;
 use tidegate_proto::control::Topology;
@@ -16,6 +17,7 @@ use tidegate_proto::position::{Offset, ReplicaKey};
 
 use super::protocol::ProduceOp;
 use super::subscription::Resolution;
+use crate::encode::codecs::Codecs;
 use crate::encode::frame::Frame;
 use crate::partitions::Tail;
 use crate::position::Start;
@@ -25,6 +27,20 @@ use crate::position::Start;
 pub(crate) struct SessionTimes {
     pub(crate) ping_every: Duration,
     pub(crate) idle_after: Duration,
+}
+
+/// What a socket speaks, by its subprotocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speech {
+    Json,
+    Batches,
+}
+
+/// What frames of records are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Text,
+    Batches { topic_number: u32, codecs: Codecs },
 }
 
 /// What a read gave.
@@ -54,7 +70,7 @@ pub(crate) struct Of {
 #[derive(Debug)]
 pub(crate) enum Input {
     Text(Utf8Bytes),
-    Binary,
+    Binary(Bytes),
     /// A message above the limit, or one that is no WebSocket message.
     Unreadable(CloseCode),
     /// A sign of life that asks for nothing.
@@ -116,6 +132,7 @@ pub(crate) enum Effect {
         of: Of,
         key: ReplicaKey,
         from: Offset,
+        form: Form,
     },
     RetryLater {
         of: Of,

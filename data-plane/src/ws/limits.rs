@@ -30,6 +30,8 @@ pub(crate) const WINDOW_BYTES: usize = 256 * 1024;
 pub(crate) const WINDOW_RECORDS: u64 = 10_000;
 /// One read of one partition: four frames of 64 KiB.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
+/// Batches that a client sends in a message smaller than this are copied out of the read buffer.
+pub(crate) const COPIED_BATCHES_BYTES_MAX: usize = 64 * 1024;
 /// Produces of one socket that are not answered yet; then it is not read from until one is.
 pub(crate) const PRODUCES_IN_FLIGHT_MAX: usize = 64;
 /// As above, in bytes of message: two of the largest.

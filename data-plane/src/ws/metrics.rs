@@ -63,7 +63,7 @@ pub(crate) struct Written {
 }
 
 impl Written {
-    /// One more message of text, with so many records.
+    /// One more message of text or batches, with so many records.
     pub(crate) fn frame(&mut self, records: u64, bytes: usize) {
         self.frames += 1;
         self.records += records;

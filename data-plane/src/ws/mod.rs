@@ -10,6 +10,7 @@ mod effect;
 mod fields;
 mod limits;
 mod metrics;
+mod numbers;
 mod origin;
 mod produce;
 mod protocol;

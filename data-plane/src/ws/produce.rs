@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use tidegate_kit::auth::Principal;
 use tidegate_proto::error::{ErrorCode, Problem};
 
-use super::protocol::ProduceOp;
-use crate::append::{Produced, append_json};
+use super::protocol::{ProduceOp, Records};
+use crate::append::{Produced, append_body, append_json};
 use crate::plan::AppendOptions;
 use crate::state::DataPlane;
 use crate::topics::{find_topic, may_produce};
@@ -25,7 +25,11 @@ pub(crate) async fn produce(
     may_produce(principal, &op.topic)?;
     let topic = find_topic(data, &op.topic)?;
     let options = AppendOptions::asked(&topic, op.partition, op.acks, op.timeout_ms)?;
-    match append_json(data, &topic, &options, op.records.get()).await? {
+    let produced = match op.records {
+        Records::Json(records) => append_json(data, &topic, &options, records.get()).await?,
+        Records::Batches(batches) => append_body(data, &topic, &options, batches).await?,
+    };
+    match produced {
         Produced::Answer { answer, .. } => body(&answer),
         Produced::Results(results) => body(&results),
     }

@@ -1,12 +1,15 @@
-//! Reads what a client sent: one JSON object into one [`Op`] of domain types, or a refusal that
-//! carries the client's own id and a pointer to the field at fault.
+//! Reads what a client sent: one JSON object into one [`Op`] of domain types, or one binary message into
+//! a [`ProduceOp`], or a refusal that carries the client's own id and a pointer to the field at fault.
 //!
 //! Fields are taken out one by one and what is left over is refused, so that a misspelt field is
 //! never silently ignored. What a later version brings (`group`, `filter`, ..) answers
 //! `not_supported`. Nothing here knows the state of a session.
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
+use tidegate_proto::api::binary::ProduceMessage;
 use tidegate_proto::api::socket::{Credit, ErrorFrame, ServerFrame};
+use tidegate_proto::compression::Codec;
 use tidegate_proto::cursor::Cursor;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
@@ -15,8 +18,14 @@ use tidegate_proto::position::StartPosition;
 use tidegate_proto::produce::Acks;
 
 use super::fields::{CursorTexts, Fields, StartText, invalid};
-use super::limits::CURSORS_MAX;
+use super::limits::{COPIED_BATCHES_BYTES_MAX, CURSORS_MAX};
+use crate::encode::codecs::Codecs;
 use crate::position::{Start, parse_cursors};
+use crate::topics::parse_name;
+
+/// What `codecs` may name.
+pub(crate) const CODECS_WANTED: &str =
+    "some of none, gzip, snappy, lz4, zstd, the best liked first";
 
 /// A produce as it came; its records are read by the path that REST uses.
 #[derive(Debug)]
@@ -26,13 +35,25 @@ pub(crate) struct ProduceOp {
     pub(crate) partition: Option<PartitionId>,
     pub(crate) acks: Option<Acks>,
     pub(crate) timeout_ms: Option<u64>,
-    pub(crate) records: Box<RawValue>,
+    pub(crate) records: Records,
+}
+
+/// Records as a client sent them, not looked at yet.
+#[derive(Debug)]
+pub(crate) enum Records {
+    /// A JSON array.
+    Json(Box<RawValue>),
+    /// Batches, one after the other.
+    Batches(Bytes),
 }
 
 impl ProduceOp {
     /// What it holds while it is in flight.
     pub(crate) fn bytes(&self) -> usize {
-        self.records.get().len()
+        match &self.records {
+            Records::Json(records) => records.get().len(),
+            Records::Batches(batches) => batches.len(),
+        }
     }
 }
 
@@ -45,6 +66,7 @@ pub(crate) enum Op {
         partitions: Option<Vec<PartitionId>>,
         at: Start,
         credit: Option<Credit>,
+        codecs: Option<Codecs>,
     },
     Credit {
         id: Option<u32>,
@@ -163,7 +185,6 @@ fn read_subscribe(fields: &mut Fields<'_>, id: Option<u32>) -> Result<Op, Proble
     for (name, feature) in [
         ("group", "consumer groups"),
         ("filter", "filtered subscriptions"),
-        ("codecs", "the batch subprotocol"),
     ] {
         if fields.has(name) {
             return Err(not_supported(feature, &format!("/{name}")));
@@ -194,12 +215,54 @@ fn read_subscribe(fields: &mut Fields<'_>, id: Option<u32>) -> Result<Op, Proble
     }
     let at = read_start(fields)?.unwrap_or(Start::At(StartPosition::Latest));
     let credit = fields.take("credit")?;
+    let codecs = read_codecs(fields)?;
     Ok(Op::Subscribe {
         id,
         topic,
         partitions,
         at,
         credit,
+        codecs,
+    })
+}
+
+fn read_codecs(fields: &mut Fields<'_>) -> Result<Option<Codecs>, Problem> {
+    let Some(names) = fields.take::<Vec<String>>("codecs")? else {
+        return Ok(None);
+    };
+    parse_codecs(names.iter().map(String::as_str))
+        .map(Some)
+        .ok_or_else(|| invalid("/codecs", CODECS_WANTED))
+}
+
+/// Names of codecs, the best liked first; `None` when there is none, or one is no codec's.
+pub(crate) fn parse_codecs<'a>(names: impl Iterator<Item = &'a str>) -> Option<Codecs> {
+    let list: Vec<Codec> = names.map(|name| name.parse().ok()).collect::<Option<_>>()?;
+    Codecs::of(&list)
+}
+
+/// Reads one binary message of the batch subprotocol.
+pub(crate) fn parse_binary(message: &Bytes) -> Result<ProduceOp, Refused> {
+    let refused = |id, problem| Refused { id, problem };
+    let message = ProduceMessage::parse(message).map_err(|(id, fault)| {
+        let detail = format!("no produce message: {fault}");
+        refused(id, Problem::new(ErrorCode::InvalidParameter, detail))
+    })?;
+    let id = Some(message.id);
+    let topic = parse_name(message.topic).map_err(|problem| refused(id, problem))?;
+    // Batches are kept in memory for readers: a few bytes of them must not keep a whole read buffer.
+    let batches = if message.batches.len() < COPIED_BATCHES_BYTES_MAX {
+        Bytes::copy_from_slice(&message.batches)
+    } else {
+        message.batches
+    };
+    Ok(ProduceOp {
+        id,
+        topic,
+        partition: Some(PartitionId(message.partition)),
+        acks: None,
+        timeout_ms: None,
+        records: Records::Batches(batches),
     })
 }
 
@@ -270,7 +333,7 @@ fn read_produce(fields: &mut Fields<'_>, id: Option<u32>) -> Result<Op, Problem>
         partition: partition.map(PartitionId),
         acks,
         timeout_ms,
-        records,
+        records: Records::Json(records),
     }))
 }
 

@@ -92,7 +92,8 @@ impl Pump {
     ) -> Self {
         let topology = sockets.data.topology_watch();
         let stop = sockets.data.tasks().token();
-        let tick = ticker(sockets.times.tick_every);
+        let mut tick = tokio::time::interval(sockets.times.tick_every);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let wire = Wire::new(socket, stop.clone(), sockets.times.write_stall);
         Self {
             sockets,
@@ -266,9 +267,8 @@ impl Pump {
             match effect {
                 Effect::Send(text) => self.wire.feed(Message::Text(text.into()), 0).await?,
                 Effect::SendRecords(frame) => {
-                    self.wire
-                        .feed(Message::Text(frame.text), frame.records)
-                        .await?;
+                    let records = frame.records;
+                    self.wire.feed(frame.into_message(), records).await?;
                 }
                 Effect::Ping => {
                     self.wire
@@ -296,14 +296,19 @@ impl Pump {
                 let principal = self.principal.clone();
                 self.spawn(of.generation, async move {
                     let outcome =
-                        consume::open(&sockets.data, &principal, &of.topic, partitions, at).await;
+                        consume::open(&sockets, &principal, &of.topic, partitions, at).await;
                     Done::Opened { of, outcome }
                 });
             }
             Effect::Follow { of, key } => self.follow_again(&of, key),
-            Effect::Read { of, key, from } => {
+            Effect::Read {
+                of,
+                key,
+                from,
+                form,
+            } => {
                 self.spawn(of.generation, async move {
-                    let outcome = consume::read(&sockets, &of.topic, key, from).await;
+                    let outcome = consume::read(&sockets, &of.topic, key, from, form).await;
                     Done::Input(Input::Read {
                         of,
                         partition: key.partition,
@@ -390,10 +395,4 @@ impl Pump {
                 .unwrap_or(Done::Nothing)
         }));
     }
-}
-
-fn ticker(every: Duration) -> Interval {
-    let mut tick = tokio::time::interval(every);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tick
 }

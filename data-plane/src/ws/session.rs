@@ -16,22 +16,25 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::{Map, Value};
-use tidegate_proto::api::socket::{Ack, CloseCode, ServerFrame};
+use tidegate_proto::api::socket::{Ack, CloseCode, SUBPROTOCOL_BATCH, ServerFrame};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
 use tidegate_proto::name::TopicName;
 
 use super::credit::Window;
-use super::effect::{Effect, Effects, Input, Of, SessionTimes};
+use super::effect::{Effect, Effects, Input, Of, SessionTimes, Speech};
 use super::limits::{PRODUCE_BYTES_IN_FLIGHT_MAX, PRODUCES_IN_FLIGHT_MAX, SUBSCRIPTIONS_MAX};
-use super::protocol::{self, Op, encode, error_text};
+use super::protocol::{self, Op, ProduceOp, encode, error_text};
 use super::subscription::{Opening, Resolution, Subscription};
+use crate::encode::codecs::Codecs;
 use crate::position::Start;
 
 #[derive(Debug)]
 pub(crate) struct Session {
     times: SessionTimes,
+    speech: Speech,
     subscriptions: BTreeMap<TopicName, Subscription>,
     /// The topic in the path of the socket: when it goes, the socket goes.
     home: Option<TopicName>,
@@ -49,9 +52,10 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(times: SessionTimes) -> Self {
+    pub(crate) fn new(times: SessionTimes, speech: Speech) -> Self {
         Self {
             times,
+            speech,
             subscriptions: BTreeMap::new(),
             home: None,
             last_generation: 0,
@@ -73,10 +77,11 @@ impl Session {
         &mut self,
         topic: TopicName,
         wanted: Option<Vec<PartitionId>>,
+        codecs: Codecs,
         resolution: Resolution,
     ) -> (Of, Effects) {
         let opening = self.opening(None);
-        let subscription = Subscription::new(opening, wanted, Window::default());
+        let subscription = Subscription::new(opening, wanted, Window::default(), codecs);
         self.subscriptions.insert(topic.clone(), subscription);
         self.home = Some(topic.clone());
         let of = Of {
@@ -116,7 +121,10 @@ impl Session {
                 self.heard_at = now;
                 self.read_text(&text, out);
             }
-            Input::Binary => self.close(CloseCode::Protocol, out),
+            Input::Binary(message) => {
+                self.heard_at = now;
+                self.read_binary(&message, out);
+            }
             Input::Unreadable(code) => self.close(code, out),
             Input::Alive => self.heard_at = now,
             Input::Resolved { of, outcome } => self.resolved(&of, outcome, out),
@@ -168,8 +176,21 @@ impl Session {
                 partitions,
                 at,
                 credit,
+                codecs,
             } => {
-                self.subscribe(id, topic, partitions, at, Window::new(credit), out);
+                if codecs.is_some() && self.speech == Speech::Json {
+                    let problem = Problem::new(
+                        ErrorCode::InvalidParameter,
+                        format!("`codecs` is for the subprotocol {SUBPROTOCOL_BATCH}"),
+                    )
+                    .at("/codecs", "not in this subprotocol");
+                    out.push(Effect::Send(error_text(id, Some(&topic), problem)));
+                    return;
+                }
+                let opening = self.opening(id);
+                let (window, codecs) = (Window::new(credit), codecs.unwrap_or(Codecs::ANY));
+                let subscription = Subscription::new(opening, partitions, window, codecs);
+                self.subscribe(topic, subscription, opening, at, out);
             }
             Op::Seek { id, topic, at } => self.seek(id, &topic, at, out),
             Op::Credit { id, topic, credit } => {
@@ -196,24 +217,40 @@ impl Session {
                     self.end(&topic, out);
                 }
             }
-            Op::Produce(produce) => {
-                self.produces_in_flight += 1;
-                self.produce_bytes_in_flight += produce.bytes();
-                out.push(Effect::Produce(produce));
-            }
+            Op::Produce(produce) => self.produce(produce, out),
             Op::Auth { id, token } => out.push(Effect::Reauthenticate { id, token }),
         }
     }
 
+    /// Binary messages are produces, in the subprotocol that has them.
+    fn read_binary(&mut self, message: &Bytes, out: &mut Effects) {
+        if self.speech == Speech::Json {
+            self.close(CloseCode::Protocol, out);
+            return;
+        }
+        match protocol::parse_binary(message) {
+            Ok(produce) => self.produce(produce, out),
+            Err(refused) => {
+                out.push(Effect::Send(error_text(refused.id, None, refused.problem)));
+            }
+        }
+    }
+
+    fn produce(&mut self, produce: ProduceOp, out: &mut Effects) {
+        self.produces_in_flight += 1;
+        self.produce_bytes_in_flight += produce.bytes();
+        out.push(Effect::Produce(produce));
+    }
+
     fn subscribe(
         &mut self,
-        id: Option<u32>,
         topic: TopicName,
-        partitions: Option<Vec<PartitionId>>,
+        subscription: Subscription,
+        opening: Opening,
         at: Start,
-        window: Window,
         out: &mut Effects,
     ) {
+        let id = opening.id;
         let refused = if self.subscriptions.contains_key(&topic) {
             Some(Problem::new(
                 ErrorCode::AlreadyExists,
@@ -231,12 +268,11 @@ impl Session {
             out.push(Effect::Send(error_text(id, Some(&topic), problem)));
             return;
         }
-        let opening = self.opening(id);
         let of = Of {
             topic: topic.clone(),
             generation: opening.generation,
         };
-        let subscription = Subscription::new(opening, partitions.clone(), window);
+        let partitions = subscription.wanted.clone();
         self.subscriptions.insert(topic, subscription);
         out.push(Effect::Resolve { of, partitions, at });
     }

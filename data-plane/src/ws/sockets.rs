@@ -15,6 +15,7 @@ use super::effect::SessionTimes;
 use super::limits::{
     DRAIN_SPREAD_MS, IDLE_AFTER, PING_EVERY, SOCKETS_MAX, TICK_EVERY, WRITE_STALL,
 };
+use super::numbers::TopicNumbers;
 use crate::encode::frame::{FRAME_CACHE_BYTES_MAX, FrameCache};
 use crate::state::DataPlane;
 
@@ -49,7 +50,8 @@ impl SocketTimes {
 
 pub(crate) struct Sockets {
     pub(crate) data: DataPlane,
-    pub(crate) frames: FrameCache,
+    pub(crate) frames: Arc<FrameCache>,
+    pub(crate) numbers: TopicNumbers,
     pub(crate) times: SocketTimes,
     slots: Arc<Semaphore>,
     drained: AtomicU64,
@@ -59,7 +61,8 @@ impl Sockets {
     pub(crate) fn new(data: DataPlane, times: SocketTimes) -> Self {
         Self {
             data,
-            frames: FrameCache::new(FRAME_CACHE_BYTES_MAX),
+            frames: Arc::new(FrameCache::new(FRAME_CACHE_BYTES_MAX)),
+            numbers: TopicNumbers::default(),
             times,
             slots: Arc::new(Semaphore::new(SOCKETS_MAX)),
             drained: AtomicU64::new(0),

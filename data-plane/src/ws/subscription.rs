@@ -14,6 +14,8 @@ use tidegate_proto::id::{PartitionId, TopicId};
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
 use super::credit::Window;
+use super::effect::Form;
+use crate::encode::codecs::Codecs;
 use crate::encode::frame::Frame;
 use crate::partitions::Tail;
 
@@ -30,6 +32,8 @@ pub(crate) struct StartPlace {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Resolution {
     pub(crate) topic_id: TopicId,
+    /// What binary messages call it.
+    pub(crate) topic_number: u32,
     /// Partitions added later belong to it too.
     pub(crate) all_partitions: bool,
     pub(crate) starts: Vec<StartPlace>,
@@ -78,14 +82,21 @@ pub(crate) struct Subscription {
     pub(crate) paused: bool,
     /// A `caught_up` is owed.
     pub(crate) owes_caught_up: bool,
+    codecs: Codecs,
     topic_id: Option<TopicId>,
+    topic_number: u32,
     all_partitions: bool,
     parts: BTreeMap<PartitionId, Part>,
     last_served: Option<PartitionId>,
 }
 
 impl Subscription {
-    pub(crate) fn new(opening: Opening, wanted: Option<Vec<PartitionId>>, window: Window) -> Self {
+    pub(crate) fn new(
+        opening: Opening,
+        wanted: Option<Vec<PartitionId>>,
+        window: Window,
+        codecs: Codecs,
+    ) -> Self {
         Self {
             generation: opening.generation,
             opening: Some(opening),
@@ -93,7 +104,9 @@ impl Subscription {
             window,
             paused: false,
             owes_caught_up: false,
+            codecs,
             topic_id: None,
+            topic_number: 0,
             all_partitions: false,
             parts: BTreeMap::new(),
             last_served: None,
@@ -103,6 +116,14 @@ impl Subscription {
     /// The incarnation of the topic, once it is known.
     pub(crate) fn topic_id(&self) -> Option<TopicId> {
         self.topic_id
+    }
+
+    /// What its frames are made of in the batch subprotocol.
+    pub(crate) fn form(&self) -> Form {
+        Form::Batches {
+            topic_number: self.topic_number,
+            codecs: self.codecs,
+        }
     }
 
     pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionId> + '_ {
@@ -119,6 +140,7 @@ impl Subscription {
         self.opening = None;
         self.owes_caught_up = true;
         self.topic_id = Some(resolution.topic_id);
+        self.topic_number = resolution.topic_number;
         self.all_partitions = resolution.all_partitions;
         self.last_served = None;
         self.parts = resolution

@@ -1,5 +1,6 @@
 //! Real sockets over loopback, a real client, partitions in memory.
 
+mod batches;
 mod consume;
 mod refuse;
 mod server;

@@ -23,22 +23,29 @@ use tidegate_proto::name::TopicName;
 use tidegate_proto::position::StartPosition;
 
 use super::consume::{self, Opened};
+use super::effect::Speech;
 use super::limits::{
     READ_BUFFER_BYTES, TICKET_BYTES_MAX, WRITE_BUFFER_BYTES, WRITE_BUFFER_BYTES_MAX,
 };
 use super::metrics::{self, OpenSocket};
 use super::origin::{self, Shown};
+use super::protocol::{CODECS_WANTED, parse_codecs};
 use super::pump::Pump;
 use super::session::Session;
 use super::sockets::Sockets;
 use crate::caller::authorization;
+use crate::encode::codecs::Codecs;
 use crate::position::{Start, parse_cursors};
 use crate::query::{Query, invalid};
 use crate::topics::parse_name;
 
+/// Query parameters of a topic socket; the last is for the batch subprotocol alone.
+const HOME_PARAMETERS: [&str; 4] = ["from", "cursor", "partitions", "codecs"];
+
 /// Open a WebSocket for any number of topics
 ///
-/// Subprotocol `tidegate.v1.json`; browsers offer `ticket.<ticket>` beside it instead of a token.
+/// Subprotocol `tidegate.v1.json` (default) or `tidegate.v1.batch`, the first one offered; browsers
+/// offer `ticket.<ticket>` beside it instead of a token.
 #[utoipa::path(
     get,
     path = "/v1/ws",
@@ -69,6 +76,7 @@ pub(crate) async fn open_socket(State(sockets): State<Arc<Sockets>>, request: Re
         ("from" = Option<String>, Query, description = "`earliest`, `latest` (default), an offset, `-<n>` from the end, `@<epoch ms>`"),
         ("cursor" = Option<Vec<String>>, Query, description = "Where an earlier read ended; several are merged"),
         ("partitions" = Option<String>, Query, description = "Numbers with commas between; default all"),
+        ("codecs" = Option<String>, Query, description = "Subprotocol `tidegate.v1.batch`: codecs that the client reads, with commas between, the best liked first; default all"),
     ),
     responses(
         (status = 101, description = "The socket is open; HTTP/2 answers 200. Messages: the AsyncAPI document"),
@@ -111,6 +119,7 @@ fn answer(outcome: Result<Response, Problem>) -> Response {
 struct Home {
     topic: TopicName,
     wanted: Option<Vec<PartitionId>>,
+    codecs: Codecs,
     opened: Opened,
 }
 
@@ -128,7 +137,7 @@ async fn open(
     let home = if has_home {
         let topic = ApiPath::<String>::from_request_parts(parts, &()).await;
         let ApiPath(topic) = topic.map_err(|ApiError(problem)| problem)?;
-        Some(open_home(&sockets, &principal, parts, &topic).await?)
+        Some(open_home(&sockets, &principal, parts, &topic, offer.speech()).await?)
     } else {
         Query::parse(parts.uri.query(), &[])?;
         None
@@ -140,8 +149,13 @@ async fn open(
             "this is a WebSocket: ask for an upgrade to it",
         )
     })?;
-    if offer.is_json_named {
-        upgrade.set_selected_protocol(HeaderValue::from_static(SUBPROTOCOL_JSON));
+    let speech = offer.speech();
+    if let Some(named) = offer.named {
+        let name = match named {
+            Speech::Json => SUBPROTOCOL_JSON,
+            Speech::Batches => SUBPROTOCOL_BATCH,
+        };
+        upgrade.set_selected_protocol(HeaderValue::from_static(name));
     }
     let slot = sockets.admit()?;
     let span = tracing::info_span!("socket", principal = %principal.name);
@@ -154,10 +168,10 @@ async fn open(
     let tasks = sockets.data.tasks().clone();
     Ok(upgrade.on_upgrade(move |socket| async move {
         let open = OpenSocket::count();
-        let mut session = Session::new(sockets.times.of_session());
+        let mut session = Session::new(sockets.times.of_session(), speech);
         let home = home.map(|home| {
             let resolution = home.opened.resolution.clone();
-            let (of, effects) = session.open_home(home.topic, home.wanted, resolution);
+            let (of, effects) = session.open_home(home.topic, home.wanted, home.codecs, resolution);
             (of, home.opened, effects)
         });
         let pump = Pump::new(sockets, socket, session, principal);
@@ -173,8 +187,13 @@ async fn open_home(
     principal: &Principal,
     parts: &Parts,
     topic: &str,
+    speech: Speech,
 ) -> Result<Home, Problem> {
-    let query = Query::parse(parts.uri.query(), &["from", "cursor", "partitions"])?;
+    let known = match speech {
+        Speech::Json => &HOME_PARAMETERS[..3],
+        Speech::Batches => &HOME_PARAMETERS[..],
+    };
+    let query = Query::parse(parts.uri.query(), known)?;
     let topic = parse_name(topic)?;
     let from: Option<StartPosition> = query.parsed("from")?;
     let cursor = parse_cursors(query.all("cursor"))?;
@@ -185,10 +204,18 @@ async fn open_home(
         (None, None) => Start::At(StartPosition::Latest),
     };
     let wanted = query.one("partitions")?.map(read_partitions).transpose()?;
-    let opened = consume::open(&sockets.data, principal, &topic, wanted.clone(), start).await?;
+    let codecs = match query.one("codecs")? {
+        None => Codecs::ANY,
+        Some(text) => {
+            let wanted = || invalid("codecs", format!("must be {CODECS_WANTED}"));
+            parse_codecs(text.split(',')).ok_or_else(wanted)?
+        }
+    };
+    let opened = consume::open(sockets, principal, &topic, wanted.clone(), start).await?;
     Ok(Home {
         topic,
         wanted,
+        codecs,
         opened,
     })
 }
@@ -224,7 +251,8 @@ fn authenticate(
 /// What the client offers as subprotocols.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Offer {
-    is_json_named: bool,
+    /// The first subprotocol of ours in the list.
+    named: Option<Speech>,
     ticket: Option<String>,
 }
 
@@ -232,7 +260,7 @@ impl Offer {
     fn read(parts: &Parts) -> Result<Self, Problem> {
         let refuse = |detail: &str| Problem::new(ErrorCode::InvalidParameter, detail);
         let mut offer = Offer::default();
-        let (mut is_batch_named, mut others, mut bytes) = (false, 0, 0);
+        let (mut others, mut bytes) = (0, 0);
         for header in parts.headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
             bytes += header.len();
             let text = header
@@ -254,23 +282,26 @@ impl Offer {
                         return Err(refuse("the ticket is too long"));
                     }
                     Some(ticket) => offer.ticket = Some(ticket.to_owned()),
-                    None if name == SUBPROTOCOL_JSON => offer.is_json_named = true,
-                    None if name == SUBPROTOCOL_BATCH => is_batch_named = true,
+                    None if name == SUBPROTOCOL_JSON => offer.name(Speech::Json),
+                    None if name == SUBPROTOCOL_BATCH => offer.name(Speech::Batches),
                     None => others += 1,
                 }
             }
         }
-        if is_batch_named && !offer.is_json_named {
-            let detail =
-                format!("the subprotocol {SUBPROTOCOL_BATCH} is not available in this version");
-            return Err(Problem::new(ErrorCode::NotSupported, detail));
-        }
-        if others > 0 && !offer.is_json_named {
+        if others > 0 && offer.named.is_none() {
             return Err(refuse(&format!(
-                "none of the subprotocols is known; offer {SUBPROTOCOL_JSON}"
+                "none of the subprotocols is known; offer {SUBPROTOCOL_JSON} or {SUBPROTOCOL_BATCH}"
             )));
         }
         Ok(offer)
+    }
+
+    fn name(&mut self, speech: Speech) {
+        self.named.get_or_insert(speech);
+    }
+
+    fn speech(&self) -> Speech {
+        self.named.unwrap_or(Speech::Json)
     }
 }
 
@@ -288,32 +319,31 @@ mod tests {
     }
 
     #[test]
-    fn the_json_subprotocol_is_the_default_and_named_only_when_offered() {
+    fn the_first_subprotocol_of_ours_is_taken_and_named_only_when_offered() {
         assert_eq!(read(&[]), Ok(Offer::default()));
-        assert!(read(&["tidegate.v1.json"]).unwrap().is_json_named);
-        assert!(
-            read(&["graphql-ws, tidegate.v1.json"])
-                .unwrap()
-                .is_json_named
-        );
-        assert!(
-            read(&["tidegate.v1.batch, tidegate.v1.json"])
-                .unwrap()
-                .is_json_named
-        );
+        assert_eq!(read(&[]).unwrap().speech(), Speech::Json);
         assert_eq!(read(&["graphql-ws"]), Err(ErrorCode::InvalidParameter));
-        assert_eq!(read(&["tidegate.v1.batch"]), Err(ErrorCode::NotSupported));
+        for (offered, named) in [
+            ("tidegate.v1.json", Speech::Json),
+            ("graphql-ws, tidegate.v1.json", Speech::Json),
+            ("tidegate.v1.batch", Speech::Batches),
+            ("ticket.x, tidegate.v1.batch", Speech::Batches),
+            ("tidegate.v1.batch, tidegate.v1.json", Speech::Batches),
+            ("tidegate.v1.json, tidegate.v1.batch", Speech::Json),
+        ] {
+            assert_eq!(read(&[offered]).unwrap().named, Some(named), "{offered}");
+        }
     }
 
     #[test]
     fn a_ticket_is_found_in_one_header_or_several() {
         let expected = Offer {
-            is_json_named: true,
+            named: Some(Speech::Json),
             ticket: Some("abc".into()),
         };
         assert_eq!(read(&["tidegate.v1.json, ticket.abc"]), Ok(expected));
         let expected = Offer {
-            is_json_named: true,
+            named: Some(Speech::Json),
             ticket: Some("abc".into()),
         };
         assert_eq!(read(&["tidegate.v1.json", "ticket.abc"]), Ok(expected));

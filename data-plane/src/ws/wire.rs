@@ -62,7 +62,7 @@ impl Wire {
             }
             Some(Ok(Message::Binary(bytes))) => {
                 metrics::message_received(bytes.len());
-                Ok(Input::Binary)
+                Ok(Input::Binary(bytes))
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(Input::Alive),
             Some(Ok(Message::Close(_))) => Err(Over::Closed),
@@ -79,8 +79,10 @@ impl Wire {
     /// Hands one message over; it may stay in the buffer until the next flush.
     pub(crate) async fn feed(&mut self, message: Message, records: u64) -> Result<(), Over> {
         self.is_unflushed = true;
-        if let Message::Text(text) = &message {
-            self.written.frame(records, text.len());
+        match &message {
+            Message::Text(text) => self.written.frame(records, text.len()),
+            Message::Binary(bytes) => self.written.frame(records, bytes.len()),
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => {}
         }
         let stalled = stall(&self.stop, self.write_stall);
         tokio::select! {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::api::records::FetchedRecord;
+use crate::compression::Codec;
 use crate::error::Problem;
 
 /// Subprotocol with one JSON object per message; the default when none is offered.
@@ -124,7 +125,7 @@ pub struct TicketAnswer {
 pub struct Credit {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<u64>,
-    /// Bytes of frame text.
+    /// Bytes of messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
 }
@@ -149,6 +150,10 @@ pub struct Subscribe {
     /// Default: no limit but what the connection takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credit: Option<Credit>,
+    /// Batch subprotocol: codecs that the client reads, the best liked first; batches in others come in
+    /// that one. `none` is always understood. Default: batches come as they were stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub codecs: Option<Vec<Codec>>,
     /// Only `block` for now: the server waits for the client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_slow: Option<String>,
@@ -251,6 +256,9 @@ pub struct Subscribed {
     pub partitions: Vec<u32>,
     /// Where it starts, all partitions.
     pub cursor: String,
+    /// Batch subprotocol: what its binary messages call the topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_number: Option<u32>,
 }
 
 /// Records of one partition, in offset order. Encoded once, shared by all subscribers.

@@ -43,6 +43,11 @@ impl Records {
         }
     }
 
+    /// All records as they stand, one after the other.
+    pub(super) const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
     /// Number of records, as the header says.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -93,6 +98,11 @@ pub struct RecordsIter<'a> {
 }
 
 impl<'a> RecordsIter<'a> {
+    /// Bytes that have not been read yet.
+    pub(super) const fn bytes_left(&self) -> usize {
+        self.reader.rest().len()
+    }
+
     /// The encoded form of the record handed out last: what follows length and gap.
     pub(super) const fn body(&self) -> &'a [u8] {
         self.body

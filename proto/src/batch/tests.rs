@@ -9,6 +9,7 @@ use crate::limits::{DECOMPRESSED_BYTES_MAX, RECORD_BYTES_MAX_DEFAULT};
 use crate::record::{Datum, RecordRef};
 use proptest::prelude::*;
 
+mod recompressed;
 mod refusals;
 
 const CODECS: [Codec; 5] = Codec::ALL;

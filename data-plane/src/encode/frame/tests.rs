@@ -4,8 +4,9 @@ use std::sync::Barrier;
 
 use tidegate_proto::api::socket::{RecordsFrame, ServerFrame};
 use tidegate_proto::batch::{BatchBuilder, Placement};
-use tidegate_proto::compression::Codec;
+use tidegate_proto::cursor::Cursor;
 use tidegate_proto::id::{PartitionId, TopicId};
+use tidegate_proto::limits::FRAME_BYTES_TARGET;
 use tidegate_proto::record::{Datum, RecordRef};
 use uuid::Uuid;
 
@@ -44,8 +45,15 @@ fn topic() -> TopicName {
     TopicName::parse("orders").unwrap()
 }
 
+fn text(frame: &Frame) -> &str {
+    match &frame.payload {
+        Payload::Text(text) => text,
+        Payload::Binary(_) => panic!("a frame of batches"),
+    }
+}
+
 fn read(frame: &Frame) -> RecordsFrame {
-    match ServerFrame::parse(&frame.text).unwrap() {
+    match ServerFrame::parse(text(frame)).unwrap() {
         Some(ServerFrame::Records(records)) => records,
         other => panic!("no records frame: {other:?}"),
     }
@@ -100,14 +108,14 @@ fn two_subscribers_share_the_text_and_a_late_one_gets_its_own_first_frame() {
     let first = cache.frames_from(&topic(), &batch, Offset::ZERO).unwrap();
     let second = cache.frames_from(&topic(), &batch, Offset::ZERO).unwrap();
     for (one, other) in first.iter().zip(&second) {
-        assert_eq!(one.text.as_ptr(), other.text.as_ptr());
+        assert_eq!(text(one).as_ptr(), text(other).as_ptr());
     }
     let late = cache.frames_from(&topic(), &batch, Offset::new(5)).unwrap();
     assert_eq!(late.len(), first.len());
     assert_eq!(late[0].first_offset, Offset::new(5));
     assert_eq!(late[0].next_offset, first[0].next_offset);
     assert_eq!(read(&late[0]).records[0].offset, 5);
-    assert_eq!(late[1].text.as_ptr(), first[1].text.as_ptr());
+    assert_eq!(text(&late[1]).as_ptr(), text(&first[1]).as_ptr());
     assert!(
         cache
             .frames_from(&topic(), &batch, Offset::new(100))
@@ -147,7 +155,7 @@ fn a_batch_is_encoded_once_however_many_ask() {
                 scope.spawn(|| {
                     barrier.wait();
                     let frames = cache.frames_from(&topic(), &batch, Offset::ZERO).unwrap();
-                    frames[0].text.as_ptr() as usize
+                    text(&frames[0]).as_ptr() as usize
                 })
             })
             .collect();
@@ -172,4 +180,119 @@ fn a_damaged_batch_is_an_error_and_not_a_frame() {
         .frames_from(&topic(), &damaged, Offset::ZERO)
         .unwrap_err();
     assert_eq!(problem.code(), ErrorCode::Internal);
+}
+
+mod packed {
+    //! Frames of batches.
+
+    use super::*;
+
+    /// A log of small batches, one record each.
+    fn log(count: u64) -> Vec<Batch> {
+        (0..count)
+            .map(|base| batch(base, &["b".repeat(300 + (base as usize * 37) % 900)]))
+            .collect()
+    }
+
+    fn binary(frame: &Frame) -> &Bytes {
+        match &frame.payload {
+            Payload::Binary(bytes) => bytes,
+            Payload::Text(_) => panic!("a frame of text"),
+        }
+    }
+
+    fn ends(frames: &[Frame]) -> Vec<u64> {
+        frames.iter().map(|frame| frame.next_offset.get()).collect()
+    }
+
+    #[test]
+    fn readers_that_began_at_different_places_soon_want_the_same_frames() {
+        let log = log(2_000);
+        let cache = FrameCache::new(FRAME_CACHE_BYTES_MAX);
+        let read = |from: usize| {
+            let at = Offset::new(from as u64);
+            cache
+                .batches_from(1, &log[from..], at, Codecs::ANY)
+                .unwrap()
+        };
+        let whole = read(0);
+        let made = cache.made()[1];
+        assert_eq!(made, whole.len() as u64);
+        for from in [1, 77, 500] {
+            let late = read(from);
+            let common = ends(&whole)
+                .into_iter()
+                .rev()
+                .zip(ends(&late).into_iter().rev())
+                .take_while(|(one, other)| one == other)
+                .count();
+            assert!(
+                common + 4 >= late.len(),
+                "{common} of {} frames are shared from {from} on",
+                late.len()
+            );
+        }
+        let extra = cache.made()[1] - made;
+        assert!(extra <= 12, "{extra} frames were made for one reader");
+    }
+
+    #[test]
+    fn a_batch_is_made_anew_once_for_everybody_who_wants_that_codec() {
+        let values = vec!["tick tock".repeat(20); 200];
+        let mut log = Vec::new();
+        for number in 0..5 {
+            let made = batch(number * 200, &values)
+                .recompress(Codec::Zstd)
+                .unwrap();
+            log.extend(made);
+        }
+        let cache = FrameCache::new(FRAME_CACHE_BYTES_MAX);
+        let read = |from: u64, codecs: &[Codec]| {
+            let codecs = Codecs::of(codecs).unwrap();
+            cache
+                .batches_from(1, &log, Offset::new(from), codecs)
+                .unwrap()
+        };
+        let first = read(0, &[Codec::Lz4]);
+        let second = read(0, &[Codec::Lz4]);
+        for (one, other) in first.iter().zip(&second) {
+            assert_eq!(binary(one).as_ptr(), binary(other).as_ptr());
+        }
+        assert_eq!(cache.made()[2], 5);
+        // Another set of codecs with the same favourite, and a reader inside of a batch.
+        read(0, &[Codec::Lz4, Codec::Gzip]);
+        let late = read(250, &[Codec::Lz4]);
+        assert_eq!(cache.made()[2], 5);
+        assert_eq!(late[0].first_offset, Offset::new(250));
+        let records: u64 = late.iter().map(|frame| frame.records).sum();
+        assert_eq!(records, 750);
+        read(0, &[Codec::None]);
+        assert_eq!(cache.made()[2], 10);
+    }
+
+    #[test]
+    fn a_log_that_was_cut_and_written_anew_has_other_frames() {
+        let cache = FrameCache::new(FRAME_CACHE_BYTES_MAX);
+        let old = [batch(0, &["a".into()]), batch(1, &["b".into()])];
+        let new = [batch(0, &["a".into()]), batch(1, &["c".into()])];
+        let frame = |log: &[Batch]| {
+            let frames = cache
+                .batches_from(1, log, Offset::ZERO, Codecs::ANY)
+                .unwrap();
+            frames
+                .iter()
+                .map(|frame| binary(frame).clone())
+                .collect::<Vec<_>>()
+        };
+        assert_ne!(frame(&old), frame(&new));
+        assert_ne!(frame(&old), {
+            let frames = cache
+                .batches_from(2, &old, Offset::ZERO, Codecs::ANY)
+                .unwrap();
+            frames
+                .iter()
+                .map(|frame| binary(frame).clone())
+                .collect::<Vec<_>>()
+        });
+    }
 }

@@ -13,7 +13,7 @@ use tidegate_proto::limits::FRAME_BYTES_TARGET;
 use tidegate_proto::name::TopicName;
 
 use super::Session;
-use crate::ws::effect::{Effect, Effects, Of, ReadOutcome};
+use crate::ws::effect::{Effect, Effects, Form, Of, ReadOutcome, Speech};
 use crate::ws::limits::{FOLLOWED_PARTITIONS_MAX, WINDOW_BYTES, WINDOW_RECORDS};
 use crate::ws::protocol::{encode, error_text};
 use crate::ws::subscription::{Resolution, Subscription, Turn};
@@ -83,6 +83,7 @@ impl Session {
                 generation: subscription.generation,
             });
         }
+        let topic_number = resolution.topic_number;
         subscription.install(of.generation, resolution);
         let Some(cursor) = subscription.cursor() else {
             let problem = Problem::new(
@@ -104,6 +105,7 @@ impl Session {
             topic,
             partitions,
             cursor,
+            topic_number: (self.speech == Speech::Batches).then_some(topic_number),
         };
         out.push(Effect::Send(encode(&ServerFrame::Subscribed(frame))));
         self.serve_all(&of.topic, out);
@@ -226,7 +228,16 @@ impl Session {
                     topic: topic.clone(),
                     generation: subscription.generation,
                 };
-                out.push(Effect::Read { of, key, from });
+                let form = match self.speech {
+                    Speech::Json => Form::Text,
+                    Speech::Batches => subscription.form(),
+                };
+                out.push(Effect::Read {
+                    of,
+                    key,
+                    from,
+                    form,
+                });
                 false
             }
             Turn::HeldBack => {

@@ -15,6 +15,7 @@ use tidegate_proto::id::PartitionId;
 use tidegate_proto::position::{Offset, StartPosition};
 
 use self::world::{World, topic};
+use crate::encode::codecs::Codecs;
 use crate::position::Start;
 use crate::ws::effect::{Input, ReadOutcome};
 use crate::ws::limits::PRODUCES_IN_FLIGHT_MAX;
@@ -204,7 +205,9 @@ fn a_deleted_topic_closes_the_socket_of_its_path_and_no_other() {
     let mut world = World::new(1, 4, 10);
     let start = Start::At(StartPosition::Latest);
     let resolution = world.resolve(&start).unwrap();
-    let (_, effects) = world.session.open_home(topic(), None, resolution);
+    let (_, effects) = world
+        .session
+        .open_home(topic(), None, Codecs::ANY, resolution);
     effects
         .into_iter()
         .for_each(|effect| world.carry_out(effect));

@@ -52,6 +52,9 @@ invalid_parameter /partitions {"op":"subscribe","topic":"orders","partitions":[-
 unknown_field /credit {"op":"subscribe","topic":"orders","credit":{"record":5}}
 invalid_parameter /credit {"op":"subscribe","topic":"orders","credit":{"records":-5}}
 not_supported /group {"op":"subscribe","topic":"orders","group":"g"}
+invalid_parameter /codecs {"op":"subscribe","topic":"orders","codecs":["zstd"]}
+invalid_parameter /codecs {"op":"subscribe","topic":"orders","codecs":["brotli"]}
+invalid_parameter /codecs {"op":"subscribe","topic":"orders","codecs":"zstd"}
 not_supported /filter {"op":"subscribe","topic":"orders","filter":"x"}
 not_supported /on_slow {"op":"subscribe","topic":"orders","on_slow":"drop"}
 invalid_parameter /on_slow {"op":"subscribe","topic":"orders","on_slow":"panic"}
@@ -153,7 +156,9 @@ const REFUSED: &str = "401 unauthenticated nobody /v1/ws
 401 unauthenticated nobody /v1/topics/nowhere/ws
 401 unauthenticated ticket /v1/ws
 403 forbidden page /v1/ws
-501 not_supported batch /v1/ws
+400 unknown_field good /v1/topics/orders/ws?codecs=zstd
+400 invalid_parameter batch /v1/topics/orders/ws?codecs=brotli
+400 invalid_parameter batch /v1/topics/orders/ws?codecs=
 400 unknown_field good /v1/ws?topic=orders
 400 unknown_field good /v1/topics/orders/ws?form=1
 400 invalid_parameter good /v1/topics/orders/ws?from=never

@@ -10,10 +10,12 @@ use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use tidegate_kit::auth::Auth;
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_proto::api::socket::SUBPROTOCOL_JSON;
+use tidegate_proto::api::binary::RecordsMessage;
+use tidegate_proto::api::socket::{SUBPROTOCOL_BATCH, SUBPROTOCOL_JSON};
+use tidegate_proto::batch::Batch;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::state::{DataPlane, DataPlaneConfig};
@@ -73,6 +75,18 @@ impl Server {
         .unwrap()
     }
 
+    /// A socket that speaks batches.
+    pub(super) async fn connect_for_batches(&self, path: &str) -> Client {
+        let bearer = format!("Bearer {TOKEN}");
+        let headers = [
+            (AUTHORIZATION.as_str(), bearer.as_str()),
+            ("sec-websocket-protocol", SUBPROTOCOL_BATCH),
+        ];
+        let client = self.connect_as(path, &headers).await.unwrap();
+        assert_eq!(client.protocol.as_deref(), Some(SUBPROTOCOL_BATCH));
+        client
+    }
+
     /// The status and code of the refusal when there is one.
     pub(super) async fn connect_as(
         &self,
@@ -93,7 +107,7 @@ impl Server {
                 assert!(
                     protocol
                         .as_deref()
-                        .is_none_or(|name| name == SUBPROTOCOL_JSON)
+                        .is_none_or(|name| [SUBPROTOCOL_JSON, SUBPROTOCOL_BATCH].contains(&name))
                 );
                 Ok(Client { socket, protocol })
             }
@@ -134,6 +148,33 @@ impl Client {
                 Message::Text(text) => return text.as_str().to_owned(),
                 Message::Ping(_) | Message::Pong(_) => {}
                 other => panic!("no text: {other:?}"),
+            }
+        }
+    }
+
+    /// The next binary frame: as it came, and its batches.
+    pub(super) async fn batches(&mut self, topic_number: u32) -> (Bytes, Vec<Batch>) {
+        loop {
+            let next = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            match next
+                .expect("a frame in time")
+                .expect("an open socket")
+                .unwrap()
+            {
+                Message::Binary(bytes) => {
+                    let message = RecordsMessage::parse(&bytes).unwrap();
+                    assert_eq!(message.topic_number, topic_number);
+                    let (mut rest, mut batches) = (message.batches, Vec::new());
+                    while !rest.is_empty() {
+                        let batch = Batch::decode(&mut rest).unwrap();
+                        batch.verify().unwrap();
+                        batches.push(batch);
+                    }
+                    assert!(!batches.is_empty());
+                    return (bytes, batches);
+                }
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("no batches: {other:?}"),
             }
         }
     }

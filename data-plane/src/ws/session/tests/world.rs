@@ -13,10 +13,10 @@ use tidegate_proto::name::TopicName;
 use tidegate_proto::position::{LeaderEpoch, Offset, StartPosition};
 use uuid::Uuid;
 
-use crate::encode::frame::Frame;
+use crate::encode::frame::{Frame, Payload};
 use crate::partitions::Tail;
 use crate::position::Start;
-use crate::ws::effect::{Effect, Input, Of, ReadOutcome, SessionTimes};
+use crate::ws::effect::{Effect, Input, Of, ReadOutcome, SessionTimes, Speech};
 use crate::ws::limits::WINDOW_BYTES;
 use crate::ws::session::Session;
 use crate::ws::subscription::{Resolution, StartPlace};
@@ -47,7 +47,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(partitions: u32, frame_records: u64, frame_bytes: usize) -> Self {
         Self {
-            session: Session::new(TIMES),
+            session: Session::new(TIMES, Speech::Json),
             ends: (0..partitions)
                 .map(|number| (PartitionId(number), 0))
                 .collect(),
@@ -97,7 +97,7 @@ impl World {
                 let outcome = self.resolve(&at);
                 self.waiting.push_back(Input::Resolved { of, outcome });
             }
-            Effect::Read { of, key, from } => {
+            Effect::Read { of, key, from, .. } => {
                 let outcome = self.read(key.partition, from.get());
                 self.waiting.push_back(Input::Read {
                     of,
@@ -118,7 +118,10 @@ impl World {
     }
 
     fn take_records(&mut self, frame: &Frame) {
-        let partition: u32 = frame.text[..1].parse().unwrap();
+        let Payload::Text(text) = &frame.payload else {
+            panic!("a frame of batches");
+        };
+        let partition: u32 = text[..1].parse().unwrap();
         let expected = self.expected.get_mut(&PartitionId(partition)).unwrap();
         assert_eq!(
             frame.first_offset.get(),
@@ -168,6 +171,7 @@ impl World {
         match starts {
             Some(starts) => Ok(Resolution {
                 topic_id: TOPIC,
+                topic_number: 1,
                 all_partitions: true,
                 starts,
             }),
@@ -188,7 +192,7 @@ impl World {
                 next_offset: Offset::new(next),
                 leader_epoch: LeaderEpoch(1),
                 records: next - at,
-                text: self.texts[partition.0 as usize].clone(),
+                payload: Payload::Text(self.texts[partition.0 as usize].clone()),
             });
             at = next;
         }

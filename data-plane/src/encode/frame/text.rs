@@ -1,0 +1,129 @@
+//! Records frames of the JSON subprotocol.
+//!
+//! A batch is cut into frames at fixed places (about 64 KiB of text, more only for one record), so
+//! that everybody who reads the batch wants the same frames. Invariant: a frame has no field of one
+//! subscriber; its cursor is of its partition alone.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::{mem, slice};
+
+use axum::extract::ws::Utf8Bytes;
+use tidegate_proto::api::socket::RECORDS_FRAME_PREFIX;
+use tidegate_proto::batch::Batch;
+use tidegate_proto::cursor::{Cursor, CursorPosition};
+use tidegate_proto::error::Problem;
+use tidegate_proto::limits::FRAME_BYTES_TARGET;
+use tidegate_proto::name::TopicName;
+use tidegate_proto::position::Offset;
+
+use super::{Frame, Payload, unreadable};
+use crate::encode::json::write_record;
+use crate::encode::walk::walk_records;
+
+/// All frames of a batch, cut where every reader cuts.
+pub(super) fn encode(topic: &TopicName, batch: &Batch) -> Result<Arc<[Frame]>, Problem> {
+    batch.verify().map_err(|error| unreadable(batch, &error))?;
+    let mut frames = Vec::new();
+    let mut open = OpenFrame::new(batch.placement.base_offset);
+    let mut refused = None;
+    let mut text = Vec::new();
+    walk_records(
+        slice::from_ref(batch),
+        Offset::ZERO,
+        |batch, offset, record| {
+            text.clear();
+            write_record(&mut text, batch, offset, record);
+            if open.records > 0 && open.text.len() + 1 + text.len() > FRAME_BYTES_TARGET {
+                let full = mem::replace(&mut open, OpenFrame::new(offset));
+                match full.close(topic, batch, offset) {
+                    Ok(frame) => frames.push(frame),
+                    Err(problem) => {
+                        refused = Some(problem);
+                        return ControlFlow::Break(());
+                    }
+                }
+            }
+            open.push(&text);
+            ControlFlow::Continue(())
+        },
+    )?;
+    if let Some(problem) = refused {
+        return Err(problem);
+    }
+    if open.records > 0 {
+        frames.push(open.close(topic, batch, batch.next_offset())?);
+    }
+    Ok(frames.into())
+}
+
+/// One frame with exactly the records `from..to`.
+pub(super) fn encode_one(
+    topic: &TopicName,
+    batch: &Batch,
+    from: Offset,
+    to: Offset,
+) -> Result<Frame, Problem> {
+    let mut open = OpenFrame::new(from);
+    let mut text = Vec::new();
+    walk_records(slice::from_ref(batch), from, |batch, offset, record| {
+        if offset >= to {
+            return ControlFlow::Break(());
+        }
+        text.clear();
+        write_record(&mut text, batch, offset, record);
+        open.push(&text);
+        ControlFlow::Continue(())
+    })?;
+    open.close(topic, batch, to)
+}
+
+struct OpenFrame {
+    first_offset: Offset,
+    records: u64,
+    text: Vec<u8>,
+}
+
+impl OpenFrame {
+    fn new(first_offset: Offset) -> Self {
+        Self {
+            first_offset,
+            records: 0,
+            text: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, record: &[u8]) {
+        if self.records > 0 {
+            self.text.push(b',');
+        }
+        self.text.extend_from_slice(record);
+        self.records += 1;
+    }
+
+    fn close(self, topic: &TopicName, batch: &Batch, next: Offset) -> Result<Frame, Problem> {
+        let placement = &batch.placement;
+        let position = CursorPosition {
+            offset: next,
+            leader_epoch: placement.leader_epoch,
+        };
+        let cursor = Cursor {
+            topic_id: placement.key.topic_id,
+            positions: BTreeMap::from([(placement.key.partition, position)]),
+        };
+        let cursor = cursor.encode().map_err(|error| unreadable(batch, &error))?;
+        let records = String::from_utf8(self.text).map_err(|error| unreadable(batch, &error))?;
+        let text = format!(
+            r#"{RECORDS_FRAME_PREFIX}"topic":"{topic}","partition":{},"cursor":"{cursor}","records":[{records}]}}"#,
+            placement.key.partition.0,
+        );
+        Ok(Frame {
+            first_offset: self.first_offset,
+            next_offset: next,
+            leader_epoch: placement.leader_epoch,
+            records: self.records,
+            payload: Payload::Text(Utf8Bytes::from(text)),
+        })
+    }
+}

@@ -54,9 +54,8 @@ pub(crate) async fn requests_per_second(
     Ok(count.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64())
 }
 
-/// Reads one whole answer; an error unless it is 200.
+/// Reads one whole answer; an error unless it is 200. What comes behind it stays in the buffer.
 pub(crate) async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<()> {
-    buffer.clear();
     let head = loop {
         if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             break end + 4;
@@ -77,6 +76,7 @@ pub(crate) async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Resu
         ensure!(stream.read_buf(buffer).await? > 0, "the server hung up");
     }
     ensure!(good, "{}", String::from_utf8_lossy(buffer));
+    buffer.drain(..head + length);
     Ok(())
 }
 

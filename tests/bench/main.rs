@@ -1,12 +1,14 @@
 //! Benchmarks with ratios: each figure of Tidegate is taken in turn with the same figure of a limit (a
 //! bare handler, a raw write loop) in one run, on one machine, with one load tool.
 //!
-//! `cargo xtask bench` builds the program that ships and runs this; `--quick` is a smoke of every part.
+//! `cargo xtask bench` builds the program that ships and runs this; `--quick` is a smoke of every part,
+//! `--seconds` shortens or lengthens each side of a pair.
 //! Timings are reported and never asserted.
 
 mod bare;
 mod batch;
 mod fanout;
+mod latency;
 mod load;
 mod raw_log;
 mod report;
@@ -24,6 +26,9 @@ struct Effort {
     /// One side of one pair.
     side: Duration,
     pairs: usize,
+    /// The same where the disk must reach a steady state: journal files used again, segments deleted.
+    steady_side: Duration,
+    steady_pairs: usize,
     /// Bytes that a fan-out sends to each socket.
     fanout_bytes: usize,
     starts: usize,
@@ -32,12 +37,16 @@ struct Effort {
 const FULL: Effort = Effort {
     side: Duration::from_secs(5),
     pairs: 5,
+    steady_side: Duration::from_secs(60),
+    steady_pairs: 1,
     fanout_bytes: 64 << 20,
     starts: 11,
 };
 const QUICK: Effort = Effort {
     side: Duration::from_millis(300),
     pairs: 1,
+    steady_side: Duration::from_millis(300),
+    steady_pairs: 1,
     fanout_bytes: 1 << 20,
     starts: 2,
 };
@@ -45,6 +54,7 @@ const QUICK: Effort = Effort {
 #[tokio::main]
 async fn main() -> Result<()> {
     let mut effort = FULL;
+    let mut seconds: Option<u64> = None;
     let mut only = None;
     let mut write = None;
     let mut arguments = std::env::args().skip(1);
@@ -52,12 +62,16 @@ async fn main() -> Result<()> {
         match argument.as_str() {
             "bare-server" => return bare::serve().await,
             "--quick" => effort = QUICK,
+            "--seconds" => seconds = arguments.next().map(|text| text.parse()).transpose()?,
             "--only" => only = arguments.next(),
             "--write" => write = arguments.next(),
             other => bail!(
-                "unknown argument {other}: [--quick] [--only single|batch|fanout|start] [--write FILE]"
+                "unknown argument {other}: [--quick] [--seconds N] [--only single|batch|latency|fanout|start] [--write FILE]"
             ),
         }
+    }
+    if let Some(length) = seconds.map(Duration::from_secs) {
+        (effort.side, effort.steady_side) = (length, length);
     }
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     let mut report = Report::new();
@@ -69,6 +83,9 @@ async fn main() -> Result<()> {
     }
     if wanted("batch") {
         batch::measure(effort, &mut report).await?;
+    }
+    if wanted("latency") {
+        latency::measure(effort, &mut report).await?;
     }
     if wanted("fanout") {
         fanout::measure(effort, &mut report).await?;

@@ -44,6 +44,14 @@ impl Report {
         });
     }
 
+    /// Pairs of (ours, bound), smaller is better, in `unit`.
+    pub(crate) fn within(&mut self, what: &str, unit: &str, pairs: &[(f64, f64)], setting: &str) {
+        self.pairs(what, unit, pairs, setting);
+        if let Some(row) = self.rows.last_mut() {
+            row.limit.insert_str(0, "< ");
+        }
+    }
+
     /// Figures without a peer, smaller is better, against a stated bound.
     pub(crate) fn bound(
         &mut self,
@@ -95,7 +103,7 @@ impl Report {
     }
 }
 
-fn median(figures: &mut [f64]) -> f64 {
+pub(crate) fn median(figures: &mut [f64]) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -149,12 +149,11 @@ impl Assigner {
             let (config, retention) = (replica_config(&topic.config), Retention::of(&topic.config));
             handle
                 .shard
-                .tell(Message::Configure(key, config, retention))
-                .await;
+                .tell(Message::Configure(key, config, retention));
         }
         let unchanged = before.and_then(|before| before.partition(partition.partition));
         if unchanged != Some(partition) {
-            handle.shard.tell(Message::Assign(key, assignment)).await;
+            handle.shard.tell(Message::Assign(key, assignment));
         }
     }
 
@@ -206,7 +205,7 @@ impl Assigner {
             self.directory.insert(handles);
             for hosted in ready {
                 let shard = self.shard(hosted.reader.key);
-                shard.tell(Message::Open(Box::new(hosted))).await;
+                shard.tell(Message::Open(Box::new(hosted)));
             }
         }
         self.incomplete |= incomplete;
@@ -228,10 +227,7 @@ impl Assigner {
         let mut answers = Vec::with_capacity(keys.len());
         for handle in keys.iter().filter_map(|key| self.directory.get(*key)) {
             let (done, answer) = oneshot::channel();
-            handle
-                .shard
-                .tell(Message::Close(handle.reader.key, done))
-                .await;
+            handle.shard.tell(Message::Close(handle.reader.key, done));
             answers.push(answer);
         }
         for answer in answers {

@@ -1,14 +1,15 @@
 //! The storage node: replicas of partitions over one data directory, behind the data plane.
 //!
 //! ```text
-//!   data-plane -> local (trait Partitions) -> shard mailbox -> shard task -> spu-core machine
-//!                   |                                            |  effects, in order
-//!                   +-> reader (memory, then the disk lane)       +-> log: journal rounds
-//!   topology watch -> assign -> shard tasks            journal thread -> completions -> shard task
+//!   data-plane -> local (trait Partitions) -> seat of a shard -> spu-core machine
+//!                   |                             |  effects, in order
+//!                   +-> reader (memory,           +-> log: journal rounds
+//!                       then the disk lane)            journal thread -> seat of the shard
+//!   topology watch -> assign -> seat of a shard
 //! ```
 //!
-//! [`Node`] is the whole surface: open, register, start, stop. One shard task owns each replica; it
-//! alone steps the machine and carries out effects, so that what is saved, published and answered
+//! [`Node`] is the whole surface: open, register, start, stop. One shard owns each replica; who is at
+//! its seat alone steps the machine and carries out effects, so that what is saved, published and answered
 //! happens in that order. Modules are listed bottom-up.
 
 pub mod limits;

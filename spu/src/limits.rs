@@ -5,12 +5,13 @@ use std::time::Duration;
 /// Bytes of produce requests that a node holds between admission and durability.
 pub const INFLIGHT_BYTES_MAX_DEFAULT: usize = 64 * 1024 * 1024;
 
-/// Messages in a shard's mailbox: at 100,000 appends a second this is 80 ms of work, so that a full
-/// mailbox means overload and not a burst.
+/// Appends in a shard's inbox: at 100,000 appends a second this is 80 ms of work, so that a full
+/// one means overload and not a burst.
 pub const MAILBOX_MAX: usize = 8 * 1024;
 
-/// Messages that a shard takes out of its mailbox before it submits and looks at completions.
-pub const DRAIN_MAX: usize = 1024;
+/// Turns that somebody who came with a request of their own takes at a shard before the rest is left
+/// to the shard's task: each turn takes all that waits, so more than a few mean overload.
+pub const PASSING_TURNS_MAX: usize = 4;
 
 /// Bytes of batches after which a shard submits in the midst of a drain: a quarter of a journal
 /// round, so that a round is filled without a shard holding everything back.

@@ -1,31 +1,74 @@
 //! What a node counts. One function per observation, no label with more than a handful of values.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics::{counter, gauge, histogram};
+use metrics::{Counter, Histogram, counter, gauge, histogram};
 use tidegate_log::LogStats;
 
-/// Batches that a drain of a shard submitted together.
-pub(crate) fn submitted(batches: u64, records: u64, bytes: u64) {
-    counter!("tidegate_append_batches_total").increment(batches);
-    counter!("tidegate_append_records_total").increment(records);
-    counter!("tidegate_append_bytes_total").increment(bytes);
+/// The counters that every append pays for: handles are looked up once and kept. They belong to one
+/// shard and are made at the first observation, so that they count with the recorder that was installed
+/// by then.
+#[derive(Debug, Default)]
+pub(crate) struct ShardCounters {
+    batches: OnceLock<Counter>,
+    records: OnceLock<Counter>,
+    bytes: OnceLock<Counter>,
+    accepted: OnceLock<Counter>,
+    duplicates: OnceLock<Counter>,
+    refused: OnceLock<Counter>,
+    rounds: OnceLock<Counter>,
+    durable_after: OnceLock<Histogram>,
 }
 
-/// Requests answered together, and how many of them were refused.
-pub(crate) fn answered(accepted: u64, duplicates: u64, refused: u64) {
-    if accepted > 0 {
-        counter!("tidegate_append_requests_total", "outcome" => "accepted").increment(accepted);
+impl ShardCounters {
+    /// Batches that a turn of a shard submitted together.
+    pub(crate) fn submitted(&self, batches: u64, records: u64, bytes: u64) {
+        self.batches
+            .get_or_init(|| counter!("tidegate_append_batches_total"))
+            .increment(batches);
+        self.records
+            .get_or_init(|| counter!("tidegate_append_records_total"))
+            .increment(records);
+        self.bytes
+            .get_or_init(|| counter!("tidegate_append_bytes_total"))
+            .increment(bytes);
     }
-    if duplicates > 0 {
-        counter!("tidegate_append_requests_total", "outcome" => "duplicate").increment(duplicates);
+
+    /// Requests answered together, and how many of them were refused.
+    pub(crate) fn answered(&self, accepted: u64, duplicates: u64, refused: u64) {
+        for (place, outcome, count) in [
+            (&self.accepted, "accepted", accepted),
+            (&self.duplicates, "duplicate", duplicates),
+            (&self.refused, "refused", refused),
+        ] {
+            if count > 0 {
+                place
+                    .get_or_init(
+                        || counter!("tidegate_append_requests_total", "outcome" => outcome),
+                    )
+                    .increment(count);
+            }
+        }
     }
-    if refused > 0 {
-        counter!("tidegate_append_requests_total", "outcome" => "refused").increment(refused);
+
+    /// Journal rounds that the shard took part in.
+    pub(crate) fn rounds(&self, count: u64) {
+        self.rounds
+            .get_or_init(|| counter!("tidegate_shard_rounds_total"))
+            .increment(count);
+    }
+
+    /// From the submission of a batch to the moment when its shard learns that it is durable; one at
+    /// a time per shard, so a sample.
+    pub(crate) fn durable_after(&self, elapsed: Duration) {
+        self.durable_after
+            .get_or_init(|| histogram!("tidegate_append_durable_seconds"))
+            .record(elapsed.as_secs_f64());
     }
 }
 
-/// A request that did not get into a mailbox.
+/// A request that did not get into a shard's inbox.
 pub(crate) fn shed(reason: &'static str) {
     counter!("tidegate_append_shed_total", "reason" => reason).increment(1);
 }
@@ -37,12 +80,6 @@ pub(crate) fn read(source: &'static str, batches: u64, bytes: u64) {
     counter!("tidegate_read_bytes_total", "source" => source).increment(bytes);
 }
 
-/// From the submission of a batch to the moment when its shard learns that it is durable; one at a
-/// time per shard, so a sample.
-pub(crate) fn durable_after(elapsed: Duration) {
-    histogram!("tidegate_append_durable_seconds").record(elapsed.as_secs_f64());
-}
-
 /// State of a node, once a second.
 pub(crate) fn inflight(bytes: usize) {
     gauge!("tidegate_append_inflight_bytes").set(bytes as f64);
@@ -51,11 +88,6 @@ pub(crate) fn inflight(bytes: usize) {
 /// Replicas that a node has open.
 pub(crate) fn replicas(count: usize) {
     gauge!("tidegate_replicas").set(count as f64);
-}
-
-/// Journal rounds that a shard took part in.
-pub(crate) fn rounds(count: u64) {
-    counter!("tidegate_shard_rounds_total").increment(count);
 }
 
 /// The journal's numbers, once a second.

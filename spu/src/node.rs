@@ -15,7 +15,7 @@ use tidegate_log::{Log, LogConfig, LogDead, OpenError, Opened, OsVfs, Vfs};
 use tidegate_proto::control::{PartitionStatus, Register, Registered, ReplicaReport, Topology};
 use tidegate_proto::id::{Incarnation, RunId, StorageId, TopicId};
 use tidegate_proto::position::ReplicaKey;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{Span, info_span};
 use uuid::Uuid;
@@ -24,11 +24,9 @@ use crate::assign::Assigner;
 use crate::budget::Budget;
 use crate::config::SpuConfig;
 use crate::leftovers::Leftovers;
-use crate::limits::{MAILBOX_MAX, SHARDS_MAX, STOP_WAIT_MAX};
+use crate::limits::{SHARDS_MAX, STOP_WAIT_MAX};
 use crate::local::LocalPartitions;
-use crate::shard::{
-    Completions, Directory, Listener, Message, Shard, ShardHandle, ShardParts, Uptime,
-};
+use crate::shard::{Directory, Listener, Message, Seat, Shard, ShardHandle, ShardParts, Uptime};
 use crate::sweep::Sweep;
 
 /// Why a node cannot be opened or started. The variants are what a program's exit code tells apart.
@@ -95,20 +93,13 @@ struct Found {
 
 #[derive(Debug)]
 enum Stage {
-    Opened(Vec<ShardSeat>),
+    Opened(Vec<Arc<Seat>>),
     Started {
         serving: Tasks,
         upkeep: Tasks,
         incarnation: Incarnation,
     },
     Stopped,
-}
-
-/// What a shard's task takes over when it starts.
-#[derive(Debug)]
-struct ShardSeat {
-    mailbox: mpsc::Receiver<Message>,
-    completions: Arc<Completions>,
 }
 
 impl Node {
@@ -123,19 +114,13 @@ impl Node {
         let count = config.shards.clamp(1, SHARDS_MAX);
         let budget = Budget::new(config.inflight_bytes_max);
         let uptime = Uptime::start();
-        let completions: Vec<Arc<Completions>> = (0..count).map(|_| Arc::default()).collect();
-        let listener = Arc::new(Listener::new(completions.clone()));
+        let seats: Vec<Arc<Seat>> = (0..count).map(|_| Seat::new()).collect();
+        let listener = Arc::new(Listener::new(seats.clone()));
         let opened = Log::open(vfs, &config.data_dir, LogConfig::default(), listener)?;
         let (log, found) = judge(opened);
-        let (mut shards, mut seats) = (Vec::new(), Vec::new());
-        for completions in completions {
-            let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
-            shards.push(ShardHandle::new(sender, Arc::clone(&budget), uptime));
-            seats.push(ShardSeat {
-                mailbox,
-                completions,
-            });
-        }
+        let handle =
+            |seat: &Arc<Seat>| ShardHandle::new(Arc::clone(seat), Arc::clone(&budget), uptime);
+        let shards = seats.iter().map(handle).collect();
         let directory = Directory::new();
         let local = Arc::new(LocalPartitions::new(config.spu_id, directory.clone()));
         Ok(Self {
@@ -199,16 +184,15 @@ impl Node {
             let parts = ShardParts {
                 number,
                 log: self.log.clone(),
-                mailbox: seat.mailbox,
-                completions: seat.completions,
                 directory: self.directory.clone(),
                 uptime: self.uptime,
-                cancelled: serving.token(),
             };
+            // Here, not in the task: what is told from now on must not find an empty seat.
+            seat.install(Shard::new(parts));
             serving.spawn(
                 TaskKind::Shard,
                 info_span!("shard", number),
-                Shard::new(parts).run(),
+                seat.run(serving.token()),
             );
         }
         let assigner = self.assigner(incarnation, upkeep.clone());

@@ -19,7 +19,7 @@ use super::hosted::Hosted;
 use super::reader::{Reader, tail_of};
 use super::replies::{Outcome, Replies};
 use super::rota::Rota;
-use crate::metrics;
+use crate::metrics::ShardCounters;
 
 /// What happens after the submission.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ pub(crate) struct Outbox {
     deliveries: Vec<Delivery>,
     /// Who was stepped, for the next look by the clock.
     pub(crate) rota: Rota,
+    pub(crate) counters: ShardCounters,
     batches: u64,
     records: u64,
     bytes: usize,
@@ -62,6 +63,7 @@ impl Outbox {
             entries: Vec::new(),
             deliveries: Vec::new(),
             rota: Rota::default(),
+            counters: ShardCounters::default(),
             batches: 0,
             records: 0,
             bytes: 0,
@@ -187,7 +189,7 @@ impl Outbox {
         if touched {
             directory.touch();
         }
-        metrics::answered(accepted, duplicates, refused);
+        self.counters.answered(accepted, duplicates, refused);
         submitted
     }
 
@@ -203,7 +205,7 @@ impl Outbox {
             entries,
         }) {
             Ok(()) => {
-                metrics::submitted(batches, records, bytes);
+                self.counters.submitted(batches, records, bytes);
                 Ok(())
             }
             Err(SubmitError::Dead(dead)) => Err(dead),

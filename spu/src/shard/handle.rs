@@ -1,104 +1,51 @@
-//! How others reach a shard: its mailbox, and a handle per partition.
+//! How others reach a shard: its seat, and a handle per partition.
 //!
-//! The mailbox is bounded in messages and, for appends, in bytes; the permit is taken before the
-//! message is sent, and a full mailbox is an answer, not a wait. A request that was sent is always
-//! answered by the shard, which alone knows whether it was submitted.
+//! Appends are bounded in count and in bytes; the permit is taken before the message is handed over,
+//! and a full inbox is an answer, not a wait. A request that was handed over is always answered by the
+//! shard, which alone knows whether it was submitted.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidegate_data_plane::partitions::{AppendRequest, Appended};
-use tidegate_kit::clock;
 use tidegate_proto::batch::ClientBatch;
 use tidegate_proto::error::Problem;
-use tidegate_proto::position::{Offset, ReplicaKey};
-use tidegate_proto::produce::Acks;
-use tidegate_spu_core::{Acknowledged, Assignment, ReplicaConfig};
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tidegate_spu_core::Acknowledged;
+use tokio::sync::oneshot;
 
-use super::hosted::{Hosted, Retention};
+use super::inbox::NotTaken;
+use super::message::{AppendMessage, Message, Uptime};
 use super::reader::Reader;
 use super::replies::Pending;
+use super::seat::Seat;
 use crate::budget::Budget;
 use crate::{metrics, refusal};
-
-/// What a shard is told.
-#[derive(Debug)]
-pub(crate) enum Message {
-    Append(AppendMessage),
-    /// Take this replica in.
-    Open(Box<Hosted>),
-    /// A newer row of the partition.
-    Assign(ReplicaKey, Assignment),
-    /// Live configuration change.
-    Configure(ReplicaKey, ReplicaConfig, Retention),
-    /// The partition goes away; answered when the machine has ended.
-    Close(ReplicaKey, oneshot::Sender<()>),
-    /// The node stops; answered when all that was submitted is durable.
-    Stop(oneshot::Sender<()>),
-}
-
-#[derive(Debug)]
-pub(crate) struct AppendMessage {
-    pub(crate) key: ReplicaKey,
-    pub(crate) batches: Vec<ClientBatch>,
-    pub(crate) acks: Acks,
-    pub(crate) expected_end: Option<Offset>,
-    /// On the node's monotonic clock.
-    pub(crate) deadline_ms: u64,
-    pub(crate) pending: Pending,
-}
-
-/// Milliseconds on the node's monotonic clock, whose origin is fixed when the node is opened.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Uptime {
-    origin: std::time::Instant,
-}
-
-impl Uptime {
-    pub(crate) fn start() -> Self {
-        Self {
-            origin: clock::monotonic(),
-        }
-    }
-
-    pub(crate) fn now_ms(self) -> u64 {
-        self.after_ms(Duration::ZERO)
-    }
-
-    fn after_ms(self, wait: Duration) -> u64 {
-        let since = clock::monotonic().saturating_duration_since(self.origin) + wait;
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    }
-}
 
 /// The way into a shard. Clones lead to the same one.
 #[derive(Clone, Debug)]
 pub(crate) struct ShardHandle {
-    mailbox: mpsc::Sender<Message>,
+    seat: Arc<Seat>,
     budget: Arc<Budget>,
     uptime: Uptime,
 }
 
 impl ShardHandle {
-    pub(crate) fn new(mailbox: mpsc::Sender<Message>, budget: Arc<Budget>, uptime: Uptime) -> Self {
+    pub(crate) fn new(seat: Arc<Seat>, budget: Arc<Budget>, uptime: Uptime) -> Self {
         Self {
-            mailbox,
+            seat,
             budget,
             uptime,
         }
     }
 
-    /// Sends what must arrive; false when the shard is gone.
-    pub(crate) async fn tell(&self, message: Message) -> bool {
-        self.mailbox.send(message).await.is_ok()
+    /// Tells what must arrive; false when the shard is gone.
+    pub(crate) fn tell(&self, message: Message) -> bool {
+        self.seat.tell(message)
     }
 
-    /// Sends a question and waits for its answer; false when the shard is gone.
+    /// Asks and waits for the answer; false when the shard is gone.
     pub(crate) async fn ask(&self, question: impl FnOnce(oneshot::Sender<()>) -> Message) -> bool {
         let (done, answer) = oneshot::channel();
-        self.tell(question(done)).await && answer.await.is_ok()
+        self.tell(question(done)) && answer.await.is_ok()
     }
 }
 
@@ -126,15 +73,15 @@ impl PartitionHandle {
             deadline_ms: self.shard.uptime.after_ms(request.timeout),
             pending: Pending { reply, permit },
         };
-        match self.shard.mailbox.try_send(Message::Append(message)) {
+        match self.shard.seat.append(message) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => {
+            Err(NotTaken::Full) => {
                 metrics::shed("mailbox");
                 return Err(refusal::overloaded(
                     "too many requests wait for this partition's shard",
                 ));
             }
-            Err(TrySendError::Closed(_)) => {
+            Err(NotTaken::Closed) => {
                 return Err(refusal::unavailable("this node is stopping"));
             }
         }

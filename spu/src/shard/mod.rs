@@ -1,21 +1,25 @@
-//! Shards: each owns many replicas, with one task, one mailbox and one interpreter of effects.
+//! Shards: each owns many replicas, with one seat, one inbox and one interpreter of effects.
 //!
-//! Others hold a [`PartitionHandle`]: appends go into the mailbox, reads go to the log directly,
-//! bounded by what the shard published. Only the shard task steps a machine.
+//! Others hold a [`PartitionHandle`]: appends are stepped by whoever brings them or whoever is at the
+//! seat already, reads go to the log directly, bounded by what the shard published. Only who is at the
+//! seat steps a machine.
 
-mod completions;
 mod directory;
 mod effects;
 mod handle;
 mod hosted;
+mod inbox;
+mod message;
 mod reader;
 mod replies;
 mod rota;
+mod seat;
 mod task;
 
-pub(crate) use completions::{Completions, Listener};
 pub(crate) use directory::Directory;
-pub(crate) use handle::{Message, PartitionHandle, ShardHandle, Uptime};
+pub(crate) use handle::{PartitionHandle, ShardHandle};
 pub(crate) use hosted::{Hosted, Retention};
+pub(crate) use message::{Message, Uptime};
 pub(crate) use reader::{Reader, Service};
+pub(crate) use seat::{Listener, Seat};
 pub(crate) use task::{Shard, ShardParts};

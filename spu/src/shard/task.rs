@@ -1,8 +1,8 @@
-//! The one loop of a shard: take messages, step machines, carry out effects, and again.
+//! A shard: takes what it is told, steps machines, carries out effects.
 //!
-//! It waits in one place, for whichever comes first: rounds that became durable, messages, time. It
-//! never waits for the disk. All that is in the mailbox is stepped before anything is submitted, so
-//! that a busy shard submits rarely and much, and an idle one at once.
+//! It never waits for the disk. All that waits for it is stepped before anything is submitted, so that
+//! a busy shard submits rarely and much, and an idle one at once. Who steps it, and when, is the seat's
+//! business.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,33 +12,26 @@ use tidegate_kit::clock;
 use tidegate_log::{DeadCause, Log, LogDead};
 use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_spu_core::{Append, Input, Now, RoleName};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Interval, MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::oneshot;
 
-use super::completions::{Completion, Completions};
 use super::directory::Directory;
 use super::effects::Outbox;
-use super::handle::{AppendMessage, Message, Uptime};
 use super::hosted::Hosted;
+use super::inbox::{Completion, Inbox, Waiting};
+use super::message::{AppendMessage, Message, Uptime};
 use super::replies::Replies;
-use crate::limits::{DEADLINE_TICK, DRAIN_MAX, MAINTENANCE_TICK, SUBMISSION_BYTES_TARGET};
-use crate::metrics;
+use crate::limits::SUBMISSION_BYTES_TARGET;
 
 /// What a shard is made of.
 #[derive(Debug)]
 pub(crate) struct ShardParts {
     pub(crate) number: u16,
     pub(crate) log: Log,
-    pub(crate) mailbox: mpsc::Receiver<Message>,
-    pub(crate) completions: Arc<Completions>,
     pub(crate) directory: Directory,
     pub(crate) uptime: Uptime,
-    /// Asks the shard to stop by itself.
-    pub(crate) cancelled: CancellationToken,
 }
 
-/// A shard's state, owned by its task.
+/// A shard's state, owned by whoever is at its seat.
 #[derive(Debug)]
 pub(crate) struct Shard {
     parts: ShardParts,
@@ -46,10 +39,13 @@ pub(crate) struct Shard {
     hosted: HashMap<ReplicaKey, Box<Hosted>>,
     replies: Replies,
     outbox: Outbox,
-    completions: Vec<Completion>,
+    /// Taken from the inbox; empty between turns.
+    taken: Waiting,
     /// The log is dead: whether that is for lack of space.
     dead: Option<bool>,
     stopping: Option<Vec<oneshot::Sender<()>>>,
+    /// Whether somebody looks at deadlines from time to time.
+    is_timed: bool,
     /// A submission whose time to durability is being measured.
     measured: Option<(ReplicaKey, Offset, Instant)>,
 }
@@ -61,35 +57,47 @@ impl Shard {
             parts,
             hosted: HashMap::new(),
             replies: Replies::default(),
-            completions: Vec::new(),
+            taken: Waiting::default(),
             dead: None,
             stopping: None,
+            is_timed: false,
             measured: None,
         }
     }
 
-    /// Runs until the node stops.
-    pub(crate) async fn run(mut self) {
-        let mut messages = Vec::with_capacity(DRAIN_MAX);
-        let mut open = true;
-        let mut deadlines = ticker(DEADLINE_TICK);
-        let mut maintenance = ticker(MAINTENANCE_TICK);
-        let cancelled = self.parts.cancelled.clone();
-        let completions = Arc::clone(&self.parts.completions);
-        while !self.is_settled() {
-            tokio::select! {
-                biased;
-                () = completions.rung() => self.complete(),
-                taken = self.parts.mailbox.recv_many(&mut messages, DRAIN_MAX), if open => {
-                    open = taken > 0;
-                    self.drain(&mut messages);
-                }
-                _ = deadlines.tick(), if !self.replies.is_empty() => self.tick(),
-                _ = maintenance.tick() => drop(self.maintain()),
-                () = cancelled.cancelled(), if self.stopping.is_none() => self.stop(None),
+    /// Steps all that waits.
+    pub(crate) fn turn(&mut self, inbox: &Inbox) {
+        let mut taken = std::mem::take(&mut self.taken);
+        inbox.take(&mut taken);
+        let now = self.now();
+        self.complete(now, &mut taken);
+        for message in taken.appends.drain(..) {
+            self.append(now, message);
+            if self.outbox.bytes() >= SUBMISSION_BYTES_TARGET {
+                self.flush();
             }
         }
-        self.finish();
+        self.flush();
+        self.taken = taken;
+    }
+
+    /// Takes one message.
+    pub(crate) fn tell(&mut self, message: Message) {
+        self.take(self.now(), message);
+        self.flush();
+    }
+
+    /// Whether the task is to be rung: requests wait and nobody looks at their deadlines, or all is
+    /// done before the stop.
+    pub(crate) fn wants_task(&mut self) -> bool {
+        let is_untimed = !self.is_timed && !self.replies.is_empty();
+        self.is_timed |= is_untimed;
+        is_untimed || self.is_settled()
+    }
+
+    /// Whether [`Self::tick`] is to be called from time to time.
+    pub(crate) fn keeps_time(&mut self) -> bool {
+        self.is_timed
     }
 
     fn now(&self) -> Now {
@@ -99,20 +107,8 @@ impl Shard {
         }
     }
 
-    fn drain(&mut self, messages: &mut Vec<Message>) {
-        let now = self.now();
-        for message in messages.drain(..) {
-            self.take(now, message);
-            if self.outbox.bytes() >= SUBMISSION_BYTES_TARGET {
-                self.flush();
-            }
-        }
-        self.flush();
-    }
-
     fn take(&mut self, now: Now, message: Message) {
         match message {
-            Message::Append(append) => self.append(now, append),
             Message::Open(hosted) => self.open(now, hosted),
             Message::Assign(key, row) => self.step(now, key, Input::Assigned(row)),
             Message::Configure(key, config, retention) => {
@@ -193,20 +189,16 @@ impl Shard {
         self.flush();
     }
 
-    fn complete(&mut self) {
-        let mut completions = std::mem::take(&mut self.completions);
-        let dead = self.parts.completions.take(&mut completions);
-        let now = self.now();
+    /// Steps what became durable; answers leave with the next flush.
+    fn complete(&mut self, now: Now, taken: &mut Waiting) {
         let mut last_round = None;
-        for Completion { round, key } in completions.drain(..) {
+        for Completion { round, key } in taken.completions.drain(..) {
             if last_round.replace(round) != Some(round) {
-                metrics::rounds(1);
+                self.outbox.counters.rounds(1);
             }
             self.durable(now, key, round);
         }
-        self.completions = completions;
-        self.flush();
-        if let Some(no_space) = dead {
+        if let Some(no_space) = taken.dead.take() {
             self.fail(no_space);
         }
     }
@@ -231,11 +223,14 @@ impl Shard {
             .measured
             .take_if(|(measured, until, _)| *measured == key && *until <= end)
         {
-            metrics::durable_after(clock::monotonic().saturating_duration_since(since));
+            let took = clock::monotonic().saturating_duration_since(since);
+            self.outbox.counters.durable_after(took);
         }
     }
 
-    fn tick(&mut self) {
+    /// Looks at deadlines.
+    pub(crate) fn tick(&mut self) {
+        self.is_timed = !self.replies.is_empty();
         let now = self.now();
         // Whatever waits was stepped since the last maintenance, or was found waiting by it.
         let stirred: Vec<ReplicaKey> = self.outbox.rota.stirred().collect();
@@ -251,7 +246,7 @@ impl Shard {
     }
 
     /// Looks at replicas that something happened to, and at some of the others; says at how many.
-    fn maintain(&mut self) -> usize {
+    pub(crate) fn maintain(&mut self) -> usize {
         let now = self.now();
         let rota = &mut self.outbox.rota;
         let mut keys = rota.take_stirred();
@@ -301,7 +296,8 @@ impl Shard {
         }
     }
 
-    fn stop(&mut self, done: Option<oneshot::Sender<()>>) {
+    /// Takes nothing more; `done` is answered when the shard has ended.
+    pub(crate) fn stop(&mut self, done: Option<oneshot::Sender<()>>) {
         let first = self.stopping.is_none();
         self.stopping.get_or_insert_default().extend(done);
         if first {
@@ -310,32 +306,22 @@ impl Shard {
     }
 
     /// Whether the shard may end: it was told to, and all that was submitted is durable or lost.
-    fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         let settled = |hosted: &Hosted| {
             hosted.machine.durable_end() == hosted.machine.end() || self.dead.is_some()
         };
         self.stopping.is_some() && self.hosted.values().all(|hosted| settled(hosted))
     }
 
-    fn finish(mut self) {
-        self.parts.mailbox.close();
-        let now = self.now();
-        // Whoever got a message in before is refused, not left without an answer.
-        while let Ok(message) = self.parts.mailbox.try_recv() {
-            self.take(now, message);
-        }
+    /// Ends. Whoever got an append in before the inbox closed is refused, not left without an answer.
+    pub(crate) fn finish(mut self, inbox: &Inbox) {
+        self.turn(inbox);
         self.step_all(|_| Some(Input::Checkpoint));
         self.step_all(|_| Some(Input::Close));
         for done in self.stopping.into_iter().flatten() {
             let _ = done.send(());
         }
     }
-}
-
-fn ticker(period: std::time::Duration) -> Interval {
-    let mut ticker = interval(period);
-    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticker
 }
 
 #[cfg(test)]

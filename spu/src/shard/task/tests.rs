@@ -13,25 +13,26 @@ use tidegate_proto::produce::Acks;
 use tidegate_proto::record::{Datum, RecordRef};
 use tidegate_spu_core::{Assignment, Refusal, ReplicaConfig};
 
-use super::super::completions::Listener;
 use super::super::directory::Directory;
 use super::super::hosted::Retention;
 use super::super::reader::Reader;
 use super::super::replies::{Outcome, Pending};
+use super::super::seat::{Listener, Seat};
 use super::*;
 use crate::budget::Budget;
 use crate::storage::{self, OpenPlan};
 
 const OWN: SpuId = SpuId(1);
 
-/// One shard, its log and what stands around them.
+/// One shard, its log and what stands around them. Its seat stays empty, so that what the log tells
+/// waits in the inbox until the test has it stepped.
 struct Bench {
     shard: Shard,
+    seat: Arc<Seat>,
     log: Log,
     disk: MemVfs,
     budget: Arc<Budget>,
     durability: Durability,
-    _mailbox: mpsc::Sender<Message>,
 }
 
 fn key() -> ReplicaKey {
@@ -71,28 +72,24 @@ fn batch(text: &str) -> ClientBatch {
 
 impl Bench {
     fn new(durability: Durability) -> Self {
-        let completions: Arc<Completions> = Arc::default();
-        let listener = Arc::new(Listener::new(vec![Arc::clone(&completions)]));
+        let seat = Seat::new();
+        let listener = Arc::new(Listener::new(vec![Arc::clone(&seat)]));
         let disk = MemVfs::new();
         let vfs = Arc::new(disk.clone());
         let opened = Log::open(vfs, Path::new("data"), LogConfig::default(), listener).unwrap();
-        let (sender, mailbox) = mpsc::channel(1);
         let shard = Shard::new(ShardParts {
             number: 0,
             log: opened.log.clone(),
-            mailbox,
-            completions,
             directory: Directory::new(),
             uptime: Uptime::start(),
-            cancelled: CancellationToken::new(),
         });
         Self {
             shard,
+            seat,
             log: opened.log,
             disk,
             budget: Budget::new(1 << 20),
             durability,
-            _mailbox: sender,
         }
     }
 
@@ -138,9 +135,12 @@ impl Bench {
     }
 
     fn take(&mut self, message: Message) {
-        let now = self.shard.now();
-        self.shard.take(now, message);
-        self.shard.flush();
+        self.shard.tell(message);
+    }
+
+    /// Lets the shard hear what waits for it.
+    fn complete(&mut self) {
+        self.shard.turn(self.seat.inbox());
     }
 
     fn append(&mut self, acks: Acks) -> oneshot::Receiver<Outcome> {
@@ -150,14 +150,16 @@ impl Bench {
     fn append_batch(&mut self, acks: Acks, batch: ClientBatch) -> oneshot::Receiver<Outcome> {
         let (reply, answer) = oneshot::channel();
         let permit = self.budget.take(100).unwrap();
-        self.take(Message::Append(AppendMessage {
+        let message = AppendMessage {
             key: key(),
             batches: vec![batch],
             acks,
             expected_end: None,
             deadline_ms: u64::MAX,
             pending: Pending { reply, permit },
-        }));
+        };
+        self.shard.append(self.shard.now(), message);
+        self.shard.flush();
         answer
     }
 
@@ -169,7 +171,7 @@ impl Bench {
     /// Writes what waits, and lets the shard hear of it.
     fn sync(&mut self) {
         self.log.run_round().unwrap();
-        self.shard.complete();
+        self.complete();
     }
 
     fn role(&self) -> RoleName {
@@ -188,7 +190,7 @@ fn a_round_that_was_under_way_when_an_epoch_came_does_not_stand_for_it() {
     bench.shard.maintain(); // Notes the high watermark.
     bench.log.run_round().unwrap();
     bench.take(Message::Assign(key(), row(6, 1)));
-    bench.shard.complete();
+    bench.complete();
     assert_eq!(bench.role(), RoleName::Opening);
     bench.sync();
     assert_eq!(bench.role(), RoleName::Leading);
@@ -204,7 +206,7 @@ fn what_an_earlier_replica_of_the_partition_wrote_does_not_count() {
     bench.close();
     bench.log.retire_replica(key()).unwrap();
     bench.open(row(2, 2));
-    bench.shard.complete();
+    bench.complete();
     assert_eq!(bench.role(), RoleName::Opening);
     bench.sync();
     assert_eq!(bench.role(), RoleName::Leading);
@@ -226,7 +228,7 @@ fn a_replica_that_is_opened_again_at_once_takes_no_more_for_durable_than_is() {
     let _unknown = bench.append(Acks::Quorum);
     bench.close();
     let reader = bench.open(row(2, 1));
-    bench.shard.complete();
+    bench.complete();
     assert_eq!(
         bench.shard.hosted[&key()].machine.durable_end(),
         Offset::new(1)

@@ -1,0 +1,189 @@
+//! One shard, stepped by whoever has something for it.
+//!
+//! A request that finds nobody at the shard steps it itself, and the journal thread steps what a round
+//! made durable: no task has to be woken for either. Who finds somebody there leaves what it has in the
+//! inbox, for the one who is there looks into it again after leaving. Nobody waits for a request or
+//! for the journal, and the lock is held for memory work only.
+//!
+//! Invariants: one thread steps the shard at a time; what is in the inbox when nobody is at the shard
+//! was put there a moment ago by somebody who is about to step it, or the task has been rung for.
+
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
+
+use tidegate_log::{DeadCause, LogDead, RoundListener};
+use tidegate_proto::position::{Offset, ReplicaKey};
+use tokio::sync::Notify;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::inbox::{Completion, Inbox, NotTaken};
+use super::message::{AppendMessage, Message};
+use super::task::Shard;
+use crate::limits::{DEADLINE_TICK, MAILBOX_MAX, MAINTENANCE_TICK, PASSING_TURNS_MAX};
+
+/// The place of one shard. It is empty before the node starts and after it stopped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    inbox: Inbox,
+    shard: Mutex<Option<Shard>>,
+    /// Rung when the task has something to do: time to keep, more turns than a passer-by takes, the end.
+    bell: Notify,
+}
+
+impl Seat {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            inbox: Inbox::new(MAILBOX_MAX),
+            shard: Mutex::new(None),
+            bell: Notify::new(),
+        })
+    }
+
+    /// Hands an append over. Whatever becomes of it is told to its sender by the shard.
+    pub(crate) fn append(&self, message: AppendMessage) -> Result<(), NotTaken> {
+        self.inbox.append(message)?;
+        self.step_for(PASSING_TURNS_MAX);
+        Ok(())
+    }
+
+    /// Steps the shard with what must arrive, behind what came before; false when the shard is gone.
+    pub(crate) fn tell(&self, message: Message) -> bool {
+        let mut held = self.lock();
+        let Some(shard) = held.as_mut() else {
+            return false;
+        };
+        shard.turn(&self.inbox);
+        shard.tell(message);
+        self.leave(held);
+        self.step_for(PASSING_TURNS_MAX);
+        true
+    }
+
+    /// Puts a shard here. [`Self::run`] must follow.
+    pub(crate) fn install(&self, shard: Shard) {
+        *self.lock() = Some(shard);
+    }
+
+    /// Runs the shard until the node stops: steps what time asks for, and what passers-by left.
+    pub(crate) async fn run(self: Arc<Self>, cancelled: CancellationToken) {
+        let mut deadlines = ticker(DEADLINE_TICK);
+        let mut maintenance = ticker(MAINTENANCE_TICK);
+        let mut is_told = false;
+        loop {
+            let is_timed = {
+                let mut held = self.lock();
+                if let Some(shard) = held.take_if(|shard| shard.is_settled()) {
+                    // Under the lock: who comes now finds an inbox that is closed, or nobody.
+                    self.inbox.close();
+                    shard.finish(&self.inbox);
+                    return;
+                }
+                held.as_mut().is_some_and(Shard::keeps_time)
+            };
+            tokio::select! {
+                biased;
+                () = self.bell.notified() => self.step_for(PASSING_TURNS_MAX),
+                _ = deadlines.tick(), if is_timed => self.with(Shard::tick),
+                _ = maintenance.tick() => self.with(|shard| { shard.maintain(); }),
+                () = cancelled.cancelled(), if !is_told => {
+                    is_told = true;
+                    self.with(|shard| shard.stop(None));
+                }
+            }
+            // Whoever rings again and again must not keep a worker for itself.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    /// Takes turns at the shard until its inbox is empty, somebody else is there, or there were many.
+    fn step_for(&self, turns: usize) {
+        for _ in 0..turns {
+            let mut held = match self.shard.try_lock() {
+                Ok(held) => held,
+                // Who is there now looks into the inbox after leaving, and finds what was put there
+                // before this look at the lock.
+                Err(TryLockError::WouldBlock) => return,
+                Err(TryLockError::Poisoned(_)) => return self.bell.notify_one(),
+            };
+            let Some(shard) = held.as_mut() else { return };
+            shard.turn(&self.inbox);
+            self.leave(held);
+            if self.inbox.is_empty() {
+                return;
+            }
+        }
+        self.bell.notify_one();
+    }
+
+    fn with(&self, step: impl FnOnce(&mut Shard)) {
+        let mut held = self.lock();
+        if let Some(shard) = held.as_mut() {
+            step(shard);
+        }
+        drop(held);
+        self.step_for(PASSING_TURNS_MAX);
+    }
+
+    fn leave(&self, mut held: MutexGuard<'_, Option<Shard>>) {
+        let wants_task = held.as_mut().is_some_and(Shard::wants_task);
+        drop(held);
+        if wants_task {
+            self.bell.notify_one();
+        }
+    }
+
+    /// # Panics
+    /// When a step panicked: the shard's state is not to be trusted, and the process ends by the task.
+    fn lock(&self) -> MutexGuard<'_, Option<Shard>> {
+        self.shard.lock().expect("a step of this shard panicked")
+    }
+}
+
+fn ticker(period: Duration) -> Interval {
+    let mut ticker = interval(period);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticker
+}
+
+/// What the log is given: the seats of all shards.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    seats: Vec<Arc<Seat>>,
+}
+
+impl Listener {
+    pub(crate) fn new(seats: Vec<Arc<Seat>>) -> Self {
+        Self { seats }
+    }
+}
+
+impl RoundListener for Listener {
+    fn durable(&self, shard: u16, round: u64, ends: &[(ReplicaKey, Offset)]) {
+        let Some(seat) = self.seats.get(usize::from(shard)) else {
+            return;
+        };
+        let found = ends.iter().map(|(key, _)| Completion { round, key: *key });
+        seat.inbox.durable(found);
+        // One turn: the next round waits for this thread.
+        seat.step_for(1);
+    }
+
+    fn failed(&self, error: &LogDead) {
+        if error.cause != DeadCause::Closed {
+            tracing::error!(%error, "the log is dead: appends are refused from now on");
+        }
+        for seat in &self.seats {
+            seat.inbox.failed(error.cause == DeadCause::NoSpace);
+            seat.step_for(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

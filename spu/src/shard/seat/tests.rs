@@ -1,0 +1,304 @@
+//! Who steps the shard, over a log whose rounds are written when the test says so.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use tidegate_data_plane::partitions::{AppendRequest, Appended};
+use tidegate_log::testing::MemVfs;
+use tidegate_log::{Log, LogConfig, SegmentConfig};
+use tidegate_proto::batch::{BatchBuilder, ClientBatch};
+use tidegate_proto::compression::Codec;
+use tidegate_proto::control::{Durability, IsrMember};
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::id::{Incarnation, PartitionId, ReplicaGen, SpuId, TopicId};
+use tidegate_proto::position::LeaderEpoch;
+use tidegate_proto::produce::Acks;
+use tidegate_proto::record::{Datum, RecordRef};
+use tidegate_spu_core::{Assignment, ReplicaConfig};
+use tokio::sync::oneshot;
+
+use super::super::directory::Directory;
+use super::super::handle::{PartitionHandle, ShardHandle};
+use super::super::hosted::Retention;
+use super::super::message::Uptime;
+use super::super::task::ShardParts;
+use super::*;
+use crate::budget::Budget;
+use crate::storage::{self, OpenPlan};
+
+/// A future that is polled by hand, and whether it was woken since.
+struct Polled<F> {
+    future: Pin<Box<F>>,
+    woken: Arc<Woken>,
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+fn polled<F: Future>(future: F) -> Polled<F> {
+    Polled {
+        future: Box::pin(future),
+        woken: Arc::default(),
+    }
+}
+
+impl<F: Future> Polled<F> {
+    fn poll(&mut self) -> Poll<F::Output> {
+        self.woken.0.store(false, Ordering::SeqCst);
+        let waker = Waker::from(Arc::clone(&self.woken));
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+
+    fn is_woken(&self) -> bool {
+        self.woken.0.load(Ordering::SeqCst)
+    }
+}
+
+struct Bench {
+    seat: Arc<Seat>,
+    log: Log,
+    partition: Arc<PartitionHandle>,
+}
+
+fn bench() -> Bench {
+    let seat = Seat::new();
+    let listener = Arc::new(Listener::new(vec![Arc::clone(&seat)]));
+    let vfs = Arc::new(MemVfs::new());
+    let log = Log::open(vfs, Path::new("data"), LogConfig::default(), listener);
+    let log = log.unwrap().log;
+    let uptime = Uptime::start();
+    seat.install(Shard::new(ShardParts {
+        number: 0,
+        log: log.clone(),
+        directory: Directory::new(),
+        uptime,
+    }));
+    let (_, hosted) = storage::open_all(&log, vec![plan()]).remove(0);
+    let hosted = hosted.unwrap();
+    let reader = Arc::clone(&hosted.reader);
+    assert!(seat.tell(Message::Open(Box::new(hosted))));
+    assert!(log.run_round().unwrap());
+    let shard = ShardHandle::new(Arc::clone(&seat), Budget::new(1 << 20), uptime);
+    let partition = Arc::new(PartitionHandle { reader, shard });
+    Bench {
+        seat,
+        log,
+        partition,
+    }
+}
+
+fn plan() -> OpenPlan {
+    let (own, incarnation) = (SpuId(1), Incarnation(1));
+    OpenPlan {
+        key: ReplicaKey {
+            topic_id: TopicId::from_bytes([7; 16]),
+            partition: PartitionId(0),
+        },
+        own,
+        incarnation,
+        intact: true,
+        assignment: Assignment {
+            leader: Some(own),
+            leader_epoch: LeaderEpoch(1),
+            version: 1,
+            recovery_gen: 0,
+            replica_gen: ReplicaGen::from_bytes([1; 16]),
+            isr: vec![IsrMember {
+                spu: own,
+                incarnation,
+            }],
+            min_isr: 1,
+        },
+        config: ReplicaConfig {
+            durability: Durability::Ack,
+            append_timestamps: false,
+        },
+        segment: SegmentConfig {
+            segment_bytes: 1 << 20,
+            segment_ms: 1 << 40,
+        },
+        retention: Retention {
+            age_ms: None,
+            bytes: None,
+        },
+    }
+}
+
+fn batch() -> ClientBatch {
+    let mut builder = BatchBuilder::new(Codec::None);
+    let record = RecordRef {
+        timestamp_ms: 5,
+        key: Datum::Absent,
+        value: Datum::Utf8("a record"),
+        headers: &[],
+    };
+    builder.push(&record).unwrap();
+    builder.finish().unwrap()
+}
+
+impl Bench {
+    fn append(&self) -> Polled<impl Future<Output = Result<Appended, Problem>> + use<>> {
+        let partition = Arc::clone(&self.partition);
+        let request = AppendRequest {
+            batches: vec![batch()],
+            acks: Acks::Quorum,
+            expected_end: None,
+            timeout: Duration::from_secs(60),
+        };
+        polled(async move { partition.append(request).await })
+    }
+}
+
+fn offset(answer: Poll<Result<Appended, Problem>>) -> Offset {
+    match answer {
+        Poll::Ready(Ok(appended)) => appended.base_offset,
+        other => panic!("{other:?} is no good answer"),
+    }
+}
+
+#[test]
+fn a_request_steps_the_shard_itself_and_the_round_answers_it() {
+    let bench = bench();
+    let mut append = bench.append();
+    assert!(append.poll().is_pending());
+    assert!(bench.log.run_round().unwrap(), "it was submitted at once");
+    assert!(append.is_woken(), "by the thread that ran the round");
+    assert_eq!(offset(append.poll()), Offset::ZERO);
+}
+
+#[test]
+fn what_comes_while_somebody_is_at_the_seat_is_stepped_when_they_leave() {
+    let bench = bench();
+    let held = bench.seat.lock();
+    let (mut first, mut second) = (bench.append(), bench.append());
+    assert!(first.poll().is_pending());
+    assert!(second.poll().is_pending());
+    assert!(!bench.log.run_round().unwrap(), "nobody stepped them");
+    bench.seat.leave(held);
+    bench.seat.step_for(1);
+    assert!(bench.log.run_round().unwrap());
+    assert_eq!(offset(first.poll()), Offset::ZERO);
+    assert_eq!(offset(second.poll()), Offset::new(1));
+}
+
+#[test]
+fn a_round_that_ends_while_somebody_is_at_the_seat_is_not_waited_for_nor_forgotten() {
+    let bench = bench();
+    let mut append = bench.append();
+    assert!(append.poll().is_pending());
+    let held = bench.seat.lock();
+    assert!(bench.log.run_round().unwrap());
+    assert!(append.poll().is_pending());
+    bench.seat.leave(held);
+    bench.seat.step_for(1);
+    assert_eq!(offset(append.poll()), Offset::ZERO);
+}
+
+#[test]
+fn more_appends_than_the_inbox_holds_are_refused_not_kept() {
+    let bench = bench();
+    let held = bench.seat.lock();
+    let mut waiting: Vec<_> = (0..MAILBOX_MAX).map(|_| bench.append()).collect();
+    assert!(waiting.iter_mut().all(|append| append.poll().is_pending()));
+    let Poll::Ready(Err(refused)) = bench.append().poll() else {
+        panic!("it found room");
+    };
+    assert_eq!(refused.code(), ErrorCode::Overloaded);
+    drop(held);
+    bench.seat.step_for(1);
+    while bench.log.run_round().unwrap() {}
+    for (number, append) in (0..).zip(&mut waiting) {
+        assert_eq!(offset(append.poll()), Offset::new(number));
+    }
+}
+
+#[test]
+fn requests_of_many_threads_are_all_appended_once_and_in_one_row() {
+    const THREADS: usize = 4;
+    const EACH: usize = 500;
+    let bench = bench();
+    let barrier = Barrier::new(THREADS + 1);
+    let mut offsets: Vec<Offset> = std::thread::scope(|scope| {
+        let produce = || {
+            let mut appends: Vec<_> = (0..EACH).map(|_| bench.append()).collect();
+            barrier.wait();
+            assert!(appends.iter_mut().all(|append| append.poll().is_pending()));
+            barrier.wait();
+            appends
+                .iter_mut()
+                .map(|append| offset(append.poll()))
+                .collect::<Vec<_>>()
+        };
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(produce)).collect();
+        barrier.wait();
+        // Nobody answers before the barrier below: rounds are written after it was reached by all but
+        // this thread, or some append would not be pending.
+        while bench.partition.reader.log.end() < Offset::new((THREADS * EACH) as u64) {
+            std::thread::yield_now();
+        }
+        while bench.log.run_round().unwrap() {}
+        barrier.wait();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    offsets.sort();
+    let all: Vec<Offset> = (0..(THREADS * EACH) as u64).map(Offset::new).collect();
+    assert_eq!(offsets, all);
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_the_round_and_later_requests_are_refused() {
+    let bench = bench();
+    let cancelled = CancellationToken::new();
+    let mut run = polled(Arc::clone(&bench.seat).run(cancelled));
+    assert!(run.poll().is_pending());
+    let mut append = bench.append();
+    assert!(append.poll().is_pending());
+    let (done, mut stopped) = oneshot::channel();
+    assert!(bench.seat.tell(Message::Stop(done)));
+    // It yields between turns; after a few there is nothing left but to wait.
+    for _ in 0..8 {
+        assert!(run.poll().is_pending());
+    }
+    assert!(stopped.try_recv().is_err(), "something is not durable yet");
+    while bench.log.run_round().unwrap() {}
+    assert!(run.is_woken());
+    assert_eq!(offset(append.poll()), Offset::ZERO);
+    while run.poll().is_pending() {}
+    assert!(stopped.try_recv().is_ok());
+    let Poll::Ready(Err(refused)) = bench.append().poll() else {
+        panic!("nobody refused it");
+    };
+    assert_eq!(refused.code(), ErrorCode::Unavailable);
+}
+
+#[test]
+fn a_step_that_panics_ends_the_task_and_with_it_the_process() {
+    let bench = bench();
+    let mut run = polled(Arc::clone(&bench.seat).run(CancellationToken::new()));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let runtime = runtime.unwrap();
+    runtime.block_on(async { assert!(run.poll().is_pending()) });
+    let broken = std::panic::AssertUnwindSafe(|| bench.seat.with(|_| panic!("a broken invariant")));
+    std::panic::catch_unwind(broken).unwrap_err();
+    let mut append = bench.append();
+    assert!(append.poll().is_pending());
+    assert!(run.is_woken(), "by the request that found the seat broken");
+    let polled = std::panic::AssertUnwindSafe(|| {
+        runtime.block_on(async { while run.poll().is_pending() {} })
+    });
+    std::panic::catch_unwind(polled).unwrap_err();
+}

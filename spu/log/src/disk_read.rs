@@ -25,6 +25,8 @@ pub(crate) struct View {
     pub(crate) active: Option<SegmentInfo>,
     /// Disk holds the log up to here; above, memory does.
     pub(crate) disk_end: Offset,
+    /// A cut is submitted and not applied: what segments hold from `disk_end` on is gone.
+    pub(crate) is_cut: bool,
 }
 
 impl View {
@@ -108,7 +110,9 @@ pub(crate) fn each(
     for (segment, end) in view.segments_from(from) {
         let mut walker = Walker::at_offset(home, segment, end, from, READ_CHUNK_BYTES)?;
         while let Some(batch) = walker.next()? {
-            if batch.placement.base_offset >= view.disk_end {
+            // A batch without offsets stands at the end and is still the log's.
+            let is_beyond = batch.next_offset() > view.disk_end || view.is_cut;
+            if batch.placement.base_offset >= view.disk_end && is_beyond {
                 return Ok(());
             }
             if (batch.next_offset() > from || batch.placement.base_offset >= from) && !take(&batch)

@@ -226,10 +226,12 @@ impl Unsynced {
         self.files.remove(&id);
     }
 
-    /// Forgets a directory that is gone, with all its files.
-    pub(crate) fn forget_dir(&mut self, dir: &Path) {
-        self.files.retain(|_, entry| &*entry.dir != dir);
-        self.dirs.remove(dir);
+    /// Makes the names in a directory durable before it gets another path.
+    pub(crate) fn sync_names(&mut self, vfs: &dyn Vfs, dir: &Path) -> Result<(), DiskError> {
+        if self.dirs.remove(dir) {
+            vfs.sync_dir(dir).during("sync directory", dir)?;
+        }
+        Ok(())
     }
 
     /// Makes all of it durable.

@@ -27,8 +27,9 @@ pub(crate) struct Folded {
     pub(crate) batches: Vec<FoldedBatch>,
     /// Lowest cut of what the checkpoint knew: what segments hold from there on may be stale.
     pub(crate) cut: Option<Offset>,
-    /// There was a cut: segments may hold batches that the fold does not have.
-    pub(crate) has_cut: bool,
+    /// Lowest cut of all. When there was one, segments may hold batches that the fold does not have,
+    /// and a snapshot on disk may be of more than there is.
+    pub(crate) lowest_cut: Option<Offset>,
     /// A trim beyond the end: segments below hold nothing of the replica.
     pub(crate) reset: Option<Offset>,
     pub(crate) snapshot: Option<(Offset, Bytes)>,
@@ -45,7 +46,7 @@ impl Folded {
             state,
             batches: Vec::new(),
             cut: None,
-            has_cut: false,
+            lowest_cut: None,
             reset: None,
             snapshot: None,
             misfits: 0,
@@ -59,7 +60,7 @@ impl Folded {
 pub(crate) struct Fold {
     pub(crate) replicas: BTreeMap<ReplicaKey, Folded>,
     /// Generations that were given up; their directories go to the trash.
-    pub(crate) retired: Vec<ReplicaState>,
+    pub(crate) retired: Vec<Folded>,
 }
 
 impl Fold {
@@ -80,11 +81,11 @@ impl Fold {
             match placed.item {
                 Item::Created { replica_gen, .. } => {
                     let mut state = ReplicaState::new(key, replica_gen);
-                    match self.replicas.get(&key).map(|folded| folded.state) {
+                    match self.replicas.remove(&key) {
                         // A checkpoint may know it before its round: as new, or as not intact. What
                         // was folded into it so far was another generation's.
-                        Some(known) if known.meta.replica_gen == replica_gen => {
-                            state.intact = known.intact;
+                        Some(known) if known.state.meta.replica_gen == replica_gen => {
+                            state.intact = known.state.intact;
                         }
                         known => self.retired.extend(known),
                     }
@@ -96,7 +97,7 @@ impl Fold {
                     let known = self.replicas.get(&key);
                     if known.is_some_and(|folded| folded.state.meta.replica_gen == replica_gen) {
                         let gone = self.replicas.remove(&key);
-                        self.retired.extend(gone.map(|folded| folded.state));
+                        self.retired.extend(gone);
                     }
                 }
                 Item::Entry(entry) => {
@@ -182,7 +183,7 @@ impl Folded {
         if let Some(last) = self.batches.last() {
             self.state.last_append_ms = Some(last.append_time_ms);
         }
-        self.has_cut = true;
+        self.lowest_cut = Some(self.lowest_cut.map_or(to, |cut| cut.min(to)));
         if to <= self.applied_end {
             self.cut = Some(self.cut.map_or(to, |cut| cut.min(to)));
         }

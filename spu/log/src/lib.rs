@@ -113,6 +113,9 @@ mod threads;
 
 mod scrub;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod images;
+
 pub use config::{LogConfig, LogStats, RoundListener};
 pub use entry::{Entry, ReplicaMeta, Submission};
 pub use error::{CreateError, DeadCause, LogDead, OpenError, ReadError, SubmitError};

@@ -158,6 +158,7 @@ impl Opening<'_> {
             let end = replay::replay(&self.journal_place, storage_id, &files, position, |round| {
                 fold.round(round);
             })?;
+            replay::sync_last(&self.journal_place, &end)?;
             journal_rot = end.rot;
             if end.rot {
                 // Which replicas the missing round spoke of, nobody knows.
@@ -224,13 +225,14 @@ impl Opening<'_> {
         verdicts: &mut Verdicts,
         is_changed: &mut bool,
     ) -> Result<OpenedReplicas, DiskError> {
-        let mut dirs = self.directories(&fold, is_changed)?;
-        let mut opened = OpenedReplicas::default();
         let mut bodies = Bodies::new(self.journal_place.clone());
+        let mut dirs = self.directories(&fold, &mut bodies, is_changed)?;
+        let mut opened = OpenedReplicas::default();
         for (key, folded) in fold.replicas {
             let replica_gen = folded.state.meta.replica_gen;
             if dirs.remove(&(key, replica_gen)).is_none() {
-                let quarantined_batches = self.quarantine(&folded, &mut bodies)?;
+                let quarantine = self.root.path(layout::QUARANTINE);
+                let quarantined_batches = self.save_batches(&folded, &mut bodies, &quarantine)?;
                 let end = folded.state.end;
                 opened.missing.push(MissingReplica {
                     key,

@@ -59,6 +59,11 @@ impl Recovery<'_> {
     pub(crate) fn run(mut self, folded: Folded) -> Result<Recovered, DiskError> {
         let mut state = folded.state;
         let mut bases = self.bases()?;
+        if folded.is_touched {
+            // A process that was killed may have removed or made names that do not last yet, and the
+            // checkpoint after this will not tell of them again.
+            self.unsynced.renamed(&self.home.dir)?;
+        }
         let mut segments = Segments {
             home: self.home.clone(),
             closed: Arc::default(),
@@ -99,7 +104,7 @@ impl Recovery<'_> {
         let vfs = self.home.pool.vfs();
         if let Some((as_of, bytes)) = &folded.snapshot {
             snapshot::save(vfs, &self.home.dir, *as_of, bytes)?;
-        } else if let Some(to) = folded.cut {
+        } else if let Some(to) = folded.lowest_cut {
             snapshot::cut(vfs, &self.home.dir, to)?;
         }
         Ok(Recovered {
@@ -150,7 +155,15 @@ impl Recovery<'_> {
                 .applied_end
                 .min(folded.cut.unwrap_or(folded.applied_end))
         });
-        segments.end = bases.first().copied().unwrap_or(synced_end);
+        let mut torn_bytes = 0;
+        let mut rest = bases.into_iter().peekable();
+        // Neither synced nor trimmed, and the one before it did not last: a file system may keep the
+        // later name alone. The journal has what both held.
+        if let Some(base) = rest.next_if(|base| *base > synced_end.max(state.log_start)) {
+            judge.rot |= folded.lowest_cut.is_none() && base > folded.state.end;
+            torn_bytes += self.set_aside(segments, &judge, base, &mut rest)?;
+        }
+        segments.end = rest.peek().copied().unwrap_or(synced_end);
         // Batches that were trimmed, with their segments, before the crash.
         let first = segments.end.min(state.log_start);
         judge.kept = folded
@@ -163,8 +176,6 @@ impl Recovery<'_> {
         judge.rot |= segments.end > state.log_start
             && segments.end <= synced_end
             && synced_end > state.log_start;
-        let mut torn_bytes = 0;
-        let mut rest = bases.into_iter().peekable();
         while let Some(base) = rest.next() {
             if base > segments.end && base <= judge.tail_base {
                 // A segment between is lost. What is there stays; reads of the hole fail.
@@ -244,6 +255,17 @@ impl Recovery<'_> {
         let walk = walk.during("read", &path)?;
         let good = walk.active.info.len;
         let synced = judge.synced_len(base, len);
+        if len > synced || judge.cut.is_some() {
+            // Written by a process that was killed before it synced: kept, so it must last.
+            let file = self
+                .home
+                .pool
+                .get(self.home.id(base, FileKind::Records), &self.home.dir);
+            let file = file.during("open", &path)?;
+            let id = self.home.id(base, FileKind::Records);
+            self.unsynced.wrote(id, &self.home.dir, &file, 0)?;
+            self.unsynced.renamed(&self.home.dir)?;
+        }
         let stopped = walk.stop != WalkStop::End;
         let keep = if good < synced && judge.cut.is_none() {
             synced.min(len)

@@ -37,6 +37,8 @@ pub(crate) struct ReplayedRound {
 pub(crate) struct ReplayEnd {
     /// Number of the last round found, or of the one before the start.
     pub(crate) last_round: u64,
+    /// The file that holds it; `None` when none was found.
+    pub(crate) last_file: Option<u64>,
     /// A round that had been durable is missing.
     pub(crate) rot: bool,
     /// Where the first missing round belongs, and where the one after it begins.
@@ -85,6 +87,7 @@ pub(crate) fn replay(
     let mut at = position;
     let mut end = ReplayEnd {
         last_round: position.round_seq - 1,
+        last_file: None,
         rot: false,
         gap: None,
         next: position,
@@ -115,6 +118,7 @@ pub(crate) fn replay(
             },
         };
         end.last_round = found.header.name.round_seq;
+        end.last_file = Some(place_of.file_seq);
         end.rounds += 1;
         at = JournalPosition {
             file_seq: place_of.file_seq,
@@ -135,6 +139,19 @@ pub(crate) fn replay(
             }
         }
     }
+}
+
+/// Makes the last round last that replay found. A process that was killed may have written it and
+/// not synced it; what is done because of it must not last longer than it does (J4). The rounds before
+/// it are durable by J1.
+pub(crate) fn sync_last(place: &Place, end: &ReplayEnd) -> Result<(), DiskError> {
+    let Some(file_seq) = end.last_file else {
+        return Ok(());
+    };
+    let path = place.path(layout::journal(file_seq));
+    let file = place.vfs.open(&path).during("open", &path)?;
+    file.sync_data().during("sync", &path)?;
+    durable::close(file, &path)
 }
 
 /// Reads batches back that replay found. Keeps the journal's files open: there are few, and a

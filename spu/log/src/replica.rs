@@ -282,13 +282,22 @@ impl Replica {
         mut take: impl FnMut(&BatchHeader),
     ) -> Result<(), ReadError> {
         let view = self.lock().view.clone();
+        // Batches without offsets at the end of what disk holds; memory may hold them as well.
+        let mut at_end = Vec::new();
         disk_read::each(&self.home, &view, from, |batch| {
-            take(&BatchHeader::of(batch));
+            let header = BatchHeader::of(batch);
+            if header.base_offset == view.disk_end {
+                at_end.push(header);
+            }
+            take(&header);
             true
         })?;
         let state = self.lock();
-        for batch in state.tail.iter_from(from.max(view.disk_end)) {
-            take(&BatchHeader::of(batch));
+        for batch in state.tail.iter_at_or_above(from.max(view.disk_end)) {
+            let header = BatchHeader::of(batch);
+            if !at_end.contains(&header) {
+                take(&header);
+            }
         }
         Ok(())
     }

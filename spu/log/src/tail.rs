@@ -118,6 +118,13 @@ impl Tail {
             .iter()
             .filter(move |batch| batch.next_offset() > from)
     }
+
+    /// The same with those that take no offset and stand there.
+    pub(crate) fn iter_at_or_above(&self, from: Offset) -> impl Iterator<Item = &Batch> {
+        let is_there =
+            move |batch: &&Batch| batch.next_offset() > from || batch.placement.base_offset >= from;
+        self.batches.iter().filter(is_there)
+    }
 }
 
 /// Which batches a read returns: those between two offsets up to a size, but one with records at

@@ -9,6 +9,8 @@ mod file;
 
 mod image;
 
+pub mod trace;
+
 pub use image::Dice;
 
 use file::MemFile;

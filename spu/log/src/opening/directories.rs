@@ -3,6 +3,7 @@
 //! Nothing unknown is deleted: empty or retired directories go to the trash, the rest to quarantine.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use tidegate_proto::id::ReplicaGen;
 use tidegate_proto::position::ReplicaKey;
@@ -23,6 +24,7 @@ impl Opening<'_> {
     pub(super) fn directories(
         &self,
         fold: &Fold,
+        bodies: &mut Bodies,
         is_changed: &mut bool,
     ) -> Result<BTreeMap<(ReplicaKey, ReplicaGen), ()>, DiskError> {
         let place = self.root.path(layout::REPLICAS);
@@ -48,7 +50,12 @@ impl Opening<'_> {
             let is_empty = !inside
                 .iter()
                 .any(|item| layout::parse_segment(&item.name).is_some());
-            if is_empty || fold.retired.iter().any(is_ours) {
+            let retired = fold.retired.iter().find(|folded| is_ours(&folded.state));
+            if let Some(folded) = retired {
+                // Not all of them may be in its segments, and the journal is used again.
+                self.save_batches(folded, bodies, &path)?;
+            }
+            if is_empty || retired.is_some() {
                 move_to_trash(&self.root, &path, None)?;
                 moved.extend([layout::TRASH, layout::REPLICAS]);
             } else {
@@ -65,11 +72,13 @@ impl Opening<'_> {
         Ok(known)
     }
 
-    /// Saves what the journal holds of a replica without a directory; gives the number of batches.
-    pub(super) fn quarantine(
+    /// Saves what the journal holds of a replica that will not be opened to a file in `dir`; gives the
+    /// number of batches.
+    pub(super) fn save_batches(
         &self,
         folded: &Folded,
         bodies: &mut Bodies,
+        dir: &Path,
     ) -> Result<usize, DiskError> {
         if folded.batches.is_empty() {
             return Ok(0);
@@ -84,12 +93,7 @@ impl Opening<'_> {
         let (key, replica_gen) = (folded.state.key, folded.state.meta.replica_gen);
         let first = folded.batches.first().map_or(0, |batch| batch.base.get());
         let name = format!("{}-{first}.batches", layout::replica_dir(key, replica_gen));
-        durable::replace(
-            &*self.root.vfs,
-            &self.root.path(layout::QUARANTINE),
-            &name,
-            &bytes,
-        )?;
+        durable::replace(&*self.root.vfs, dir, &name, &bytes)?;
         Ok(folded.batches.len())
     }
 

@@ -59,7 +59,7 @@ impl<'a> Judge<'a> {
             return true;
         }
         // Whole, right, and in no journal: it was written after a round that is gone.
-        if !self.folded.has_cut && self.kept == self.folded.batches.len() {
+        if self.folded.lowest_cut.is_none() && self.kept == self.folded.batches.len() {
             self.rot = true;
             return true;
         }
@@ -81,8 +81,9 @@ impl<'a> Judge<'a> {
         &mut self,
         has_batch_after: impl FnOnce() -> io::Result<bool>,
     ) -> io::Result<bool> {
-        let unexplained =
-            !self.folded.has_cut && self.kept == self.folded.batches.len() && has_batch_after()?;
+        let unexplained = self.folded.lowest_cut.is_none()
+            && self.kept == self.folded.batches.len()
+            && has_batch_after()?;
         self.rot |= unexplained;
         Ok(unexplained)
     }

@@ -40,6 +40,7 @@ impl Replica {
                 closed: Arc::default(),
                 active: None,
                 disk_end: applied.end,
+                is_cut: false,
             },
             segment_bytes: 0,
             cuts: VecDeque::new(),
@@ -263,6 +264,7 @@ impl State {
             closed: Arc::clone(&segments.closed),
             active: segments.active.as_ref().map(|active| active.info),
             disk_end,
+            is_cut: !self.cuts.is_empty(),
         };
         let closed: u64 = segments.closed.iter().map(|segment| segment.len).sum();
         self.segment_bytes = closed + self.view.active.map_or(0, |active| active.len);

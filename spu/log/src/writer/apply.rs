@@ -158,7 +158,8 @@ impl SegmentWriter {
         let dir = &replica.home.dir;
         work.trimmed
             .retain(|(home, _)| home.number != replica.home.number);
-        work.unsynced.forget_dir(dir);
+        // Its files stay listed: a sync finds them by handle, wherever their directory is by then.
+        work.unsynced.sync_names(&*self.root.vfs, dir)?;
         let now_ms = Some(self.now_ms()).filter(|now_ms| *now_ms != 0);
         move_to_trash(&self.root, dir, now_ms)?;
         // The journal has it that the replica is given up, until a checkpoint that syncs this first.

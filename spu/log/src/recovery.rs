@@ -155,14 +155,8 @@ impl Recovery<'_> {
                 .applied_end
                 .min(folded.cut.unwrap_or(folded.applied_end))
         });
-        let mut torn_bytes = 0;
         let mut rest = bases.into_iter().peekable();
-        // Neither synced nor trimmed, and the one before it did not last: a file system may keep the
-        // later name alone. The journal has what both held.
-        if let Some(base) = rest.next_if(|base| *base > synced_end.max(state.log_start)) {
-            judge.rot |= folded.lowest_cut.is_none() && base > folded.state.end;
-            torn_bytes += self.set_aside(segments, &judge, base, &mut rest)?;
-        }
+        let mut torn_bytes = self.set_aside_unled(segments, &mut judge, &mut rest, synced_end)?;
         segments.end = rest.peek().copied().unwrap_or(synced_end);
         // Batches that were trimmed, with their segments, before the crash.
         let first = segments.end.min(state.log_start);

@@ -50,12 +50,7 @@ impl Opening<'_> {
             let is_empty = !inside
                 .iter()
                 .any(|item| layout::parse_segment(&item.name).is_some());
-            let retired = fold.retired.iter().find(|folded| is_ours(&folded.state));
-            if let Some(folded) = retired {
-                // Not all of them may be in its segments, and the journal is used again.
-                self.save_batches(folded, bodies, &path)?;
-            }
-            if is_empty || retired.is_some() {
+            if is_empty || fold.retired.iter().any(|folded| is_ours(&folded.state)) {
                 move_to_trash(&self.root, &path, None)?;
                 moved.extend([layout::TRASH, layout::REPLICAS]);
             } else {
@@ -69,7 +64,31 @@ impl Opening<'_> {
             let synced = self.root.vfs.sync_dir(&dir);
             synced.during("sync directory", &dir)?;
         }
+        self.complete_trash(fold, bodies)?;
         Ok(known)
+    }
+
+    /// Adds what the journal holds to directories that went to the trash before the crash: the move
+    /// may last and the last bytes of their segments not.
+    fn complete_trash(&self, fold: &Fold, bodies: &mut Bodies) -> Result<(), DiskError> {
+        let is_wanted = |folded: &&Folded| !folded.batches.is_empty();
+        let name = |folded: &Folded| (folded.state.key, folded.state.meta.replica_gen);
+        let retired: BTreeMap<_, &Folded> = fold
+            .retired
+            .iter()
+            .filter(is_wanted)
+            .map(|folded| (name(folded), folded))
+            .collect();
+        if retired.is_empty() {
+            return Ok(());
+        }
+        let trash = self.root.path(layout::TRASH);
+        for item in self.root.vfs.list_dir(&trash).during("list", &trash)? {
+            if let Some(folded) = parse_trashed(&item.name).and_then(|name| retired.get(&name)) {
+                self.save_batches(folded, bodies, &trash.join(&item.name))?;
+            }
+        }
+        Ok(())
     }
 
     /// Saves what the journal holds of a replica that will not be opened to a file in `dir`; gives the
@@ -121,4 +140,11 @@ impl Opening<'_> {
         }
         Ok(others)
     }
+}
+
+/// The replica whose directory is in the trash under that name: when, then its own name, then a number
+/// when that was taken.
+fn parse_trashed(name: &str) -> Option<(ReplicaKey, ReplicaGen)> {
+    let (_when, name) = name.split_once('_')?;
+    layout::parse_replica_dir(name.split('.').next()?)
 }

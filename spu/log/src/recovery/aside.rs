@@ -3,6 +3,7 @@
 //! Invariant: a copy, and the verdict, are durable before the original is cut.
 
 use std::io;
+use std::iter::Peekable;
 
 use tidegate_proto::position::Offset;
 
@@ -57,6 +58,25 @@ impl Recovery<'_> {
         }
         copy.sync_all().during("sync", &target)?;
         self.root.vfs.sync_dir(&dir).during("sync directory", &dir)
+    }
+
+    /// Takes all segments out of the way when the first was neither synced nor does it follow what was
+    /// trimmed: the one before it did not last, for a file system may keep the later name alone. The
+    /// journal has what all of them held. Gives their bytes.
+    pub(super) fn set_aside_unled(
+        &mut self,
+        segments: &Segments,
+        judge: &mut Judge<'_>,
+        rest: &mut Peekable<impl Iterator<Item = Offset>>,
+        synced_end: Offset,
+    ) -> Result<u64, DiskError> {
+        let folded = judge.folded;
+        let reach = synced_end.max(folded.state.log_start);
+        let Some(base) = rest.next_if(|base| *base > reach) else {
+            return Ok(0);
+        };
+        judge.rot |= folded.lowest_cut.is_none() && base > folded.state.end;
+        self.set_aside(segments, judge, base, rest)
     }
 
     /// Takes segments out of the way that were not synced and do not follow: into quarantine when

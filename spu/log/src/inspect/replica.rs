@@ -155,7 +155,7 @@ impl<'a> ReplicaCheck<'a> {
                 self.torn_segment(base, what);
                 continue;
             }
-            if base > self.expected && base <= self.judge.tail_base {
+            if base > self.expected && self.judge.trusts_up_to(base) {
                 let what = "the segment before it is missing, or ends too early";
                 self.missing(self.path(base), self.expected..base, what);
                 self.expected = base;

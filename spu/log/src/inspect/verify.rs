@@ -345,6 +345,7 @@ fn stray(
     let is_retired = fold
         .retired
         .iter()
+        .map(|folded| &folded.state)
         .any(|state| state.key == key && state.meta.replica_gen == replica_gen);
     let (kind, what) = if is_retired {
         (

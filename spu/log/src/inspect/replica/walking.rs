@@ -69,7 +69,7 @@ impl ReplicaCheck<'_> {
             self.end_index(base, index, len, next.is_some());
         }
         if let Some(next) =
-            next.filter(|next| *next <= self.judge.tail_base && *next > self.expected)
+            next.filter(|next| self.judge.trusts_up_to(*next) && *next > self.expected)
             && stop == Stop::End
         {
             let what = "batches are missing at the end of the segment";
@@ -159,7 +159,7 @@ impl ReplicaCheck<'_> {
 
     /// A segment that begins where nothing ends.
     pub(super) fn does_not_follow(&mut self, base: Offset) {
-        let known = self.folded.has_cut || self.judge.kept < self.folded.batches.len();
+        let known = self.folded.lowest_cut.is_some() || self.judge.kept < self.folded.batches.len();
         if known {
             self.torn_segment(base, "a segment that does not follow");
             return;

@@ -1,5 +1,17 @@
 //! What of a disk lasts and what a crash may still take: the state between two operations.
 //!
+//! What was synced is there. Of everything since, per file and per name:
+//! - **bytes**: any subset of the writes and truncations, in any order of arrival; a write may be torn
+//!   at 512 bytes and at 4 KiB of the file, and any of its sectors may be missing;
+//! - **length**: older than the bytes (what was written beyond it is gone), or newer (the tail reads
+//!   as zeros);
+//! - **names**: any subset of the changes, except that two changes of one name keep their order and a
+//!   rename is whole or absent. That is weaker than ext4, XFS and btrfs, which keep more order: a log
+//!   that survives this survives them. A file whose directory did not last is gone with it; a synced
+//!   file does not bring its name along; a synced directory does not bring its own name along.
+//!
+//! Not in the model: a disk that lies about a sync (it is what the mutants do), bytes that rot (the
+//! sweep does that), a sector torn within itself, a write that lands somewhere else.
 //! Invariant: `durable` with all of `names` and `files` applied is the live disk.
 
 use std::collections::{BTreeMap, BTreeSet};

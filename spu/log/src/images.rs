@@ -20,6 +20,8 @@ mod variation;
 
 mod enumeration;
 
+mod setting;
+
 mod model;
 
 mod script;
@@ -36,7 +38,8 @@ pub use boot::{Expectation, Observed, boot};
 pub use enumeration::Effort;
 pub use kind::Kind;
 pub use model::{Model, ReplicaModel};
-pub use script::{Moment, Recording, Script, tiny};
+pub use script::{Moment, Recording, Script};
+pub use setting::tiny;
 pub use unit::{Failure, Place, UnitReport, replay_image, run_unit};
 pub use volatile::Volatile;
 pub use workloads::{WORKLOADS, Workload, find_workload};

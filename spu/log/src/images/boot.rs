@@ -11,7 +11,8 @@ use tidegate_proto::record::{Datum, RecordRef};
 
 use super::found::Found;
 use super::model::Model;
-use super::script::{DIR, Moment, deaf};
+use super::script::Moment;
+use super::setting::{DIR, deaf};
 use crate::testing::trace::{TraceVfs, Tree};
 use crate::{Entry, Log, LogConfig, Opened, Submission};
 

@@ -9,20 +9,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidegate_proto::batch::{Batch, BatchBuilder, ClientBatch, Placement, epoch_marker};
 use tidegate_proto::compression::Codec;
-use tidegate_proto::id::{Incarnation, PartitionId, ReplicaGen, StorageId, TopicId};
-use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+use tidegate_proto::id::{Incarnation, ReplicaGen};
+use tidegate_proto::position::{LeaderEpoch, Offset};
 use tidegate_proto::record::{Datum, RecordRef};
 use uuid::Uuid;
 
 use super::model::{Model, ReplicaModel};
+use super::setting::{DIR, deaf, key};
 use crate::testing::Dice;
 use crate::testing::trace::{Op, TraceVfs};
-use crate::{
-    Entry, Log, LogConfig, LogDead, ReplicaMeta, RoundListener, SegmentConfig, Submission,
-};
-
-/// Where the log lives on the disk.
-pub(super) const DIR: &str = "/data";
+use crate::{Entry, Log, LogConfig, ReplicaMeta, Submission};
 
 /// Something that a workload knows at a moment, between two operations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,17 +50,6 @@ pub struct Recording {
     pub history: Vec<Model>,
     /// The sizes it ran with.
     pub config: LogConfig,
-}
-
-struct Deaf;
-
-impl RoundListener for Deaf {
-    fn durable(&self, _shard: u16, _round: u64, _ends: &[(ReplicaKey, Offset)]) {}
-    fn failed(&self, _error: &LogDead) {}
-}
-
-pub(super) fn deaf() -> Arc<dyn RoundListener> {
-    Arc::new(Deaf)
 }
 
 /// A workload that runs.
@@ -365,34 +350,6 @@ impl Script {
         }
         noise.truncate(bytes);
         noise
-    }
-}
-
-/// Sizes at which a few kilobytes meet every border; the identity tells seeds apart.
-#[must_use]
-pub fn tiny(seed: u64) -> LogConfig {
-    LogConfig {
-        storage_id_if_new: Some(StorageId(Uuid::from_u128(0x1_0000_0000 + u128::from(seed)))),
-        segment: SegmentConfig {
-            segment_bytes: 1500,
-            segment_ms: 1_000_000,
-        },
-        journal_file_bytes_first: 16 << 10,
-        journal_file_bytes: 16 << 10,
-        journal_bytes_max: 96 << 10,
-        checkpoint_bytes: 1 << 20,
-        flush_bytes: 400,
-        unflushed_bytes_soft: 4 << 10,
-        unflushed_bytes_max: 64 << 10,
-        tail_cache_bytes: 2 << 10,
-        open_files_max: 6,
-    }
-}
-
-pub(super) fn key(partition: u32) -> ReplicaKey {
-    ReplicaKey {
-        topic_id: TopicId(Uuid::from_u128(7)),
-        partition: PartitionId(partition),
     }
 }
 

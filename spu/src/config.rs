@@ -1,10 +1,32 @@
 //! What a node must be told. Read once by the program, passed down as it is.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tidegate_proto::id::SpuId;
 
-use crate::limits::{INFLIGHT_BYTES_MAX_DEFAULT, SHARDS_MAX};
+use crate::limits::{
+    INFLIGHT_BYTES_MAX_DEFAULT, SCRUB_PERIOD_DEFAULT, SCRUB_RATE_DEFAULT, SHARDS_MAX,
+};
+
+/// How stored bytes are looked at in the background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrubConfig {
+    /// How long a full pass takes, if the rate allows it.
+    pub period: Duration,
+    /// Bytes read in a second at most.
+    pub bytes_per_second: u64,
+}
+
+impl ScrubConfig {
+    /// Once a week, at most 5 MB a second.
+    pub fn weekly() -> Self {
+        Self {
+            period: SCRUB_PERIOD_DEFAULT,
+            bytes_per_second: SCRUB_RATE_DEFAULT,
+        }
+    }
+}
 
 /// Settings of a storage node.
 #[derive(Clone, Debug)]
@@ -17,6 +39,8 @@ pub struct SpuConfig {
     pub shards: usize,
     /// Bytes of produce requests held at once; more are refused with 429.
     pub inflight_bytes_max: usize,
+    /// How stored bytes are looked at for rot; `None` when they are not.
+    pub scrub: Option<ScrubConfig>,
 }
 
 impl SpuConfig {
@@ -28,6 +52,7 @@ impl SpuConfig {
             data_dir: data_dir.into(),
             shards: cores.min(SHARDS_MAX),
             inflight_bytes_max: INFLIGHT_BYTES_MAX_DEFAULT,
+            scrub: Some(ScrubConfig::weekly()),
         }
     }
 }

@@ -26,10 +26,11 @@ mod storage;
 mod assign;
 mod leftovers;
 mod local;
+mod scrub;
 mod sweep;
 
 mod node;
 
-pub use config::SpuConfig;
+pub use config::{ScrubConfig, SpuConfig};
 pub use leftovers::Leftovers;
 pub use node::{Node, NodeError, Statuses};

@@ -58,3 +58,38 @@ pub const RECOVERY_READ_BYTES: usize = 1024 * 1024;
 
 /// How long until a replica that could not be opened is tried again.
 pub const OPEN_RETRY: Duration = Duration::from_secs(5);
+
+/// A full pass of the scrubber takes this long by default: a week, as often as disks are known to
+/// need it.
+pub const SCRUB_PERIOD_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The scrubber reads at most so many bytes a second by default: 3 TB a week, a hundredth of what a
+/// slow SSD gives.
+pub const SCRUB_RATE_DEFAULT: u64 = 5_000_000;
+
+/// The scrubber reads so much at a time: one disk read of the log.
+pub const SCRUB_CHUNK_BYTES: u64 = 256 * 1024;
+
+/// After a read the scrubber rests this many times as long as it took, so that a disk that is slow
+/// for whatever reason gives it a twentieth of its time.
+pub const SCRUB_DISK_SHARE: u32 = 20;
+
+/// Submitted bytes that wait for a round, at which acknowledgements go before the scrubber.
+pub const SCRUB_BUSY_WAITING_BYTES: u64 = 1024 * 1024;
+
+/// Durable bytes that wait for the segment writer, at which it goes before the scrubber: the mark at
+/// which it writes whatever there is.
+pub const SCRUB_BUSY_UNFLUSHED_BYTES: u64 = tidegate_log::limits::UNFLUSHED_BYTES_SOFT;
+
+/// How often the scrubber looks whether a busy disk is free.
+pub const SCRUB_BUSY_WAIT: Duration = Duration::from_millis(250);
+
+/// How long the scrubber lets others go first before it reads one piece: a disk that is busy day and
+/// night rots like any other.
+pub const SCRUB_BUSY_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// The longest the scrubber sleeps before it counts anew.
+pub const SCRUB_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Findings of one pass that are logged; a dying disk must not fill another with words.
+pub const SCRUB_LOGGED_MAX: usize = 100;

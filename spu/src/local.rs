@@ -243,9 +243,9 @@ fn read_problem(error: &ReadError, from: Offset, reader: &Reader) -> Problem {
     match error {
         ReadError::Trimmed { log_start, .. } => refusal::truncated(from, *log_start, reader.end()),
         ReadError::BeyondEnd { end, .. } => refusal::out_of_range(from, tail.log_start, *end),
-        ReadError::Corrupt { at, .. } => {
+        ReadError::Corrupt { at, until, .. } => {
             unreadable(error, reader.key);
-            refusal::damaged(*at)
+            refusal::damaged(*at, *until)
         }
         ReadError::Io { .. } => {
             unreadable(error, reader.key);

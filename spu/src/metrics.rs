@@ -99,3 +99,23 @@ pub(crate) fn journal(stats: &LogStats) {
     gauge!("tidegate_segments_unflushed_bytes").set(stats.unflushed_bytes as f64);
     gauge!("tidegate_tail_cache_bytes").set(stats.tail_bytes as f64);
 }
+
+/// Stored bytes that were checked in the background.
+pub(crate) fn scrubbed(bytes: u64) {
+    counter!("tidegate_scrub_bytes_total").increment(bytes);
+}
+
+/// Damage that the background check found; it is found again in every pass.
+pub(crate) fn scrub_found(kind: &'static str) {
+    counter!("tidegate_scrub_errors_total", "kind" => kind).increment(1);
+}
+
+/// Everything stored was checked once.
+pub(crate) fn scrub_passed(now_ms: i64) {
+    gauge!("tidegate_scrub_last_pass_timestamp_seconds").set(now_ms as f64 / 1000.0);
+}
+
+/// How much of the pass is done.
+pub(crate) fn scrub_share(share: f64) {
+    gauge!("tidegate_scrub_pass_ratio").set(share);
+}

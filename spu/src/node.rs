@@ -26,6 +26,7 @@ use crate::config::SpuConfig;
 use crate::leftovers::Leftovers;
 use crate::limits::{SHARDS_MAX, STOP_WAIT_MAX};
 use crate::local::LocalPartitions;
+use crate::scrub::Scrub;
 use crate::shard::{Directory, Listener, Message, Seat, Shard, ShardHandle, ShardParts, Uptime};
 use crate::sweep::Sweep;
 
@@ -208,6 +209,14 @@ impl Node {
             tasks: upkeep.clone(),
         };
         upkeep.spawn(TaskKind::Sweep, info_span!("sweep"), sweep.run());
+        if let Some(config) = self.config.scrub {
+            let scrub = Scrub {
+                log: self.log.clone(),
+                config,
+                tasks: upkeep.clone(),
+            };
+            upkeep.spawn(TaskKind::Sweep, info_span!("scrub"), scrub.run());
+        }
         Ok(())
     }
 

@@ -115,12 +115,22 @@ pub(crate) fn truncated(from: Offset, log_start: Offset, end: Offset) -> Problem
     )
 }
 
-/// What was there cannot be given, and no other bytes in its place.
-pub(crate) fn damaged(at: Offset) -> Problem {
-    let detail = format!("the records at offset {at} are damaged on this node's disk");
-    Problem::new(ErrorCode::Internal, detail)
+/// What was there cannot be given, and no other bytes in its place. A client that can do without it
+/// goes on at `damaged_until`, when that is known.
+pub(crate) fn damaged(at: Offset, until: Option<Offset>) -> Problem {
+    let whole = until.map_or_else(
+        || format!("from offset {at} on are damaged"),
+        |until| format!("from offset {at} up to {until} are damaged"),
+    );
+    let detail = format!("the records {whole} on this node's disk");
+    let problem = Problem::new(ErrorCode::Internal, detail)
+        .retryable(false)
         .side_effects(SideEffects::None)
-        .with("damaged_at", at.get())
+        .with("damaged_at", at.get());
+    match until {
+        Some(until) => problem.with("damaged_until", until.get()),
+        None => problem,
+    }
 }
 
 /// The offset was never there.

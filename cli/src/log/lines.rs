@@ -182,11 +182,12 @@ pub(crate) fn records(
         Ok(records) => records,
         Err(error) => return print(&fault(&error)),
     };
-    for (number, record) in (0..).zip(records.iter()) {
-        let offset = batch.placement.base_offset.plus(number);
+    for record in records.iter() {
         let going = match record {
-            Ok(_) if !offsets.contains(&offset) => true,
-            Ok(record) => print(&self::record(batch, offset, &record)),
+            Ok(record) => {
+                let offset = batch.offset_of(&record);
+                !offsets.contains(&offset) || print(&self::record(batch, offset, &record))
+            }
             Err(error) => return print(&fault(&error)),
         };
         if !going {

@@ -2,12 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use tidegate_client::TopicName;
 use tidegate_kit::http::OriginRules;
+use tidegate_spu::ScrubConfig;
 
 use crate::failure::Failure;
+use crate::units;
 
 const PORT_TLS: u16 = 8443;
 const PORT_DEV: u16 = 8080;
@@ -49,6 +52,14 @@ pub(crate) struct UpArguments {
     #[arg(long, value_name = "TOPIC")]
     pub(crate) demo_topic: Option<TopicName>,
 
+    /// How long one look at every stored byte takes, to find rot early; `off` for never.
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = scrub_period)]
+    pub(crate) scrub_period: ScrubPeriod,
+
+    /// Most that is read for it in a second.
+    #[arg(long, value_name = "BYTES", default_value = "5MB", value_parser = units::bytes)]
+    pub(crate) scrub_rate: u64,
+
     /// What is logged: error, warn, info, debug, or a filter such as info,tidegate_log=debug.
     #[arg(
         long,
@@ -77,7 +88,29 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// How long a pass of the scrubber takes; `None` for no scrubbing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ScrubPeriod(pub(crate) Option<Duration>);
+
+fn scrub_period(text: &str) -> Result<ScrubPeriod, String> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(ScrubPeriod(None));
+    }
+    match units::milliseconds(text)? {
+        0 => Err("expected a time above zero, or `off`".to_owned()),
+        ms => Ok(ScrubPeriod(Some(Duration::from_millis(ms)))),
+    }
+}
+
 impl UpArguments {
+    /// How stored bytes are looked at.
+    pub(crate) fn scrub(&self) -> Option<ScrubConfig> {
+        self.scrub_period.0.map(|period| ScrubConfig {
+            period,
+            bytes_per_second: self.scrub_rate.max(1),
+        })
+    }
+
     /// Where to listen.
     pub(crate) fn address(&self) -> Result<SocketAddr, Failure> {
         let port = if self.dev { PORT_DEV } else { PORT_TLS };
@@ -184,6 +217,17 @@ mod tests {
             ["a.example", "10.1.2.3"]
         );
         assert!(up(&[]).names(up(&[]).address().unwrap()).is_empty());
+    }
+
+    #[test]
+    fn the_scrubber_goes_weekly_or_as_told_or_not_at_all() {
+        assert_eq!(up(&[]).scrub(), Some(ScrubConfig::weekly()));
+        let told = up(&["--scrub-period", "1h", "--scrub-rate", "64MiB"]);
+        let config = told.scrub().unwrap();
+        assert_eq!(config.period, Duration::from_secs(3600));
+        assert_eq!(config.bytes_per_second, 64 << 20);
+        assert_eq!(up(&["--scrub-period", "off"]).scrub(), None);
+        assert!(Line::try_parse_from(["up", "--scrub-period", "0s"]).is_err());
     }
 
     #[test]

@@ -88,8 +88,9 @@ pub(crate) fn read(
         loop {
             match walker.next() {
                 Ok(Some(batch)) if selection.take(&batch) => {}
-                // What is good before the damage is served; the next read will tell.
-                Err(_) if selection.has_progress() => break,
+                // What is good before the damage is served; the next read will tell. And damage to
+                // what is below is nothing to one who reads at the end.
+                Err(_) if selection.has_progress() || from >= view.disk_end => break,
                 Err(error) => return Err(error),
                 Ok(_) => break,
             }

@@ -116,6 +116,9 @@ mod scrub;
 #[cfg(any(test, feature = "testing"))]
 pub mod images;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
+
 pub use config::{LogConfig, LogStats, RoundListener};
 pub use entry::{Entry, ReplicaMeta, Submission};
 pub use error::{CreateError, DeadCause, LogDead, OpenError, ReadError, SubmitError};

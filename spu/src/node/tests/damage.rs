@@ -1,8 +1,13 @@
 //! One rotten bit: what is good is served, what is not says so, and nobody else notices.
 
+use std::path::Path;
+
+use tidegate_log::inspect::Contents;
 use tidegate_log::testing::MemVfs;
 
 use super::*;
+use crate::config::ScrubConfig;
+use crate::scrub::Scrub;
 
 /// A segment's file of that replica: the oldest one.
 fn oldest_segment(disk: &MemVfs, key: ReplicaKey) -> PathBuf {
@@ -69,6 +74,7 @@ async fn a_rotten_batch_costs_its_own_records_and_no_others() {
                 Err(problem) => {
                     assert!(problem.detail().contains("damaged"), "{problem:?}");
                     assert_eq!(problem.extra("damaged_at").unwrap(), number);
+                    assert_eq!(problem.extra("damaged_until").unwrap(), number + 1);
                     assert!(problem.is_definite());
                     lost.push(number);
                 }
@@ -83,4 +89,51 @@ async fn a_rotten_batch_costs_its_own_records_and_no_others() {
         life.append(good, &["b"]).await.unwrap();
         life.stop().await;
     }
+}
+
+/// Replicas that the newest checkpoint on a disk calls damaged.
+fn known_damage(disk: &MemVfs, dir: &Path) -> Vec<ReplicaKey> {
+    let contents = Contents::open(Arc::new(disk.killed()), dir).unwrap();
+    let checkpoint = contents.overview().checkpoint.unwrap().unwrap();
+    let damaged = checkpoint.replicas.iter().filter(|known| !known.intact);
+    damaged.map(|known| known.key).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rot_under_a_running_node_is_found_and_the_directory_says_so() {
+    let disk = MemVfs::new();
+    let mut site = Site::on(Arc::new(disk.clone()), PathBuf::from("data"));
+    let life = site.start();
+    let rotten = site.create("rotten", 1, TopicConfig::default())[0];
+    let good = site.create("good", 1, TopicConfig::default())[0];
+    for number in 0..40 {
+        life.append(rotten, &[&format!("{number}")]).await.unwrap();
+    }
+    life.append(good, &["a"]).await.unwrap();
+    let log = life.node.log.clone();
+    tokio::task::spawn_blocking(move || log.checkpoint().unwrap())
+        .await
+        .unwrap();
+    disk.damage(&oldest_segment(&disk, rotten), |bytes| bytes[900] ^= 1);
+    assert!(known_damage(&disk, &site.dir).is_empty());
+    let scrub = Scrub {
+        log: life.node.log.clone(),
+        config: ScrubConfig {
+            period: Duration::from_millis(1),
+            bytes_per_second: u64::MAX,
+        },
+        tasks: Tasks::new(),
+    };
+    let seen = async {
+        while known_damage(&disk, &site.dir).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = scrub.run() => panic!("the scrubber ended"),
+        () = seen => {}
+    }
+    assert_eq!(known_damage(&disk, &site.dir), [rotten]);
+    life.append(good, &["b"]).await.unwrap();
+    life.stop().await;
 }

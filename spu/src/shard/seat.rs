@@ -81,6 +81,10 @@ impl Seat {
                 }
                 held.as_mut().is_some_and(Shard::keeps_time)
             };
+            // This look at the shard may have sent somebody away, too.
+            if !self.inbox.is_empty() {
+                self.step_for(PASSING_TURNS_MAX);
+            }
             tokio::select! {
                 biased;
                 () = self.bell.notified() => self.step_for(PASSING_TURNS_MAX),

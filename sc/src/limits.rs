@@ -17,3 +17,7 @@ pub const PRODUCER_IDS_PER_LEASE: u64 = 1_000;
 pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 /// Longest `If-Match` header: room for 32 versions.
 pub const IF_MATCH_BYTES_MAX: usize = 1024;
+
+/// Rows that one statement reads or writes: enough that its cost does not count, few enough that a
+/// start with ten thousand partitions has no peak of memory that stays.
+pub const STORE_ROWS_AT_ONCE: usize = 256;

@@ -22,7 +22,7 @@ pub(crate) async fn measure(effort: Effort, report: &mut Report) -> Result<()> {
         let server = Server::start_dev();
         create_topic(&server).await?;
         let address = server.url().trim_start_matches("http://").to_owned();
-        let (body, records) = batch(record_bytes)?;
+        let (body, records) = batch(record_bytes, BATCH_BYTES)?;
         let path = "/v1/topics/batch/partitions/0/records";
         let request = post(&address, path, "application/vnd.tidegate.batch", &body);
         let mut pairs = Vec::new();
@@ -60,10 +60,11 @@ async fn create_topic(server: &Server) -> Result<()> {
     Ok(())
 }
 
-fn batch(record_bytes: usize) -> Result<(Vec<u8>, f64)> {
+/// A batch of records of some size, as it is sent, and how many records it holds.
+pub(crate) fn batch(record_bytes: usize, batch_bytes: usize) -> Result<(Vec<u8>, f64)> {
     let value = vec![b'v'; record_bytes];
     let mut builder = BatchBuilder::new(Codec::None);
-    while builder.len_bytes() + record_bytes < BATCH_BYTES {
+    while builder.len_bytes() + record_bytes < batch_bytes {
         let value = Datum::Bytes(&value);
         builder.push(&RecordRef {
             timestamp_ms: 1,

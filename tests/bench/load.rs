@@ -54,6 +54,68 @@ pub(crate) async fn requests_per_second(
     Ok(count.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64())
 }
 
+/// Sends `requests` in turn, each connection every so many-th of them and again from the start, for
+/// `length`; gives answers per second, and the time in milliseconds that 99 of 100 stayed below.
+pub(crate) async fn in_turn(
+    address: &str,
+    requests: Arc<Vec<Vec<u8>>>,
+    connections: usize,
+    length: Duration,
+) -> Result<(f64, f64)> {
+    let mut tasks = JoinSet::new();
+    let start = now();
+    for number in 0..connections {
+        let requests = Arc::clone(&requests);
+        let mut stream = TcpStream::connect(address).await.context("connect")?;
+        stream.set_nodelay(true)?;
+        tasks.spawn(async move {
+            let mut buffer = Vec::with_capacity(4096);
+            let mut took = Vec::new();
+            let turns = requests.iter().cycle().skip(number).step_by(connections);
+            for request in turns.take_while(|_| start.elapsed() < length) {
+                let sent = now();
+                stream.write_all(request).await?;
+                answer(&mut stream, &mut buffer).await?;
+                took.push(sent.elapsed());
+            }
+            anyhow::Ok(took)
+        });
+    }
+    let mut took = Vec::new();
+    while let Some(ended) = tasks.join_next().await {
+        took.extend(ended??);
+    }
+    let rate = took.len() as f64 / start.elapsed().as_secs_f64();
+    took.sort_unstable();
+    let p99 = took.get(took.len() * 99 / 100).context("no answers")?;
+    Ok((rate, p99.as_secs_f64() * 1e3))
+}
+
+/// Sends each request once, over some connections.
+pub(crate) async fn each_once(
+    address: &str,
+    requests: Arc<Vec<Vec<u8>>>,
+    connections: usize,
+) -> Result<()> {
+    let mut tasks = JoinSet::new();
+    for number in 0..connections {
+        let requests = Arc::clone(&requests);
+        let mut stream = TcpStream::connect(address).await.context("connect")?;
+        tasks.spawn(async move {
+            let mut buffer = Vec::with_capacity(4096);
+            for request in requests.iter().skip(number).step_by(connections) {
+                stream.write_all(request).await?;
+                answer(&mut stream, &mut buffer).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
 /// Reads one whole answer; an error unless it is 200. What comes behind it stays in the buffer.
 pub(crate) async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<()> {
     let head = loop {

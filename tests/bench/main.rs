@@ -10,6 +10,8 @@ mod batch;
 mod fanout;
 mod latency;
 mod load;
+mod many;
+mod partitions;
 mod raw_log;
 mod report;
 mod single;
@@ -32,6 +34,12 @@ struct Effort {
     /// Bytes that a fan-out sends to each socket.
     fanout_bytes: usize,
     starts: usize,
+    /// Partitions that are written to in turn.
+    active: u32,
+    /// Partitions that are there and do nothing.
+    idle: u32,
+    /// Journal that a start after a kill has to fold.
+    folded_bytes: u64,
 }
 
 const FULL: Effort = Effort {
@@ -41,6 +49,9 @@ const FULL: Effort = Effort {
     steady_pairs: 1,
     fanout_bytes: 64 << 20,
     starts: 11,
+    active: 1_000,
+    idle: 10_000,
+    folded_bytes: 1 << 30,
 };
 const QUICK: Effort = Effort {
     side: Duration::from_millis(300),
@@ -49,6 +60,9 @@ const QUICK: Effort = Effort {
     steady_pairs: 1,
     fanout_bytes: 1 << 20,
     starts: 2,
+    active: 40,
+    idle: 200,
+    folded_bytes: 8 << 20,
 };
 
 #[tokio::main]
@@ -66,7 +80,7 @@ async fn main() -> Result<()> {
             "--only" => only = arguments.next(),
             "--write" => write = arguments.next(),
             other => bail!(
-                "unknown argument {other}: [--quick] [--seconds N] [--only single|batch|latency|fanout|start] [--write FILE]"
+                "unknown argument {other}: [--quick] [--seconds N] [--only single|batch|latency|fanout|start|partitions|many] [--write FILE]"
             ),
         }
     }
@@ -89,6 +103,12 @@ async fn main() -> Result<()> {
     }
     if wanted("fanout") {
         fanout::measure(effort, &mut report).await?;
+    }
+    if wanted("partitions") {
+        partitions::measure(effort, &mut report).await?;
+    }
+    if wanted("many") {
+        many::measure(effort, &mut report).await?;
     }
     report.print();
     if let Some(file) = write {

@@ -15,5 +15,9 @@ fn every_part_of_the_benchmark_runs() {
     assert!(output.status.success(), "{}", words(&output));
     let table = String::from_utf8_lossy(&output.stdout);
     let rows = table.lines().filter(|line| line.starts_with("| ")).count();
-    assert_eq!(rows, 1 + 8, "a row a figure below the head:\n{table}");
+    assert_eq!(
+        rows,
+        1 + 8 + 3 + 6,
+        "a row a figure below the head:\n{table}"
+    );
 }

@@ -16,6 +16,10 @@ impl EpochIndex {
     /// Notes that a batch of `epoch` stands at `offset`; only the first one of an epoch counts.
     pub fn note(&mut self, epoch: LeaderEpoch, offset: Offset) {
         if self.last().is_none_or(|last| last < epoch) {
+            if self.starts.is_empty() {
+                // Mostly there is one, in thousands of replicas.
+                self.starts.reserve_exact(1);
+            }
             self.starts.push((epoch, offset));
         }
     }

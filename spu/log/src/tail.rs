@@ -35,6 +35,10 @@ impl Tail {
 
     pub(crate) fn push(&mut self, batch: Batch) {
         self.bytes += batch.encoded_len() as u64;
+        if self.batches.capacity() == 0 {
+            // Of ten thousand replicas most have one: by itself it would make room for four.
+            self.batches.reserve_exact(1);
+        }
         self.batches.push_back(batch);
     }
 

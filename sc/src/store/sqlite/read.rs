@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Row as _, SqlitePool};
 use tidegate_proto::id::{Incarnation, PartitionId, SpuId, TopicId};
 use tidegate_proto::position::LeaderEpoch;
@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::open::cluster_id;
 use super::{failure, signed, unsigned};
+use crate::limits::STORE_ROWS_AT_ONCE;
 use crate::store::meta_store::{Event, EventsError, StoreError};
 
 pub(super) async fn snapshot(pool: &SqlitePool) -> Result<Model, StoreError> {
@@ -34,17 +35,14 @@ pub(super) async fn snapshot(pool: &SqlitePool) -> Result<Model, StoreError> {
         .fetch_all(&mut *tx)
         .await
         .map_err(failure)?;
-    let partitions = sqlx::query("SELECT * FROM partitions")
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(failure)?;
+    let partitions = partitions(&mut tx).await?;
     tx.rollback().await.map_err(failure)?;
     Model::from_rows(
         cluster_id(cluster.try_get("cluster_id").map_err(failure)?)?,
         number(&cluster, "revision")?,
         spus.iter().map(spu).collect::<Result<_, _>>()?,
         topics.iter().map(topic).collect::<Result<_, _>>()?,
-        partitions.iter().map(partition).collect::<Result<_, _>>()?,
+        partitions,
     )
     .map_err(|error| StoreError::Damaged(error.to_string()))
 }
@@ -94,6 +92,33 @@ pub(super) async fn is_deleted(pool: &SqlitePool, id: TopicId) -> Result<bool, S
         .fetch_one(pool)
         .await
         .map_err(failure)
+}
+
+/// All partitions, some at a time: a row as the database gives it takes ten times its own size.
+async fn partitions(db: &mut SqliteConnection) -> Result<Vec<PartitionRow>, StoreError> {
+    let mut partitions: Vec<PartitionRow> = Vec::new();
+    loop {
+        let last = partitions.last();
+        let after = last.map_or((String::new(), -1), |row| {
+            (row.topic_id.to_string(), i64::from(row.partition.0))
+        });
+        let rows = sqlx::query(
+            "SELECT * FROM partitions WHERE (topic_id, partition) > (?1, ?2)
+             ORDER BY topic_id, partition LIMIT ?3",
+        )
+        .bind(after.0)
+        .bind(after.1)
+        .bind(signed(STORE_ROWS_AT_ONCE as u64))
+        .fetch_all(&mut *db)
+        .await
+        .map_err(failure)?;
+        if rows.is_empty() {
+            return Ok(partitions);
+        }
+        for row in &rows {
+            partitions.push(partition(row)?);
+        }
+    }
 }
 
 fn spu(row: &SqliteRow) -> Result<SpuRow, StoreError> {

@@ -1,7 +1,7 @@
 //! Writing: one transaction per commit, every statement conditional on versions.
 //!
-//! Partitions and events are written by one statement for all rows (from JSON), so that a commit of
-//! ten thousand partitions stays a handful of statements. Invariant: the revision counter is taken
+//! Partitions and events are written by one statement for many rows (from JSON), so that a commit of
+//! ten thousand partitions is some dozens of statements, and none holds all of them in memory. Invariant: the revision counter is taken
 //! after every row that can conflict, and what follows it only inserts under that revision.
 
 use std::ops::Range;
@@ -14,6 +14,7 @@ use tidegate_sc_core::change::{Change, DeletedTopic};
 use tidegate_sc_core::rows::{PartitionRow, SpuRow, TopicRow};
 
 use super::{failure, signed, unsigned};
+use crate::limits::STORE_ROWS_AT_ONCE;
 use crate::store::meta_store::{ApplyError, Commit, StoreError};
 
 pub(super) async fn apply(pool: &SqlitePool, commit: &Commit) -> Result<u64, ApplyError> {
@@ -195,12 +196,11 @@ async fn put_partitions(
            AND partitions.partition = new.value ->> 'partition'
            AND partitions.version = (new.value ->> 'version') - 1";
     for (statement, rows) in [(insert, new), (update, old)] {
-        if rows.is_empty() {
-            continue;
+        for rows in rows.chunks(STORE_ROWS_AT_ONCE) {
+            let query = sqlx::query(statement).bind(text(&rows));
+            let done = query.execute(&mut *db).await.map_err(failure)?;
+            all(&done, rows.len())?;
         }
-        let query = sqlx::query(statement).bind(text(&rows));
-        let done = query.execute(&mut *db).await.map_err(failure)?;
-        all(&done, rows.len())?;
     }
     Ok(())
 }
@@ -221,27 +221,31 @@ async fn record(
     .execute(&mut *db)
     .await
     .map_err(failure)?;
-    let events: Vec<Value> = commit
-        .changes
-        .iter()
-        .map(|change| {
-            let op = if change.is_delete() { "delete" } else { "put" };
-            // As a string, so that the payload comes back byte for byte.
-            let payload = change.payload().expect("rows have string keys only");
-            json!({ "kind": change.kind().as_str(), "key": change.key(), "op": op, "payload": payload })
-        })
-        .collect();
-    sqlx::query(
-        "INSERT INTO events (revision, seq, kind, key, op, payload)
-         SELECT ?1, key, value ->> 'kind', value ->> 'key', value ->> 'op', value ->> 'payload'
-         FROM json_each(?2)",
-    )
-    .bind(revision)
-    .bind(text(&events))
-    .execute(db)
-    .await
-    .map_err(failure)?;
+    let mut seq: i64 = 0;
+    for changes in commit.changes.chunks(STORE_ROWS_AT_ONCE) {
+        let events: Vec<Value> = changes.iter().map(event).collect();
+        let done = sqlx::query(
+            "INSERT INTO events (revision, seq, kind, key, op, payload)
+             SELECT ?1, ?2 + key, value ->> 'kind', value ->> 'key', value ->> 'op',
+                    value ->> 'payload'
+             FROM json_each(?3)",
+        )
+        .bind(revision)
+        .bind(seq)
+        .bind(text(&events))
+        .execute(&mut *db)
+        .await
+        .map_err(failure)?;
+        seq += signed(done.rows_affected());
+    }
     Ok(())
+}
+
+fn event(change: &Change) -> Value {
+    let op = if change.is_delete() { "delete" } else { "put" };
+    // As a string, so that the payload comes back byte for byte.
+    let payload = change.payload().expect("rows have string keys only");
+    json!({ "kind": change.kind().as_str(), "key": change.key(), "op": op, "payload": payload })
 }
 
 /// A conditional statement that missed a row means that somebody was faster.

@@ -137,6 +137,10 @@ impl Replica {
             }
             _ => {}
         }
+        if state.operations.capacity() == 0 {
+            // Of ten thousand replicas most have one thing at a time: by itself it would make room for four.
+            state.operations.reserve_exact(1);
+        }
         state.operations.push_back(Operation { round, item });
         state.operation_bytes += bytes;
         let was_queued = std::mem::replace(&mut state.is_queued, true);

@@ -117,9 +117,10 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, config: &LogConfig) -> Result<
         identity.save(&root)?;
     }
     let held = root.vfs.file_system(dir);
+    let files_max = config.open_files_max.min(root.vfs.open_files_max());
     Opening {
         file_system: held.map_err(|source| OpenError::io(dir, source))?,
-        pool: Arc::new(FilePool::new(Arc::clone(&root.vfs), config.open_files_max)),
+        pool: Arc::new(FilePool::new(Arc::clone(&root.vfs), files_max)),
         budget: Arc::new(TailBudget::new(config.tail_cache_bytes)),
         journal_place: Place::new(Arc::clone(&root.vfs), &root.path(layout::JOURNAL)),
         root,

@@ -126,6 +126,21 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     }
 }
 
+/// How many files the process may have open; `None` where nobody says.
+pub(crate) fn open_files_max() -> Option<usize> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit};
+        getrlimit(Resource::Nofile)
+            .current
+            .and_then(|max| usize::try_from(max).ok())
+    }
+    #[cfg(not(unix))]
+    {
+        None
+    }
+}
+
 /// Opens a directory to sync its file system through; `None` where the system cannot report errors
 /// of such a sync, and the caller must sync file by file.
 pub(crate) fn open_file_system(path: &Path) -> io::Result<Option<File>> {

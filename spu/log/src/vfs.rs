@@ -46,6 +46,10 @@ pub trait Vfs: Debug + Send + Sync {
     fn file_system(&self, path: &Path) -> io::Result<Option<Arc<dyn FileSystem>>>;
     /// Whether the name is there.
     fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// Files that the log may keep open for later use; others of the process need some as well.
+    fn open_files_max(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// An open file. Shared by threads; positions are given, never kept.
@@ -123,6 +127,11 @@ impl OsVfs {
 }
 
 impl Vfs for OsVfs {
+    fn open_files_max(&self) -> usize {
+        // Half is for sockets and all else.
+        platform::open_files_max().map_or(usize::MAX, |max| max / 2)
+    }
+
     fn open(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
         Self::wrap(OpenOptions::new().read(true).write(true).open(path))
     }

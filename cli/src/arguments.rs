@@ -6,6 +6,7 @@ use crate::bench::BenchCommand;
 use crate::ca::CaCommand;
 use crate::connection::ConnectionArguments;
 use crate::consume::ConsumeArguments;
+use crate::disk::DiskCommand;
 use crate::log::LogCommand;
 use crate::openapi::OpenApiArguments;
 use crate::output::Output;
@@ -29,7 +30,8 @@ use crate::up::UpArguments;
         echo hello | tidegate produce demo\n  \
         tidegate consume demo --from earliest --no-follow\n\n\
         Data goes to standard output, everything else to standard error.\n\
-        Exit codes: 0 done, 1 failed, 2 usage, 3 port taken, 4 data directory in use, 5 disk."
+        Exit codes: 0 done, 1 failed, 2 usage, 3 port taken, 4 data directory in use, 5 disk,\n\
+        6 the disk failed before (see `tidegate disk accept`)."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -63,6 +65,9 @@ pub(crate) enum Command {
     /// Check, show and mend the files of a server that is stopped.
     #[command(subcommand)]
     Log(LogCommand),
+    /// Decide about a disk that failed.
+    #[command(subcommand)]
+    Disk(DiskCommand),
     /// Print the OpenAPI documents.
     #[command(name = "openapi")]
     OpenApi(OpenApiArguments),

@@ -11,7 +11,7 @@ use crate::arguments::{Arguments, Command};
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{bench, ca, consume, log, openapi, produce, topic, up};
+use crate::{bench, ca, consume, disk, log, openapi, produce, topic, up};
 
 /// Blocking work that a server leaves behind gets this long.
 const RUNTIME_GRACE: Duration = Duration::from_secs(2);
@@ -22,6 +22,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Ca(command) => ca::run(&command, &arguments.connection),
         Command::OpenApi(command) => openapi::run(&command),
         Command::Log(command) => log::run(command, arguments.output),
+        Command::Disk(command) => disk::run(command, arguments.output),
         Command::Up(command) => {
             let runtime = runtime()?;
             let outcome = runtime.block_on(up::run(*command, &arguments.connection));
@@ -48,7 +49,11 @@ async fn client(command: Command, connection: &Connection, output: Output) -> Re
         Command::Produce(arguments) => produce::run(arguments, connection, output).await,
         Command::Consume(arguments) => consume::run(arguments, connection, output).await,
         Command::Bench(command) => bench::run(command, connection, output).await,
-        Command::Up(_) | Command::Ca(_) | Command::Log(_) | Command::OpenApi(_) => {
+        Command::Up(_)
+        | Command::Ca(_)
+        | Command::Log(_)
+        | Command::Disk(_)
+        | Command::OpenApi(_) => {
             unreachable!("these commands were carried out before a client was made")
         }
     }

@@ -24,6 +24,8 @@ mod ca;
 
 mod log;
 
+mod disk;
+
 mod up;
 
 mod openapi;

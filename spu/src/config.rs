@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidegate_log::SpaceConfig;
 use tidegate_proto::id::SpuId;
 
 use crate::limits::{
@@ -41,10 +42,12 @@ pub struct SpuConfig {
     pub inflight_bytes_max: usize,
     /// How stored bytes are looked at for rot; `None` when they are not.
     pub scrub: Option<ScrubConfig>,
+    /// When the disk counts as full, and what is held back for then.
+    pub space: SpaceConfig,
 }
 
 impl SpuConfig {
-    /// A node with a shard per core and the default budget.
+    /// A node with a shard per core, the default budget, and marks by the size of the disk.
     pub fn new(spu_id: SpuId, data_dir: impl Into<PathBuf>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -53,6 +56,7 @@ impl SpuConfig {
             shards: cores.min(SHARDS_MAX),
             inflight_bytes_max: INFLIGHT_BYTES_MAX_DEFAULT,
             scrub: Some(ScrubConfig::weekly()),
+            space: SpaceConfig::BY_SIZE,
         }
     }
 }

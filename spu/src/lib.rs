@@ -34,3 +34,4 @@ mod node;
 pub use config::{ScrubConfig, SpuConfig};
 pub use leftovers::Leftovers;
 pub use node::{Node, NodeError, Statuses};
+pub use tidegate_log::{SpaceConfig, SpaceLevel};

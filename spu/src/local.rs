@@ -14,7 +14,7 @@ use tidegate_data_plane::partitions::{
 };
 use tidegate_kit::clock;
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_log::ReadError;
+use tidegate_log::{Log, ReadError, SpaceLevel};
 use tidegate_proto::batch::Batch;
 use tidegate_proto::control::{PartitionStatus, Topology};
 use tidegate_proto::error::{ErrorCode, Problem};
@@ -40,6 +40,7 @@ struct Started {
 #[derive(Debug)]
 pub(crate) struct LocalPartitions {
     own: SpuId,
+    log: Log,
     directory: Directory,
     cold_reads: Arc<Semaphore>,
     started: OnceLock<Started>,
@@ -47,10 +48,11 @@ pub(crate) struct LocalPartitions {
 }
 
 impl LocalPartitions {
-    pub(crate) fn new(own: SpuId, directory: Directory) -> Self {
+    pub(crate) fn new(own: SpuId, log: Log, directory: Directory) -> Self {
         let cold_reads = Arc::new(Semaphore::new(COLD_READS_MAX));
         Self {
             own,
+            log,
             directory,
             cold_reads,
             started: OnceLock::new(),
@@ -294,7 +296,16 @@ impl Partitions for LocalPartitions {
                 let detail = "control batches are written by the server alone";
                 return Err(Problem::new(ErrorCode::CorruptBatch, detail));
             }
-            if let Some(handle) = self.settled(key) {
+            let settled = self.settled(key);
+            // Here, before anything is placed: what has a place waits for room, and its outcome is open.
+            if self.log.space_level() == SpaceLevel::Full {
+                if settled.is_none() {
+                    self.check_known(key)?;
+                }
+                metrics::shed("disk_full");
+                return Err(refusal::disk_full());
+            }
+            if let Some(handle) = settled {
                 return handle.append(request).await;
             }
             let since = clock::monotonic();

@@ -45,6 +45,9 @@ pub enum NodeError {
     /// A file that must be whole is not.
     #[error("the data directory is damaged: {0}")]
     Corrupt(#[source] OpenError),
+    /// The disk failed in an earlier run, and no operator accepted that yet.
+    #[error("the data directory is not opened: {0}")]
+    DiskFailed(#[source] OpenError),
     /// Another error of the file system.
     #[error("the data directory cannot be opened: {0}")]
     Io(#[source] OpenError),
@@ -62,7 +65,8 @@ impl From<OpenError> for NodeError {
             OpenError::InUse { dir } => Self::InUse { dir },
             OpenError::NotWritable { .. } | OpenError::NoSpace { .. } => Self::NotWritable(error),
             OpenError::Corrupt { .. } => Self::Corrupt(error),
-            OpenError::Io { .. } => Self::Io(error),
+            OpenError::Failed { .. } => Self::DiskFailed(error),
+            OpenError::Broke { .. } | OpenError::Io { .. } => Self::Io(error),
         }
     }
 }
@@ -117,13 +121,21 @@ impl Node {
         let uptime = Uptime::start();
         let seats: Vec<Arc<Seat>> = (0..count).map(|_| Seat::new()).collect();
         let listener = Arc::new(Listener::new(seats.clone()));
-        let opened = Log::open(vfs, &config.data_dir, LogConfig::default(), listener)?;
+        let log_config = LogConfig {
+            space: config.space,
+            ..LogConfig::default()
+        };
+        let opened = Log::open(vfs, &config.data_dir, log_config, listener)?;
         let (log, found) = judge(opened);
         let handle =
             |seat: &Arc<Seat>| ShardHandle::new(Arc::clone(seat), Arc::clone(&budget), uptime);
         let shards = seats.iter().map(handle).collect();
         let directory = Directory::new();
-        let local = Arc::new(LocalPartitions::new(config.spu_id, directory.clone()));
+        let local = Arc::new(LocalPartitions::new(
+            config.spu_id,
+            log.clone(),
+            directory.clone(),
+        ));
         Ok(Self {
             run_id: RunId(Uuid::new_v4()),
             config,

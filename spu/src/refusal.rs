@@ -4,18 +4,16 @@ use tidegate_proto::error::{ErrorCode, Problem, SideEffects};
 use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_spu_core::Refusal;
 
-use crate::limits::RETRY_AFTER_S;
+use crate::limits::{RETRY_AFTER_DISK_FULL_S, RETRY_AFTER_S};
 
 /// The problem that a refused append is answered with.
 pub(crate) fn problem(refusal: Refusal) -> Problem {
     let detail = refusal.to_string();
     let code = match refusal {
         Refusal::NotLeader { .. } => ErrorCode::NotLeader,
-        Refusal::NotReady | Refusal::Closed | Refusal::LogFailed { no_space: false } => {
+        Refusal::NotReady | Refusal::Closed | Refusal::LogFailed { .. } | Refusal::Damaged => {
             ErrorCode::Unavailable
         }
-        Refusal::Damaged => ErrorCode::Unavailable,
-        Refusal::LogFailed { no_space: true } => ErrorCode::DiskFull,
         Refusal::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
         Refusal::Fenced { .. } => ErrorCode::ProducerFenced,
         Refusal::OutOfOrder { .. } => ErrorCode::OutOfOrder,
@@ -48,13 +46,14 @@ fn extras(problem: Problem, refusal: Refusal) -> Problem {
         Refusal::PreconditionFailed { end } => problem.with("end", end.get()),
         // It lasts until somebody mends it: whoever sends again would wait for nothing.
         Refusal::Damaged => problem.retryable(false).with("damaged", true),
+        // A disk that failed stays so until an operator says otherwise, also when it is full.
+        Refusal::LogFailed { .. } => problem.retryable(false).with("disk_failed", true),
         Refusal::TooManyProducers | Refusal::DeadlinePassed => problem.retry_after(RETRY_AFTER_S),
         Refusal::NotLeader { leader: None }
         | Refusal::NotReady
         | Refusal::UnknownProducer { .. }
         | Refusal::KeyReused
         | Refusal::Unordered
-        | Refusal::LogFailed { .. }
         | Refusal::Closed
         | Refusal::OutcomeUnknown => problem,
     }
@@ -74,6 +73,15 @@ pub(crate) fn throttled() -> Problem {
 /// Too many requests are waiting for their shard.
 pub(crate) fn overloaded(detail: &str) -> Problem {
     Problem::new(ErrorCode::Overloaded, detail).retry_after(RETRY_AFTER_S)
+}
+
+/// The disk is full, and nothing was done.
+pub(crate) fn disk_full() -> Problem {
+    let detail = "the disk of this node is full: records are refused until there is space again, \
+                  reading goes on";
+    Problem::new(ErrorCode::DiskFull, detail)
+        .side_effects(SideEffects::None)
+        .retry_after(RETRY_AFTER_DISK_FULL_S)
 }
 
 /// Not now, and nothing was done.

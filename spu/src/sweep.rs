@@ -52,6 +52,7 @@ impl Sweep {
 }
 
 fn sweep(log: &Log, empties: bool) {
+    log.poll_space();
     metrics::journal(&log.stats());
     let now_ms = clock::now_ms();
     log.tick(now_ms);

@@ -109,6 +109,9 @@ impl Server {
         command
             .arg("up")
             .args(["--listen", "127.0.0.1:0"])
+            // Many run at once here: a ballast of each would take the machine's disk. Those that are
+            // about it say so after this.
+            .args(["--disk-ballast", "0"])
             .arg("--data-dir")
             .arg(self.data_dir());
         command.args(&self.arguments);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use tidegate_client::TopicName;
 use tidegate_kit::http::OriginRules;
-use tidegate_spu::ScrubConfig;
+use tidegate_spu::{ScrubConfig, SpaceConfig};
 
 use crate::failure::Failure;
 use crate::units;
@@ -22,7 +22,8 @@ const PORT_DEV: u16 = 8080;
     tidegate up --dev                               # plain HTTP on 127.0.0.1:8080, no token\n\n\
     The first start makes a certificate authority (ca.pem) and an admin token (token) in the data\n\
     directory. While it runs, up.json there has the URL, the CA, the token and the process id.\n\n\
-    Exit codes: 2 usage, 3 port taken, 4 data directory in use, 5 disk read-only, full or failing.")]
+    Exit codes: 2 usage, 3 port taken, 4 data directory in use, 5 disk read-only, full or failing,\n\
+    6 disk failed in an earlier run (see `tidegate disk accept --help`).")]
 pub(crate) struct UpArguments {
     /// Address to listen on [default: 127.0.0.1:8443, with --dev 127.0.0.1:8080].
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen_address)]
@@ -47,6 +48,22 @@ pub(crate) struct UpArguments {
     /// Plain HTTP and no token, for this machine only. Never for real data.
     #[arg(long)]
     pub(crate) dev: bool,
+
+    /// Refuse records (507 disk_full) while less than this is free on the data directory's disk; reads
+    /// go on, and it ends by itself. 0 turns it off [default: a twentieth of the disk, at most 5GiB].
+    #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
+    pub(crate) disk_reserve: Option<u64>,
+
+    /// Warn in log, metrics and /readyz while less than this is free. 0 turns it off [default: a tenth
+    /// of the disk, at most 10GiB].
+    #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
+    pub(crate) disk_alarm: Option<u64>,
+
+    /// Size of a file that only takes space, given up when the disk is full so that deletions and
+    /// what was already taken in can still be written. 0 turns it off [default: a hundredth of the disk,
+    /// at most 1GiB; with --dev none].
+    #[arg(long, value_name = "SIZE", value_parser = units::bytes, overrides_with = "disk_ballast")]
+    pub(crate) disk_ballast: Option<u64>,
 
     /// Make sure that this topic exists, with three partitions.
     #[arg(long, value_name = "TOPIC")]
@@ -109,6 +126,15 @@ impl UpArguments {
             period,
             bytes_per_second: self.scrub_rate.max(1),
         })
+    }
+
+    /// When the disk counts as full, and what is held back for then.
+    pub(crate) fn space(&self) -> SpaceConfig {
+        SpaceConfig {
+            soft_bytes: self.disk_alarm,
+            hard_bytes: self.disk_reserve,
+            ballast_bytes: self.disk_ballast.or(self.dev.then_some(0)),
+        }
     }
 
     /// Where to listen.

@@ -112,6 +112,17 @@ pub(crate) fn node(directory: &Path, error: &NodeError) -> Failure {
                 chain(error)
             ),
         ),
+        NodeError::DiskFailed(_) => Failure::new(
+            Failure::DISK_FAILED,
+            format!(
+                "{}. What was acknowledged before that may be lost, whatever the disk does now, so \
+                 nothing was opened or changed. Look at the disk first (`dmesg`, `smartctl`); replace \
+                 it if you can. To go on with what it holds, to be read and not written:\n  \
+                 tidegate disk accept --data-dir {}",
+                chain(error),
+                directory.parent().unwrap_or(directory).display()
+            ),
+        ),
         NodeError::LogDead(_) => Failure::new(Failure::DISK, chain(error)),
         NodeError::AlreadyStarted => Failure::failed(error.to_string()),
     }

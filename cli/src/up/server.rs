@@ -18,7 +18,7 @@ use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_kit::{health, metrics, tls};
 use tidegate_proto::id::SpuId;
 use tidegate_sc::{Controller, ScConfig, StoreLocation};
-use tidegate_spu::{Node, ScrubConfig, SpuConfig};
+use tidegate_spu::{Node, ScrubConfig, SpaceConfig, SpuConfig};
 use tokio::sync::watch;
 use tracing::info_span;
 
@@ -92,7 +92,8 @@ impl Server {
             .as_deref()
             .map_or_else(Auth::dev, Auth::with_token);
         let controller = open_controller(directory.path(), &control).await?;
-        let node = open_node(directory.path(), arguments.scrub()).await?;
+        let (scrub, space) = (arguments.scrub(), arguments.space());
+        let node = open_node(directory.path(), scrub, space).await?;
         let registered = controller
             .register(node.register_request())
             .await
@@ -212,10 +213,15 @@ async fn open_controller(directory: &Path, tasks: &Tasks) -> Result<Controller, 
 }
 
 /// Opening replays the journal, which blocks.
-async fn open_node(directory: &Path, scrub: Option<ScrubConfig>) -> Result<Node, Failure> {
+async fn open_node(
+    directory: &Path,
+    scrub: Option<ScrubConfig>,
+    space: SpaceConfig,
+) -> Result<Node, Failure> {
     let path = directory.join("storage");
     let config = SpuConfig {
         scrub,
+        space,
         ..SpuConfig::new(SPU, path.clone())
     };
     let opened = tokio::task::spawn_blocking(move || Node::open(config)).await;

@@ -10,6 +10,7 @@ use crate::error::LogDead;
 use crate::journal::JournalSizes;
 use crate::limits;
 use crate::segment::SegmentConfig;
+use crate::space::{Space, SpaceConfig, SpaceLevel};
 
 /// Sizes and budgets of one log. All bytes.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct LogConfig {
     pub tail_cache_bytes: u64,
     /// Open segment and index files.
     pub open_files_max: usize,
+    /// When the disk counts as full, and what is held back for then.
+    pub space: SpaceConfig,
 }
 
 impl Default for LogConfig {
@@ -52,6 +55,7 @@ impl Default for LogConfig {
             unflushed_bytes_max: limits::UNFLUSHED_BYTES_MAX,
             tail_cache_bytes: limits::TAIL_CACHE_BYTES,
             open_files_max: limits::OPEN_FILES_MAX,
+            space: SpaceConfig::OFF,
         }
     }
 }
@@ -100,4 +104,12 @@ pub struct LogStats {
     pub uncheckpointed_bytes: u64,
     /// Replicas open.
     pub replicas: usize,
+    /// What the file system said last; `None` before [`crate::Log::poll_space`].
+    pub space: Option<Space>,
+    /// How full the disk is.
+    pub space_level: SpaceLevel,
+    /// Bytes of the ballast.
+    pub ballast_bytes: u64,
+    /// The log has died, of anything but an orderly close.
+    pub is_dead: bool,
 }

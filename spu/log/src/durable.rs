@@ -84,14 +84,21 @@ pub(crate) fn replace(
     contents: &[u8],
 ) -> Result<(), DiskError> {
     let staged = dir.join(format!("{name}.new"));
-    let file = vfs.create(&staged).during("create", &staged)?;
-    file.set_len(0).during("truncate", &staged)?;
-    write_all_at(&*file, &[contents], 0).during("write", &staged)?;
-    file.sync_all().during("sync", &staged)?;
-    close(file, &staged)?;
-    let target = dir.join(name);
-    vfs.rename(&staged, &target).during("rename", &target)?;
+    if let Err(error) = stage(vfs, &staged, contents, &dir.join(name)) {
+        // It only takes room, and the next attempt begins anew.
+        let _ = vfs.remove_file(&staged);
+        return Err(error);
+    }
     vfs.sync_dir(dir).during("sync directory", dir)
+}
+
+fn stage(vfs: &dyn Vfs, staged: &Path, contents: &[u8], target: &Path) -> Result<(), DiskError> {
+    let file = vfs.create(staged).during("create", staged)?;
+    file.set_len(0).during("truncate", staged)?;
+    write_all_at(&*file, &[contents], 0).during("write", staged)?;
+    file.sync_all().during("sync", staged)?;
+    close(file, staged)?;
+    vfs.rename(staged, target).during("rename", target)
 }
 
 /// Makes a directory whose name lasts.

@@ -1,9 +1,11 @@
 //! What can go wrong, a type per fact.
 //!
 //! A failed write, sync or close is final for the log ([`LogDead`]): the kernel may have dropped
-//! the pages and marked them clean, so a retry that "succeeds" proves nothing. A failed read is the
-//! reader's alone ([`ReadError`]).
+//! the pages and marked them clean, so a retry that "succeeds" proves nothing. What was refused for
+//! lack of space, or of file handles, before anything was promised ([`DiskError::is_passing`]) is
+//! done again later. A failed read is the reader's alone ([`ReadError`]).
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +29,7 @@ pub struct LogDead {
 /// Why a log is dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeadCause {
-    /// The disk is full: free space and restart.
+    /// There was no space, at a moment at which that cannot be undone (a sync, or an orderly close).
     NoSpace,
     /// The file system went read-only.
     ReadOnly,
@@ -67,6 +69,26 @@ pub enum CreateError {
     /// This log holds a replica of that partition already.
     #[error("there is a replica {0} already")]
     Exists(ReplicaKey),
+    /// There is no space, or no file handle, for it now. Nothing of it happened.
+    #[error("there is no room for a replica now: {0}")]
+    NoRoom(LogDead),
+}
+
+/// How a disk failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskFailure {
+    /// When, in epoch milliseconds; 0 when nobody had told the log the time.
+    pub when_ms: i64,
+    /// What was being done, with the file's name.
+    pub operation: String,
+    /// The system's words.
+    pub message: String,
+}
+
+impl fmt::Display for DiskFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed: {}", self.operation, self.message)
+    }
 }
 
 /// Why a data directory could not be opened.
@@ -101,6 +123,26 @@ pub enum OpenError {
         path: PathBuf,
         /// What is wrong with it.
         what: String,
+    },
+    /// The disk failed in an earlier run, and nobody accepted that yet: see
+    /// [`crate::accept_failure`].
+    #[error("the disk of {} failed: {failure}", dir.display())]
+    Failed {
+        /// The directory.
+        dir: PathBuf,
+        /// What is known of it.
+        failure: DiskFailure,
+    },
+    /// A write, sync or close failed now. Later openings give [`Self::Failed`], as far as that could
+    /// be kept.
+    #[error("{operation} {} failed: {source}", path.display())]
+    Broke {
+        /// What was being done.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
     },
     /// Any other error of the file system.
     #[error("{}: {source}", path.display())]
@@ -186,8 +228,29 @@ pub(crate) struct DiskError {
 }
 
 impl DiskError {
+    /// True when the system refused to begin: no space, no file handle, no memory. Nothing that was
+    /// written before is in doubt, and the same may go well later. A sync or a close that fails so is
+    /// final: what it was to keep may be gone from memory already.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.begins() && (self.is_no_space() || is_exhausted(&self.source))
+    }
+
+    /// True when there is no space on the disk.
     pub(crate) fn is_no_space(&self) -> bool {
         cause_of(&self.source) == DeadCause::NoSpace
+    }
+
+    /// True for what changes the disk. Its failure says that the disk cannot be trusted; that of a
+    /// read, or of the program itself, does not.
+    pub(crate) fn is_change(&self) -> bool {
+        !matches!(
+            self.operation,
+            "open" | "read" | "stat" | "list" | "run" | "start a thread for" | "cut"
+        )
+    }
+
+    fn begins(&self) -> bool {
+        !self.operation.starts_with("sync") && self.operation != "close"
     }
 
     pub(crate) fn to_dead(&self, dir: &Path) -> LogDead {
@@ -202,6 +265,14 @@ impl DiskError {
 
 impl From<DiskError> for OpenError {
     fn from(error: DiskError) -> Self {
+        let is_failure = error.is_change() && !error.is_passing();
+        if is_failure && cause_of(&error.source) != DeadCause::ReadOnly {
+            return Self::Broke {
+                operation: error.operation,
+                path: error.path,
+                source: error.source,
+            };
+        }
         Self::io(&error.path, error.source)
     }
 }
@@ -219,6 +290,18 @@ impl<T> Context<T> for io::Result<T> {
             source,
         })
     }
+}
+
+/// Handles or memory ran out: of the process or the system, not of the disk.
+fn is_exhausted(error: &io::Error) -> bool {
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    let of_system = cfg!(unix)
+        && error
+            .raw_os_error()
+            .is_some_and(|code| [ENOMEM, ENFILE, EMFILE].contains(&code));
+    of_system || error.kind() == io::ErrorKind::OutOfMemory
 }
 
 fn cause_of(error: &io::Error) -> DeadCause {

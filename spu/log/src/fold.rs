@@ -75,6 +75,13 @@ impl Fold {
         }
     }
 
+    /// Calls no replica intact, if that is so.
+    pub(crate) fn doubt_all(&mut self, is_doubtful: bool) {
+        for folded in self.replicas.values_mut() {
+            folded.state.intact &= !is_doubtful;
+        }
+    }
+
     pub(crate) fn round(&mut self, round: ReplayedRound) {
         for placed in round.items {
             let key = placed.item.key();

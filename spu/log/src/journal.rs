@@ -21,6 +21,7 @@ use files::{Files, Filling, Next, Spare};
 use file::{make_zeroed, reuse, zero_fill};
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -249,17 +250,12 @@ impl Journal {
         let Some(next) = self.lock_files().take_next(bytes, needed, &self.sizes) else {
             return Ok(false);
         };
-        let (file, len) = match next {
-            Next::Spare(spare) if spare.span.len >= bytes => (spare.file, spare.span.len),
-            Next::Spare(spare) => {
-                let path = self.place.path(layout::journal(file_seq));
-                zero_fill(&*spare.file, spare.span.len, needed - spare.span.len)
-                    .during("write", &path)?;
-                spare.file.sync_all().during("sync", &path)?;
-                (spare.file, needed)
+        let (file, len) = match self.make(next, file_seq, bytes, needed) {
+            Ok(made) => made,
+            Err((unused, error)) => {
+                self.lock_files().give_back(unused);
+                return Err(error);
             }
-            Next::Free(old) => (reuse(&self.place, old, file_seq)?, old.len),
-            Next::New => (make_zeroed(&self.place, file_seq, needed)?, needed),
         };
         self.used.store(0, Ordering::Relaxed);
         self.lock_files()
@@ -277,9 +273,44 @@ impl Journal {
         Ok(true)
     }
 
+    /// Makes a file ready to be the current one. With an error comes back what it was to be made of.
+    fn make(
+        &self,
+        next: Next,
+        file_seq: u64,
+        bytes: u64,
+        needed: u64,
+    ) -> Result<(Arc<dyn VfsFile>, u64), (Next, DiskError)> {
+        match next {
+            Next::Spare(spare) if spare.span.len >= bytes => Ok((spare.file, spare.span.len)),
+            Next::Spare(spare) => {
+                let path = self.place.path(layout::journal(file_seq));
+                let grown = extend(&spare, needed, &path);
+                match grown {
+                    Ok(()) => Ok((spare.file, needed)),
+                    Err(error) => Err((Next::Spare(spare), error)),
+                }
+            }
+            Next::Free(old) => match reuse(&self.place, old, file_seq) {
+                Ok(file) => Ok((file, old.len)),
+                Err(error) => Err((Next::Free(old), error)),
+            },
+            Next::New => match make_zeroed(&self.place, file_seq, needed) {
+                Ok(file) => Ok((file, needed)),
+                Err(error) => Err((Next::New, error)),
+            },
+        }
+    }
+
     fn lock_files(&self) -> MutexGuard<'_, Files> {
         lock(&self.files)
     }
+}
+
+fn extend(spare: &Spare, needed: u64, path: &Path) -> Result<(), DiskError> {
+    let from = spare.span.len;
+    zero_fill(&*spare.file, from, needed - from).during("write", path)?;
+    spare.file.sync_all().during("sync", path)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -2,7 +2,7 @@
 //! name from outside ever becomes a path.
 //!
 //! ```text
-//! lock  identity  replicas.ckpt
+//! lock  identity  replicas.ckpt  ballast  failed  accepted
 //! journal/<file_seq>.jnl   journal/<file_seq>.new (being filled)
 //! replicas/<topic uuid>-<partition>-<generation uuid>/<base offset>.log|.index, snapshot
 //! trash/  quarantine/
@@ -21,6 +21,12 @@ pub(crate) const JOURNAL: &str = "journal";
 pub(crate) const REPLICAS: &str = "replicas";
 pub(crate) const TRASH: &str = "trash";
 pub(crate) const QUARANTINE: &str = "quarantine";
+/// Takes space, to be given up when there is none.
+pub(crate) const BALLAST: &str = "ballast";
+/// Says that the disk failed; the directory is not opened while it is there.
+pub(crate) const FAILED: &str = "failed";
+/// Says that an operator accepted a failed disk; what is there is not called intact any more.
+pub(crate) const ACCEPTED: &str = "accepted";
 pub(crate) const SNAPSHOT: &str = "snapshot";
 
 const UUID_LEN: usize = 36;

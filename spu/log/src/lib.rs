@@ -44,6 +44,8 @@
 
 pub mod limits;
 
+mod space;
+
 mod platform;
 
 pub mod vfs;
@@ -66,6 +68,10 @@ mod entry;
 mod round;
 
 mod checkpoint;
+
+mod ballast;
+
+mod failure;
 
 mod journal;
 
@@ -121,10 +127,12 @@ pub mod fuzz;
 
 pub use config::{LogConfig, LogStats, RoundListener};
 pub use entry::{Entry, ReplicaMeta, Submission};
-pub use error::{CreateError, DeadCause, LogDead, OpenError, ReadError, SubmitError};
+pub use error::{CreateError, DeadCause, DiskFailure, LogDead, OpenError, ReadError, SubmitError};
+pub use failure::{AcceptedFailure, accept_failure};
 pub use log::{Log, NewReplica, Opened};
 pub use opening::{MissingReplica, ReplicaFacts};
 pub use replica::{BatchHeader, Replica};
 pub use scrub::{Scrubbed, Scrubber};
 pub use segment::SegmentConfig;
+pub use space::{Space, SpaceConfig, SpaceLevel};
 pub use vfs::{DirItem, FileSystem, OsVfs, Vfs, VfsFile};

@@ -86,3 +86,11 @@ pub const SEGMENT_BYTES_DEFAULT: u64 = 256 << 20;
 
 /// Default age at which a segment is closed: a week.
 pub const SEGMENT_MS_DEFAULT: u64 = 7 * 24 * 3600 * 1000;
+
+/// The ballast grows by as much a second where it must be written: slow enough not to hold up
+/// rounds, a GiB in a minute.
+pub const BALLAST_STEP_BYTES: usize = 16 << 20;
+
+/// Below this, and full, the ballast is given up at once: a checkpoint, a journal file and the
+/// metadata of everything else on the disk must still be written.
+pub const SPACE_CRITICAL_BYTES: u64 = 64 << 20;

@@ -7,10 +7,14 @@ mod ends;
 
 mod inner;
 
+mod room;
+
 mod submitting;
 
 pub(crate) use inner::{Inner, Wake};
 pub use submitting::NewReplica;
+
+use room::Room;
 
 use std::io;
 use std::path::Path;
@@ -22,7 +26,8 @@ use tidegate_proto::position::ReplicaKey;
 
 use crate::config::{LogConfig, LogStats, RoundListener};
 use crate::durable;
-use crate::error::{DeadCause, LogDead, OpenError};
+use crate::error::{Context as _, DeadCause, LogDead, OpenError};
+use crate::failure;
 use crate::identity::Clean;
 use crate::layout;
 use crate::opening::{self, MissingReplica, Parts, ReplicaFacts};
@@ -80,7 +85,9 @@ impl Log {
         config: LogConfig,
         listener: Arc<dyn RoundListener>,
     ) -> Result<Opened, OpenError> {
-        let parts = opening::open(vfs, dir, &config)?;
+        let parts = opening::open(Arc::clone(&vfs), dir, &config).inspect_err(|error| {
+            failure::keep(&Place::new(vfs, dir), error);
+        })?;
         let Parts {
             root,
             lock,
@@ -94,6 +101,7 @@ impl Log {
         let journal = Arc::new(parts.journal);
         let registry = Arc::new(Registry::default());
         *registry.write() = parts.replicas;
+        let room = Room::new(&config, parts.ballast);
         let writer = SegmentWriter::new(
             root.clone(),
             config,
@@ -112,6 +120,7 @@ impl Log {
             writer,
             pool,
             budget,
+            room,
             listener,
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -169,11 +178,9 @@ impl Log {
     /// Brings all that is durable into segments and makes a checkpoint. Blocks.
     pub fn checkpoint(&self) -> Result<(), LogDead> {
         self.inner.check_alive()?;
-        self.inner
-            .writer
-            .checkpoint()
-            .map(drop)
-            .map_err(|error| self.inner.kill(&error))
+        let inner = &self.inner;
+        let made = inner.with_reserve(|| inner.writer.checkpoint());
+        made.map(drop).map_err(|error| inner.fail(&error))
     }
 
     /// Tells the time, in epoch milliseconds, about once a second: segments are closed and
@@ -191,9 +198,8 @@ impl Log {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         identity.last_incarnation = Some(incarnation);
-        identity
-            .save(&inner.root)
-            .map_err(|error| inner.kill(&error))
+        let saved = inner.with_reserve(|| identity.save(&inner.root));
+        saved.map_err(|error| inner.fail(&error))
     }
 
     /// Makes everything durable, leaves the clean marker, ends the threads, gives up the lock.
@@ -206,9 +212,8 @@ impl Log {
         inner.run_closing_round()?;
         if inner.writer.is_behind() {
             inner
-                .writer
-                .checkpoint()
-                .map_err(|error| inner.kill(&error))?;
+                .with_reserve(|| inner.writer.checkpoint())
+                .map_err(|error| inner.fail(&error))?;
         }
         let checkpoint = inner.writer.last_checkpoint();
         {
@@ -222,9 +227,9 @@ impl Log {
                 incarnation,
                 checkpoint,
             });
-            identity
-                .save(&inner.root)
-                .map_err(|error| inner.kill(&error))?;
+            inner
+                .with_reserve(|| identity.save(&inner.root))
+                .map_err(|error| inner.fail(&error))?;
         }
         let _ = inner.dead.set(LogDead {
             dir: inner.root.root.to_path_buf(),
@@ -268,7 +273,11 @@ impl Log {
                 }
             }
         }
-        vfs.sync_dir(&trash)?;
+        let synced = vfs.sync_dir(&trash).during("sync directory", &trash);
+        synced.map_err(|error| {
+            self.inner.kill(&error);
+            error.source
+        })?;
         Ok(purged)
     }
 
@@ -290,6 +299,12 @@ impl Log {
             journal_bytes_max,
             uncheckpointed_bytes,
             replicas,
+            space: inner.room.space(),
+            space_level: inner.room.level(),
+            ballast_bytes: inner.room.ballast.held(),
+            is_dead: self
+                .dead()
+                .is_some_and(|dead| dead.cause != DeadCause::Closed),
         }
     }
 

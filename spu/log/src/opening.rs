@@ -13,15 +13,18 @@ use tidegate_proto::id::{Incarnation, ReplicaGen, StorageId};
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use uuid::Uuid;
 
+use crate::ballast::Ballast;
 use crate::checkpoint::{Checkpoint, JournalPosition, ReplicaState};
 use crate::config::LogConfig;
 use crate::durable;
-use crate::error::{DiskError, OpenError};
+use crate::error::{DiskError, DiskFailure, OpenError};
+use crate::failure;
 use crate::files::{FilePool, Unsynced};
 use crate::fold::Fold;
 use crate::identity::Identity;
 use crate::journal::{self, Journal};
 use crate::layout;
+use crate::limits::SPACE_CRITICAL_BYTES;
 use crate::recovery::{Recovered, Recovery, Verdicts};
 use crate::registry::Replicas;
 use crate::replay::{self, Bodies};
@@ -85,6 +88,7 @@ pub(crate) struct Parts {
     /// The marker that was found.
     pub(crate) clean: Option<crate::identity::Clean>,
     pub(crate) checkpoint: u64,
+    pub(crate) ballast: Ballast,
     pub(crate) journal: Journal,
     pub(crate) pool: Arc<FilePool>,
     pub(crate) budget: Arc<TailBudget>,
@@ -101,6 +105,16 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, config: &LogConfig) -> Result<
         .create_dir(dir)
         .map_err(|source| OpenError::io(dir, source))?;
     let lock = take_lock(&root)?;
+    if let Some(failure) = DiskFailure::load(&root)? {
+        let dir = dir.to_path_buf();
+        return Err(OpenError::Failed { dir, failure });
+    }
+    let is_accepted = failure::is_accepted(&root)?;
+    let ballast = Ballast::open(root.clone())?;
+    let available = root.vfs.space(dir).map(|space| space.available);
+    if available.is_ok_and(|available| available < SPACE_CRITICAL_BYTES) {
+        ballast.release()?;
+    }
     let mut identity = load_or_make(&root, config)?;
     let path = root.path(layout::CHECKPOINT);
     let Some(checkpoint) = Checkpoint::load(&root)? else {
@@ -111,7 +125,7 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, config: &LogConfig) -> Result<
     }
     let clean = identity
         .clean
-        .filter(|clean| clean.checkpoint == checkpoint.generation);
+        .filter(|clean| clean.checkpoint == checkpoint.generation && !is_accepted);
     if identity.clean.take().is_some() {
         // From here on the directory is not clean, whatever happens.
         identity.save(&root)?;
@@ -128,8 +142,9 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, config: &LogConfig) -> Result<
         lock,
         identity,
         clean,
+        is_accepted,
     }
-    .run(checkpoint)
+    .run(checkpoint, ballast)
 }
 
 struct Opening<'a> {
@@ -140,12 +155,13 @@ struct Opening<'a> {
     file_system: Option<Arc<dyn FileSystem>>,
     identity: Identity,
     clean: Option<crate::identity::Clean>,
+    is_accepted: bool,
     pool: Arc<FilePool>,
     budget: Arc<TailBudget>,
 }
 
 impl Opening<'_> {
-    fn run(self, checkpoint: Checkpoint) -> Result<Parts, OpenError> {
+    fn run(self, checkpoint: Checkpoint, ballast: Ballast) -> Result<Parts, OpenError> {
         journal::remove_leftover(&self.journal_place);
         let files = replay::list_files(&self.journal_place)?;
         let (mut generation, covered) = (checkpoint.generation, checkpoint.position);
@@ -161,12 +177,8 @@ impl Opening<'_> {
             })?;
             replay::sync_last(&self.journal_place, &end)?;
             journal_rot = end.rot;
-            if end.rot {
-                // Which replicas the missing round spoke of, nobody knows.
-                fold.replicas
-                    .values_mut()
-                    .for_each(|folded| folded.state.intact = false);
-            }
+            // Which replicas the missing round spoke of, nobody knows; nor what a disk that failed kept.
+            fold.doubt_all(end.rot || self.is_accepted);
             let last_file = files.last().map_or(position.file_seq, |file| file.file_seq);
             // A new file, and one number left out: whatever a crash left of the next round can
             // never be taken for it.
@@ -192,6 +204,9 @@ impl Opening<'_> {
             }
             .save(&self.root)?;
         }
+        if self.is_accepted {
+            failure::forget_accepted(&self.root)?;
+        }
         let others = self.other_journal_files(files, covered, position, journal_rot)?;
         let journal = Journal::open(
             self.journal_place,
@@ -208,6 +223,7 @@ impl Opening<'_> {
             identity: self.identity,
             clean: self.clean,
             checkpoint: generation,
+            ballast,
             journal,
             pool: self.pool,
             budget: self.budget,

@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::path::Path;
 
+use crate::space::Space;
+
 /// Writes buffers at a place; may write less than all of them.
 #[cfg(unix)]
 pub(crate) fn write_vectored_at(
@@ -95,20 +97,40 @@ pub(crate) fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
-/// Reserves space without changing the file's length. Where the system cannot, does nothing.
-pub(crate) fn preallocate(file: &File, from: u64, bytes: u64) -> io::Result<()> {
+/// Reserves space without changing the file's length; false where the system cannot.
+pub(crate) fn preallocate(file: &File, from: u64, bytes: u64) -> io::Result<bool> {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{FallocateFlags, fallocate};
         match fallocate(file, FallocateFlags::KEEP_SIZE, from, bytes) {
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::OPNOTSUPP) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
     #[cfg(not(target_os = "linux"))]
     {
         let _ = (file, from, bytes);
-        Ok(())
+        Ok(false)
+    }
+}
+
+/// Space on the file system that holds `path`, for a user without privileges.
+pub(crate) fn space(path: &Path) -> io::Result<Space> {
+    #[cfg(unix)]
+    {
+        use rustix::fs::{StatVfsMountFlags, statvfs};
+        let found = statvfs(path)?;
+        Ok(Space {
+            total: found.f_blocks.saturating_mul(found.f_frsize),
+            available: found.f_bavail.saturating_mul(found.f_frsize),
+            is_read_only: found.f_flag.contains(StatVfsMountFlags::RDONLY),
+        })
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        Ok(Space::UNKNOWN)
     }
 }
 

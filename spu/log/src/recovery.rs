@@ -245,8 +245,7 @@ impl Recovery<'_> {
                 synced && folded.cut.is_none_or(|cut| entry.offset < cut)
             },
             |batch, at| judge.keeps(batch, base, at),
-        );
-        let walk = walk.during("read", &path)?;
+        )?;
         let good = walk.active.info.len;
         let synced = judge.synced_len(base, len);
         if len > synced || judge.cut.is_some() {
@@ -335,12 +334,12 @@ impl Recovery<'_> {
                 group.push(batch);
             }
             if bytes >= ROUND_BYTES_MAX {
-                segments.append(&group, &self.config, self.unsynced)?;
+                segments.append(&group, &self.config, self.unsynced, &mut 0)?;
                 group.clear();
                 bytes = 0;
             }
         }
-        segments.append(&group, &self.config, self.unsynced)
+        segments.append(&group, &self.config, self.unsynced, &mut 0)
     }
 
     fn drop_trimmed(

@@ -41,12 +41,14 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
-    /// Writes batches, which begin at the end, and closes segments as they fill.
+    /// Writes batches, which begin at the end, and closes segments as they fill. Counts in `written`
+    /// those that are in; after an error that passes the rest may be written again.
     pub(crate) fn append(
         &mut self,
         batches: &[Batch],
         config: &SegmentConfig,
         unsynced: &mut Unsynced,
+        written: &mut usize,
     ) -> Result<(), DiskError> {
         let mut rest = batches;
         while let Some(first) = rest.first() {
@@ -57,8 +59,9 @@ impl Segments {
             {
                 self.close_active(unsynced)?;
             }
-            let mut active = match self.active.take() {
-                Some(active) => active,
+            // A copy, which takes its place when all is written.
+            let mut active = match &self.active {
+                Some(active) => active.clone(),
                 None => self.begin(base, first.placement.append_time_ms, unsynced)?,
             };
             let (at, index_at) = (active.info.len, active.index_len);
@@ -78,6 +81,7 @@ impl Segments {
             self.write_index(active.info.base, index_at, &entries)?;
             self.end = group.last().map_or(self.end, Batch::next_offset);
             self.active = Some(active);
+            *written += count;
             rest = others;
         }
         Ok(())
@@ -100,7 +104,7 @@ impl Segments {
         }
     }
 
-    /// Drops what begins at or above `to`.
+    /// Drops what begins at or above `to`. After an error that passes it may be done again.
     pub(crate) fn cut(&mut self, to: Offset, unsynced: &mut Unsynced) -> Result<(), DiskError> {
         if to > self.end {
             return Ok(());
@@ -111,16 +115,24 @@ impl Segments {
             let Some(base) = bases.pop() else { break };
             self.remove(base, unsynced)?;
         }
-        self.active = None;
-        Arc::make_mut(&mut self.closed).retain(|segment| segment.base < to);
-        self.end = to;
-        let Some(base) = bases.last().copied() else {
-            return Ok(());
+        let kept = match bases.last() {
+            Some(base) => Some(self.cut_one(*base, to, unsynced)?),
+            None => None,
         };
         let closed = Arc::make_mut(&mut self.closed);
-        if closed.last().is_some_and(|segment| segment.base == base) {
-            closed.pop();
-        }
+        closed.retain(|segment| segment.base < to && Some(segment.base) != bases.last().copied());
+        self.active = kept;
+        self.end = to;
+        Ok(())
+    }
+
+    /// Cuts the segment that reaches up to `to` there; it is written to from now on.
+    fn cut_one(
+        &self,
+        base: Offset,
+        to: Offset,
+        unsynced: &mut Unsynced,
+    ) -> Result<Active, DiskError> {
         let path = self.home.path(base, FileKind::Records);
         let end = self.file_len(base)?;
         let walk = walk(
@@ -129,15 +141,13 @@ impl Segments {
             end,
             |entry| entry.offset < to,
             |batch, _| batch.placement.base_offset < to && batch.next_offset() <= to,
-        )
-        .during("read", &path)?;
+        )?;
         if walk.end != to {
             let what = io::Error::other(format!("no batch of the log ends at the cut at {to}"));
             return Err(what).during("cut", &path);
         }
         self.shorten(base, walk.active.info.len, unsynced)?;
-        self.active = Some(walk.active);
-        Ok(())
+        Ok(walk.active)
     }
 
     /// Forgets segments that lie wholly below `to` and names their files, which the caller removes
@@ -193,7 +203,7 @@ impl Segments {
 
     /// Closes the active segment: its index gets the entry that says so.
     pub(crate) fn close_active(&mut self, unsynced: &mut Unsynced) -> Result<(), DiskError> {
-        let Some(active) = self.active.take() else {
+        let Some(active) = &self.active else {
             return Ok(());
         };
         let entry = IndexEntry {
@@ -204,6 +214,7 @@ impl Segments {
         self.write_index(active.info.base, active.index_len, &[entry.encode()])?;
         unsynced.renamed(&self.home.dir)?;
         Arc::make_mut(&mut self.closed).push(active.info);
+        self.active = None;
         Ok(())
     }
 
@@ -290,7 +301,12 @@ impl Segments {
             .zip(batches)
             .flat_map(|(header, batch)| [&header[..], &batch.client.as_bytes()[..]])
             .collect();
-        durable::write_all_at(&*file, &buffers, at).during("write", &path)?;
+        if let Err(error) = durable::write_all_at(&*file, &buffers, at).during("write", &path) {
+            // What got in is not counted: it must not stand behind the end, where the segment may
+            // be closed before it grows again. Cutting frees space, so it goes well on a full disk.
+            file.set_len(at).during("truncate", &path)?;
+            return Err(error);
+        }
         let bytes = buffers.iter().map(|buffer| buffer.len() as u64).sum();
         unsynced.wrote(id, &self.home.dir, &file, bytes)
     }
@@ -305,7 +321,7 @@ impl Segments {
             .home
             .pool
             .get_or_create(id, &self.home.dir)
-            .during("open", &path)?;
+            .during("create", &path)?;
         durable::write_all_at(&*file, &[&entries.concat()], at).during("write", &path)
     }
 }

@@ -11,6 +11,9 @@ mod image;
 
 pub mod trace;
 
+mod faulty;
+
+pub use faulty::{FaultyVfs, Step, Trouble};
 pub use image::Dice;
 
 use file::MemFile;
@@ -21,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::space::Space;
 use crate::vfs::{DirItem, FileSystem, Vfs, VfsFile};
 
 /// The disk. Clones are the same disk.
@@ -376,18 +380,14 @@ impl Vfs for MemVfs {
         let disk = lock(&self.disk);
         Ok(disk.live.files.contains_key(path) || disk.live.dirs.contains(path))
     }
-}
 
-impl FileSystem for MemVfs {
-    fn sync(&self) -> io::Result<()> {
-        let mut disk = lock(&self.disk);
-        disk.check(Operation::Sync)?;
-        disk.counts.whole_syncs += 1;
-        disk.unsynced.clear();
-        disk.durable = disk.live.clone();
-        for inode in disk.live.files.values() {
-            lock(inode).sync();
-        }
-        Ok(())
+    fn space(&self, _path: &Path) -> io::Result<Space> {
+        let disk = lock(&self.disk);
+        let total = disk.capacity.unwrap_or(u64::MAX);
+        Ok(Space {
+            total,
+            available: total - disk.bytes().min(total),
+            is_read_only: disk.read_only,
+        })
     }
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::platform;
+use crate::space::Space;
 use direct::DirectFile;
 
 /// A file system, or a part of one. Paths are as the caller made them; no call follows a name that
@@ -50,6 +51,11 @@ pub trait Vfs: Debug + Send + Sync {
     fn open_files_max(&self) -> usize {
         usize::MAX
     }
+    /// Space on the file system under `path`, which exists.
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let _ = path;
+        Ok(Space::UNKNOWN)
+    }
 }
 
 /// An open file. Shared by threads; positions are given, never kept.
@@ -70,8 +76,8 @@ pub trait VfsFile: Debug + Send + Sync {
     fn sync_all(&self) -> io::Result<()>;
     /// Cuts or extends (with zeros) to a length.
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Reserves space from `from` on; the length stays. May do nothing.
-    fn preallocate(&self, from: u64, bytes: u64) -> io::Result<()>;
+    /// Reserves space from `from` on; the length stays. False where the file system cannot.
+    fn preallocate(&self, from: u64, bytes: u64) -> io::Result<bool>;
     /// Takes the exclusive lock that lasts until the file is closed; false when somebody has it.
     fn try_lock(&self) -> io::Result<bool>;
     /// Takes the lock together with others who only read; false when a writer has it.
@@ -200,6 +206,10 @@ impl Vfs for OsVfs {
     fn exists(&self, path: &Path) -> io::Result<bool> {
         path.try_exists()
     }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        platform::space(path)
+    }
 }
 
 impl VfsFile for OsFile {
@@ -227,7 +237,7 @@ impl VfsFile for OsFile {
         self.file.set_len(len)
     }
 
-    fn preallocate(&self, from: u64, bytes: u64) -> io::Result<()> {
+    fn preallocate(&self, from: u64, bytes: u64) -> io::Result<bool> {
         platform::preallocate(&self.file, from, bytes)
     }
 

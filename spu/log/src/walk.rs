@@ -10,6 +10,7 @@ use tidegate_proto::batch::{Batch, PLACEMENT_LEN, PlacementHeader};
 use tidegate_proto::position::Offset;
 
 use crate::durable;
+use crate::error::{Context as _, DiskError};
 use crate::files::FileKind;
 use crate::index::{self, ENTRY_LEN, IndexEntry, IndexRule};
 use crate::limits::INDEX_INTERVAL_BYTES;
@@ -45,18 +46,26 @@ pub(crate) fn walk(
     len: u64,
     usable: impl Fn(&IndexEntry) -> bool,
     mut keep: impl FnMut(&Batch, u64) -> bool,
-) -> io::Result<Walk> {
+) -> Result<Walk, DiskError> {
+    let (path, index_path) = (
+        home.path(base, FileKind::Records),
+        home.path(base, FileKind::Index),
+    );
     let index_file = home
         .pool
-        .get_or_create(home.id(base, FileKind::Index), &home.dir)?;
+        .get_or_create(home.id(base, FileKind::Index), &home.dir)
+        .during("create", &index_path)?;
     let start = index::last_entry(&*index_file, |entry| {
         entry.position < len && entry.offset >= base && usable(entry)
-    })?;
-    let start = match start {
-        Some((number, entry)) if stands_at(home, base, len, &entry)? => Some((number, entry)),
+    });
+    let start = match start.during("read", &index_path)? {
+        Some((number, entry)) if stands_at(home, base, len, &entry).during("read", &path)? => {
+            Some((number, entry))
+        }
         _ => None,
     };
-    let mut active = Active::new(base, first_append_ms(home, base, len)?);
+    let first_append_ms = first_append_ms(home, base, len).during("read", &path)?;
+    let mut active = Active::new(base, first_append_ms);
     let mut end = base;
     if let Some((number, entry)) = start {
         active.info.len = entry.position;
@@ -66,9 +75,9 @@ pub(crate) fn walk(
         end = entry.offset;
     }
     let mut entries = Vec::new();
-    let mut scanner = scanner(home, base, active.info.len, len)?;
+    let mut scanner = scanner(home, base, active.info.len, len).during("open", &path)?;
     let stop = loop {
-        match scanner.step()? {
+        match scanner.step().during("read", &path)? {
             Scanned::End => break WalkStop::End,
             Scanned::Bad { what, .. } => break WalkStop::Bad { what },
             Scanned::Batch { batch, at } => {
@@ -85,11 +94,14 @@ pub(crate) fn walk(
             }
         }
     };
-    if index_file.len()? != active.index_len {
-        index_file.set_len(active.index_len)?;
+    if index_file.len().during("stat", &index_path)? != active.index_len {
+        index_file
+            .set_len(active.index_len)
+            .during("truncate", &index_path)?;
     }
     if !entries.is_empty() {
-        durable::write_all_at(&*index_file, &[&entries.concat()], active.index_len)?;
+        durable::write_all_at(&*index_file, &[&entries.concat()], active.index_len)
+            .during("write", &index_path)?;
         active.index_len += entries.len() as u64 * ENTRY_LEN;
     }
     Ok(Walk { active, end, stop })

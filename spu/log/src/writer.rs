@@ -64,6 +64,8 @@ struct Queue {
     uncheckpointed: u64,
     checkpoint_ms: i64,
     is_stopping: bool,
+    /// There was no room; the next look at the disk ends it.
+    is_parked: bool,
 }
 
 #[derive(Debug)]
@@ -100,6 +102,7 @@ impl SegmentWriter {
             uncheckpointed: 0,
             checkpoint_ms: 0,
             is_stopping: false,
+            is_parked: false,
         };
         let work = Work {
             unsynced,
@@ -221,7 +224,7 @@ impl SegmentWriter {
     /// Waits until there may be work; false when the writer is to end.
     pub(crate) fn wait(&self) -> bool {
         let mut queue = self.lock_queue();
-        while !queue.is_stopping && !self.has_work(&queue) {
+        while !queue.is_stopping && (queue.is_parked || !self.has_work(&queue)) {
             queue = self
                 .wake
                 .wait(queue)
@@ -234,6 +237,18 @@ impl SegmentWriter {
     pub(crate) fn stop(&self) {
         self.lock_queue().is_stopping = true;
         self.wake.notify_all();
+    }
+
+    /// Keeps the writer thread from trying again before [`Self::resume`].
+    pub(crate) fn park(&self) {
+        self.lock_queue().is_parked = true;
+    }
+
+    /// Lets it try again.
+    pub(crate) fn resume(&self) {
+        if std::mem::take(&mut self.lock_queue().is_parked) {
+            self.wake.notify_all();
+        }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -305,14 +320,17 @@ impl SegmentWriter {
     }
 
     fn checkpoint_with(&self, work: &mut Work) -> Result<(), DiskError> {
-        let (round, position, covered, pending) = {
+        let (round, position, covered, mut pending) = {
             let mut queue = self.lock_queue();
             let mut pending = std::mem::take(&mut queue.pending);
             pending.append(&mut queue.urgent);
             (queue.round, queue.next, queue.uncheckpointed, pending)
         };
-        for replica in pending {
-            self.flush(&replica, round, work)?;
+        while let Some(replica) = pending.pop_front() {
+            if let Err(error) = self.flush(&replica, round, work) {
+                self.lock_queue().pending.extend(pending);
+                return Err(error);
+            }
         }
         work.unsynced.sync(&*self.root.vfs, &self.root.root)?;
         let checkpoint = Checkpoint {

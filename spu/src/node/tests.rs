@@ -18,6 +18,8 @@ use tidegate_proto::position::{LeaderEpoch, Offset};
 use tidegate_proto::produce::{Acks, Durable};
 use tidegate_proto::record::{Datum, RecordRef};
 
+use tidegate_log::SpaceConfig;
+
 use super::*;
 
 mod damage;
@@ -36,6 +38,7 @@ struct Site {
     topology: watch::Sender<Arc<Topology>>,
     lives: u64,
     inflight_bytes_max: usize,
+    space: SpaceConfig,
 }
 
 /// One life of the node.
@@ -62,6 +65,7 @@ impl Site {
             topology: watch::Sender::new(Arc::new(Topology::default())),
             lives: 0,
             inflight_bytes_max: 1 << 20,
+            space: SpaceConfig::OFF,
         }
     }
 
@@ -69,6 +73,7 @@ impl Site {
         SpuConfig {
             shards: 2,
             inflight_bytes_max: self.inflight_bytes_max,
+            space: self.space,
             ..SpuConfig::new(OWN, &self.dir)
         }
     }

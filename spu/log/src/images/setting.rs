@@ -40,6 +40,7 @@ pub fn tiny(seed: u64) -> LogConfig {
         unflushed_bytes_max: 64 << 10,
         tail_cache_bytes: 2 << 10,
         open_files_max: 6,
+        space: crate::SpaceConfig::OFF,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Every name lasts before a round is written to the file.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::FileSpan;
@@ -19,12 +20,14 @@ pub(super) fn reuse(
 ) -> Result<Arc<dyn VfsFile>, DiskError> {
     let from = place.path(layout::journal(old.file_seq));
     let to = place.path(layout::journal(file_seq));
+    // Opened first: once the name is another, nothing may fail that passes.
+    let file = place.vfs.open(&from).during("open", &from)?;
     place.vfs.rename(&from, &to).during("rename", &to)?;
     place
         .vfs
         .sync_dir(&place.root)
         .during("sync directory", &place.root)?;
-    place.vfs.open(&to).during("open", &to)
+    Ok(file)
 }
 
 /// Makes a file of zeros that lasts: unwritten extents would make every sync commit metadata.
@@ -34,11 +37,20 @@ pub(super) fn make_zeroed(
     len: u64,
 ) -> Result<Arc<dyn VfsFile>, DiskError> {
     let path = place.path(layout::journal(file_seq));
-    let file = place.vfs.create(&path).during("create", &path)?;
-    file.set_len(0).during("truncate", &path)?;
-    file.preallocate(0, len).during("preallocate", &path)?;
-    zero_fill(&*file, 0, len).during("write", &path)?;
-    file.sync_all().during("sync", &path)?;
+    let made = fill_new(place, &path, len);
+    if made.is_err() {
+        // What there is of it only takes room; a failure to remove it is told by the next attempt.
+        let _ = place.vfs.remove_file(&path);
+    }
+    made
+}
+
+fn fill_new(place: &Place, path: &Path, len: u64) -> Result<Arc<dyn VfsFile>, DiskError> {
+    let file = place.vfs.create(path).during("create", path)?;
+    file.set_len(0).during("truncate", path)?;
+    file.preallocate(0, len).during("preallocate", path)?;
+    zero_fill(&*file, 0, len).during("write", path)?;
+    file.sync_all().during("sync", path)?;
     place
         .vfs
         .sync_dir(&place.root)

@@ -97,6 +97,16 @@ impl Files {
         self.taken = 0;
     }
 
+    /// What was taken could not be made the current file.
+    pub(super) fn give_back(&mut self, next: Next) {
+        self.taken = 0;
+        match next {
+            Next::Spare(spare) => self.spare = Some(spare),
+            Next::Free(span) => self.free.push_front(span),
+            Next::New => {}
+        }
+    }
+
     pub(super) fn total(&self) -> u64 {
         let full: u64 = self.full.iter().map(|file| file.span.len).sum();
         let free: u64 = self.free.iter().map(|span| span.len).sum();

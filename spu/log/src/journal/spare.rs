@@ -4,7 +4,7 @@
 //! Invariant: a spare carries the number after the current file's, and its name lasts.
 
 use super::file::{reuse, zero_fill};
-use super::files::{Filling, Spare};
+use super::files::{Filling, Next, Spare};
 use super::{FILLING, FileSpan, Journal, lock};
 use crate::error::{Context as _, DiskError};
 use crate::layout;
@@ -17,6 +17,11 @@ impl Journal {
     pub(crate) fn wants_spare(&self) -> bool {
         let used = self.used.load(Ordering::Relaxed);
         self.lock_files().wants_spare(used, &self.sizes)
+    }
+
+    /// The disk may have room for a spare again.
+    pub(crate) fn allow_spare(&self) {
+        self.lock_files().is_refused = false;
     }
 
     /// Does a piece of making the next file ready; false when there is nothing to do. A directory
@@ -35,10 +40,16 @@ impl Journal {
         match self.fill(&mut filling) {
             Ok(false) => Ok(true),
             Ok(true) => {
-                let whole = filling.take();
-                whole.map_or(Ok(true), |whole| self.adopt(whole).map(|()| true))
+                let Some(whole) = filling.take() else {
+                    return Ok(true);
+                };
+                match self.adopt(whole) {
+                    Err(error) if error.is_passing() => self.give_up(&mut filling)?,
+                    other => other?,
+                }
+                Ok(true)
             }
-            Err(error) if error.is_no_space() => {
+            Err(error) if error.is_passing() => {
                 tracing::warn!(%error, "no room to prepare a journal file");
                 self.give_up(&mut filling)?;
                 Ok(true)
@@ -61,7 +72,13 @@ impl Journal {
             files.taken = old.len;
             (old, files.current.file_seq + 1)
         };
-        let file = reuse(&self.place, old, file_seq)?;
+        let file = match reuse(&self.place, old, file_seq) {
+            Ok(file) => file,
+            Err(error) => {
+                self.lock_files().give_back(Next::Free(old));
+                return Err(error);
+            }
+        };
         let span = FileSpan {
             file_seq,
             len: old.len,
@@ -79,6 +96,9 @@ impl Journal {
             let path = self.place.path(FILLING);
             let file = self.place.vfs.create(&path).during("create", &path)?;
             file.set_len(0).during("truncate", &path)?;
+            // So that a lack of room shows here, and not at a sync, where it would be final.
+            file.preallocate(0, self.sizes.standard)
+                .during("preallocate", &path)?;
             self.lock_files().filling = self.sizes.standard;
             *filling = Some(Filling {
                 file,

@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::ends::Ends;
+use super::room::Room;
 use crate::config::RoundListener;
 use crate::entry::Item;
 use crate::error::{DiskError, LogDead};
@@ -33,6 +34,7 @@ pub(crate) struct Inner {
     pub(crate) writer: SegmentWriter,
     pub(super) pool: Arc<FilePool>,
     pub(super) budget: Arc<TailBudget>,
+    pub(super) room: Room,
     pub(super) listener: Arc<dyn RoundListener>,
     pub(super) queue: Mutex<Queue>,
     pub(super) wake: Condvar,
@@ -62,9 +64,11 @@ pub(super) struct Round {
 /// they hear that the round is durable.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    waiting: VecDeque<Waiting>,
+    pub(super) waiting: VecDeque<Waiting>,
     pub(super) bytes: u64,
     is_stopping: bool,
+    /// There was no room for what waits; the next look at the disk ends it.
+    pub(super) is_parked: bool,
     /// The journal thread sleeps until it is woken.
     is_asleep: bool,
 }
@@ -74,7 +78,7 @@ pub(super) struct Waiting {
     /// `None` for the log's own entries.
     shard: Option<u16>,
     items: Vec<(Arc<Replica>, Item)>,
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 /// What the journal thread should do next.
@@ -93,7 +97,7 @@ impl Inner {
             if queue.is_stopping {
                 return Wake::Stop;
             }
-            if !queue.waiting.is_empty() {
+            if !queue.waiting.is_empty() && !queue.is_parked {
                 return Wake::Submissions;
             }
             queue.is_asleep = true;
@@ -108,7 +112,8 @@ impl Inner {
                     let waited = self.wake.wait_timeout(queue, patience);
                     let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
                     queue = guard;
-                    if timeout.timed_out() && queue.waiting.is_empty() && !queue.is_stopping {
+                    let is_quiet = queue.waiting.is_empty() || queue.is_parked;
+                    if timeout.timed_out() && is_quiet && !queue.is_stopping {
                         queue.is_asleep = false;
                         return Wake::Idle;
                     }
@@ -118,7 +123,7 @@ impl Inner {
     }
 
     pub(crate) fn wants_closing_round(&self) -> bool {
-        self.journal.wants_closing_round()
+        self.journal.wants_closing_round() && !self.lock_queue().is_parked
     }
 
     pub(crate) fn run_round(&self) -> Result<bool, LogDead> {
@@ -134,9 +139,17 @@ impl Inner {
             .iter()
             .flat_map(|waiting| &waiting.items)
             .for_each(|(_, item)| builder.push(item));
-        let written = self.write(builder).map_err(|error| self.kill(&error))?;
-        self.announce(written, taken, ends);
-        Ok(true)
+        match self.write(builder) {
+            Ok(written) => {
+                self.announce(written, taken, ends);
+                Ok(true)
+            }
+            Err(error) if error.is_passing() => {
+                self.park(taken);
+                Ok(false)
+            }
+            Err(error) => Err(self.kill(&error)),
+        }
     }
 
     pub(crate) fn run_closing_round(&self) -> Result<bool, LogDead> {
@@ -147,32 +160,36 @@ impl Inner {
             return Ok(false);
         }
         builder.clear();
-        let written = self.write(builder).map_err(|error| self.kill(&error))?;
-        self.announce(written, Vec::new(), ends);
-        Ok(true)
+        match self.write(builder) {
+            Ok(written) => {
+                self.announce(written, Vec::new(), ends);
+                Ok(true)
+            }
+            Err(error) if error.is_passing() => {
+                self.park(Vec::new());
+                Ok(false)
+            }
+            Err(error) => Err(self.kill(&error)),
+        }
     }
 
     pub(crate) fn run_writer_step(&self) -> Result<bool, LogDead> {
         self.check_alive()?;
-        self.writer.step().map_err(|error| self.kill(&error))
-    }
-
-    /// Ends the log for good; tells the listener the first time.
-    pub(crate) fn kill(&self, error: &DiskError) -> LogDead {
-        let mut is_first = false;
-        let dead = self.dead.get_or_init(|| {
-            is_first = true;
-            error.to_dead(&self.root.root)
-        });
-        if is_first {
-            tracing::error!(dir = %self.root.root.display(), %error, "the log is stopped");
-            self.listener.failed(dead);
-            self.stop();
+        match self.with_reserve(|| self.writer.step()) {
+            Err(error) if error.is_passing() => {
+                tracing::warn!(%error, "segments cannot be written now");
+                self.writer.park();
+                Ok(false)
+            }
+            other => other.map_err(|error| self.kill(&error)),
         }
-        dead.clone()
     }
 
     fn write(&self, builder: &mut RoundBuilder) -> Result<Written, DiskError> {
+        self.with_reserve(|| self.write_once(builder))
+    }
+
+    fn write_once(&self, builder: &mut RoundBuilder) -> Result<Written, DiskError> {
         while self.writer.is_overfull() {
             self.writer.relieve()?;
         }

@@ -61,9 +61,13 @@ impl Log {
         let mut replicas = inner.registry.write();
         for (made, new) in made.into_iter().zip(wanted) {
             let replica = match made {
-                Some(replica) if !replicas.by_key.contains_key(&new.key) => replica,
-                _ => {
+                Ok(replica) if !replicas.by_key.contains_key(&new.key) => replica,
+                Ok(_) => {
                     answers.push(Err(CreateError::Exists(new.key)));
+                    continue;
+                }
+                Err(refused) => {
+                    answers.push(Err(refused));
                     continue;
                 }
             };
@@ -90,11 +94,12 @@ impl Log {
         Ok(answers)
     }
 
-    /// The directories of new replicas, their names synced; none for a key that is there already.
+    /// The directories of new replicas, their names synced; an error for a key that is there already,
+    /// or when there is no room for it.
     fn make_directories(
         &self,
         wanted: &[NewReplica],
-    ) -> Result<Vec<Option<Arc<Replica>>>, LogDead> {
+    ) -> Result<Vec<Result<Arc<Replica>, CreateError>>, LogDead> {
         let inner = &self.inner;
         let path = inner.root.path(layout::REPLICAS);
         let mut made = Vec::with_capacity(wanted.len());
@@ -105,14 +110,19 @@ impl Log {
         } in wanted
         {
             if inner.registry.get(*key).is_some() {
-                made.push(None);
+                made.push(Err(CreateError::Exists(*key)));
                 continue;
             }
             let dir: Arc<Path> = path.join(layout::replica_dir(*key, *replica_gen)).into();
-            let created = inner.root.vfs.create_dir(&dir);
-            created
-                .during("create directory", &dir)
-                .map_err(|error| inner.kill(&error))?;
+            let create = || inner.root.vfs.create_dir(&dir);
+            match inner.with_reserve(|| create().during("create directory", &dir)) {
+                Ok(()) => {}
+                Err(error) if error.is_passing() => {
+                    made.push(Err(CreateError::NoRoom(inner.fail(&error))));
+                    continue;
+                }
+                Err(error) => return Err(inner.kill(&error)),
+            }
             let home = Home {
                 key: *key,
                 number: inner.next_number.fetch_add(1, Ordering::Relaxed),
@@ -128,9 +138,9 @@ impl Log {
             let state = ReplicaState::new(*key, *replica_gen);
             let budget = Arc::clone(&inner.budget);
             let replica = Replica::new(home, *config, segments, state, None, budget);
-            made.push(Some(Arc::new(replica)));
+            made.push(Ok(Arc::new(replica)));
         }
-        if made.iter().any(Option::is_some) {
+        if made.iter().any(Result::is_ok) {
             let synced = inner.root.vfs.sync_dir(&path);
             synced
                 .during("sync directory", &path)

@@ -28,6 +28,8 @@ mod removing;
 
 mod scrubbing;
 
+mod sweeping;
+
 mod threads;
 
 mod writing;
@@ -92,6 +94,7 @@ pub(super) fn small() -> LogConfig {
         unflushed_bytes_max: 64 << 10,
         tail_cache_bytes: 6 << 10,
         open_files_max: 6,
+        space: crate::SpaceConfig::OFF,
     }
 }
 

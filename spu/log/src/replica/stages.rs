@@ -186,6 +186,14 @@ impl Replica {
         taken
     }
 
+    /// Puts operations that were taken and not applied back in front.
+    pub(crate) fn put_back(&self, operations: Vec<Operation>) {
+        let mut state = self.lock();
+        for operation in operations.into_iter().rev() {
+            state.operations.push_front(operation);
+        }
+    }
+
     /// True when operations wait, which then belong in the writer's queue.
     pub(crate) fn is_queued(&self) -> bool {
         self.lock().is_queued

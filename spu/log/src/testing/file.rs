@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::image::{Change, Inode, write_into};
-use super::{Disk, Operation, lock};
-use crate::vfs::VfsFile;
+use super::{Disk, MemVfs, Operation, lock};
+use crate::vfs::{FileSystem, VfsFile};
 
 #[derive(Debug)]
 pub(super) struct MemFile {
@@ -70,15 +70,19 @@ impl VfsFile for MemFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        lock(&self.disk).check(Operation::Write)?;
+        {
+            let mut disk = lock(&self.disk);
+            disk.check(Operation::Write)?;
+            disk.check_room(&self.inode, len)?;
+        }
         let mut inode = lock(&self.inode);
         inode.live.resize(len as usize, 0);
         inode.unsynced.push(Change::SetLen(len));
         Ok(())
     }
 
-    fn preallocate(&self, _from: u64, _bytes: u64) -> io::Result<()> {
-        Ok(())
+    fn preallocate(&self, _from: u64, _bytes: u64) -> io::Result<bool> {
+        Ok(false)
     }
 
     fn try_lock(&self) -> io::Result<bool> {
@@ -101,5 +105,19 @@ impl Drop for MemFile {
         if self.holds_lock.load(Ordering::Relaxed) {
             lock(&self.inode).is_locked = false;
         }
+    }
+}
+
+impl FileSystem for MemVfs {
+    fn sync(&self) -> io::Result<()> {
+        let mut disk = lock(&self.disk);
+        disk.check(Operation::Sync)?;
+        disk.counts.whole_syncs += 1;
+        disk.unsynced.clear();
+        disk.durable = disk.live.clone();
+        for inode in disk.live.files.values() {
+            lock(inode).sync();
+        }
+        Ok(())
     }
 }

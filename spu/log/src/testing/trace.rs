@@ -320,8 +320,8 @@ impl VfsFile for TraceFile {
         Ok(())
     }
 
-    fn preallocate(&self, _from: u64, _bytes: u64) -> io::Result<()> {
-        Ok(())
+    fn preallocate(&self, _from: u64, _bytes: u64) -> io::Result<bool> {
+        Ok(false)
     }
 
     fn try_lock(&self) -> io::Result<bool> {

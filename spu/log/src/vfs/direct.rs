@@ -72,7 +72,7 @@ impl VfsFile for DirectFile {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    fn preallocate(&self, _from: u64, _bytes: u64) -> io::Result<()> {
+    fn preallocate(&self, _from: u64, _bytes: u64) -> io::Result<bool> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

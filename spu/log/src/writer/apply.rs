@@ -1,6 +1,7 @@
 //! Applies what is durable to segments, replica by replica, and gives up cached batches.
 //!
-//! Operations of one replica are applied in the order of their rounds; nothing is skipped.
+//! Operations of one replica are applied in the order of their rounds; nothing is skipped. What an
+//! error that passes kept from being applied waits as before.
 
 use std::sync::{Arc, PoisonError};
 
@@ -20,8 +21,21 @@ use crate::vfs::Place;
 use std::sync::atomic::Ordering;
 
 impl SegmentWriter {
-    /// Applies a replica's operations up to a round.
+    /// Applies a replica's operations up to a round. What fails stays in the queue.
     pub(super) fn flush(
+        &self,
+        replica: &Arc<Replica>,
+        round: u64,
+        work: &mut Work,
+    ) -> Result<(), DiskError> {
+        let outcome = self.flush_some(replica, round, work);
+        if outcome.is_err() {
+            self.lock_queue().pending.push_front(Arc::clone(replica));
+        }
+        outcome
+    }
+
+    fn flush_some(
         &self,
         replica: &Arc<Replica>,
         round: u64,
@@ -63,36 +77,61 @@ impl SegmentWriter {
         operations: Vec<Operation>,
         work: &mut Work,
     ) -> Result<(), DiskError> {
-        let mut group: Vec<Batch> = Vec::new();
-        for operation in operations {
-            let bytes = operation.item.encoded_len() as u64;
-            let mut cut_done = false;
-            match operation.item {
+        let mut group = Group::default();
+        let mut rest = operations.into_iter();
+        while let Some(Operation { round, item }) = rest.next() {
+            let item = match item {
                 Item::Entry(Entry::Batch(batch)) => {
-                    group.push(batch);
+                    group.push(round, batch);
                     continue;
                 }
-                other => {
-                    self.append(replica, applied, &mut group, work)?;
-                    cut_done |= matches!(other, Item::Entry(Entry::Cut { .. }));
-                    self.change(replica, applied, other, work)?;
-                }
+                other => other,
+            };
+            let bytes = item.encoded_len() as u64;
+            let outcome = self
+                .append(replica, applied, &mut group, work)
+                .and_then(|()| self.change(replica, applied, &item, work));
+            if let Err(error) = outcome {
+                let this = Operation { round, item };
+                let all = group.into_operations().chain([this]).chain(rest);
+                replica.put_back(all.collect());
+                return Err(error);
             }
+            let cut_done = matches!(item, Item::Entry(Entry::Cut { .. }));
             replica.applied(&applied.segments, bytes, cut_done);
             self.unflushed.fetch_sub(signed(bytes), Ordering::Relaxed);
         }
-        self.append(replica, applied, &mut group, work)
+        let outcome = self.append(replica, applied, &mut group, work);
+        if outcome.is_err() {
+            replica.put_back(group.into_operations().collect());
+        }
+        outcome
     }
 
+    /// Writes a group's batches and empties it; after an error it holds those not written.
     fn append(
         &self,
         replica: &Replica,
         applied: &mut Applied,
-        group: &mut Vec<Batch>,
+        group: &mut Group,
         work: &mut Work,
     ) -> Result<(), DiskError> {
-        let Some(last) = group.last() else {
+        if group.batches.is_empty() {
             return Ok(());
+        }
+        let mut written = group.batches.len();
+        let mut outcome = Ok(());
+        if !applied.is_retired {
+            written = 0;
+            outcome = applied.segments.append(
+                &group.batches,
+                &replica.config(),
+                &mut work.unsynced,
+                &mut written,
+            );
+        }
+        let Some(last) = group.batches[..written].last() else {
+            return outcome;
         };
         applied.state.last_append_ms = Some(last.placement.append_time_ms);
         let told = last
@@ -100,25 +139,22 @@ impl SegmentWriter {
             .high_watermark
             .min(last.placement.base_offset);
         applied.state.high_watermark = applied.state.high_watermark.max(told);
-        if !applied.is_retired {
-            applied
-                .segments
-                .append(group, &replica.config(), &mut work.unsynced)?;
-        }
+        group.rounds.drain(..written);
         let bytes = group
-            .drain(..)
+            .batches
+            .drain(..written)
             .map(|batch| Item::Entry(Entry::Batch(batch)).encoded_len());
         let bytes = bytes.sum::<usize>() as u64;
         replica.applied(&applied.segments, bytes, false);
         self.unflushed.fetch_sub(signed(bytes), Ordering::Relaxed);
-        Ok(())
+        outcome
     }
 
     fn change(
         &self,
         replica: &Arc<Replica>,
         applied: &mut Applied,
-        item: Item,
+        item: &Item,
         work: &mut Work,
     ) -> Result<(), DiskError> {
         if applied.is_retired {
@@ -127,21 +163,21 @@ impl SegmentWriter {
         let vfs = &self.root.vfs;
         match item {
             Item::Entry(Entry::Cut { to, .. }) => {
-                applied.segments.cut(to, &mut work.unsynced)?;
-                snapshot::cut(vfs, &replica.home.dir, to)?;
+                applied.segments.cut(*to, &mut work.unsynced)?;
+                snapshot::cut(vfs, &replica.home.dir, *to)?;
             }
             Item::Entry(Entry::Trim { to, .. }) => {
-                applied.state.log_start = applied.state.log_start.max(to);
-                let gone = applied.segments.trim(to, &mut work.unsynced);
+                applied.state.log_start = applied.state.log_start.max(*to);
+                let gone = applied.segments.trim(*to, &mut work.unsynced);
                 work.trimmed
                     .extend(gone.into_iter().map(|id| (replica.home.clone(), id)));
             }
-            Item::Entry(Entry::Meta { meta, .. }) => applied.state.meta = meta,
+            Item::Entry(Entry::Meta { meta, .. }) => applied.state.meta = *meta,
             Item::Entry(Entry::HighWatermark { offset, .. }) => {
-                applied.state.high_watermark = applied.state.high_watermark.max(offset);
+                applied.state.high_watermark = applied.state.high_watermark.max(*offset);
             }
             Item::Entry(Entry::Snapshot { as_of, bytes, .. }) => {
-                snapshot::save(vfs, &replica.home.dir, as_of, &bytes)?;
+                snapshot::save(vfs, &replica.home.dir, *as_of, bytes)?;
             }
             Item::Retired { .. } => self.retire(replica, applied, work)?,
             Item::Entry(Entry::Batch(_)) | Item::Created { .. } => {}
@@ -185,9 +221,13 @@ impl SegmentWriter {
 
     pub(super) fn delete_some(&self, work: &mut Work) -> Result<bool, DiskError> {
         let count = work.trimmed.len().min(DELETES_PER_STEP);
-        for (home, id) in work.trimmed.drain(..count) {
-            remove_file(&home, id)?;
+        for _ in 0..count {
+            let Some((home, id)) = work.trimmed.front() else {
+                break;
+            };
+            remove_file(home, *id)?;
             work.unsynced.renamed(&home.dir)?;
+            work.trimmed.pop_front();
         }
         Ok(count > 0)
     }
@@ -211,6 +251,26 @@ impl SegmentWriter {
                 }
             }
         }
+    }
+}
+
+/// Batches that go to segments together, with the rounds they came in.
+#[derive(Debug, Default)]
+struct Group {
+    rounds: Vec<u64>,
+    batches: Vec<Batch>,
+}
+
+impl Group {
+    fn push(&mut self, round: u64, batch: Batch) {
+        self.rounds.push(round);
+        self.batches.push(batch);
+    }
+
+    fn into_operations(self) -> impl Iterator<Item = Operation> {
+        let items = self.batches.into_iter().map(Entry::Batch).map(Item::Entry);
+        let named = self.rounds.into_iter().zip(items);
+        named.map(|(round, item)| Operation { round, item })
     }
 }
 

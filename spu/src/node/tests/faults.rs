@@ -1,6 +1,6 @@
 //! What is left after the power went, and what goes on when the disk is full.
 
-use tidegate_log::testing::{Dice, MemVfs, Operation};
+use tidegate_log::testing::{Dice, FaultyVfs, MemVfs, Step, Trouble};
 
 use super::*;
 
@@ -73,22 +73,147 @@ async fn what_was_acknowledged_survives_every_power_loss() {
     life.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_refuses_appends_and_goes_on_serving_reads() {
+/// A node with one partition that holds "a", and the disk under it.
+async fn site() -> (MemVfs, FaultyVfs, Site, Life, ReplicaKey) {
     let disk = MemVfs::new();
-    let mut site = Site::on(Arc::new(disk.clone()), PathBuf::from("data"));
+    let faulty = FaultyVfs::new(Arc::new(disk.clone()));
+    let mut site = Site::on(Arc::new(faulty.clone()), PathBuf::from("data"));
     let life = site.start();
     let key = site.create("flights", 1, TopicConfig::default())[0];
     life.append(key, &["a"]).await.unwrap();
-    disk.fail(Operation::Write, 0, std::io::ErrorKind::StorageFull);
-    let under_way = life.append(key, &["b"]).await.unwrap_err();
+    (disk, faulty, site, life, key)
+}
+
+async fn append_soon(life: &Life, key: ReplicaKey, value: &str) -> Result<Appended, Problem> {
+    let mut request = request(batch(&[value], None));
+    request.timeout = Duration::from_millis(100);
+    life.partitions.append(key, request).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_appends_serves_reads_and_comes_back_by_itself() {
+    let (_, faulty, _site, life, key) = site().await;
+    faulty.fail(Step::Write, 0, Trouble::NoSpace, true);
+    let under_way = append_soon(&life, key, "b").await.unwrap_err();
     assert_eq!(under_way.code(), ErrorCode::OutcomeUnknown);
     let late = life.append(key, &["c"]).await.unwrap_err();
     assert_eq!(
         (late.code(), late.status(), late.is_definite()),
         (ErrorCode::DiskFull, 507, true)
     );
+    let body = serde_json::to_value(&late).unwrap();
+    assert_eq!(body["side_effects"], "none");
+    assert_eq!(body["retryable"], true);
     assert_eq!(life.all(key).await, ["a"]);
+    faulty.heal();
+    // Nobody does anything: the node looks by itself, about once a second.
+    let back = timeout(LONG, async {
+        loop {
+            match life.append(key, &["d"]).await {
+                Ok(appended) => return appended,
+                Err(problem) => assert_eq!(problem.code(), ErrorCode::DiskFull),
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(back.await.unwrap().base_offset.get(), 2);
+    assert_eq!(
+        life.all(key).await,
+        ["a", "b", "d"],
+        "what waited was written"
+    );
     assert_eq!(life.node.budget.taken(), 0);
+    life.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_disk_refuses_appends_for_good_and_goes_on_serving_reads() {
+    for trouble in [Trouble::Broken, Trouble::ReadOnly, Trouble::NoSpace] {
+        let (_, faulty, site, life, key) = site().await;
+        faulty.fail(Step::Sync, 0, trouble, false);
+        let under_way = life.append(key, &["b"]).await.unwrap_err();
+        assert_eq!(under_way.code(), ErrorCode::OutcomeUnknown);
+        let late = life.append(key, &["c"]).await.unwrap_err();
+        assert_eq!(
+            (late.code(), late.is_definite()),
+            (ErrorCode::Unavailable, true)
+        );
+        let body = serde_json::to_value(&late).unwrap();
+        assert_eq!(body["side_effects"], "none");
+        assert_eq!(
+            (&body["retryable"], &body["disk_failed"]),
+            (&false.into(), &true.into())
+        );
+        assert_eq!(life.all(key).await, ["a"]);
+        assert!(life.node.stop().await.is_err());
+        drop(life);
+        assert!(matches!(site.open(), Err(NodeError::DiskFailed(_))));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_operators_word_a_failed_disk_is_read_and_not_written() {
+    let (_, faulty, mut site, life, key) = site().await;
+    faulty.fail(Step::Sync, 0, Trouble::Broken, false);
+    life.append(key, &["b"]).await.unwrap_err();
     assert!(life.node.stop().await.is_err());
+    drop(life);
+    let accepted = tidegate_log::accept_failure(Arc::new(faulty), &site.dir).unwrap();
+    assert!(accepted.is_some());
+    let life = site.start();
+    assert!(
+        life.node
+            .register_request()
+            .replicas
+            .iter()
+            .all(|report| !report.intact)
+    );
+    assert_eq!(life.all(key).await[0], "a");
+    let refused = life.append(key, &["c"]).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Unavailable);
+    let fresh = site.create("fresh", 1, TopicConfig::default())[0];
+    life.append(fresh, &["x"]).await.unwrap();
+    life.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_for_which_there_is_no_room_is_opened_when_there_is() {
+    let (_, faulty, site, life, key) = site().await;
+    faulty.fail(Step::MakeDir, 0, Trouble::NoSpace, true);
+    let fresh = site.create("fresh", 1, TopicConfig::default())[0];
+    let refused = append_soon(&life, fresh, "x").await.unwrap_err();
+    assert!([ErrorCode::DiskFull, ErrorCode::Unavailable].contains(&refused.code()));
+    assert_eq!(life.all(key).await, ["a"]);
+    faulty.heal();
+    let back = timeout(LONG, async {
+        while life.append(fresh, &["x"]).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    });
+    back.await.unwrap();
+    life.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn below_the_hard_mark_appends_are_refused_before_the_system_refuses() {
+    let disk = MemVfs::new();
+    disk.set_room(Some(100 << 20));
+    let mut site = Site::on(Arc::new(disk.clone()), PathBuf::from("data"));
+    site.space = SpaceConfig {
+        soft_bytes: Some(60 << 20),
+        hard_bytes: Some(40 << 20),
+        ballast_bytes: Some(1 << 20),
+    };
+    let life = site.start();
+    let key = site.create("flights", 1, TopicConfig::default())[0];
+    life.append(key, &["a"]).await.unwrap();
+    disk.set_room(Some(30 << 20));
+    life.node.log.poll_space();
+    let refused = life.append(key, &["b"]).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::DiskFull);
+    assert!(life.node.log.dead().is_none());
+    disk.set_room(Some(100 << 20));
+    life.node.log.poll_space();
+    life.append(key, &["c"]).await.unwrap();
+    life.stop().await;
 }

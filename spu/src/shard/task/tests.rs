@@ -254,7 +254,7 @@ fn what_a_dead_log_did_not_take_is_not_shown() {
     assert_eq!(reader.tail().high_watermark, Offset::new(1));
     bench
         .disk
-        .fail(Operation::Write, 0, std::io::ErrorKind::StorageFull);
+        .fail(Operation::Sync, 0, std::io::ErrorKind::StorageFull);
     bench.log.run_round().unwrap_err();
     let mut refused = bench.append(Acks::Leader);
     let no_space = true;

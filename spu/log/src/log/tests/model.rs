@@ -271,7 +271,11 @@ impl World {
                     self.all_durable();
                     let _ = self.log.checkpoint();
                 }
-                self.vfs.power_lost(&mut Dice::new(seed))
+                let image = self.vfs.power_lost(&mut Dice::new(seed));
+                // The mark that a disk failed need not have got onto it: what is found must be right
+                // without it.
+                let _ = crate::Vfs::remove_file(&image, &super::dir().join("failed"));
+                image
             }
         };
         self.lost_power |= matches!(how, Reopen::PowerLost(_) | Reopen::FailedSync(..));

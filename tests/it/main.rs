@@ -7,6 +7,7 @@ mod bench;
 mod cli;
 mod flights;
 mod kill;
+mod log_files;
 mod metrics;
 mod openapi;
 mod page;

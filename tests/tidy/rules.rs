@@ -15,6 +15,7 @@ const PURE: [&str; 3] = ["proto/src/", "spu/core/src/", "sc/core/src/"];
 /// Rooms that may touch files: the log's disk code, key material, programs and tests.
 const FILE_ROOMS: [&str; 6] = [
     "spu/log/src/",
+    "spu/log/examples/",
     "kit/src/tls",
     "kit/src/metrics",
     "cli/",

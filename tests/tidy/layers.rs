@@ -41,7 +41,7 @@ const PACKAGES: [(&str, &[&str]); 6] = [
         "axum",
         &["kit", "data-plane", "sc", "gateway", "cli", "tests"],
     ),
-    ("rustix", &["spu/log", "tests"]),
+    ("rustix", &["spu/log", "cli", "tests"]),
     ("anyhow", &["cli", "tests"]),
     ("clap", &["cli", "tests"]),
 ];

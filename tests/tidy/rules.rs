@@ -13,7 +13,7 @@ const HEADER_LINES_MAX: usize = 25;
 const PURE: [&str; 3] = ["proto/src/", "spu/core/src/", "sc/core/src/"];
 
 /// Rooms that may touch files: the log's disk code, key material, programs and tests.
-const FILE_ROOMS: [&str; 6] = [
+const FILE_ROOMS: [&str; 7] = [
     "spu/log/src/",
     "spu/log/examples/",
     "kit/src/tls",

@@ -39,6 +39,10 @@ pub struct LogConfig {
     pub open_files_max: usize,
     /// When the disk counts as full, and what is held back for then.
     pub space: SpaceConfig,
+    /// Memory for the keys of one compaction pass.
+    pub compaction_map_bytes: usize,
+    /// Bytes that compaction may read a second.
+    pub compaction_bytes_per_s: u64,
 }
 
 impl Default for LogConfig {
@@ -56,6 +60,8 @@ impl Default for LogConfig {
             tail_cache_bytes: limits::TAIL_CACHE_BYTES,
             open_files_max: limits::OPEN_FILES_MAX,
             space: SpaceConfig::OFF,
+            compaction_map_bytes: limits::COMPACTION_MAP_BYTES,
+            compaction_bytes_per_s: limits::COMPACTION_BYTES_PER_S,
         }
     }
 }
@@ -112,4 +118,21 @@ pub struct LogStats {
     pub ballast_bytes: u64,
     /// The log has died, of anything but an orderly close.
     pub is_dead: bool,
+    /// What compaction has done since the log was opened.
+    pub compaction: CompactionStats,
+}
+
+/// What compaction has done since the log was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CompactionStats {
+    /// Passes finished.
+    pub passes: u64,
+    /// Passes given up: segments changed under them, could not be read, or there was no room.
+    pub abandoned: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Bytes by which segments became shorter.
+    pub freed_bytes: u64,
+    /// Records taken out.
+    pub removed_records: u64,
 }

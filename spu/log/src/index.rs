@@ -2,7 +2,8 @@
 //!
 //! Entries of 32 bytes, one before the first batch and then one before the next batch that begins
 //! 8 KiB or more after the last: `u64 offset | u64 position | i64 greatest timestamp before it |
-//! u32 zero | u32 crc32c`. A closed segment has one more, whose position is the segment's length.
+//! u32 zero | u32 crc32c`. A closed segment has one more, whose position is the segment's length; instead
+//! of zero it has the second in which the segment was appended to last.
 //! The index is a hint that can be rebuilt: it is not synced, every entry is checked, and one that
 //! is wrong costs time only.
 
@@ -24,15 +25,42 @@ pub(crate) struct IndexEntry {
     pub(crate) position: u64,
     /// Greatest timestamp of all batches before it; `i64::MIN` when there are none.
     pub(crate) timestamp_before_ms: i64,
+    /// In a closing entry the last append, in epoch seconds rounded up; 0 when it is not known.
+    pub(crate) last_append_s: u32,
 }
 
 impl IndexEntry {
+    /// The entry of a closed segment's end.
+    pub(crate) fn closing(
+        end: Offset,
+        len: u64,
+        max_timestamp_ms: i64,
+        last_append_ms: i64,
+    ) -> Self {
+        let seconds = last_append_ms.max(0).saturating_add(999) / 1000;
+        Self {
+            offset: end,
+            position: len,
+            timestamp_before_ms: max_timestamp_ms,
+            last_append_s: u32::try_from(seconds).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// When the segment that it closes was appended to last; not before its newest record when that
+    /// is not known.
+    pub(crate) fn last_append_ms(&self) -> i64 {
+        match self.last_append_s {
+            0 => self.timestamp_before_ms,
+            seconds => i64::from(seconds) * 1000,
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(ENTRY_LEN as usize);
         bytes.put_u64(self.offset.get());
         bytes.put_u64(self.position);
         bytes.put_i64(self.timestamp_before_ms);
-        bytes.put_u32(0);
+        bytes.put_u32(self.last_append_s);
         bytes.put_u32(crc32c::crc32c(&bytes));
         bytes
     }
@@ -42,12 +70,13 @@ impl IndexEntry {
         let offset = Offset::new(reader.u64()?);
         let position = reader.u64()?;
         let timestamp_before_ms = reader.i64()?;
-        reader.u32()?;
+        let last_append_s = reader.u32()?;
         let crc = reader.u32()?;
         (crc32c::crc32c(&bytes[..28]) == crc).then_some(Self {
             offset,
             position,
             timestamp_before_ms,
+            last_append_s,
         })
     }
 }
@@ -90,6 +119,7 @@ impl IndexRule {
             offset,
             position,
             timestamp_before_ms: self.max_timestamp_ms,
+            last_append_s: 0,
         });
         if due {
             self.last_position = Some(position);
@@ -167,7 +197,8 @@ mod tests {
             Some(IndexEntry {
                 offset: Offset::new(7),
                 position: INDEX_INTERVAL_BYTES,
-                timestamp_before_ms: 30
+                timestamp_before_ms: 30,
+                last_append_s: 0,
             })
         );
         assert_eq!(rule.max_timestamp_ms, 30);
@@ -179,6 +210,7 @@ mod tests {
             offset: Offset::new(1),
             position: 2,
             timestamp_before_ms: -3,
+            last_append_s: 4,
         };
         let bytes = entry.encode();
         assert_eq!(IndexEntry::decode(&bytes), Some(entry));

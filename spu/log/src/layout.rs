@@ -4,7 +4,8 @@
 //! ```text
 //! lock  identity  replicas.ckpt  ballast  failed  accepted
 //! journal/<file_seq>.jnl   journal/<file_seq>.new (being filled)
-//! replicas/<topic uuid>-<partition>-<generation uuid>/<base offset>.log|.index, snapshot
+//! replicas/<topic uuid>-<partition>-<generation uuid>/<base offset>.log|.index, snapshot, compaction,
+//!     <base offset>.log|.index.compact (being written)
 //! trash/  quarantine/
 //! ```
 
@@ -28,6 +29,9 @@ pub(crate) const FAILED: &str = "failed";
 /// Says that an operator accepted a failed disk; what is there is not called intact any more.
 pub(crate) const ACCEPTED: &str = "accepted";
 pub(crate) const SNAPSHOT: &str = "snapshot";
+pub(crate) const COMPACTION: &str = "compaction";
+
+const STAGED: &str = ".compact";
 
 const UUID_LEN: usize = 36;
 
@@ -60,6 +64,17 @@ pub(crate) fn segment(base: Offset) -> String {
 
 pub(crate) fn index(base: Offset) -> String {
     format!("{:020}.index", base.get())
+}
+
+/// A segment's file while compaction writes it.
+pub(crate) fn staged(name: &str) -> String {
+    format!("{name}{STAGED}")
+}
+
+/// True for a file that compaction was writing.
+pub(crate) fn is_staged(name: &str) -> bool {
+    let name = name.strip_suffix(STAGED);
+    name.is_some_and(|name| parse_segment(name).or(parse_index(name)).is_some())
 }
 
 /// Base offset of a segment file; `None` for other files.

@@ -14,6 +14,7 @@
 //! log.submit(Submission { shard, entries }) -> Result<(), SubmitError>                                never blocks
 //! log.start_threads() -> Result<(), LogDead>               or, in a simulation:
 //! log.run_round() -> Result<bool, LogDead>                 log.run_writer_step() -> Result<bool, LogDead>
+//! log.run_compaction_step(now_ms) -> Result<CompactionStep, LogDead>                                  blocks; in production a thread calls it
 //! log.tick(now_ms)                                         about once a second: rolls by time, checkpoints by age
 //! log.set_incarnation(Incarnation) -> Result<(), LogDead>  durable when it returns
 //! log.close(Option<Incarnation>) -> Result<(), LogDead>    flushes all, leaves the clean marker, ends the threads
@@ -28,6 +29,7 @@
 //! replica.offset_at(time_ms, upto) -> Result<Option<Offset>, ReadError>              blocks
 //! replica.batch_headers(from, |&BatchHeader| ) -> Result<(), ReadError>              blocks; for producer tables
 //! replica.set_config(SegmentConfig { segment_bytes, segment_ms })
+//! replica.set_compaction(Option<CompactionConfig { delete_retention_ms }>)           replica.take_snapshot_wanted() -> bool
 //! replica.retention(now_ms, retention_ms: Option<u64>, retention_bytes: Option<u64>, high_watermark) -> Option<Offset>   submit it as Entry::Trim
 //! ```
 //!
@@ -93,6 +95,8 @@ mod segments;
 
 mod snapshot;
 
+mod compacted;
+
 mod tail;
 
 mod disk_read;
@@ -111,6 +115,8 @@ mod registry;
 
 mod writer;
 
+mod compaction;
+
 mod opening;
 
 mod log;
@@ -125,7 +131,9 @@ pub mod images;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzz;
 
-pub use config::{LogConfig, LogStats, RoundListener};
+pub use compacted::CompactionConfig;
+pub use compaction::CompactionStep;
+pub use config::{CompactionStats, LogConfig, LogStats, RoundListener};
 pub use entry::{Entry, ReplicaMeta, Submission};
 pub use error::{CreateError, DeadCause, DiskFailure, LogDead, OpenError, ReadError, SubmitError};
 pub use failure::{AcceptedFailure, accept_failure};

@@ -74,6 +74,38 @@ pub const DAMAGE_LOOK_BYTES: u64 = 8 << 20;
 /// file systems.
 pub const DELETES_PER_STEP: usize = 4;
 
+/// Memory for the keys of one compaction pass, 24 bytes each: three quarters of a million keys at the
+/// load where it counts as full. A partition with more takes several passes. One pass runs at a
+/// time, and growing to this size takes half as much again for a moment.
+pub const COMPACTION_MAP_BYTES: usize = 24 << 20;
+
+/// Bytes that compaction reads in one step, between which it pauses.
+pub const COMPACTION_STEP_BYTES: u64 = 1 << 20;
+
+/// What compaction may read a second, so that it does not keep the disk from appends: 64 MiB/s reads
+/// a full partition of 1 GiB twice in half a minute.
+pub const COMPACTION_BYTES_PER_S: u64 = 64 << 20;
+
+/// How often an idle compactor looks for work. Looking costs a lock per compacted replica.
+pub const COMPACTION_IDLE_MS: u64 = 5_000;
+
+/// A partition whose pass could not be finished is left alone for so long.
+pub const COMPACTION_RETRY_MS: i64 = 60_000;
+
+/// Parts in a hundred of the closed segments that must be dirty, written since the last pass, to make
+/// a pass worth its reads. Bounds what is superseded and still on disk to as much again.
+pub const COMPACTION_DIRTY_PERCENT: u64 = 50;
+
+/// A dirty segment is compacted at this age however little it is, so that what was deleted goes.
+pub const COMPACTION_LAG_MS: i64 = 24 * 3600 * 1000;
+
+/// Segments that one exchange makes into one.
+pub const COMPACTION_MERGE_MAX: usize = 64;
+
+/// Passes remembered for the sake of their tombstones. When there are more, the older of two takes
+/// the younger's time: tombstones may stay longer, never shorter.
+pub const COMPACTION_PASSES_MAX: usize = 32;
+
 /// Buffers in one `pwritev` call; the least that POSIX systems in use allow (`IOV_MAX`).
 pub const IO_SLICES_MAX: usize = 1024;
 

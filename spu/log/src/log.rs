@@ -24,6 +24,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use tidegate_proto::id::{Incarnation, StorageId};
 use tidegate_proto::position::ReplicaKey;
 
+use crate::compaction::{CompactionStep, Compactor};
 use crate::config::{LogConfig, LogStats, RoundListener};
 use crate::durable;
 use crate::error::{Context as _, DeadCause, LogDead, OpenError};
@@ -100,6 +101,8 @@ impl Log {
         } = parts;
         let journal = Arc::new(parts.journal);
         let registry = Arc::new(Registry::default());
+        let compactor = Compactor::new(Arc::clone(&registry), config.compaction_map_bytes);
+        let compaction_bytes_per_s = config.compaction_bytes_per_s;
         *registry.write() = parts.replicas;
         let room = Room::new(&config, parts.ballast);
         let writer = SegmentWriter::new(
@@ -118,6 +121,9 @@ impl Log {
             journal,
             registry,
             writer,
+            compactor,
+            compaction: Default::default(),
+            compaction_bytes_per_s,
             pool,
             budget,
             room,
@@ -175,6 +181,12 @@ impl Log {
         self.inner.run_writer_step()
     }
 
+    /// Does one piece of compaction, with the time in epoch milliseconds. Blocks. For simulations; in
+    /// production [`Log::start_threads`] does it, by the times passed to `tick`.
+    pub fn run_compaction_step(&self, now_ms: i64) -> Result<CompactionStep, LogDead> {
+        self.inner.run_compaction_step(now_ms)
+    }
+
     /// Brings all that is durable into segments and makes a checkpoint. Blocks.
     pub fn checkpoint(&self) -> Result<(), LogDead> {
         self.inner.check_alive()?;
@@ -208,6 +220,7 @@ impl Log {
         let inner = &self.inner;
         inner.stop();
         inner.join_threads();
+        inner.compactor.abandon();
         while inner.run_round()? {}
         inner.run_closing_round()?;
         if inner.writer.is_behind() {
@@ -305,6 +318,7 @@ impl Log {
             is_dead: self
                 .dead()
                 .is_some_and(|dead| dead.cause != DeadCause::Closed),
+            compaction: inner.compactor.stats(),
         }
     }
 

@@ -283,6 +283,7 @@ impl Opening<'_> {
                 unsynced,
                 bodies: &mut bodies,
                 verdicts: &mut *verdicts,
+                is_compaction_unknown: false,
             };
             let recovered = recovery.run(folded)?;
             *is_changed |= recovered.is_changed || recovered.state.intact != was_intact;
@@ -293,6 +294,7 @@ impl Opening<'_> {
             let meta = Some(state.meta);
             let config = self.config.segment;
             let replica = Replica::new(home, config, segments, state, meta, budget);
+            replica.lock_applied().compacted = recovered.compacted;
             opened.replicas.by_key.insert(key, Arc::new(replica));
         }
         Ok(opened)

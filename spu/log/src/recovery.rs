@@ -6,6 +6,8 @@
 
 mod aside;
 
+mod exchange;
+
 mod judge;
 
 mod verdict;
@@ -20,6 +22,7 @@ use tidegate_proto::batch::Batch;
 use tidegate_proto::position::Offset;
 
 use crate::checkpoint::ReplicaState;
+use crate::compacted::Compacted;
 use crate::error::{Context as _, DiskError};
 use crate::files::{FileKind, Unsynced};
 use crate::fold::Folded;
@@ -39,6 +42,7 @@ use crate::walk::{WalkStop, walk};
 pub(crate) struct Recovered {
     pub(crate) segments: Segments,
     pub(crate) state: ReplicaState,
+    pub(crate) compacted: Option<Box<Compacted>>,
     /// Bytes of segments cut because a crash had torn them. Normal.
     pub(crate) torn_bytes: u64,
     /// True when anything changed on disk, or in the state.
@@ -53,11 +57,14 @@ pub(crate) struct Recovery<'a> {
     pub(crate) unsynced: &'a mut Unsynced,
     pub(crate) bodies: &'a mut Bodies,
     pub(crate) verdicts: &'a mut Verdicts,
+    /// The file that would say whether segments were being replaced is damaged.
+    pub(crate) is_compaction_unknown: bool,
 }
 
 impl Recovery<'_> {
     pub(crate) fn run(mut self, folded: Folded) -> Result<Recovered, DiskError> {
         let mut state = folded.state;
+        let compacted = self.finish_exchange(&folded)?;
         let mut bases = self.bases()?;
         if folded.is_touched {
             // A process that was killed may have removed or made names that do not last yet, and the
@@ -110,6 +117,7 @@ impl Recovery<'_> {
         Ok(Recovered {
             segments,
             state,
+            compacted: compacted.map(Box::new),
             torn_bytes,
             is_changed,
         })
@@ -149,7 +157,7 @@ impl Recovery<'_> {
         folded: &Folded,
         bases: Vec<Offset>,
     ) -> Result<(usize, u64), DiskError> {
-        let mut judge = Judge::new(folded, state);
+        let mut judge = self.judge(folded, state);
         let synced_end = folded.reset.unwrap_or_else(|| {
             folded
                 .applied_end
@@ -307,6 +315,7 @@ impl Recovery<'_> {
             base,
             len,
             max_timestamp_ms: entry.timestamp_before_ms,
+            last_append_ms: entry.last_append_ms(),
         }))
     }
 

@@ -47,7 +47,7 @@ impl Registry {
         all
     }
 
-    /// What a checkpoint says: every replica's applied state, sorted by key. Of one key only the
+    /// What a checkpoint that is about to be saved says: every replica's applied state, sorted by key. Of one key only the
     /// oldest that is not in the trash yet: it is given up, and its successor made, in rounds that
     /// the checkpoint does not cover.
     pub(crate) fn states(&self) -> Vec<ReplicaState> {
@@ -63,7 +63,7 @@ impl Registry {
         };
         let mut given_up = BTreeSet::new();
         for (number, replica) in open.iter().enumerate() {
-            let applied = replica.lock_applied();
+            let mut applied = replica.lock_applied();
             if applied.is_retired || given_up.contains(&replica.key()) {
                 continue;
             }
@@ -72,6 +72,7 @@ impl Registry {
             }
             let (tail_base, tail_len) = applied.segments.tail();
             let end = applied.segments.end;
+            applied.checkpointed_tail = tail_base;
             states.push(ReplicaState {
                 end,
                 tail_base,

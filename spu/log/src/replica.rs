@@ -3,6 +3,8 @@
 //! Three stages of an entry meet here: submitted (visible in memory), durable (its round is
 //! synced), applied (in a segment). The lock is never held across disk work.
 
+mod compaction;
+
 mod scrubbing;
 
 mod stages;
@@ -10,6 +12,7 @@ mod stages;
 pub(crate) use scrubbing::Sight;
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -18,6 +21,7 @@ use tidegate_proto::id::ReplicaGen;
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
 use crate::checkpoint::ReplicaState;
+use crate::compacted::{Compacted, CompactionConfig};
 use crate::disk_read::{self, View};
 use crate::entry::{Entry, Item, ReplicaMeta};
 use crate::error::ReadError;
@@ -32,6 +36,7 @@ pub struct Replica {
     pub(crate) home: Home,
     replica_gen: ReplicaGen,
     budget: Arc<TailBudget>,
+    wants_snapshot: AtomicBool,
     state: Mutex<State>,
     /// What the segment writer alone uses. Held across disk work; shards never take it.
     pub(crate) applied: Mutex<Applied>,
@@ -42,6 +47,10 @@ pub struct Replica {
 pub(crate) struct Applied {
     pub(crate) segments: Segments,
     pub(crate) state: ReplicaState,
+    /// Base of the segment that was the last one at the last checkpoint: those before it are synced,
+    /// and nothing in the journal speaks of them.
+    pub(crate) checkpointed_tail: Offset,
+    pub(crate) compacted: Option<Box<Compacted>>,
     /// Set when the directory went to the trash.
     pub(crate) is_retired: bool,
 }
@@ -56,13 +65,16 @@ struct State {
     durable_meta: Option<ReplicaMeta>,
     last_append_ms: Option<i64>,
     config: SegmentConfig,
+    compaction: Option<CompactionConfig>,
     tail: Tail,
     view: View,
     segment_bytes: u64,
     /// Cuts submitted and not yet applied to segments, oldest first.
     cuts: VecDeque<Offset>,
-    /// Counts cuts, so that a reader notices one.
+    /// Counts cuts and exchanges of segments, so that a reader notices one.
     cut_count: u64,
+    /// Segments are being replaced: names and the view do not agree.
+    is_exchanging: bool,
     /// Durable, not yet applied.
     operations: VecDeque<Operation>,
     operation_bytes: u64,
@@ -220,9 +232,10 @@ impl Replica {
                 (state.view.clone(), state.cut_count)
             };
             let result = disk_read::read(&self.home, &view, from, upto, bytes_max);
+            let is_outdated = self.is_outdated(cut_count, result.is_err());
             let state = self.lock();
             state.check_range(from)?;
-            if state.cut_count != cut_count {
+            if is_outdated || state.cut_count != cut_count {
                 continue;
             }
             let (mut batches, has_progress) = result?;
@@ -247,8 +260,10 @@ impl Replica {
                 (state.view.clone(), state.log_start, state.cut_count)
             };
             let result = disk_read::batch_at_time(&self.home, &view, log_start, time_ms);
+            let is_outdated = self.is_outdated(cut_count, result.is_err());
             let state = self.lock();
-            if state.cut_count != cut_count || state.log_start != log_start {
+            let is_outdated = is_outdated || state.cut_count != cut_count;
+            if is_outdated || state.log_start != log_start {
                 continue;
             }
             let found = result?.or_else(|| {
@@ -281,17 +296,34 @@ impl Replica {
         from: Offset,
         mut take: impl FnMut(&BatchHeader),
     ) -> Result<(), ReadError> {
-        let view = self.lock().view.clone();
-        // Batches without offsets at the end of what disk holds; memory may hold them as well.
+        let mut reached = from;
+        // Batches without offsets at the end of what was handed out; memory may hold them as well.
         let mut at_end = Vec::new();
-        disk_read::each(&self.home, &view, from, |batch| {
-            let header = BatchHeader::of(batch);
-            if header.base_offset == view.disk_end {
-                at_end.push(header);
+        let view = loop {
+            let (view, cut_count) = {
+                let state = self.lock();
+                (state.view.clone(), state.cut_count)
+            };
+            let result = disk_read::each(&self.home, &view, reached, |batch| {
+                let header = BatchHeader::of(batch);
+                if at_end.contains(&header) {
+                    return true;
+                }
+                if header.next_offset > reached {
+                    reached = header.next_offset;
+                    at_end.clear();
+                }
+                if header.base_offset == reached {
+                    at_end.push(header);
+                }
+                take(&header);
+                true
+            });
+            if result.is_ok() || !self.is_outdated(cut_count, true) {
+                result?;
+                break view;
             }
-            take(&header);
-            true
-        })?;
+        };
         let state = self.lock();
         for batch in state.tail.iter_at_or_above(from.max(view.disk_end)) {
             let header = BatchHeader::of(batch);

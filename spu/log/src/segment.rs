@@ -37,6 +37,8 @@ pub(crate) struct SegmentInfo {
     pub(crate) base: Offset,
     pub(crate) len: u64,
     pub(crate) max_timestamp_ms: i64,
+    /// Greatest append time of its batches as far as it is known, the leader's clock.
+    pub(crate) last_append_ms: i64,
 }
 
 /// Where a replica's files are.
@@ -84,6 +86,7 @@ impl Active {
                 base,
                 len: 0,
                 max_timestamp_ms: i64::MIN,
+                last_append_ms: first_append_ms,
             },
             index_len: 0,
             rule: IndexRule::new(),
@@ -99,7 +102,10 @@ impl Active {
         if self.info.len == 0 {
             // Also of a file that a crash left empty, which says nothing of its age.
             self.first_append_ms = batch.placement.append_time_ms;
+            self.info.last_append_ms = self.first_append_ms;
         }
+        let append_ms = batch.placement.append_time_ms;
+        self.info.last_append_ms = self.info.last_append_ms.max(append_ms);
         let entry = self
             .rule
             .batch(base, self.info.len, batch.max_timestamp_ms());
@@ -108,6 +114,12 @@ impl Active {
         self.last_base = base;
         self.last_is_empty = batch.next_offset() == base;
         entry
+    }
+
+    /// The entry that closes its index, when it ends at `end`.
+    pub(crate) fn closing(&self, end: Offset) -> IndexEntry {
+        let info = &self.info;
+        IndexEntry::closing(end, info.len, info.max_timestamp_ms, info.last_append_ms)
     }
 
     pub(crate) fn is_due(&self, batch: &Batch, config: &SegmentConfig) -> bool {

@@ -13,7 +13,7 @@ use tidegate_proto::position::Offset;
 use crate::durable;
 use crate::error::{Context as _, DiskError};
 use crate::files::{FileId, FileKind, Unsynced};
-use crate::index::{ENTRY_LEN, IndexEntry};
+use crate::index::ENTRY_LEN;
 use crate::segment::{Active, Home, SegmentConfig, SegmentInfo};
 use crate::walk::walk;
 
@@ -206,11 +206,7 @@ impl Segments {
         let Some(active) = &self.active else {
             return Ok(());
         };
-        let entry = IndexEntry {
-            offset: self.end,
-            position: active.info.len,
-            timestamp_before_ms: active.info.max_timestamp_ms,
-        };
+        let entry = active.closing(self.end);
         self.write_index(active.info.base, active.index_len, &[entry.encode()])?;
         unsynced.renamed(&self.home.dir)?;
         Arc::make_mut(&mut self.closed).push(active.info);

@@ -165,7 +165,7 @@ impl Selection {
             return false;
         }
         self.bytes_left = self.bytes_left.saturating_sub(len);
-        self.has_records |= next > base;
+        self.has_records |= batch.client.record_count() > 0;
         self.batches.push(batch.clone());
         true
     }

@@ -1,4 +1,4 @@
-//! The log's two threads: one writes rounds, one writes segments.
+//! The log's threads: one writes rounds, one writes segments, one compacts.
 //!
 //! They only call what a simulation calls by hand. Pacing is by condition variables: no clock is
 //! read here. A panic in one kills the log like a failed write does.
@@ -8,11 +8,11 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Context as _, LogDead};
-use crate::limits::IDLE_ROUND_MS;
+use crate::limits::{COMPACTION_IDLE_MS, IDLE_ROUND_MS};
 use crate::log::{Inner, Log, Wake};
 
 impl Log {
-    /// Starts the journal thread and the segment-writer thread. They end with [`Log::close`], with
+    /// Starts the journal, the segment-writer and the compaction thread. They end with [`Log::close`], with
     /// the last clone of the log, or when it dies.
     pub fn start_threads(&self) -> Result<(), LogDead> {
         let spawn = |name: &str, body: fn(&Inner) -> Result<(), LogDead>| {
@@ -25,12 +25,13 @@ impl Log {
         };
         let journal = spawn("tidegate-journal", write_rounds)?;
         let writer = spawn("tidegate-segments", write_segments)?;
+        let compaction = spawn("tidegate-compaction", compact)?;
         let mut threads = self
             .inner
             .threads
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        threads.extend([journal, writer]);
+        threads.extend([journal, writer, compaction]);
         Ok(())
     }
 }
@@ -59,6 +60,24 @@ fn write_rounds(inner: &Inner) -> Result<(), LogDead> {
             Wake::Stop => return Ok(()),
         }
     }
+}
+
+fn compact(inner: &Inner) -> Result<(), LogDead> {
+    let mut pause = Duration::from_millis(COMPACTION_IDLE_MS);
+    while inner.pause_compaction(pause) {
+        let now_ms = inner.writer.now_ms();
+        pause = Duration::from_millis(COMPACTION_IDLE_MS);
+        if now_ms == 0 {
+            // Nobody has told the time yet.
+            continue;
+        }
+        let step = inner.run_compaction_step(now_ms)?;
+        if !step.is_idle {
+            let micros = step.read_bytes.saturating_mul(1_000_000);
+            pause = Duration::from_micros(micros / inner.compaction_bytes_per_s.max(1));
+        }
+    }
+    Ok(())
 }
 
 fn write_segments(inner: &Inner) -> Result<(), LogDead> {

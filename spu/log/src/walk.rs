@@ -66,6 +66,9 @@ pub(crate) fn walk(
     };
     let first_append_ms = first_append_ms(home, base, len).during("read", &path)?;
     let mut active = Active::new(base, first_append_ms);
+    if active.first_append_ms == i64::MAX {
+        active.info.last_append_ms = i64::MIN;
+    }
     let mut end = base;
     if let Some((number, entry)) = start {
         active.info.len = entry.position;

@@ -7,6 +7,8 @@
 
 mod apply;
 
+mod exchange;
+
 mod rolls;
 
 pub(crate) use apply::move_to_trash;

@@ -41,6 +41,8 @@ pub fn tiny(seed: u64) -> LogConfig {
         tail_cache_bytes: 2 << 10,
         open_files_max: 6,
         space: crate::SpaceConfig::OFF,
+        compaction_map_bytes: 64 * 24,
+        compaction_bytes_per_s: u64::MAX,
     }
 }
 

@@ -107,6 +107,11 @@ impl IndexCheck {
             offset: end,
             position: len,
             timestamp_before_ms: self.rule.max_timestamp_ms,
+            // When it was appended to last, the segment need not show: compaction takes batches out.
+            last_append_s: match self.next < self.count() {
+                true => read_entry(&*self.file, self.next)?.map_or(0, |entry| entry.last_append_s),
+                false => 0,
+            },
         };
         if self.next == u64::MAX || (extent == Extent::Closed && self.next >= self.count()) {
             self.next = self.count();

@@ -196,12 +196,14 @@ impl Segment<'_> {
         let mut rule = IndexRule::new();
         let mut piece = Vec::with_capacity(PIECE_BYTES + ENTRY_LEN as usize);
         let (mut at, mut entries) = (0, 0);
+        let mut last_append_ms = i64::MIN;
         let mut written = Ok(());
         let (end, len) = self.each(|checked, position| {
             let Checked::Batch { batch, .. } = checked else {
                 return true;
             };
             let base = batch.placement.base_offset;
+            last_append_ms = last_append_ms.max(batch.placement.append_time_ms);
             if let Some(entry) = rule.batch(base, position, batch.max_timestamp_ms()) {
                 piece.extend(entry.encode());
                 entries += 1;
@@ -215,11 +217,7 @@ impl Segment<'_> {
         })?;
         written.during("write", staged)?;
         if self.extent() == Extent::Closed {
-            let closing = IndexEntry {
-                offset: end,
-                position: len,
-                timestamp_before_ms: rule.max_timestamp_ms,
-            };
+            let closing = IndexEntry::closing(end, len, rule.max_timestamp_ms, last_append_ms);
             piece.extend(closing.encode());
             entries += 1;
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::ends::Ends;
 use super::room::Room;
+use crate::compaction::{CompactionStep, Compactor};
 use crate::config::RoundListener;
 use crate::entry::Item;
 use crate::error::{DiskError, LogDead};
@@ -32,6 +33,10 @@ pub(crate) struct Inner {
     pub(super) journal: Arc<Journal>,
     pub(super) registry: Arc<Registry>,
     pub(crate) writer: SegmentWriter,
+    pub(crate) compactor: Compactor,
+    /// The compaction thread sleeps here.
+    pub(super) compaction: (Mutex<bool>, Condvar),
+    pub(crate) compaction_bytes_per_s: u64,
     pub(super) pool: Arc<FilePool>,
     pub(super) budget: Arc<TailBudget>,
     pub(super) room: Room,
@@ -173,6 +178,20 @@ impl Inner {
         }
     }
 
+    pub(crate) fn run_compaction_step(&self, now_ms: i64) -> Result<CompactionStep, LogDead> {
+        self.check_alive()?;
+        let step = self.compactor.step(&self.writer, now_ms);
+        step.map_err(|error| self.kill(&error))
+    }
+
+    /// Waits between steps of compaction; false when it is to end.
+    pub(crate) fn pause_compaction(&self, pause: Duration) -> bool {
+        let (is_stopping, wake) = &self.compaction;
+        let stopping = is_stopping.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = wake.wait_timeout_while(stopping, pause, |stopping| !*stopping);
+        !*waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
     pub(crate) fn run_writer_step(&self) -> Result<bool, LogDead> {
         self.check_alive()?;
         match self.with_reserve(|| self.writer.step()) {
@@ -268,6 +287,12 @@ impl Inner {
         self.lock_queue().is_stopping = true;
         self.wake.notify_all();
         self.writer.stop();
+        *self
+            .compaction
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
+        self.compaction.1.notify_all();
     }
 
     pub(super) fn join_threads(&self) {

@@ -2,6 +2,8 @@
 
 mod announcing;
 
+mod compacting;
+
 mod damage;
 
 mod failing;
@@ -95,6 +97,8 @@ pub(super) fn small() -> LogConfig {
         tail_cache_bytes: 6 << 10,
         open_files_max: 6,
         space: crate::SpaceConfig::OFF,
+        compaction_map_bytes: 64 * 24,
+        compaction_bytes_per_s: u64::MAX,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each function takes the replica's lock once and does memory work only.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_proto::batch::Batch;
@@ -35,6 +36,7 @@ impl Replica {
             durable_meta,
             last_append_ms: applied.last_append_ms,
             config,
+            compaction: None,
             tail: Tail::new(applied.end),
             view: View {
                 closed: Arc::default(),
@@ -45,6 +47,7 @@ impl Replica {
             segment_bytes: 0,
             cuts: VecDeque::new(),
             cut_count: 0,
+            is_exchanging: false,
             operations: VecDeque::new(),
             operation_bytes: 0,
             is_queued: false,
@@ -56,13 +59,16 @@ impl Replica {
         let replica_gen = applied.meta.replica_gen;
         let applied = Applied {
             segments,
+            checkpointed_tail: applied.tail_base,
             state: applied,
+            compacted: None,
             is_retired: false,
         };
         Self {
             home,
             replica_gen,
             budget,
+            wants_snapshot: AtomicBool::new(false),
             state: Mutex::new(state),
             applied: Mutex::new(applied),
         }

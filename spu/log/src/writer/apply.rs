@@ -165,6 +165,12 @@ impl SegmentWriter {
             Item::Entry(Entry::Cut { to, .. }) => {
                 applied.segments.cut(*to, &mut work.unsynced)?;
                 snapshot::cut(vfs, &replica.home.dir, *to)?;
+                let (tail_base, _) = applied.segments.tail();
+                applied.checkpointed_tail = applied.checkpointed_tail.min(tail_base);
+                if let Some(compacted) = &mut applied.compacted {
+                    compacted.cut(*to);
+                    compacted.save(&**vfs, &replica.home.dir)?;
+                }
             }
             Item::Entry(Entry::Trim { to, .. }) => {
                 applied.state.log_start = applied.state.log_start.max(*to);

@@ -37,8 +37,11 @@ impl Replica {
         })
     }
 
-    /// True when what was seen still stands: nothing of it was cut or given up.
+    /// True when what was seen still stands: nothing of it was cut, exchanged or given up.
     pub(crate) fn still_holds(&self, sight: &Sight) -> bool {
+        if self.is_outdated(sight.cut_count, true) {
+            return false;
+        }
         let state = self.lock();
         let view = &state.view;
         let mut segments = view.closed.iter().chain(view.active.as_ref());

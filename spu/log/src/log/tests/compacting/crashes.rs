@@ -38,7 +38,7 @@ fn whatever_a_crash_leaves_of_a_pass_has_every_newest_record_and_is_intact() {
     roll(&log, &replica, &[(Some(50), Some(1))], 6);
     let expected = newest(&contents(&replica));
     let images = Arc::new(Mutex::new(Vec::new()));
-    let (taken, source) = (Arc::clone(&images), disk.clone());
+    let (taken, source) = (Arc::clone(&images), disk);
     let reader = Arc::clone(&replica);
     let while_it_changes = expected.clone();
     let mut seed = 0;

@@ -10,6 +10,7 @@ use crate::durable;
 use crate::entry::{ReplicaMeta, put_meta};
 use crate::error::{DiskError, OpenError};
 use crate::layout;
+use crate::limits::{NUMBER_MAX, ROUND_ALIGN};
 use crate::scalar::{Put as _, Reader, seal, unseal};
 use crate::vfs::Place;
 
@@ -24,6 +25,16 @@ pub(crate) struct JournalPosition {
     pub(crate) at: u64,
     /// The number of the round that comes there.
     pub(crate) round_seq: u64,
+}
+
+impl JournalPosition {
+    /// False for numbers that no journal reaches, or that are not where rounds are.
+    fn is_sane(&self) -> bool {
+        let numbers = [self.file_seq, self.at, self.round_seq];
+        numbers.iter().all(|number| *number < NUMBER_MAX)
+            && self.round_seq > 0
+            && self.at.is_multiple_of(ROUND_ALIGN)
+    }
 }
 
 /// The file's contents.
@@ -113,6 +124,9 @@ impl Checkpoint {
             at: reader.u64()?,
             round_seq: reader.u64()?,
         };
+        if !position.is_sane() || generation >= NUMBER_MAX {
+            return None;
+        }
         let count = reader.u64()?;
         if (reader.len() / REPLICA_LEN) as u64 != count {
             return None;
@@ -163,6 +177,13 @@ impl ReplicaState {
         let append_ms = reader.i64()?;
         let intact = reader.u64()? == 1;
         reader.u32()?;
+        if [log_start, end, tail_base]
+            .iter()
+            .any(|offset| offset.get() >= NUMBER_MAX)
+            || tail_len >= NUMBER_MAX
+        {
+            return None;
+        }
         Some(Self {
             key: ReplicaKey {
                 topic_id,
@@ -211,5 +232,47 @@ mod tests {
         let body = checkpoint.encode();
         assert_eq!(Checkpoint::decode(&body), Some(checkpoint));
         assert_eq!(Checkpoint::decode(&body[..body.len() - 1]), None);
+    }
+    #[test]
+    fn numbers_that_no_log_reaches_are_damage() {
+        let sane = JournalPosition {
+            file_seq: 6,
+            at: 4096,
+            round_seq: 7,
+        };
+        let position = |position| {
+            let checkpoint = Checkpoint {
+                storage_id: StorageId(Uuid::from_u128(4)),
+                generation: 5,
+                position,
+                replicas: Vec::new(),
+            };
+            Checkpoint::decode(&checkpoint.encode()).is_some()
+        };
+        assert!(position(sane));
+        assert!(!position(JournalPosition {
+            round_seq: 0,
+            ..sane
+        }));
+        assert!(!position(JournalPosition { at: 4095, ..sane }));
+        assert!(!position(JournalPosition {
+            file_seq: u64::MAX,
+            ..sane
+        }));
+        assert!(!position(JournalPosition {
+            round_seq: u64::MAX,
+            ..sane
+        }));
+        let mut state = ReplicaState::new(
+            ReplicaKey {
+                topic_id: TopicId(Uuid::from_u128(1)),
+                partition: PartitionId(2),
+            },
+            ReplicaGen(Uuid::from_u128(3)),
+        );
+        state.end = Offset::new(u64::MAX);
+        let mut body = Vec::new();
+        state.encode(&mut body);
+        assert_eq!(ReplicaState::decode(&mut Reader::new(&body)), None);
     }
 }

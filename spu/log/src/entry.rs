@@ -9,6 +9,7 @@ use tidegate_proto::id::{PartitionId, ReplicaGen, TopicId};
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use uuid::Uuid;
 
+use crate::limits::NUMBER_MAX;
 use crate::scalar::Put as _;
 
 /// Entries of one shard that become durable together: they land in one journal round.
@@ -275,7 +276,8 @@ fn take_key(body: &mut Bytes) -> Option<ReplicaKey> {
 }
 
 fn take_offset(body: &mut Bytes) -> Option<Offset> {
-    body.try_get_u64_le().ok().map(Offset::new)
+    let offset = body.try_get_u64_le().ok()?;
+    (offset < NUMBER_MAX).then_some(Offset::new(offset))
 }
 
 fn take_meta(body: &mut Bytes) -> Option<ReplicaMeta> {

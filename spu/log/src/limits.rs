@@ -3,6 +3,11 @@
 //! Callers may lower some of them through [`crate::LogConfig`] (tests do); none is read from the
 //! environment.
 
+/// Offsets, file numbers and round numbers on disk are below this: no log lives to see one that is not,
+/// and counting on from it cannot overflow. A file that states a greater one is damaged, whatever its
+/// checksum says.
+pub const NUMBER_MAX: u64 = u64::MAX >> 1;
+
 /// Journal rounds start at multiples of this, so that writing a round never rewrites a block that
 /// holds an older one.
 pub const ROUND_ALIGN: u64 = 4096;

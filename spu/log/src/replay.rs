@@ -19,7 +19,7 @@ use crate::error::{Context as _, DiskError};
 use crate::folded::FoldedBatch;
 use crate::journal::FileSpan;
 use crate::layout;
-use crate::limits::{ROUND_ALIGN, ROUND_BYTES_MAX};
+use crate::limits::{NUMBER_MAX, ROUND_ALIGN, ROUND_BYTES_MAX};
 use crate::round::{HEADER_LEN, PlacedItem, RoundHeader};
 use crate::vfs::{Place, VfsFile};
 
@@ -272,6 +272,7 @@ impl Cursor<'_> {
         // A length that the file cannot hold is not believed, let alone allocated.
         if name.storage_id != self.storage_id
             || name.file_seq != position.file_seq
+            || name.round_seq >= NUMBER_MAX
             || position.at + header.padded_len() > len
         {
             return Ok(None);

@@ -8,6 +8,8 @@ mod share;
 
 mod page;
 
+mod sealed;
+
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::request::Parts;
@@ -48,6 +50,8 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
     OpenApiRouter::new()
         .routes(routes!(fetch_records))
         .routes(routes!(fetch_partition))
+        .routes(routes!(sealed::list_sealed_pages))
+        .routes(routes!(sealed::fetch_sealed_page))
 }
 
 /// Read records

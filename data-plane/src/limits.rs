@@ -64,6 +64,14 @@ pub(crate) const QUERY_PARAMETERS_MAX: usize = 96;
 /// Longest JSON pointer of `?key=`, in reference tokens.
 pub(crate) const POINTER_TOKENS_MAX: usize = 32;
 
+/// Pages of sealed segments in a list unless the request says otherwise.
+pub(crate) const SEALED_PAGES_DEFAULT: u64 = 32;
+/// Most pages of sealed segments in a list: some 32 MiB are read to find them.
+pub(crate) const SEALED_PAGES_MAX: u64 = 64;
+/// Bytes of batches that a list looks at: four times what its pages have on average. A list that ends here
+/// says where to go on.
+pub(crate) const SEALED_WALK_BYTES_MAX: usize = 128 * 1024 * 1024;
+
 /// Records of one fetch answer unless the request says otherwise.
 pub(crate) const FETCH_RECORDS_DEFAULT: usize = 10_000;
 /// Most records of one fetch answer.

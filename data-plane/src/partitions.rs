@@ -49,6 +49,10 @@ pub trait Partitions: Send + Sync + 'static {
     /// The bounds of a partition.
     fn offsets(&self, key: ReplicaKey) -> BoxFuture<'_, Result<PartitionStatus, Problem>>;
 
+    /// The end of what is in closed segments, committed and synced: below it records only go by
+    /// retention, and their offsets are never given to others.
+    fn sealed_end(&self, key: ReplicaKey) -> BoxFuture<'_, Result<Offset, Problem>>;
+
     /// The first offset whose timestamp is at or after `time_ms`; the high watermark when none is.
     fn offset_at(&self, key: ReplicaKey, time_ms: i64) -> BoxFuture<'_, Result<Offset, Problem>>;
 

@@ -42,6 +42,9 @@ pub struct DataPlaneConfig {
     /// Origins (`https://app.example`) whose pages may open sockets with a ticket, beside the pages
     /// of this server itself.
     pub origins: Vec<String>,
+    /// Shared caches may keep pages of sealed segments that were asked for with a credential, and answer
+    /// others from them: it is theirs then to say who may read.
+    pub shared_pages: bool,
 }
 
 impl Default for DataPlaneConfig {
@@ -52,6 +55,7 @@ impl Default for DataPlaneConfig {
             body_bytes_max: BODY_BUDGET_BYTES_DEFAULT,
             answer_bytes_max: ANSWER_BUDGET_BYTES_DEFAULT,
             origins: Vec::new(),
+            shared_pages: false,
         }
     }
 }
@@ -64,6 +68,7 @@ impl fmt::Debug for DataPlaneConfig {
             .field("body_bytes_max", &self.body_bytes_max)
             .field("answer_bytes_max", &self.answer_bytes_max)
             .field("origins", &self.origins)
+            .field("shared_pages", &self.shared_pages)
             .finish()
     }
 }

@@ -215,6 +215,10 @@ impl Partitions for MemoryPartitions {
         })
     }
 
+    fn sealed_end(&self, key: ReplicaKey) -> BoxFuture<'_, Result<Offset, Problem>> {
+        Box::pin(async move { self.with(key, |replica| Ok(replica.end)) })
+    }
+
     fn offset_at(&self, key: ReplicaKey, time_ms: i64) -> BoxFuture<'_, Result<Offset, Problem>> {
         Box::pin(async move { self.with(key, |replica| Ok(replica.offset_at(time_ms))) })
     }

@@ -329,6 +329,14 @@ impl Partitions for LocalPartitions {
         Box::pin(async move { Ok(self.partition(key, OPEN_WAIT_MAX).await?.reader.status()) })
     }
 
+    fn sealed_end(&self, key: ReplicaKey) -> BoxFuture<'_, Result<Offset, Problem>> {
+        Box::pin(async move {
+            let handle = self.partition(key, OPEN_WAIT_MAX).await?;
+            let sealed = handle.reader.log.sealed_end();
+            Ok(sealed.min(handle.reader.tail().high_watermark))
+        })
+    }
+
     fn offset_at(&self, key: ReplicaKey, time_ms: i64) -> BoxFuture<'_, Result<Offset, Problem>> {
         Box::pin(self.offset_at_time(key, time_ms))
     }

@@ -144,11 +144,20 @@ pub(crate) async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Resu
 
 /// Opens a WebSocket and gives the connection with what came after the handshake.
 pub(crate) async fn open_socket(address: &str, path: &str) -> Result<(TcpStream, usize)> {
+    open_socket_with(address, path, "").await
+}
+
+/// As above, with more header lines.
+pub(crate) async fn open_socket_with(
+    address: &str,
+    path: &str,
+    lines: &str,
+) -> Result<(TcpStream, usize)> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{lines}\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
     let mut buffer = Vec::with_capacity(4096);

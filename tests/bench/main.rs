@@ -5,6 +5,7 @@
 //! `--seconds` shortens or lengthens each side of a pair.
 //! Timings are reported and never asserted.
 
+mod backlog;
 mod bare;
 mod batch;
 mod fanout;
@@ -33,6 +34,8 @@ struct Effort {
     steady_pairs: usize,
     /// Bytes that a fan-out sends to each socket.
     fanout_bytes: usize,
+    /// Bytes that one socket reads from the beginning of a log.
+    backlog_bytes: usize,
     starts: usize,
     /// Partitions that are written to in turn.
     active: u32,
@@ -48,6 +51,7 @@ const FULL: Effort = Effort {
     steady_side: Duration::from_secs(60),
     steady_pairs: 1,
     fanout_bytes: 64 << 20,
+    backlog_bytes: 1 << 30,
     starts: 11,
     active: 1_000,
     idle: 10_000,
@@ -59,6 +63,7 @@ const QUICK: Effort = Effort {
     steady_side: Duration::from_millis(300),
     steady_pairs: 1,
     fanout_bytes: 1 << 20,
+    backlog_bytes: 8 << 20,
     starts: 2,
     active: 40,
     idle: 200,
@@ -80,7 +85,7 @@ async fn main() -> Result<()> {
             "--only" => only = arguments.next(),
             "--write" => write = arguments.next(),
             other => bail!(
-                "unknown argument {other}: [--quick] [--seconds N] [--only single|batch|latency|fanout|start|partitions|many] [--write FILE]"
+                "unknown argument {other}: [--quick] [--seconds N] [--only single|batch|latency|fanout|backlog|start|partitions|many] [--write FILE]"
             ),
         }
     }
@@ -109,6 +114,9 @@ async fn main() -> Result<()> {
     }
     if wanted("many") {
         many::measure(effort, &mut report).await?;
+    }
+    if wanted("backlog") {
+        backlog::measure(effort, &mut report).await?;
     }
     report.print();
     if let Some(file) = write {

@@ -11,6 +11,7 @@ mod log_files;
 mod metrics;
 mod openapi;
 mod page;
+mod pages;
 mod restart;
 mod shutdown;
 mod topics;

@@ -89,7 +89,10 @@ async fn every_documented_path_is_routed() {
     let mut connection = server.connect().await.expect("a connection");
     let document = read("tidegate.json");
     for (path, item) in document["paths"].as_object().expect("paths") {
-        let real = path.replace("{topic}", "t").replace("{partition}", "0");
+        let real = path
+            .replace("{topic}", "t")
+            .replace("{partition}", "0")
+            .replace("{page}", "p");
         let real = real.split('{').next().unwrap_or_default();
         for method in item.as_object().expect("operations").keys() {
             let Ok(method) = method.to_uppercase().parse::<http::Method>() else {

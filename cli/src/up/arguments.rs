@@ -41,6 +41,11 @@ pub(crate) struct UpArguments {
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) cors_origin: Vec<String>,
 
+    /// Let shared caches keep pages of sealed segments and answer others from them, whom they must then
+    /// check themselves.
+    #[arg(long)]
+    pub(crate) shared_pages: bool,
+
     /// Do not write a profile for the client commands.
     #[arg(long)]
     pub(crate) no_profile: bool,

@@ -69,6 +69,7 @@ struct Foundation {
     origins: tidegate_kit::http::OriginRules,
     /// The same origins as given, for sockets.
     pages: Vec<String>,
+    shared_pages: bool,
 }
 
 impl Server {
@@ -115,6 +116,7 @@ impl Server {
             auth,
             origins: arguments.origins()?,
             pages: arguments.cors_origin.clone(),
+            shared_pages: arguments.shared_pages,
         };
         let health = health::router(is_ready, metrics, &foundation.auth);
         let router = tidegate_gateway::router(parts(&foundation, health, &edge, tls.is_some()));
@@ -237,11 +239,13 @@ fn parts(foundation: &Foundation, health: axum::Router, edge: &Tasks, is_tls: bo
         auth,
         origins,
         pages,
+        shared_pages,
     } = foundation;
     let producer_ids = Arc::new(LeasedIds::new(controller.clone()));
     let config = DataPlaneConfig {
         producer_ids: Some(producer_ids),
         origins: pages.clone(),
+        shared_pages: *shared_pages,
         ..DataPlaneConfig::default()
     };
     let data = DataPlane::new(node.partitions(), auth.clone(), edge.clone(), config);

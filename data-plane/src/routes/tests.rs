@@ -8,6 +8,7 @@ mod events;
 mod exactly_once;
 mod fetch;
 mod produce;
+mod sealed;
 
 use std::sync::Arc;
 
@@ -80,7 +81,7 @@ impl Surface {
         Self::with(Auth::dev(), config)
     }
 
-    fn with(auth: Auth, config: DataPlaneConfig) -> Self {
+    pub(super) fn with(auth: Auth, config: DataPlaneConfig) -> Self {
         let memory = MemoryPartitions::new();
         let tasks = Tasks::new();
         let config = DataPlaneConfig {

@@ -42,6 +42,46 @@ pub const HEADER_TIMESTAMP: &str = "tidegate-timestamp";
 /// Prefix of request headers of a raw body that become record headers.
 pub const HEADER_PREFIX: &str = "tidegate-header-";
 
+/// A part of a partition that never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SealedPage {
+    /// Offset of the first record.
+    pub base_offset: u64,
+    /// One past the last record.
+    pub end: u64,
+    /// Path of the page; it never means another content.
+    pub url: String,
+}
+
+/// Pages of a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SealedPages {
+    /// The topic's incarnation.
+    pub topic_id: String,
+    pub partition: u32,
+    pub items: Vec<SealedPage>,
+    /// `from` of the next list; null when there are no more pages for now.
+    pub next: Option<u64>,
+    /// Records below this offset are in closed segments.
+    pub sealed_end: u64,
+}
+
+/// A page as JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SealedRecords {
+    /// The topic's incarnation.
+    pub topic_id: String,
+    pub partition: u32,
+    /// Offset of the first record.
+    pub base_offset: u64,
+    /// One past the last record.
+    pub end: u64,
+    pub records: Vec<FetchedRecord>,
+}
+
 /// Body of `POST /v1/topics/{topic}/records` as `application/json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

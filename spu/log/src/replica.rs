@@ -174,6 +174,18 @@ impl Replica {
         self.lock().end
     }
 
+    /// End of the closed segments. What is below is durable: segments get only what the journal holds,
+    /// or is synced behind it.
+    #[must_use]
+    pub fn sealed_end(&self) -> Offset {
+        let state = self.lock();
+        match (state.view.closed.last(), &state.view.active) {
+            (Some(_), Some(active)) => active.base,
+            (Some(_), None) => state.view.disk_end,
+            (None, _) => state.log_start,
+        }
+    }
+
     /// Next offset, counting what is durable.
     #[must_use]
     pub fn durable_end(&self) -> Offset {

@@ -48,7 +48,6 @@ impl Scrub {
                 let Some(found) = counting else { return };
                 (in_all, scrubber) = found;
                 counted = Some(elapsed());
-                metrics::scrub_share(pace.share(in_all));
             }
             match pace.next(elapsed(), in_all, self.is_busy()) {
                 Next::Wait(wait) => sleep(wait).await,
@@ -61,6 +60,7 @@ impl Scrub {
                     scrubber = back;
                     let now = elapsed();
                     pace.read(now, scrubbed.bytes, now.saturating_sub(start));
+                    metrics::scrub_share(pace.share(in_all));
                     tell(&scrubbed, &mut told);
                     if scrubbed.is_pass_done {
                         pace.pass_done(now);

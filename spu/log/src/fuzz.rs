@@ -27,8 +27,9 @@ use crate::{Log, OpenError, Opened, ReadError, Replica, Scrubber};
 use bytes::{reseal_batches, reseal_entries, reseal_file, rounds};
 use directory::{Base, CLEAN, CRASHED, config, dir, listener};
 
-/// Reads in one walk over a replica; damage costs one each.
-const READS_MAX: usize = 400;
+/// Reads in one walk over a replica. Where damage does not say how far it reaches, ever longer steps
+/// are tried.
+const READS_MAX: usize = 100;
 
 /// What a target does with an input.
 pub type Body = fn(&[u8]);
@@ -180,7 +181,7 @@ fn words(all: &BTreeMap<ReplicaKey, Vec<Batch>>) -> String {
 
 fn read(replica: &Replica) -> Vec<Batch> {
     let mut all: Vec<Batch> = Vec::new();
-    let (mut from, end) = (replica.log_start(), replica.end());
+    let (mut from, end, mut step) = (replica.log_start(), replica.end(), 1);
     for _ in 0..READS_MAX {
         if from >= end {
             break;
@@ -196,14 +197,15 @@ fn read(replica: &Replica) -> Vec<Batch> {
                 assert!(next > from, "a read moves on");
                 let is_new = |batch: &&Batch| batch.next_offset() > batch.placement.base_offset;
                 all.extend(batches.iter().filter(is_new).cloned());
-                from = next;
+                (from, step) = (next, 1);
             }
             Err(ReadError::Corrupt { at, until, .. }) => {
                 assert!(at <= from, "damage above what was asked for");
                 assert!(until.is_none_or(|until| until > at));
-                from = until.unwrap_or(from).max(from.plus(1));
+                from = until.unwrap_or(from).max(from.plus(step)).min(end);
+                step *= 2;
             }
-            Err(ReadError::Io { .. }) => from = from.plus(1),
+            Err(ReadError::Io { .. }) => from = end,
             Err(error) => panic!("{from} is within the log: {error}"),
         }
     }

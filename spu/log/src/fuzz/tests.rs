@@ -7,7 +7,7 @@ use super::{Body, TARGETS, seeds};
 use crate::testing::Dice;
 
 /// Changed inputs per target: some seconds each in an unoptimised build.
-const INPUTS: usize = 700;
+const INPUTS: usize = 2_000;
 
 fn folder(target: &str) -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));

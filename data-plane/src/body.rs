@@ -8,8 +8,8 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use tidegate_kit::http::{BodyFault, body_problem, read_body};
-use tidegate_kit::limit::{ByteBudget, BytePermit};
+use tidegate_kit::budget::{ByteBudget, BytePermit};
+use tidegate_kit::http::{BodyFault, Pace, body_problem, read_body};
 use tidegate_proto::error::{ErrorCode, Problem};
 
 use crate::limits::{BODY_FREE_BYTES, BODY_STEP_BYTES};
@@ -23,7 +23,7 @@ pub(crate) struct Held {
 
 /// The whole body, at most `limit_bytes` of it. 413 beyond, 503 `overloaded` when the budget is full.
 pub(crate) async fn read_on_budget(
-    budget: &ByteBudget,
+    budget: impl FnOnce() -> ByteBudget,
     mut body: Body,
     limit_bytes: usize,
 ) -> Result<Held, Problem> {
@@ -38,8 +38,12 @@ pub(crate) async fn read_on_budget(
             _permits: Vec::new(),
         });
     }
+    let budget = budget();
+    // What can never be held is too large, not a matter of waiting.
+    let limit_bytes = limit_bytes.min(budget.total() + BODY_FREE_BYTES);
     let mut whole = BytesMut::new();
     let mut permits = Vec::new();
+    let pace = Pace::start();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| body_problem(&error))?;
         let Ok(chunk) = frame.into_data() else {
@@ -53,6 +57,7 @@ pub(crate) async fn read_on_budget(
             permits.push(budget.try_acquire(BODY_STEP_BYTES).ok_or_else(overloaded)?);
         }
         whole.extend_from_slice(&chunk);
+        pace.check(len)?;
     }
     Ok(Held {
         bytes: whole.freeze(),
@@ -80,34 +85,51 @@ mod tests {
     async fn a_full_budget_is_an_answer_and_is_given_back() {
         let budget = ByteBudget::new(4 * BODY_STEP_BYTES);
         let limit = 32 * BODY_STEP_BYTES;
-        let held = read_on_budget(&budget, chunked(3), limit).await.unwrap();
+        let held = read_on_budget(|| budget.clone(), chunked(3), limit)
+            .await
+            .unwrap();
         assert_eq!(held.bytes.len(), 3 * BODY_STEP_BYTES);
-        let refused = read_on_budget(&budget, chunked(3), limit)
+        let refused = read_on_budget(|| budget.clone(), chunked(3), limit)
             .await
             .unwrap_err();
         assert_eq!(
             (refused.code(), refused.is_definite()),
             (ErrorCode::Overloaded, true)
         );
-        let small = read_on_budget(&budget, Body::from("small"), limit)
+        let small = read_on_budget(|| budget.clone(), Body::from("small"), limit)
             .await
             .unwrap();
         assert_eq!(small.bytes, "small");
         drop(held);
         assert_eq!(budget.available(), budget.total());
-        assert!(read_on_budget(&budget, chunked(3), limit).await.is_ok());
+        assert!(
+            read_on_budget(|| budget.clone(), chunked(3), limit)
+                .await
+                .is_ok()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_body_that_the_whole_budget_cannot_hold_is_too_large_whenever_it_comes() {
+        let budget = ByteBudget::new(2 * BODY_STEP_BYTES);
+        let limit = 32 * BODY_STEP_BYTES;
+        let refused = read_on_budget(|| budget.clone(), chunked(4), limit)
+            .await
+            .unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::TooLarge);
+        assert_eq!(budget.held(), 0);
     }
 
     #[tokio::test]
     async fn the_limit_counts_what_came() {
         let budget = ByteBudget::new(64 * BODY_STEP_BYTES);
-        let refused = read_on_budget(&budget, chunked(3), 2 * BODY_STEP_BYTES)
+        let refused = read_on_budget(|| budget.clone(), chunked(3), 2 * BODY_STEP_BYTES)
             .await
             .unwrap_err();
         assert_eq!(refused.code(), ErrorCode::TooLarge);
         let announced = Body::from(vec![0; 100]);
         assert_eq!(
-            read_on_budget(&budget, announced, 99)
+            read_on_budget(|| budget.clone(), announced, 99)
                 .await
                 .unwrap_err()
                 .code(),

@@ -16,7 +16,8 @@ use futures_util::FutureExt as _;
 use futures_util::stream::unfold;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tidegate_kit::auth::{Op, require};
+use tidegate_kit::auth::{Op, Principal, require};
+use tidegate_kit::budget::ByteBudget;
 use tidegate_kit::http::{ApiPath, ApiResult};
 use tidegate_kit::tasks::Tasks;
 use tidegate_proto::api::records::{
@@ -49,6 +50,8 @@ use crate::topics::{find_topic, parse_name, topic_not_found};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+/// Room for the records of one event and for what they become.
+const EVENT_BYTES: usize = 2 * FRAME_BYTES_TARGET;
 const PARAMETERS: [&str; 5] = ["from", "cursor", "last_event_id", "partitions", "ticket"];
 
 /// The event stream route.
@@ -100,12 +103,13 @@ pub(crate) async fn stream_events(
     let query = Query::parse(request.uri().query(), &PARAMETERS)?;
     let resume = last_event_id(request.headers())?;
     let selection = Selection::read(&topic, None, &query, resume, StartPosition::Latest)?;
-    Ok(open_events(&state, topic, selection).await?)
+    Ok(open_events(&state, &principal, topic, selection).await?)
 }
 
 /// An answer that goes on until one side has enough.
 pub(crate) async fn open_events(
     state: &DataPlane,
+    principal: &Principal,
     topic: Arc<TopicSpec>,
     selection: Selection,
 ) -> Result<Response, Problem> {
@@ -121,6 +125,7 @@ pub(crate) async fn open_events(
     metrics::events_started();
     let session = Session {
         state: state.clone(),
+        answers: state.answer_budget(principal),
         tasks: state.tasks().clone(),
         topology: state.topology_watch(),
         topic,
@@ -133,7 +138,7 @@ pub(crate) async fn open_events(
     };
     let stream = unfold(session, |mut session| async move {
         let event = session.next_event().await?;
-        Some((Ok::<_, Infallible>(Bytes::from(event)), session))
+        Some((Ok::<_, Infallible>(event), session))
     });
     let mut response = Response::new(Body::from_stream(stream));
     let headers = response.headers_mut();
@@ -169,8 +174,15 @@ pub(crate) fn insert_high_watermark(headers: &mut HeaderMap, text: String) {
     }
 }
 
+/// 503 for an answer that finds no room.
+pub(crate) fn overloaded() -> Problem {
+    let detail = "too many answers are waiting for their clients to read them";
+    Problem::new(ErrorCode::Overloaded, detail).retry_after(1)
+}
+
 struct Session {
     state: DataPlane,
+    answers: ByteBudget,
     tasks: Tasks,
     topology: watch::Receiver<Arc<Topology>>,
     topic: Arc<TopicSpec>,
@@ -184,7 +196,7 @@ struct Session {
 }
 
 impl Session {
-    async fn next_event(&mut self) -> Option<Vec<u8>> {
+    async fn next_event(&mut self) -> Option<Bytes> {
         if self.has_ended {
             return None;
         }
@@ -192,18 +204,18 @@ impl Session {
             Ok(event) => Some(event),
             Err(problem) => {
                 self.has_ended = true;
-                Some(event(None, "error", &problem))
+                Some(event(None, "error", &problem).into())
             }
         }
     }
 
-    async fn make_event(&mut self) -> Result<Vec<u8>, Problem> {
+    async fn make_event(&mut self) -> Result<Bytes, Problem> {
         loop {
             if self.tasks.token().is_cancelled() {
-                return self.drain();
+                return Ok(self.drain()?.into());
             }
             if self.ping.tick().now_or_never().is_some() {
-                return Ok(self.tails());
+                return Ok(self.tails().into());
             }
             if let Some(index) = self.next_behind()
                 && let Some(event) = self.records(index).await?
@@ -222,7 +234,8 @@ impl Session {
                     &CaughtUpEvent {
                         cursor: cursor.clone(),
                     },
-                ));
+                )
+                .into());
             }
             tokio::select! {
                 () = self.tasks.cancelled() => {}
@@ -231,7 +244,7 @@ impl Session {
                         return Err(self.gone());
                     }
                 }
-                _ = self.ping.tick() => return Ok(self.tails()),
+                _ = self.ping.tick() => return Ok(self.tails().into()),
                 Ok(()) = self.topology.changed() => self.follow_added().await?,
             }
         }
@@ -247,7 +260,12 @@ impl Session {
     }
 
     /// One event with records of one partition; `None` when there turned out to be none.
-    async fn records(&mut self, index: usize) -> Result<Option<Vec<u8>>, Problem> {
+    async fn records(&mut self, index: usize) -> Result<Option<Bytes>, Problem> {
+        // Those who wait here hold nothing that others wait for.
+        let mut permit = tokio::select! {
+            permit = self.answers.acquire(EVENT_BYTES) => permit.ok_or_else(overloaded)?,
+            () = self.tasks.cancelled() => return Ok(None),
+        };
         let partitions = Arc::clone(self.state.partitions());
         let follower = &self.followers[index];
         let chunk = match follower.read(&*partitions, FRAME_BYTES_TARGET).await {
@@ -285,8 +303,14 @@ impl Session {
         event.extend_from_slice(&body);
         event.extend_from_slice(b"]}");
         end_event(&mut event);
+        // One record may be larger than all that an event is meant to hold.
+        if !permit.grow_to(event.len()) {
+            return Err(overloaded());
+        }
+        event.shrink_to_fit();
+        permit.shrink_to(event.len());
         metrics::fetched(ReadBy::Events, count, event.len() as u64);
-        Ok(Some(event))
+        Ok(Some(permit.around(event)))
     }
 
     fn tails(&self) -> Vec<u8> {

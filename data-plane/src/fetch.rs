@@ -185,7 +185,7 @@ async fn fetch(
     let bounds = Bounds::read(&query)?;
     let selection = Selection::read(&topic, partition, &query, resume, StartPosition::Earliest)?;
     if format == AnswerFormat::Events {
-        return open_events(state, topic, selection).await;
+        return open_events(state, principal, topic, selection).await;
     }
     let partitions = &**state.partitions();
     let chosen = selection.partitions.as_deref();
@@ -193,7 +193,7 @@ async fn fetch(
     let mut followers = follow::open(partitions, &topic, places).await?;
     // A cursor that cannot be written is refused before anybody waits for records.
     follow::cursor(&topic, &followers)?;
-    let mut page = Page::new(format, bounds, state.answer_budget());
+    let mut page = Page::new(format, bounds, &state.answer_budget(principal));
     collect(state, &topic, &mut followers, &mut page).await?;
     page.into_response(&topic, &followers)
 }

@@ -25,10 +25,6 @@ pub(crate) const STREAM_PERMIT_BYTES: usize = STREAM_BUFFER_BYTES_MAX + STREAM_U
 /// How long a line of a streamed upload waits for company.
 pub(crate) const STREAM_LINGER_MS: u64 = 50;
 
-/// Bytes of request bodies and streamed uploads that the process holds at once unless it is told
-/// otherwise: eight bodies of the largest size, or thirty-two streamed uploads, at full speed.
-pub(crate) const BODY_BUDGET_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
-
 /// Bodies up to here are bounded by the number of connections and take nothing from the budget.
 pub(crate) const BODY_FREE_BYTES: usize = 64 * 1024;
 
@@ -38,10 +34,6 @@ pub(crate) const BODY_STEP_BYTES: usize = 1024 * 1024;
 /// Bytes that the batches of one binary body may unpack to: twice the largest body. Each batch has its
 /// own bounds, but a body of many small ones that unpack a hundredfold would keep a core for seconds.
 pub(crate) const BODY_UNPACKED_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
-
-/// Bytes of fetch answers that the process holds at once unless it is told otherwise: sixteen of the
-/// largest size, or more than a hundred of the default one, that nobody has taken yet.
-pub(crate) const ANSWER_BUDGET_BYTES_DEFAULT: usize = 128 * 1024 * 1024;
 
 /// An answer that cannot have this much of the budget is not begun.
 pub(crate) const ANSWER_BYTES_MIN: usize = 64 * 1024;

@@ -124,6 +124,29 @@ pub struct Chunk {
     pub high_watermark: Offset,
     /// The epoch of the leader that answered.
     pub leader_epoch: LeaderEpoch,
+    /// What the chunk keeps others from reading; given back with it. Encode it and let it go.
+    pub held: Held,
+}
+
+/// Something that is given back when the last clone is dropped.
+#[derive(Clone, Default)]
+pub struct Held {
+    _it: Option<Arc<dyn Send + Sync>>,
+}
+
+impl Held {
+    /// Holds `it`.
+    pub fn new(it: impl Send + Sync + 'static) -> Self {
+        Self {
+            _it: Some(Arc::new(it)),
+        }
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held")
+    }
 }
 
 impl fmt::Debug for Chunk {

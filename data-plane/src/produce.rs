@@ -190,12 +190,11 @@ async fn produce(
     let held: Held;
     let plan = match asked.format {
         BodyFormat::Ndjson if !asked.is_atomic() => {
-            let key = asked.key.as_ref();
-            return append_stream(state, &topic, &asked.options, key, body).await;
+            return append_stream(state, principal, &topic, &asked, body).await;
         }
         BodyFormat::Raw { is_text } => {
             let limit = topic.config.max_record_bytes as usize;
-            held = read_on_budget(state.body_budget(), body, limit).await?;
+            held = read_on_budget(|| state.body_budget(principal), body, limit).await?;
             let fields = asked.has_record_fields.then_some(&head.headers);
             let content_type = head.headers.get(CONTENT_TYPE);
             let record = read_raw(fields, content_type, &held.bytes, is_text)?;
@@ -203,7 +202,7 @@ async fn produce(
             return append_to_one(state, &topic, &asked.options, partition, batches).await;
         }
         format => {
-            held = read_on_budget(state.body_budget(), body, BODY_BYTES_MAX).await?;
+            held = read_on_budget(|| state.body_budget(principal), body, BODY_BYTES_MAX).await?;
             plan_body(state, &topic, &asked, format, held.bytes.clone())?
         }
     };

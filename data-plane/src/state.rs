@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tidegate_kit::auth::Auth;
-use tidegate_kit::limit::ByteBudget;
+use tidegate_kit::auth::{Auth, Principal};
+use tidegate_kit::budget::ByteBudget;
+use tidegate_kit::memory::Memory;
 use tidegate_kit::tasks::Tasks;
 use tidegate_proto::control::Topology;
 use tidegate_proto::error::Problem;
 use tidegate_proto::id::ProducerId;
 use tokio::sync::watch;
 
-use crate::limits::{ANSWER_BUDGET_BYTES_DEFAULT, BODY_BUDGET_BYTES_DEFAULT};
 use crate::metrics::ProduceCounters;
 use crate::partitioner::RoundRobin;
 use crate::partitions::{BoxFuture, Partitions};
@@ -34,11 +34,9 @@ pub struct DataPlaneConfig {
     pub producer_ids: Option<Arc<dyn ProducerIds>>,
     /// How often an idle event stream or socket says that it lives.
     pub ping_interval: Duration,
-    /// Bytes of request bodies that may be held at once; beyond it requests are answered 503.
-    pub body_bytes_max: usize,
-    /// Bytes of fetch answers that may be held at once until clients have taken them; when little is
-    /// left answers get shorter, and beyond it requests are answered 503.
-    pub answer_bytes_max: usize,
+    /// What bodies, answers and sockets may hold. Without room bodies are answered 503; answers get
+    /// shorter when little is left, and are 503 beyond; event streams and sockets wait.
+    pub memory: Memory,
     /// Origins (`https://app.example`) whose pages may open sockets with a ticket, beside the pages
     /// of this server itself.
     pub origins: Vec<String>,
@@ -52,8 +50,7 @@ impl Default for DataPlaneConfig {
         Self {
             producer_ids: None,
             ping_interval: Duration::from_secs(15),
-            body_bytes_max: BODY_BUDGET_BYTES_DEFAULT,
-            answer_bytes_max: ANSWER_BUDGET_BYTES_DEFAULT,
+            memory: Memory::default(),
             origins: Vec::new(),
             shared_pages: false,
         }
@@ -65,8 +62,7 @@ impl fmt::Debug for DataPlaneConfig {
         f.debug_struct("DataPlaneConfig")
             .field("producer_ids", &self.producer_ids.is_some())
             .field("ping_interval", &self.ping_interval)
-            .field("body_bytes_max", &self.body_bytes_max)
-            .field("answer_bytes_max", &self.answer_bytes_max)
+            .field("memory", &self.memory)
             .field("origins", &self.origins)
             .field("shared_pages", &self.shared_pages)
             .finish()
@@ -85,8 +81,6 @@ struct Inner {
     auth: Auth,
     tasks: Tasks,
     config: DataPlaneConfig,
-    body_budget: ByteBudget,
-    answer_budget: ByteBudget,
     produce_counters: ProduceCounters,
     round_robin: RoundRobin,
     turn: AtomicUsize,
@@ -101,8 +95,6 @@ impl DataPlane {
         config: DataPlaneConfig,
     ) -> Self {
         let topology = partitions.topology();
-        let body_budget = ByteBudget::new(config.body_bytes_max);
-        let answer_budget = ByteBudget::new(config.answer_bytes_max);
         let (round_robin, turn) = (RoundRobin::default(), AtomicUsize::new(0));
         let inner = Inner {
             partitions,
@@ -110,8 +102,6 @@ impl DataPlane {
             auth,
             tasks,
             config,
-            body_budget,
-            answer_budget,
             produce_counters: ProduceCounters::default(),
             round_robin,
             turn,
@@ -151,14 +141,14 @@ impl DataPlane {
         &self.inner.config
     }
 
-    /// What request bodies are read on.
-    pub(crate) fn body_budget(&self) -> &ByteBudget {
-        &self.inner.body_budget
+    /// What request bodies of `principal` are read on.
+    pub(crate) fn body_budget(&self, principal: &Principal) -> ByteBudget {
+        self.inner.config.memory.bodies.of(&principal.name)
     }
 
-    /// What fetch answers are made on.
-    pub(crate) fn answer_budget(&self) -> &ByteBudget {
-        &self.inner.answer_budget
+    /// What answers to `principal` are made on.
+    pub(crate) fn answer_budget(&self, principal: &Principal) -> ByteBudget {
+        self.inner.config.memory.answers.of(&principal.name)
     }
 
     pub(crate) fn produce_counters(&self) -> &ProduceCounters {

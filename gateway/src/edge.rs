@@ -7,6 +7,7 @@
 use axum::Router;
 use axum::middleware::from_fn;
 use tidegate_kit::http::{EdgeConfig, OriginRules, edge, fallback_method, fallback_not_found};
+use tidegate_kit::memory::Memory;
 use utoipa::openapi::OpenApi;
 
 use crate::openapi::merged_openapi;
@@ -27,6 +28,8 @@ pub struct Parts {
     pub asyncapi: serde_json::Value,
     /// Which pages may call.
     pub origins: OriginRules,
+    /// What the process may hold.
+    pub memory: Memory,
     /// Whether the listener speaks TLS.
     pub is_tls: bool,
     /// Whether callers need no token; the live page then asks for none.
@@ -74,6 +77,7 @@ pub fn router(parts: Parts) -> Router {
         router,
         EdgeConfig {
             origins: parts.origins,
+            memory: parts.memory,
         },
     )
 }

@@ -13,7 +13,7 @@ mod measure;
 mod origin;
 mod request_id;
 
-pub use body::read_body;
+pub use body::{Pace, read_body};
 pub use edge::{EdgeConfig, EdgeLayer, EdgeService, edge};
 pub use error::{ApiError, ApiResult, PROBLEM_JSON, not_supported, problem_response};
 pub use extract::{

@@ -7,9 +7,10 @@
 //! the identity ([`auth::Authenticated`] with [`auth::require`]).
 
 pub mod backoff;
+pub mod budget;
 pub mod clock;
-pub mod limit;
 pub mod limits;
+pub mod memory;
 pub mod secret;
 pub mod signal;
 

@@ -11,6 +11,9 @@ const MIB: usize = 1024 * KIB;
 /// Open connections of one listener. At 24 KiB for an idle TLS connection this is 480 MiB at worst;
 /// the accept loop waits when it is reached, so that the rest queue in the kernel's backlog.
 pub const CONNECTIONS_MAX: usize = 20_000;
+/// Open connections from one address, unless the program decides otherwise: one client, or one network
+/// behind a translator, cannot take all of them.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX / 4;
 /// A TLS handshake must be done within this.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A new connection must have sent the whole head of its first request within this.
@@ -21,6 +24,14 @@ pub const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 pub const NEXT_REQUEST_TIMEOUT: Duration = Duration::from_secs(75);
 /// A request body that brings nothing for this long is given up.
 pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A body that has to be whole before it is used comes at least this fast: one of the largest size, 32
+/// MiB, may then take nine hours, and one byte every 29 s is not enough to hold a connection.
+pub const BODY_BYTES_PER_SECOND_MIN: f64 = 1024.0;
+/// How long it may take to gather speed: slow start, a lost packet or two, a sleepy radio.
+pub const BODY_PACE_GRACE: Duration = Duration::from_secs(10);
+/// What a request decoder may hold without asking: most bodies are smaller, and the number of
+/// connections bounds them.
+pub const DECODER_FREE_BYTES: usize = 256 * KIB;
 /// Bytes of a refused HTTP/1 body that are read and thrown away, so that a client that writes all of it
 /// before it reads gets its answer: twice the largest body that is taken in, for those just above it.
 pub const BODY_DISCARD_BYTES_MAX: usize = 64 * MIB;

@@ -3,7 +3,7 @@
 //! Services count through the `metrics` crate's macros; nothing here knows what they count. There is
 //! one recorder per process; [`install`] gives the same handle every time it is called.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use metrics::{gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -11,6 +11,7 @@ use tracing::Span;
 
 use crate::clock;
 use crate::limits::METRICS_UPKEEP_INTERVAL;
+use crate::memory::Memory;
 use crate::tasks::{TaskKind, Tasks};
 
 // Half-decades from 10 us to 60 s: an append in memory is above the first, a long poll in the last.
@@ -41,6 +42,8 @@ pub struct MetricsHandle {
     prometheus: PrometheusHandle,
     started_at_s: i64,
     version: Arc<str>,
+    /// Of the servers of this process; nearly always one.
+    memories: Arc<Mutex<Vec<Memory>>>,
 }
 
 impl std::fmt::Debug for MetricsHandle {
@@ -80,6 +83,7 @@ fn make() -> MetricsHandle {
         prometheus,
         started_at_s: clock::now_s(),
         version,
+        memories: Arc::default(),
     }
 }
 
@@ -88,6 +92,12 @@ impl MetricsHandle {
     #[must_use]
     pub fn render(&self) -> String {
         self.prometheus.render()
+    }
+
+    /// Shows these budgets from now on.
+    pub fn watch_memory(&self, memory: &Memory) {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.push(memory.clone());
     }
 
     /// Reads memory and open files of the process anew, then renders.
@@ -108,6 +118,8 @@ impl MetricsHandle {
         if let Some(count) = open_files().await {
             gauge!("process_open_fds").set(count as f64);
         }
+        let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.iter().for_each(Memory::publish);
     }
 
     /// Starts the task that keeps histograms from growing between scrapes.

@@ -4,8 +4,10 @@
 //! TLS listeners run the same code. A connection that takes nothing of what is written to it is
 //! closed, whatever protocol it speaks. Upgraded sockets are not counted by the server: their
 //! handlers run them as tasks of kind `Socket`.
-//! Invariant: at most `connections_max` connections are open; more wait in the kernel.
+//! Invariant: at most `connections_max` connections are open; more wait in the kernel. At most
+//! `connections_per_address_max` of them are one client's; more are closed before a byte is read.
 
+mod addresses;
 mod stream;
 
 use std::io;
@@ -28,6 +30,10 @@ use stream::{Bounded, Patience, Peer};
 pub struct ServeLimits {
     /// Connections open at once.
     pub connections_max: usize,
+    /// Of these, from one address.
+    pub connections_per_address_max: usize,
+    /// Whether that holds for this machine itself, too.
+    pub bounds_loopback: bool,
     /// For a TLS handshake.
     pub handshake_timeout: Duration,
     /// For the head of the first request of a connection.
@@ -46,6 +52,8 @@ impl Default for ServeLimits {
     fn default() -> Self {
         Self {
             connections_max: limits::CONNECTIONS_MAX,
+            connections_per_address_max: limits::CONNECTIONS_PER_ADDRESS_MAX,
+            bounds_loopback: false,
             handshake_timeout: limits::TLS_HANDSHAKE_TIMEOUT,
             first_request_timeout: limits::FIRST_REQUEST_TIMEOUT,
             next_request_timeout: limits::NEXT_REQUEST_TIMEOUT,
@@ -83,7 +91,7 @@ pub fn serve(config: ServeConfig) -> io::Result<SocketAddr> {
     let listener = tokio::net::TcpListener::from_std(config.listener)?;
     let listener = Bounded::new(
         listener,
-        config.limits.connections_max,
+        &config.limits,
         Patience {
             serving: config.limits.write_stall_timeout,
             stopping: config.limits.stopping_write_stall_timeout,

@@ -200,7 +200,7 @@ impl Assigner {
             let handles = ready.iter().map(|hosted| {
                 let reader = Arc::clone(&hosted.reader);
                 let shard = self.shard(reader.key).clone();
-                Arc::new(PartitionHandle { reader, shard })
+                Arc::new(PartitionHandle::new(reader, shard))
             });
             self.directory.insert(handles);
             for hosted in ready {

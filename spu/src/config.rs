@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidegate_kit::memory::Memory;
 use tidegate_log::SpaceConfig;
 use tidegate_proto::id::SpuId;
 
-use crate::limits::{
-    INFLIGHT_BYTES_MAX_DEFAULT, SCRUB_PERIOD_DEFAULT, SCRUB_RATE_DEFAULT, SHARDS_MAX,
-};
+use crate::limits::{CATCH_UP_READS_MAX, SCRUB_PERIOD_DEFAULT, SCRUB_RATE_DEFAULT, SHARDS_MAX};
 
 /// How stored bytes are looked at in the background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +37,12 @@ pub struct SpuConfig {
     pub data_dir: PathBuf,
     /// Shard tasks; as many as cores is right. At least 1, at most 256.
     pub shards: usize,
-    /// Bytes of produce requests held at once; more are refused with 429.
-    pub inflight_bytes_max: usize,
+    /// What appends and reads may hold; produce requests beyond it are refused with 429.
+    pub memory: Memory,
+    /// Reads that may be at the disk, or be encoded, at once.
+    pub catch_up_reads: usize,
+    /// What all readers of the disk together may read; none: as much as it gives.
+    pub catch_up_bytes_per_second: Option<u64>,
     /// How stored bytes are looked at for rot; `None` when they are not.
     pub scrub: Option<ScrubConfig>,
     /// When the disk counts as full, and what is held back for then.
@@ -54,7 +57,9 @@ impl SpuConfig {
             spu_id,
             data_dir: data_dir.into(),
             shards: cores.min(SHARDS_MAX),
-            inflight_bytes_max: INFLIGHT_BYTES_MAX_DEFAULT,
+            memory: Memory::default(),
+            catch_up_reads: cores.div_ceil(2).min(CATCH_UP_READS_MAX),
+            catch_up_bytes_per_second: None,
             scrub: Some(ScrubConfig::weekly()),
             space: SpaceConfig::BY_SIZE,
         }

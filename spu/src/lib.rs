@@ -14,8 +14,8 @@
 
 pub mod limits;
 
-mod budget;
 mod config;
+mod lane;
 mod metrics;
 mod refusal;
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// Bytes of produce requests that a node holds between admission and durability.
-pub const INFLIGHT_BYTES_MAX_DEFAULT: usize = 64 * 1024 * 1024;
+/// Bytes of produce requests that one partition holds between admission and durability: two bodies of
+/// the largest size, so that a partition whose disk is slow leaves room for others.
+pub const PARTITION_APPEND_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Appends in a shard's inbox: at 100,000 appends a second this is 80 ms of work, so that a full
 /// one means overload and not a burst.
@@ -17,8 +18,15 @@ pub const PASSING_TURNS_MAX: usize = 4;
 /// round, so that a round is filled without a shard holding everything back.
 pub const SUBMISSION_BYTES_TARGET: usize = 1024 * 1024;
 
-/// Reads that may be at the disk at once: enough to keep it busy, few enough not to starve fsync.
-pub const COLD_READS_MAX: usize = 16;
+/// Reads that may be at the disk, or be encoded, at once by default: one for every two cores, so that
+/// readers who catch up leave half of the machine to all else, and at most these.
+pub const CATCH_UP_READS_MAX: usize = 16;
+
+/// One read from disk; a batch that is larger is read whole.
+pub const COLD_CHUNK_BYTES: usize = 256 * 1024;
+
+/// How far readers may be ahead of their rate, so that a bounded lane is not a jerky one.
+pub const COLD_BURST: Duration = Duration::from_millis(250);
 
 /// How long a request waits for a partition that is still being opened, unless its own deadline is
 /// nearer.

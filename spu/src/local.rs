@@ -1,8 +1,8 @@
 //! The data plane's partitions, over the replicas of this node.
 //!
 //! Appends go to the shard. Reads never do: they are bounded by what the shard published, served from
-//! memory when the log still has it there, and else on a few blocking threads, so that cold reads can
-//! neither starve appends nor pile up. A partition that the topology knows and that is not open yet
+//! memory when the log still has it there, and else in turns on a few blocking threads, so that cold
+//! reads can neither starve appends nor pile up. A partition that the topology knows and that is not open yet
 //! is waited for.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tidegate_data_plane::partitions::{
-    AppendRequest, Appended, BoxFuture, Chunk, Partitions, Tail,
+    AppendRequest, Appended, BoxFuture, Chunk, Held, Partitions, Tail,
 };
 use tidegate_kit::clock;
 use tidegate_kit::tasks::{TaskKind, Tasks};
@@ -21,11 +21,12 @@ use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::SpuId;
 use tidegate_proto::limits::READ_BYTES_MAX;
 use tidegate_proto::position::{Offset, ReplicaKey};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::Span;
 
-use crate::limits::{COLD_READS_MAX, OPEN_WAIT_MAX};
+use crate::lane::{Lane, Turn};
+use crate::limits::{COLD_CHUNK_BYTES, OPEN_WAIT_MAX};
 use crate::shard::{Directory, PartitionHandle, Reader, Service};
 use crate::{metrics, refusal};
 
@@ -42,19 +43,18 @@ pub(crate) struct LocalPartitions {
     own: SpuId,
     log: Log,
     directory: Directory,
-    cold_reads: Arc<Semaphore>,
+    lane: Lane,
     started: OnceLock<Started>,
     stopping: AtomicBool,
 }
 
 impl LocalPartitions {
-    pub(crate) fn new(own: SpuId, log: Log, directory: Directory) -> Self {
-        let cold_reads = Arc::new(Semaphore::new(COLD_READS_MAX));
+    pub(crate) fn new(own: SpuId, log: Log, directory: Directory, lane: Lane) -> Self {
         Self {
             own,
             log,
             directory,
-            cold_reads,
+            lane,
             started: OnceLock::new(),
             stopping: AtomicBool::new(false),
         }
@@ -159,7 +159,7 @@ impl LocalPartitions {
             let end = handle.reader.end();
             // Between the high watermark and the end are records that may be read later.
             let waits = from <= end;
-            let none = || Ok(chunk(Vec::new(), from, tail));
+            let none = || Ok(chunk(Vec::new(), from, tail, Held::default()));
             return if waits {
                 none()
             } else {
@@ -171,38 +171,35 @@ impl LocalPartitions {
             .reader
             .log
             .read_cached(from, tail.high_watermark, bytes_max);
-        let (source, batches) = match cached {
-            Some(batches) => ("memory", batches),
+        let (source, batches, turn) = match cached {
+            Some(batches) => ("memory", batches, None),
             None => {
                 let upto = tail.high_watermark;
+                let bytes_max = bytes_max.min(COLD_CHUNK_BYTES);
                 let read = move |reader: &Reader| reader.log.read(from, upto, bytes_max);
-                ("disk", self.cold(&handle, from, read).await?)
+                let (batches, turn) = self.cold(&handle, from, read).await?;
+                ("disk", batches, Some(turn))
             }
         };
         let bytes: usize = batches.iter().map(Batch::encoded_len).sum();
         metrics::read(source, batches.len() as u64, bytes as u64);
-        Ok(chunk(batches, from, tail))
+        let held = turn.map(|turn| self.lane.read(turn, bytes));
+        Ok(chunk(batches, from, tail, held.unwrap_or_default()))
     }
 
-    /// Runs a blocking read when there is room for one more.
+    /// Runs a blocking read when it is its turn.
     async fn cold<T: Send + 'static>(
         &self,
         handle: &PartitionHandle,
         from: Offset,
         read: impl FnOnce(&Reader) -> Result<T, ReadError> + Send + 'static,
-    ) -> Result<T, Problem> {
+    ) -> Result<(T, Turn), Problem> {
         let stopping = || refusal::unavailable("this node is stopping");
         let tasks = &self.started.get().ok_or_else(stopping)?.tasks;
-        let permit = Arc::clone(&self.cold_reads)
-            .acquire_owned()
-            .await
-            .map_err(|_| stopping())?;
+        let turn = self.lane.turn().await;
         let reader = Arc::clone(&handle.reader);
-        let work = move || {
-            let outcome = read(&reader);
-            drop(permit);
-            outcome
-        };
+        // The turn goes with the work: who asked may be gone before the disk answers.
+        let work = move || read(&reader).map(|found| (found, turn));
         let outcome = tasks
             .spawn_blocking(TaskKind::Blocking, Span::current(), work)
             .await;
@@ -218,12 +215,12 @@ impl LocalPartitions {
         let tail = handle.reader.tail();
         let upto = tail.high_watermark;
         let find = move |reader: &Reader| reader.log.offset_at(time_ms, upto);
-        let found = self.cold(&handle, tail.log_start, find).await?;
+        let (found, _turn) = self.cold(&handle, tail.log_start, find).await?;
         Ok(found.unwrap_or(upto))
     }
 }
 
-fn chunk(batches: Vec<Batch>, from: Offset, tail: Tail) -> Chunk {
+fn chunk(batches: Vec<Batch>, from: Offset, tail: Tail, held: Held) -> Chunk {
     let next = batches
         .last()
         .map_or(from, |batch| batch.next_offset().max(from));
@@ -237,6 +234,7 @@ fn chunk(batches: Vec<Batch>, from: Offset, tail: Tail) -> Chunk {
         log_start: tail.log_start,
         high_watermark: tail.high_watermark,
         leader_epoch: tail.leader_epoch,
+        held,
     }
 }
 

@@ -21,8 +21,8 @@ use tracing::{Span, info_span};
 use uuid::Uuid;
 
 use crate::assign::Assigner;
-use crate::budget::Budget;
 use crate::config::SpuConfig;
+use crate::lane::Lane;
 use crate::leftovers::Leftovers;
 use crate::limits::{SHARDS_MAX, STOP_WAIT_MAX};
 use crate::local::LocalPartitions;
@@ -81,7 +81,6 @@ pub struct Node {
     shards: Vec<ShardHandle>,
     directory: Directory,
     local: Arc<LocalPartitions>,
-    budget: Arc<Budget>,
     uptime: Uptime,
     closings: watch::Sender<u64>,
     stage: Mutex<Stage>,
@@ -117,7 +116,7 @@ impl Node {
     /// The same over any file system.
     fn open_on(vfs: Arc<dyn Vfs>, config: SpuConfig) -> Result<Self, NodeError> {
         let count = config.shards.clamp(1, SHARDS_MAX);
-        let budget = Budget::new(config.inflight_bytes_max);
+        let appends = &config.memory.appends;
         let uptime = Uptime::start();
         let seats: Vec<Arc<Seat>> = (0..count).map(|_| Seat::new()).collect();
         let listener = Arc::new(Listener::new(seats.clone()));
@@ -127,14 +126,19 @@ impl Node {
         };
         let opened = Log::open(vfs, &config.data_dir, log_config, listener)?;
         let (log, found) = judge(opened);
-        let handle =
-            |seat: &Arc<Seat>| ShardHandle::new(Arc::clone(seat), Arc::clone(&budget), uptime);
+        let handle = |seat: &Arc<Seat>| ShardHandle::new(Arc::clone(seat), appends.clone(), uptime);
         let shards = seats.iter().map(handle).collect();
         let directory = Directory::new();
+        let lane = Lane::new(
+            config.catch_up_reads,
+            config.memory.reads.clone(),
+            config.catch_up_bytes_per_second,
+        );
         let local = Arc::new(LocalPartitions::new(
             config.spu_id,
             log.clone(),
             directory.clone(),
+            lane,
         ));
         Ok(Self {
             run_id: RunId(Uuid::new_v4()),
@@ -144,7 +148,6 @@ impl Node {
             shards,
             directory,
             local,
-            budget,
             uptime,
             closings: watch::Sender::new(0),
             stage: Mutex::new(Stage::Opened(seats)),
@@ -216,7 +219,7 @@ impl Node {
         );
         let sweep = Sweep {
             log: self.log.clone(),
-            budget: Arc::clone(&self.budget),
+            appends: self.config.memory.appends.clone(),
             directory: self.directory.clone(),
             tasks: upkeep.clone(),
         };

@@ -70,6 +70,12 @@ pub(crate) fn throttled() -> Problem {
     Problem::new(ErrorCode::Throttled, detail).retry_after(RETRY_AFTER_S)
 }
 
+/// A request that would be refused whenever it came.
+pub(crate) fn too_large(bytes_max: usize) -> Problem {
+    let detail = format!("one request may hold at most {bytes_max} bytes of batches on this node");
+    Problem::new(ErrorCode::TooLarge, detail).with("limit", bytes_max)
+}
+
 /// Too many requests are waiting for their shard.
 pub(crate) fn overloaded(detail: &str) -> Problem {
     Problem::new(ErrorCode::Overloaded, detail).retry_after(RETRY_AFTER_S)

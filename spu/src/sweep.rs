@@ -3,15 +3,13 @@
 //! Nothing depends on it for being right; without it segments would close by size alone and deleted
 //! partitions would keep their space.
 
-use std::sync::Arc;
-
+use tidegate_kit::budget::ByteBudget;
 use tidegate_kit::clock;
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_log::Log;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::Span;
 
-use crate::budget::Budget;
 use crate::limits::{MAINTENANCE_TICK, TRASH_AGE, TRASH_TICK};
 use crate::metrics;
 use crate::shard::Directory;
@@ -20,7 +18,7 @@ use crate::shard::Directory;
 #[derive(Debug)]
 pub(crate) struct Sweep {
     pub(crate) log: Log,
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) appends: ByteBudget,
     pub(crate) directory: Directory,
     pub(crate) tasks: Tasks,
 }
@@ -33,7 +31,7 @@ impl Sweep {
         let mut emptied = clock::monotonic();
         loop {
             ticks.tick().await;
-            metrics::inflight(self.budget.taken());
+            metrics::inflight(self.appends.held());
             metrics::replicas(self.directory.len());
             let now = clock::monotonic();
             let empties = now.saturating_duration_since(emptied) >= TRASH_TICK;

@@ -8,6 +8,7 @@
 mod backlog;
 mod bare;
 mod batch;
+mod cold_readers;
 mod fanout;
 mod latency;
 mod load;
@@ -16,6 +17,7 @@ mod partitions;
 mod raw_log;
 mod report;
 mod single;
+mod sockets;
 mod start;
 
 use std::time::{Duration, Instant};
@@ -43,6 +45,13 @@ struct Effort {
     idle: u32,
     /// Journal that a start after a kill has to fold.
     folded_bytes: u64,
+    /// Idle sockets whose memory is measured.
+    sockets: usize,
+    /// Idle sockets that are open at once.
+    sockets_open: usize,
+    cold_readers: usize,
+    /// What a cold reader has to catch up with.
+    cold_bytes: usize,
 }
 
 const FULL: Effort = Effort {
@@ -56,6 +65,10 @@ const FULL: Effort = Effort {
     active: 1_000,
     idle: 10_000,
     folded_bytes: 1 << 30,
+    sockets: 10_000,
+    sockets_open: 20_000,
+    cold_readers: 1_000,
+    cold_bytes: 256 << 20,
 };
 const QUICK: Effort = Effort {
     side: Duration::from_millis(300),
@@ -68,6 +81,10 @@ const QUICK: Effort = Effort {
     active: 40,
     idle: 200,
     folded_bytes: 8 << 20,
+    sockets: 300,
+    sockets_open: 500,
+    cold_readers: 20,
+    cold_bytes: 4 << 20,
 };
 
 #[tokio::main]
@@ -85,7 +102,7 @@ async fn main() -> Result<()> {
             "--only" => only = arguments.next(),
             "--write" => write = arguments.next(),
             other => bail!(
-                "unknown argument {other}: [--quick] [--seconds N] [--only single|batch|latency|fanout|backlog|start|partitions|many] [--write FILE]"
+                "unknown argument {other}: [--quick] [--seconds N] [--only single|batch|latency|fanout|backlog|start|partitions|many|sockets|cold-readers] [--write FILE]"
             ),
         }
     }
@@ -117,6 +134,12 @@ async fn main() -> Result<()> {
     }
     if wanted("backlog") {
         backlog::measure(effort, &mut report).await?;
+    }
+    if wanted("sockets") {
+        sockets::measure(effort, &mut report).await?;
+    }
+    if wanted("cold-readers") {
+        cold_readers::measure(effort, &mut report).await?;
     }
     report.print();
     if let Some(file) = write {

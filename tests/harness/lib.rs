@@ -16,3 +16,4 @@ pub mod socket;
 pub mod server;
 
 pub mod browser;
+pub mod crowd;

@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, value_parser};
 use tidegate_client::TopicName;
 use tidegate_kit::http::OriginRules;
+use tidegate_kit::memory::MEMORY_BYTES_MIN;
 use tidegate_spu::{ScrubConfig, SpaceConfig};
 
 use crate::failure::Failure;
@@ -82,6 +83,26 @@ pub(crate) struct UpArguments {
     #[arg(long, value_name = "BYTES", default_value = "5MB", value_parser = units::bytes)]
     pub(crate) scrub_rate: u64,
 
+    /// Memory that requests, answers and sockets may fill together [default: half of the machine's, at
+    /// most 1GiB]. Beyond it they are refused or wait. At least 64MiB.
+    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    pub(crate) memory_max: Option<usize>,
+
+    /// Connections open at once; more wait to be accepted [default: 20000, or what the limit of open
+    /// files allows].
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    pub(crate) connections_max: Option<u32>,
+
+    /// Connections open at once from one address; more are closed at once [default: a quarter of
+    /// --connections-max, without a bound for this machine itself].
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    pub(crate) connections_per_address_max: Option<u32>,
+
+    /// Bytes a second that readers who catch up from disk may read, all together [default: as many as
+    /// the disk gives, in turns].
+    #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
+    pub(crate) catch_up_rate: Option<u64>,
+
     /// What is logged: error, warn, info, debug, or a filter such as info,tidegate_log=debug.
     #[arg(
         long,
@@ -94,6 +115,14 @@ pub(crate) struct UpArguments {
     /// Log lines as JSON.
     #[arg(long)]
     pub(crate) log_json: bool,
+}
+
+fn memory_size(text: &str) -> Result<usize, String> {
+    let bytes = usize::try_from(units::bytes(text)?).unwrap_or(usize::MAX);
+    if bytes < MEMORY_BYTES_MIN {
+        return Err("at least 64MiB are needed".to_owned());
+    }
+    Ok(bytes)
 }
 
 /// An address with a port. Names are refused but for `localhost`: what they mean depends on the
@@ -259,6 +288,15 @@ mod tests {
         assert_eq!(config.bytes_per_second, 64 << 20);
         assert_eq!(up(&["--scrub-period", "off"]).scrub(), None);
         assert!(Line::try_parse_from(["up", "--scrub-period", "0s"]).is_err());
+    }
+
+    #[test]
+    fn sizes_are_as_people_write_them_and_within_bounds() {
+        let given = up(&["--memory-max", "256MiB", "--catch-up-rate", "50MB"]);
+        assert_eq!(given.memory_max, Some(256 << 20));
+        assert_eq!(given.catch_up_rate, Some(50_000_000));
+        assert!(Line::try_parse_from(["up", "--memory-max", "1MiB"]).is_err());
+        assert!(Line::try_parse_from(["up", "--connections-max", "0"]).is_err());
     }
 
     #[test]

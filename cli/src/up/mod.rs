@@ -8,6 +8,7 @@ mod arguments;
 mod banner;
 mod directory;
 mod leftovers;
+mod machine;
 mod producers;
 mod statuses;
 

@@ -13,12 +13,13 @@ use std::time::Duration;
 use tidegate_data_plane::{DataPlane, DataPlaneConfig};
 use tidegate_gateway::Parts;
 use tidegate_kit::auth::Auth;
+use tidegate_kit::memory::Memory;
 use tidegate_kit::serve::{ServeConfig, ServeLimits, serve};
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_kit::{health, metrics, tls};
 use tidegate_proto::id::SpuId;
 use tidegate_sc::{Controller, ScConfig, StoreLocation};
-use tidegate_spu::{Node, ScrubConfig, SpaceConfig, SpuConfig};
+use tidegate_spu::{Node, SpuConfig};
 use tokio::sync::watch;
 use tracing::info_span;
 
@@ -27,6 +28,7 @@ use crate::up::arguments::UpArguments;
 use crate::up::directory::DataDirectory;
 use crate::up::failures;
 use crate::up::leftovers::Leftovers;
+use crate::up::machine;
 use crate::up::producers::LeasedIds;
 use crate::up::statuses::LocalStatuses;
 
@@ -70,6 +72,7 @@ struct Foundation {
     /// The same origins as given, for sockets.
     pages: Vec<String>,
     shared_pages: bool,
+    memory: Memory,
 }
 
 impl Server {
@@ -93,8 +96,12 @@ impl Server {
             .as_deref()
             .map_or_else(Auth::dev, Auth::with_token);
         let controller = open_controller(directory.path(), &control).await?;
-        let (scrub, space) = (arguments.scrub(), arguments.space());
-        let node = open_node(directory.path(), scrub, space).await?;
+        let bytes_max = arguments
+            .memory_max
+            .unwrap_or_else(machine::memory_bytes_max);
+        let memory = Memory::new(bytes_max);
+        metrics.watch_memory(&memory);
+        let node = open_node(directory.path(), arguments, &memory).await?;
         let registered = controller
             .register(node.register_request())
             .await
@@ -117,13 +124,11 @@ impl Server {
             origins: arguments.origins()?,
             pages: arguments.cors_origin.clone(),
             shared_pages: arguments.shared_pages,
+            memory,
         };
         let health = health::router(is_ready, metrics, &foundation.auth);
         let router = tidegate_gateway::router(parts(&foundation, health, &edge, tls.is_some()));
-        let limits = ServeLimits {
-            drain_timeout: DRAIN_TIMEOUT,
-            ..ServeLimits::default()
-        };
+        let limits = serve_limits(arguments, machine::raise_open_files());
         serve(ServeConfig {
             listener,
             router,
@@ -214,16 +219,42 @@ async fn open_controller(directory: &Path, tasks: &Tasks) -> Result<Controller, 
         .map_err(|error| failures::store(&path, &error))
 }
 
+/// What a listener may have open. Of the files that the process may open, an eighth is for those that
+/// hold records.
+fn serve_limits(arguments: &UpArguments, open_files: Option<u64>) -> ServeLimits {
+    let limits = ServeLimits::default();
+    let files = open_files.map_or(usize::MAX, |files| {
+        usize::try_from(files).unwrap_or(usize::MAX)
+    });
+    let for_sockets = files - files / 8;
+    let asked = arguments.connections_max.map(|count| count as usize);
+    let connections_max = asked
+        .unwrap_or(limits.connections_max)
+        .min(for_sockets)
+        .max(1);
+    let per_address = arguments.connections_per_address_max;
+    let per_address = per_address.map_or(connections_max.div_ceil(4), |count| count as usize);
+    ServeLimits {
+        connections_max,
+        connections_per_address_max: per_address,
+        bounds_loopback: arguments.connections_per_address_max.is_some(),
+        drain_timeout: DRAIN_TIMEOUT,
+        ..limits
+    }
+}
+
 /// Opening replays the journal, which blocks.
 async fn open_node(
     directory: &Path,
-    scrub: Option<ScrubConfig>,
-    space: SpaceConfig,
+    arguments: &UpArguments,
+    memory: &Memory,
 ) -> Result<Node, Failure> {
     let path = directory.join("storage");
     let config = SpuConfig {
-        scrub,
-        space,
+        memory: memory.clone(),
+        catch_up_bytes_per_second: arguments.catch_up_rate,
+        scrub: arguments.scrub(),
+        space: arguments.space(),
         ..SpuConfig::new(SPU, path.clone())
     };
     let opened = tokio::task::spawn_blocking(move || Node::open(config)).await;
@@ -240,12 +271,14 @@ fn parts(foundation: &Foundation, health: axum::Router, edge: &Tasks, is_tls: bo
         origins,
         pages,
         shared_pages,
+        memory,
     } = foundation;
     let producer_ids = Arc::new(LeasedIds::new(controller.clone()));
     let config = DataPlaneConfig {
         producer_ids: Some(producer_ids),
         origins: pages.clone(),
         shared_pages: *shared_pages,
+        memory: memory.clone(),
         ..DataPlaneConfig::default()
     };
     let data = DataPlane::new(node.partitions(), auth.clone(), edge.clone(), config);
@@ -256,6 +289,7 @@ fn parts(foundation: &Foundation, health: axum::Router, edge: &Tasks, is_tls: bo
         openapi: descriptions(),
         asyncapi: tidegate_data_plane::ws::asyncapi::asyncapi(),
         origins: origins.clone(),
+        memory: memory.clone(),
         is_tls,
         is_open: auth.is_open(),
     }

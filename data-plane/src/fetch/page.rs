@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
-use tidegate_kit::limit::ByteBudget;
+use tidegate_kit::budget::ByteBudget;
 use tidegate_proto::api::records::{HEADER_CURSOR, MEDIA_TYPE_BATCH, MEDIA_TYPE_NDJSON};
 use tidegate_proto::control::TopicSpec;
 use tidegate_proto::error::{ErrorCode, Problem};
@@ -18,7 +18,7 @@ use tidegate_proto::limits::{READ_BYTES_DEFAULT, READ_BYTES_MAX, WAIT_MS_MAX};
 
 use crate::encode::json::{write_record, write_record_line, write_string};
 use crate::encode::walk::walk_records;
-use crate::events::{insert, insert_high_watermark};
+use crate::events::{insert, insert_high_watermark, overloaded};
 use crate::follow::{self, Follower};
 use crate::limits::{ANSWER_BYTES_MIN, FETCH_RECORDS_DEFAULT, FETCH_RECORDS_MAX};
 use crate::metrics::{self, ReadBy};
@@ -26,7 +26,7 @@ use crate::negotiate::{AnswerFormat, MEDIA_TYPE_EVENTS, MEDIA_TYPE_JSON};
 use crate::partitions::Chunk;
 use crate::query::Query;
 
-use super::share::{Share, overloaded};
+use super::share::Share;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {

@@ -29,10 +29,11 @@ use tidegate_proto::id::PartitionId;
 use tidegate_proto::limits::{INTEGER_MAX, READ_BYTES_DEFAULT};
 use tidegate_proto::position::{Offset, ReplicaKey};
 
-use super::share::{Share, overloaded};
+use super::share::Share;
 use crate::caller::{Caller, authorization};
 use crate::encode::json::{write_number, write_record, write_record_line};
 use crate::encode::walk::walk_records;
+use crate::events::overloaded;
 use crate::limits::{SEALED_PAGES_DEFAULT, SEALED_PAGES_MAX};
 use crate::metrics::{self, ReadBy};
 use crate::negotiate::{AnswerFormat, MEDIA_TYPE_JSON, answer_format};
@@ -187,8 +188,9 @@ pub(crate) async fn fetch_sealed_page(
     let mut response = if is_known(request.headers(), &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let batches = read(&state, key, page).await?;
-        answer(&state, page, partition, format, &batches)?
+        let mut share = Share::new(&state.answer_budget(&principal));
+        let batches = read(&state, key, page, &mut share).await?;
+        answer(page, partition, format, &batches, share)?
     };
     let headers = response.headers_mut();
     let scope = if is_open { "public" } else { "private" };
@@ -231,7 +233,12 @@ async fn check_sealed(state: &DataPlane, key: ReplicaKey, page: PageName) -> Res
 }
 
 /// The batches of a page, which begins and ends where pages do.
-async fn read(state: &DataPlane, key: ReplicaKey, page: PageName) -> Result<Vec<Batch>, Problem> {
+async fn read(
+    state: &DataPlane,
+    key: ReplicaKey,
+    page: PageName,
+    share: &mut Share,
+) -> Result<Vec<Batch>, Problem> {
     let no_page = || {
         let detail = "no page begins and ends at these offsets; the list has the names";
         Problem::new(ErrorCode::InvalidParameter, detail).at("page", "is no page's name")
@@ -265,6 +272,10 @@ async fn read(state: &DataPlane, key: ReplicaKey, page: PageName) -> Result<Vec<
             if begins != is_first || (is_first && base != page.base) || bytes > PAGE_BYTES_MAX {
                 return Err(no_page());
             }
+            // These, and as much again for what they become.
+            if !share.grow_to(2 * bytes) {
+                return Err(overloaded());
+            }
             batches.push(batch);
         }
         if is_stuck {
@@ -275,17 +286,13 @@ async fn read(state: &DataPlane, key: ReplicaKey, page: PageName) -> Result<Vec<
 }
 
 fn answer(
-    state: &DataPlane,
     page: PageName,
     partition: PartitionId,
     format: AnswerFormat,
     batches: &[Batch],
+    mut share: Share,
 ) -> Result<Response, Problem> {
-    let mut share = Share::new(state.answer_budget());
     let stored: usize = batches.iter().map(Batch::encoded_len).sum();
-    if !share.grow_to(stored) {
-        return Err(overloaded());
-    }
     let mut out = Vec::with_capacity(stored);
     let media_type = match format {
         AnswerFormat::Batch => {
@@ -312,6 +319,7 @@ fn answer(
         .iter()
         .map(|batch| u64::from(batch.client.record_count()))
         .sum();
+    share.shrink_to(out.len());
     metrics::fetched(ReadBy::Fetch, records, out.len() as u64);
     let mut response = Response::new(Body::from(share.into_bytes(out)));
     let value = HeaderValue::from_static(media_type);

@@ -4,8 +4,7 @@
 //! dropped. Invariant: an answer that is handed on holds as much of the budget as it has bytes.
 
 use bytes::Bytes;
-use tidegate_kit::limit::{ByteBudget, BytePermit};
-use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_kit::budget::{ByteBudget, BytePermit};
 
 use crate::limits::{ANSWER_BYTES_MIN, ANSWER_PART_OF_LEFT};
 
@@ -51,10 +50,10 @@ impl Share {
     /// The bytes of an answer; the share is given back with the last handle to them, wherever the
     /// connection keeps it.
     pub(super) fn into_bytes(self, answer: Vec<u8>) -> Bytes {
-        Bytes::from_owner(Held {
-            answer,
-            _permit: self.permit,
-        })
+        match self.permit {
+            Some(permit) => permit.around(answer),
+            None => answer.into(),
+        }
     }
 
     fn take(&mut self, bytes: usize) -> bool {
@@ -67,21 +66,4 @@ impl Share {
         }
         true
     }
-}
-
-struct Held {
-    answer: Vec<u8>,
-    _permit: Option<BytePermit>,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.answer
-    }
-}
-
-/// 503 for an answer that finds no room.
-pub(super) fn overloaded() -> Problem {
-    let detail = "too many answers are waiting for their clients to read them";
-    Problem::new(ErrorCode::Overloaded, detail).retry_after(1)
 }

@@ -16,9 +16,10 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, poll};
 use http_body_util::BodyExt as _;
 use serde_json::json;
+use tidegate_kit::auth::Principal;
+use tidegate_kit::budget::BytePermit;
 use tidegate_kit::clock;
 use tidegate_kit::http::body_problem;
-use tidegate_kit::limit::BytePermit;
 use tidegate_proto::batch::ClientBatch;
 use tidegate_proto::control::TopicSpec;
 use tidegate_proto::error::{ErrorCode, Problem, SideEffects};
@@ -37,6 +38,7 @@ use crate::limits::{
 use crate::partitioner::for_key;
 use crate::partitions::{Appended, BoxFuture};
 use crate::plan::AppendOptions;
+use crate::produce::request::ProduceRequest;
 use crate::state::DataPlane;
 
 /// What one append came to.
@@ -62,6 +64,7 @@ struct Filling {
 
 struct Upload<'a> {
     state: &'a DataPlane,
+    principal: &'a Principal,
     topic: &'a TopicSpec,
     options: &'a AppendOptions,
     key: Option<&'a Pointer>,
@@ -85,13 +88,15 @@ struct Upload<'a> {
 /// Appends a body line by line.
 pub(crate) async fn append_stream(
     state: &DataPlane,
+    principal: &Principal,
     topic: &TopicSpec,
-    options: &AppendOptions,
-    key: Option<&Pointer>,
+    asked: &ProduceRequest,
     body: Body,
 ) -> Result<Produced, Problem> {
+    let (options, key) = (&asked.options, asked.key.as_ref());
     let mut upload = Upload {
         state,
+        principal,
         topic,
         options,
         key,
@@ -237,7 +242,7 @@ impl<'a> Upload<'a> {
         if self.permit.is_some() || held <= STREAM_FREE_BYTES {
             return Ok(());
         }
-        let budget = self.state.body_budget();
+        let budget = self.state.body_budget(self.principal);
         self.permit = match budget.try_acquire(STREAM_PERMIT_BYTES) {
             None if is_stamped => budget.acquire(STREAM_PERMIT_BYTES).await,
             taken => taken,

@@ -20,6 +20,8 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tidegate_kit::auth::Auth;
+use tidegate_kit::budget::{ByteBudget, KeyedBudgets};
+use tidegate_kit::memory::Memory;
 use tidegate_kit::tasks::Tasks;
 use tidegate_proto::error::Problem;
 use tidegate_proto::id::{PartitionId, ProducerId};
@@ -66,7 +68,14 @@ impl Surface {
     /// A server whose budget for large bodies is this.
     pub(super) fn with_body_bytes(body_bytes_max: usize) -> Self {
         let config = DataPlaneConfig {
-            body_bytes_max,
+            memory: Memory {
+                bodies: KeyedBudgets::new(
+                    ByteBudget::new(body_bytes_max),
+                    "principal",
+                    body_bytes_max,
+                ),
+                ..Memory::default()
+            },
             ..DataPlaneConfig::default()
         };
         Self::with(Auth::dev(), config)
@@ -75,7 +84,14 @@ impl Surface {
     /// A server whose budget for fetch answers is this.
     pub(super) fn with_answer_bytes(answer_bytes_max: usize) -> Self {
         let config = DataPlaneConfig {
-            answer_bytes_max,
+            memory: Memory {
+                answers: KeyedBudgets::new(
+                    ByteBudget::new(answer_bytes_max),
+                    "principal",
+                    answer_bytes_max,
+                ),
+                ..Memory::default()
+            },
             ..DataPlaneConfig::default()
         };
         Self::with(Auth::dev(), config)

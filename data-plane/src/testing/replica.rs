@@ -11,7 +11,7 @@ use tidegate_proto::position::{Offset, ReplicaKey};
 use tokio::sync::watch;
 
 use super::EPOCH;
-use crate::partitions::{AppendRequest, Appended, Chunk, Tail};
+use crate::partitions::{AppendRequest, Appended, Chunk, Held, Tail};
 
 pub(super) struct Replica {
     pub(super) batches: Vec<Batch>,
@@ -193,6 +193,7 @@ impl Replica {
             log_start: tail.log_start,
             high_watermark: tail.high_watermark,
             leader_epoch: tail.leader_epoch,
+            held: Held::default(),
         })
     }
 

@@ -21,6 +21,7 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+mod wake;
 mod wire;
 
 use std::sync::Arc;

@@ -7,8 +7,9 @@
 //! Invariant: only this loop calls `step`, and only [`Pump::carry_out`] acts on effects.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::future::BoxFuture;
@@ -18,10 +19,9 @@ use tidegate_kit::auth::Principal;
 use tidegate_kit::clock;
 use tidegate_proto::api::socket::CloseCode;
 use tidegate_proto::control::Topology;
-use tidegate_proto::error::Problem;
 use tidegate_proto::position::ReplicaKey;
 use tokio::sync::watch;
-use tokio::time::{Interval, MissedTickBehavior, sleep};
+use tokio::time::{Interval, MissedTickBehavior, Sleep, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::consume::{self, Opened};
@@ -31,42 +31,8 @@ use super::metrics::OpenSubscriptions;
 use super::produce;
 use super::session::Session;
 use super::sockets::Sockets;
+use super::wake::{Done, Followed, Home, Woken};
 use super::wire::{Over, Wire};
-use crate::partitions::Tail;
-
-/// What a future of the loop ended with.
-enum Done {
-    Input(Input),
-    Opened {
-        of: Of,
-        outcome: Result<Opened, Problem>,
-    },
-    Tail(Followed),
-    Reauthenticated {
-        id: Option<u32>,
-        outcome: Result<Principal, Problem>,
-    },
-    /// It belonged to positions that nobody wants any more.
-    Nothing,
-}
-
-/// A tail and whether it is still open.
-pub(crate) struct Followed {
-    of: Of,
-    key: ReplicaKey,
-    tail: watch::Receiver<Tail>,
-    is_open: bool,
-}
-
-/// What woke the loop.
-enum Woken {
-    Message(Result<Input, Over>),
-    Done(Done),
-    Topology(bool),
-    Tick,
-    Stop,
-    DrainExpired,
-}
 
 pub(crate) struct Pump {
     sockets: Arc<Sockets>,
@@ -80,6 +46,7 @@ pub(crate) struct Pump {
     tick: Interval,
     stop: CancellationToken,
     stopping: bool,
+    drain_expired: Option<Pin<Box<Sleep>>>,
     subscriptions: OpenSubscriptions,
 }
 
@@ -107,50 +74,64 @@ impl Pump {
             tick,
             stop,
             stopping: false,
+            drain_expired: None,
             subscriptions: OpenSubscriptions::default(),
         }
     }
 
     /// Runs the socket to its end. `home` is what its path subscribes to, looked up before.
-    pub(crate) async fn run(mut self, home: Option<(Of, Opened, Effects)>) {
-        let over = match self.start(home).await {
+    ///
+    /// An idle socket is to be small, and a future is as large as the largest wait in it: all but the
+    /// wait for the next thing to happen is boxed for as long as it takes.
+    pub(crate) async fn run(&mut self, home: Option<Box<Home>>) {
+        let over = match self.serve(home).await {
             Err(over) => over,
-            Ok(()) => match self.serve().await {
-                Err(over) => over,
-                Ok(never) => match never {},
-            },
+            Ok(never) => match never {},
         };
         tracing::debug!(?over, "socket ends");
-        self.wire.finish(over).await;
+        Box::pin(self.wire.finish(over)).await;
     }
 
-    async fn start(&mut self, home: Option<(Of, Opened, Effects)>) -> Result<(), Over> {
-        if let Some((of, opened, effects)) = home {
-            self.follow_all(&of, opened);
-            self.carry_out(effects).await?;
+    async fn serve(&mut self, home: Option<Box<Home>>) -> Result<std::convert::Infallible, Over> {
+        if let Some(home) = home {
+            Box::pin(self.start(home)).await?;
         }
-        Ok(())
-    }
-
-    async fn serve(&mut self) -> Result<std::convert::Infallible, Over> {
-        let drain_expired = sleep(Duration::MAX);
-        tokio::pin!(drain_expired);
         loop {
-            self.settle().await?;
-            let may_read = self.session.accepts_input();
-            let woken = tokio::select! {
-                () = self.stop.cancelled(), if !self.stopping => Woken::Stop,
-                () = &mut drain_expired, if self.stopping => Woken::DrainExpired,
-                message = self.wire.receive(), if may_read => Woken::Message(message),
-                Some(done) = self.work.next(), if !self.work.is_empty() => Woken::Done(done),
-                changed = self.topology.changed() => Woken::Topology(changed.is_ok()),
-                _ = self.tick.tick() => Woken::Tick,
-            };
+            Box::pin(self.settle()).await?;
+            let woken = self.next_wake().await;
             if matches!(woken, Woken::Stop) {
                 let limit = clock::monotonic() + DRAIN_WAIT;
-                drain_expired.as_mut().reset(limit.into());
+                self.drain_expired = Some(Box::pin(sleep_until(limit.into())));
             }
-            self.take(woken).await?;
+            Box::pin(self.take(woken)).await?;
+        }
+    }
+
+    async fn start(&mut self, home: Box<Home>) -> Result<(), Over> {
+        let Home {
+            of,
+            opened,
+            effects,
+        } = *home;
+        self.follow_all(&of, opened);
+        self.carry_out(effects).await
+    }
+
+    async fn next_wake(&mut self) -> Woken {
+        let may_read = self.session.accepts_input();
+        let drain_expired = async {
+            match &mut self.drain_expired {
+                Some(expired) => expired.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled(), if !self.stopping => Woken::Stop,
+            () = drain_expired, if self.stopping => Woken::DrainExpired,
+            message = self.wire.receive(), if may_read => Woken::Message(message),
+            Some(done) = self.work.next(), if !self.work.is_empty() => Woken::Done(done),
+            changed = self.topology.changed() => Woken::Topology(changed.is_ok()),
+            _ = self.tick.tick() => Woken::Tick,
         }
     }
 

@@ -33,6 +33,7 @@ use super::protocol::{CODECS_WANTED, parse_codecs};
 use super::pump::Pump;
 use super::session::Session;
 use super::sockets::Sockets;
+use super::wake;
 use crate::caller::authorization;
 use crate::encode::codecs::Codecs;
 use crate::position::{Start, parse_cursors};
@@ -172,13 +173,20 @@ async fn open(
         let home = home.map(|home| {
             let resolution = home.opened.resolution.clone();
             let (of, effects) = session.open_home(home.topic, home.wanted, home.codecs, resolution);
-            (of, home.opened, effects)
+            let opened = home.opened;
+            Box::new(wake::Home {
+                of,
+                opened,
+                effects,
+            })
         });
-        let pump = Pump::new(sockets, socket, session, principal);
-        tasks.spawn(TaskKind::Socket, span, async move {
+        // Boxed, because every future that it is moved through would hold it once more.
+        let mut pump = Box::new(Pump::new(sockets, socket, session, principal));
+        let run = async move {
             pump.run(home).await;
             drop((open, slot));
-        });
+        };
+        tasks.spawn(TaskKind::Socket, span, Box::pin(run));
     }))
 }
 

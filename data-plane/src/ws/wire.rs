@@ -105,7 +105,7 @@ impl Wire {
 
     /// Ends the socket: our close frame, and the peer's, so that neither is lost with the
     /// connection. The peer may be gone or stuck, so this ends by its own limit.
-    pub(crate) async fn finish(mut self, over: Over) {
+    pub(crate) async fn finish(&mut self, over: Over) {
         self.written.publish();
         let farewell = async {
             match over {

@@ -29,6 +29,7 @@ fn public_for(auth: &Auth, is_tls: bool) -> Router {
         openapi: vec![tidegate_kit::health::openapi()],
         asyncapi: serde_json::json!({"asyncapi": "3.0.0"}),
         origins: OriginRules::parse(&["https://app.example"]).unwrap(),
+        memory: tidegate_kit::memory::Memory::default(),
         is_tls,
         is_open: auth.is_open(),
     })

@@ -8,7 +8,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::BoxError;
 use axum::body::Body;
@@ -23,7 +23,11 @@ use tokio::time::Sleep;
 use tokio_util::task::TaskTracker;
 
 use super::fault::{BodyFault, body_problem};
-use crate::limits::{BODY_ANSWER_HOLD, BODY_DISCARD_BYTES_MAX, BODY_DISCARD_TIME};
+use crate::clock;
+use crate::limits::{
+    BODY_ANSWER_HOLD, BODY_BYTES_PER_SECOND_MIN, BODY_DISCARD_BYTES_MAX, BODY_DISCARD_TIME,
+    BODY_PACE_GRACE,
+};
 
 // A length that a client announced is believed up to here before its bytes have come.
 const RESERVE_BYTES_MAX: usize = 64 * 1024;
@@ -49,6 +53,7 @@ pub async fn read_body(mut body: Body, limit_bytes: usize) -> Result<Bytes, Prob
         return Ok(first);
     }
     let mut whole = BytesMut::new();
+    let pace = Pace::start();
     while let Some(chunk) = next_chunk(&mut body).await? {
         if whole.is_empty() {
             whole.reserve(announced.clamp(
@@ -61,12 +66,43 @@ pub async fn read_body(mut body: Body, limit_bytes: usize) -> Result<Bytes, Prob
             return Err(too_large());
         }
         whole.extend_from_slice(&chunk);
+        pace.check(whole.len())?;
     }
     Ok(if whole.is_empty() {
         first
     } else {
         whole.freeze()
     })
+}
+
+/// How fast a body comes that has to be whole before anything can be done with it. Streams that are
+/// used as they come have no pace to keep, only [`crate::limits::BODY_IDLE_TIMEOUT`].
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    started: Instant,
+}
+
+impl Pace {
+    /// The clock runs from here.
+    #[must_use]
+    pub fn start() -> Self {
+        Self {
+            started: clock::monotonic(),
+        }
+    }
+
+    /// After so many bytes in all.
+    ///
+    /// # Errors
+    /// When that is less than anybody has to send.
+    pub fn check(&self, bytes: usize) -> Result<(), BodyFault> {
+        let took = clock::monotonic().saturating_duration_since(self.started);
+        let judged = took.saturating_sub(BODY_PACE_GRACE);
+        if judged.as_secs_f64() * BODY_BYTES_PER_SECOND_MIN > bytes as f64 {
+            return Err(BodyFault::Slow { bytes, took });
+        }
+        Ok(())
+    }
 }
 
 // The next bytes; trailers and the empty frames that HTTP/2 may end with are skipped.
@@ -269,9 +305,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_body_that_keeps_coming_is_read() {
-        let slow = stream::iter(["1", "2", "3"]).then(|part| async move {
+        let part = 32 * 1024;
+        let slow = stream::iter(0..3).then(move |_| async move {
             tokio::time::advance(Duration::from_secs(20)).await;
-            Ok::<_, BoxError>(part)
+            Ok::<_, BoxError>(vec![b'x'; part])
         });
         let patient = Patient::new(
             Body::from_stream(slow),
@@ -279,7 +316,21 @@ mod tests {
             Rest::Left,
             Discards::default(),
         );
-        assert_eq!(read_body(Body::new(patient), 100).await.unwrap(), "123");
+        let whole = read_body(Body::new(patient), 4 * part).await.unwrap();
+        assert_eq!(whole.len(), 3 * part);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_is_given_up_long_before_its_end() {
+        let trickle = stream::iter(0..1_000_000).then(|_| async move {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            Ok::<_, BoxError>("x")
+        });
+        let start = clock::monotonic();
+        let body = Body::from_stream(trickle);
+        let problem = read_body(body, 1_000_000).await.unwrap_err();
+        assert!(problem.detail().contains("bytes in"), "{problem}");
+        assert!(clock::monotonic() - start < 2 * BODY_PACE_GRACE);
     }
 
     #[tokio::test]

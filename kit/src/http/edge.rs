@@ -31,14 +31,18 @@ use super::error::{ApiError, Attached, problem_body};
 use super::measure::Requests;
 use super::origin::OriginRules;
 use super::request_id::{RequestId, X_REQUEST_ID};
+use crate::budget::ByteBudget;
 use crate::clock;
 use crate::limits::BODY_IDLE_TIMEOUT;
+use crate::memory::Memory;
 
 /// What the edge is told.
 #[derive(Debug, Clone, Default)]
 pub struct EdgeConfig {
     /// Pages that may call, and whether this is a development server.
     pub origins: OriginRules,
+    /// What decoders of compressed bodies may hold.
+    pub memory: Memory,
 }
 
 /// Puts the edge around every route and fallback that `router` has so far.
@@ -51,6 +55,7 @@ where
 
 struct Shared {
     origins: OriginRules,
+    decoders: ByteBudget,
     requests: Requests,
 }
 
@@ -66,6 +71,7 @@ impl EdgeLayer {
     pub fn new(config: EdgeConfig) -> Self {
         let shared = Shared {
             origins: config.origins,
+            decoders: config.memory.decoders,
             requests: Requests::default(),
         };
         Self {
@@ -162,7 +168,7 @@ impl Shared {
         if let Some(answer) = self.origins.preflight(&request) {
             return Err(answer);
         }
-        let mut request = decode_request(request).map_err(refused)?;
+        let mut request = decode_request(request, &self.decoders).map_err(refused)?;
         request.extensions_mut().insert(exchange.id.clone());
         Ok(request)
     }

@@ -33,7 +33,8 @@ use tower_http::compression::Compression;
 
 use super::BATCH_MEDIA_TYPE;
 use super::fault::{BodyFault, body_fault};
-use crate::limits::{COMPRESS_BYTES_MIN, ZSTD_WINDOW_LOG_MAX};
+use crate::budget::{ByteBudget, BytePermit};
+use crate::limits::{COMPRESS_BYTES_MIN, DECODER_FREE_BYTES, ZSTD_WINDOW_LOG_MAX};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coding {
@@ -45,7 +46,10 @@ enum Coding {
 ///
 /// # Errors
 /// 415 `unsupported_media_type` for any coding but gzip, zstd and identity, and for several.
-pub(super) fn decode_request(request: Request<Body>) -> Result<Request<Body>, Problem> {
+pub(super) fn decode_request(
+    request: Request<Body>,
+    memory: &ByteBudget,
+) -> Result<Request<Body>, Problem> {
     if !request.headers().contains_key(CONTENT_ENCODING) {
         return Ok(request);
     }
@@ -56,7 +60,7 @@ pub(super) fn decode_request(request: Request<Body>) -> Result<Request<Body>, Pr
         return Ok(Request::from_parts(parts, body));
     };
     parts.headers.remove(CONTENT_LENGTH);
-    Ok(Request::from_parts(parts, decoded(coding, body)))
+    Ok(Request::from_parts(parts, decoded(coding, body, memory)))
 }
 
 fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Problem> {
@@ -78,7 +82,7 @@ fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Problem> {
     }
 }
 
-fn decoded(coding: Coding, body: Body) -> Body {
+fn decoded(coding: Coding, body: Body, memory: &ByteBudget) -> Body {
     let taken = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&taken);
     let compressed = body.into_data_stream().map(move |chunk| match chunk {
@@ -93,13 +97,14 @@ fn decoded(coding: Coding, body: Body) -> Body {
         Coding::Gzip => {
             let mut decoder = GzipDecoder::new(compressed);
             decoder.multiple_members(true);
-            Body::from_stream(capped("gzip", taken, decoder))
+            // Its window is 32 KiB.
+            Body::from_stream(capped("gzip", taken, decoder, None))
         }
         Coding::Zstd => {
             let window = DParameter::window_log_max(ZSTD_WINDOW_LOG_MAX);
             let mut decoder = ZstdDecoder::with_params(compressed, &[window]);
             decoder.multiple_members(true);
-            Body::from_stream(capped("zstd", taken, decoder))
+            Body::from_stream(capped("zstd", taken, decoder, Some(memory.clone())))
         }
     }
 }
@@ -108,8 +113,10 @@ fn capped(
     encoding: &'static str,
     taken: Arc<AtomicUsize>,
     decoder: impl AsyncRead + Send + 'static,
+    memory: Option<ByteBudget>,
 ) -> impl Stream<Item = Result<Bytes, BodyFault>> + Send {
     let mut given = 0_usize;
+    let mut window = memory.map(Window::new);
     ReaderStream::with_capacity(decoder, 16 * 1024).map(move |chunk| {
         let chunk = chunk.map_err(|error| decoder_fault(encoding, &error))?;
         given += chunk.len();
@@ -117,6 +124,9 @@ fn capped(
             return Err(BodyFault::TooLarge {
                 limit_bytes: DECOMPRESSED_BYTES_MAX,
             });
+        }
+        if let Some(window) = &mut window {
+            window.hold(given)?;
         }
         let allowed = taken
             .load(Ordering::Relaxed)
@@ -128,6 +138,42 @@ fn capped(
         }
         Ok(chunk)
     })
+}
+
+/// What a decoder's window holds: as much as it has given, up to its largest size.
+struct Window {
+    memory: ByteBudget,
+    permit: Option<BytePermit>,
+}
+
+impl Window {
+    fn new(memory: ByteBudget) -> Self {
+        Self {
+            memory,
+            permit: None,
+        }
+    }
+
+    fn hold(&mut self, given: usize) -> Result<(), BodyFault> {
+        if given <= DECODER_FREE_BYTES {
+            return Ok(());
+        }
+        // In steps, so that a large body does not ask for every chunk.
+        let wanted = given
+            .next_multiple_of(DECODER_FREE_BYTES)
+            .min(1 << ZSTD_WINDOW_LOG_MAX);
+        let permit = match &mut self.permit {
+            Some(permit) => permit,
+            None => {
+                let permit = self.memory.try_acquire(0).ok_or(BodyFault::NoRoom)?;
+                self.permit.insert(permit)
+            }
+        };
+        match permit.grow_to(wanted) {
+            true => Ok(()),
+            false => Err(BodyFault::NoRoom),
+        }
+    }
 }
 
 fn decoder_fault(encoding: &'static str, error: &io::Error) -> BodyFault {

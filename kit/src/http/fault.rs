@@ -37,6 +37,17 @@ pub enum BodyFault {
         /// How long was waited.
         waited: Duration,
     },
+    /// It came more slowly than anybody has to send.
+    #[error("the body brought {bytes} bytes in {} s", .took.as_secs())]
+    Slow {
+        /// What came.
+        bytes: usize,
+        /// In how long.
+        took: Duration,
+    },
+    /// There is no memory for what decoding it takes.
+    #[error("too many large compressed bodies at once")]
+    NoRoom,
     /// The connection or the stream ended inside the body.
     #[error("the body ended early: {reason}")]
     Broken {
@@ -55,7 +66,11 @@ impl From<BodyFault> for Problem {
             BodyFault::TooDense { ratio_max } => {
                 Self::new(ErrorCode::TooLarge, detail).with("ratio_limit", ratio_max)
             }
-            BodyFault::Corrupt { .. } | BodyFault::Idle { .. } | BodyFault::Broken { .. } => {
+            BodyFault::NoRoom => Self::new(ErrorCode::Overloaded, detail).retry_after(1),
+            BodyFault::Slow { .. }
+            | BodyFault::Corrupt { .. }
+            | BodyFault::Idle { .. }
+            | BodyFault::Broken { .. } => {
                 Self::new(ErrorCode::InvalidParameter, detail).at("body", "could not be read")
             }
         }

@@ -13,11 +13,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum_server::{AddrListener, Address};
+use metrics::counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::ServeLimits;
+use super::addresses::{Addresses, Place};
 use crate::clock;
 
 /// The address of a client, in the shape that makes the server use [`Bounded`].
@@ -66,15 +69,17 @@ async fn wait(time: Duration) {
 pub(super) struct Bounded {
     listener: TcpListener,
     room: Arc<Semaphore>,
+    addresses: Addresses,
     patience: Patience,
 }
 
 impl Bounded {
-    pub(super) fn new(listener: TcpListener, connections_max: usize, patience: Patience) -> Self {
-        let room = Arc::new(Semaphore::new(connections_max));
+    pub(super) fn new(listener: TcpListener, limits: &ServeLimits, patience: Patience) -> Self {
+        let room = Arc::new(Semaphore::new(limits.connections_max));
         Self {
             listener,
             room,
+            addresses: Addresses::new(limits),
             patience,
         }
     }
@@ -91,13 +96,21 @@ impl AddrListener<Stream, Peer> for Bounded {
             .acquire_owned()
             .await
             .map_err(io::Error::other)?;
-        let (tcp, address) = self.listener.accept().await?;
+        let (tcp, address, place) = loop {
+            let (tcp, address) = self.listener.accept().await?;
+            if let Some(place) = self.addresses.admit(address.ip()) {
+                break (tcp, address, place);
+            }
+            // Closing is the only answer that costs nothing before it is known who asks.
+            counter!("tidegate_connections_refused_total").increment(1);
+        };
         tcp.set_nodelay(true)?;
         let stream = Stream {
             tcp,
             patience: self.patience.clone(),
             stall: None,
             _permit: permit,
+            _place: place,
         };
         Ok((stream, Peer(address)))
     }
@@ -113,6 +126,7 @@ pub(super) struct Stream {
     patience: Patience,
     stall: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Stream {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tidegate_data_plane::partitions::{AppendRequest, Appended, Chunk, Tail};
+use tidegate_kit::budget::ByteBudget;
+use tidegate_kit::memory::Memory;
 use tidegate_proto::batch::{Batch, BatchBuilder, ClientBatch, ProducerStamp};
 use tidegate_proto::compression::Codec;
 use tidegate_proto::control::{
@@ -72,7 +74,10 @@ impl Site {
     fn config(&self) -> SpuConfig {
         SpuConfig {
             shards: 2,
-            inflight_bytes_max: self.inflight_bytes_max,
+            memory: Memory {
+                appends: ByteBudget::new(self.inflight_bytes_max),
+                ..Memory::default()
+            },
             space: self.space,
             ..SpuConfig::new(OWN, &self.dir)
         }

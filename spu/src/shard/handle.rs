@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use tidegate_data_plane::partitions::{AppendRequest, Appended};
+use tidegate_kit::budget::ByteBudget;
 use tidegate_proto::batch::ClientBatch;
 use tidegate_proto::error::Problem;
 use tidegate_spu_core::Acknowledged;
@@ -17,22 +18,22 @@ use super::message::{AppendMessage, Message, Uptime};
 use super::reader::Reader;
 use super::replies::Pending;
 use super::seat::Seat;
-use crate::budget::Budget;
+use crate::limits::PARTITION_APPEND_BYTES_MAX;
 use crate::{metrics, refusal};
 
 /// The way into a shard. Clones lead to the same one.
 #[derive(Clone, Debug)]
 pub(crate) struct ShardHandle {
     seat: Arc<Seat>,
-    budget: Arc<Budget>,
+    appends: ByteBudget,
     uptime: Uptime,
 }
 
 impl ShardHandle {
-    pub(crate) fn new(seat: Arc<Seat>, budget: Arc<Budget>, uptime: Uptime) -> Self {
+    pub(crate) fn new(seat: Arc<Seat>, appends: ByteBudget, uptime: Uptime) -> Self {
         Self {
             seat,
-            budget,
+            appends,
             uptime,
         }
     }
@@ -54,13 +55,27 @@ impl ShardHandle {
 pub(crate) struct PartitionHandle {
     pub(crate) reader: Arc<Reader>,
     pub(crate) shard: ShardHandle,
+    /// Its part of what the node may hold.
+    appends: ByteBudget,
 }
 
 impl PartitionHandle {
+    pub(crate) fn new(reader: Arc<Reader>, shard: ShardHandle) -> Self {
+        let appends = shard.appends.child("partition", PARTITION_APPEND_BYTES_MAX);
+        Self {
+            reader,
+            shard,
+            appends,
+        }
+    }
+
     /// Appends all batches or none; the answer is what the machine said.
     pub(crate) async fn append(&self, request: AppendRequest) -> Result<Appended, Problem> {
         let bytes = request.batches.iter().map(ClientBatch::len).sum();
-        let Some(permit) = self.shard.budget.take(bytes) else {
+        let Some(permit) = self.appends.try_acquire(bytes) else {
+            if bytes > self.appends.total() {
+                return Err(refusal::too_large(self.appends.total()));
+            }
             metrics::shed("bytes");
             return Err(refusal::throttled());
         };

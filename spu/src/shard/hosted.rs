@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tidegate_kit::budget::BytePermit;
 use tidegate_proto::control::{Cleanup, TopicConfig};
 use tidegate_proto::position::Offset;
 use tidegate_spu_core::{Input, Replica};
 
 use super::reader::Reader;
-use crate::budget::Permit;
 
 /// How long records are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(crate) struct Hosted {
     /// What the shard steps as soon as it has taken the replica in.
     pub(crate) first: Option<Input>,
     /// Bytes of requests that were answered before their batches were durable.
-    pub(crate) inflight: VecDeque<(Offset, Permit)>,
+    pub(crate) inflight: VecDeque<(Offset, BytePermit)>,
     /// Something happened to it since the last look by the clock.
     pub(crate) is_stirred: bool,
 }

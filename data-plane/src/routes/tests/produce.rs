@@ -188,7 +188,7 @@ async fn an_upload_goes_on_when_the_budget_is_full() {
     assert_eq!(counts.sum::<u64>(), 200);
     let list = format!(r#"{{"records":[{{"value":"{}"}}]}}"#, "x".repeat(100_000));
     let refused = surface.post_json(RECORDS, &list).await;
-    assert_eq!(refused.refusal(), (503, "overloaded".to_owned()));
+    assert_eq!(refused.refusal(), (413, "too_large".to_owned()));
 }
 
 #[tokio::test]

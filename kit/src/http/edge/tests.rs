@@ -48,7 +48,13 @@ fn routes(origins: OriginRules) -> Router {
         .route("/small", get(|| async { "small" }))
         .fallback(fallback_not_found)
         .method_not_allowed_fallback(fallback_method);
-    edge(router, EdgeConfig { origins })
+    edge(
+        router,
+        EdgeConfig {
+            origins,
+            ..EdgeConfig::default()
+        },
+    )
 }
 
 async fn ask(router: &Router, request: Request<Body>) -> (u16, HeaderMap, Vec<u8>) {
@@ -330,6 +336,30 @@ async fn bombs_unknown_codings_and_damage_are_refused() {
         assert_eq!(status, 400, "{text}");
         assert!(text.contains(&format!("not valid {encoding}")), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_large_window_is_held_only_while_there_is_room_for_it() {
+    let memory = Memory {
+        decoders: ByteBudget::new(1024 * 1024),
+        ..Memory::default()
+    };
+    let config = EdgeConfig {
+        memory: memory.clone(),
+        ..EdgeConfig::default()
+    };
+    let router = edge(Router::new().route("/length", post(length)), config);
+    let send = async |body: Vec<u8>| {
+        let headers = [("content-encoding", "zstd")];
+        let request = request("POST", "/length", &headers).map(|_| Body::from(body));
+        ask(&router, request).await.0
+    };
+    assert_eq!(send(zstd(&varied(900_000)).await).await, 200);
+    assert_eq!(memory.decoders.held(), 0);
+    assert_eq!(send(zstd(&varied(2_000_000)).await).await, 503);
+    let _others = memory.decoders.try_acquire(1024 * 1024).unwrap();
+    assert_eq!(send(zstd(&varied(900_000)).await).await, 503);
+    assert_eq!(send(zstd(&varied(200_000)).await).await, 200);
 }
 
 #[tokio::test]

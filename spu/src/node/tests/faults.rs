@@ -122,7 +122,7 @@ async fn a_full_disk_refuses_appends_serves_reads_and_comes_back_by_itself() {
         ["a", "b", "d"],
         "what waited was written"
     );
-    assert_eq!(life.node.budget.taken(), 0);
+    assert_eq!(life.node.config.memory.appends.held(), 0);
     life.stop().await;
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use tidegate_data_plane::partitions::{AppendRequest, Appended};
+use tidegate_kit::budget::ByteBudget;
 use tidegate_log::testing::MemVfs;
 use tidegate_log::{Log, LogConfig, SegmentConfig};
 use tidegate_proto::batch::{BatchBuilder, ClientBatch};
@@ -26,7 +27,6 @@ use super::super::hosted::Retention;
 use super::super::message::Uptime;
 use super::super::task::ShardParts;
 use super::*;
-use crate::budget::Budget;
 use crate::storage::{self, OpenPlan};
 
 /// A future that is polled by hand, and whether it was woken since.
@@ -87,8 +87,8 @@ fn bench() -> Bench {
     let reader = Arc::clone(&hosted.reader);
     assert!(seat.tell(Message::Open(Box::new(hosted))));
     assert!(log.run_round().unwrap());
-    let shard = ShardHandle::new(Arc::clone(&seat), Budget::new(1 << 20), uptime);
-    let partition = Arc::new(PartitionHandle { reader, shard });
+    let shard = ShardHandle::new(Arc::clone(&seat), ByteBudget::new(1 << 20), uptime);
+    let partition = Arc::new(PartitionHandle::new(reader, shard));
     Bench {
         seat,
         log,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use tidegate_kit::budget::ByteBudget;
 use tidegate_log::testing::{MemVfs, Operation};
 use tidegate_log::{LogConfig, SegmentConfig};
 use tidegate_proto::batch::{BatchBuilder, ClientBatch};
@@ -19,7 +20,6 @@ use super::super::reader::Reader;
 use super::super::replies::{Outcome, Pending};
 use super::super::seat::{Listener, Seat};
 use super::*;
-use crate::budget::Budget;
 use crate::storage::{self, OpenPlan};
 
 const OWN: SpuId = SpuId(1);
@@ -31,7 +31,7 @@ struct Bench {
     seat: Arc<Seat>,
     log: Log,
     disk: MemVfs,
-    budget: Arc<Budget>,
+    budget: ByteBudget,
     durability: Durability,
 }
 
@@ -88,7 +88,7 @@ impl Bench {
             seat,
             log: opened.log,
             disk,
-            budget: Budget::new(1 << 20),
+            budget: ByteBudget::new(1 << 20),
             durability,
         }
     }
@@ -149,7 +149,7 @@ impl Bench {
 
     fn append_batch(&mut self, acks: Acks, batch: ClientBatch) -> oneshot::Receiver<Outcome> {
         let (reply, answer) = oneshot::channel();
-        let permit = self.budget.take(100).unwrap();
+        let permit = self.budget.try_acquire(100).unwrap();
         let message = AppendMessage {
             key: key(),
             batches: vec![batch],

@@ -1,0 +1,85 @@
+//! What the machine has for this process: memory, and files that may be open.
+//!
+//! Looked at once, at start. Where the system does not say, small but workable numbers are taken.
+
+use std::fs;
+
+use tidegate_kit::memory::{MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN};
+
+/// What the process may fill when it is not told: half of what the machine or its control group has,
+/// at least 64 MiB and at most 1 GiB, because what is left is the page cache that reads are served
+/// from.
+pub(crate) fn memory_bytes_max() -> usize {
+    let machine = fs::read_to_string("/proc/meminfo").ok();
+    let group = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    share(machine.as_deref().and_then(total), group.as_deref())
+}
+
+fn share(machine: Option<usize>, group: Option<&str>) -> usize {
+    let group = group.and_then(|text| text.trim().parse::<usize>().ok());
+    let there = match (machine, group) {
+        (Some(machine), Some(group)) => machine.min(group),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => MEMORY_BYTES_MIN,
+    };
+    (there / 2).clamp(MEMORY_BYTES_MIN, MEMORY_BYTES_DEFAULT)
+}
+
+fn total(meminfo: &str) -> Option<usize> {
+    let line = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
+    let kib: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// Lets the process open as many files as its hard limit says: every connection is one, and the usual
+/// soft limit of 1,024 is for programs that use `select`. Gives the number when it is known.
+#[cfg(unix)]
+pub(crate) fn raise_open_files() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn raise_open_files() -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: usize = 1 << 30;
+
+    #[test]
+    fn memory_is_half_of_what_is_there_within_bounds() {
+        assert_eq!(share(Some(GIB), Some("max\n")), GIB / 2);
+        assert_eq!(share(Some(64 * GIB), None), GIB);
+        assert_eq!(share(Some(64 * GIB), Some("536870912\n")), GIB / 4);
+        assert_eq!(share(Some(100), None), MEMORY_BYTES_MIN);
+        assert_eq!(share(None, None), MEMORY_BYTES_MIN);
+    }
+
+    #[test]
+    fn the_total_is_read_from_what_linux_says() {
+        let text = "MemTotal:        1024 kB\nMemFree:  1 kB\n";
+        assert_eq!(total(text), Some(1024 * 1024));
+        assert_eq!(total("MemFree: 1 kB\n"), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_soft_limit_of_files_becomes_the_hard_one() {
+        let raised = raise_open_files().unwrap();
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        assert_eq!(limit.current, Some(raised));
+        assert_eq!(limit.maximum, Some(raised));
+    }
+}

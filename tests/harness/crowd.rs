@@ -1,0 +1,137 @@
+//! Thousands of WebSockets that mostly do nothing, over plain connections or TLS.
+//!
+//! Raw bytes and no WebSocket library: frames of a server are not masked, so what they say can be
+//! looked for. Source addresses are spread over 127.0.0.0/8, because one address has fewer ports than
+//! a crowd has members.
+
+use std::fmt::Debug;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::http::{Target, split_url, tls_config};
+use crate::wait::within;
+
+/// Opened at one time.
+const AT_ONCE: usize = 64;
+/// Members of one source address, well below its 28,000 ports.
+const OF_ONE_ADDRESS: usize = 15_000;
+
+/// Plain or encrypted bytes.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Debug {}
+
+impl Stream for TcpStream {}
+impl Stream for TlsStream<TcpStream> {}
+
+/// Open sockets.
+#[derive(Debug)]
+pub struct Crowd {
+    pub members: Vec<Box<dyn Stream>>,
+}
+
+/// Lets this process open as many files as its hard limit says; gives that number.
+#[must_use]
+pub fn raise_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum.unwrap_or(u64::MAX),
+        Err(_) => limit.current.unwrap_or(u64::MAX),
+    }
+}
+
+impl Crowd {
+    /// Opens `count` sockets, each of which has said `greeting` before this returns.
+    ///
+    /// # Errors
+    /// When one of them is refused.
+    pub async fn open(target: &Target, path: &str, count: usize, greeting: &str) -> Result<Self> {
+        let tls = match &target.ca_pem {
+            Some(pem) => Some(TlsConnector::from(Arc::new(tls_config(pem)?))),
+            None => None,
+        };
+        let members = stream::iter(0..count)
+            .map(|number| open_one(target, tls.clone(), path, number, greeting))
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(Self { members })
+    }
+
+    /// Waits until every one of them has said `word`, and gives what each said up to there.
+    ///
+    /// # Errors
+    /// When one of them is gone.
+    pub async fn all_say(&mut self, word: &str) -> Result<Vec<Vec<u8>>> {
+        stream::iter(&mut self.members)
+            .map(|member| read_until(member, word))
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+}
+
+async fn open_one(
+    target: &Target,
+    tls: Option<TlsConnector>,
+    path: &str,
+    number: usize,
+    greeting: &str,
+) -> Result<Box<dyn Stream>> {
+    let (_, address) = split_url(&target.url)?;
+    let address: SocketAddr = address.parse().context("an address, not a name")?;
+    let source = Ipv4Addr::new(127, 0, 0, 2 + u8::try_from(number / OF_ONE_ADDRESS)?);
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((source, 0).into())?;
+    let tcp = socket.connect(address).await?;
+    tcp.set_nodelay(true)?;
+    let mut stream: Box<dyn Stream> = match tls {
+        Some(tls) => Box::new(tls.connect(ServerName::try_from("localhost")?, tcp).await?),
+        None => Box::new(tcp),
+    };
+    let token = target.token.as_deref().unwrap_or_default();
+    let authorization = match token {
+        "" => String::new(),
+        token => format!("authorization: Bearer {token}\r\n"),
+    };
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: {address}\r\n{authorization}connection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let said = read_until(&mut stream, greeting).await?;
+    ensure!(
+        said.starts_with(b"HTTP/1.1 101"),
+        "{}",
+        String::from_utf8_lossy(&said)
+    );
+    Ok(stream)
+}
+
+async fn read_until(stream: &mut Box<dyn Stream>, word: &str) -> Result<Vec<u8>> {
+    within("a word", async {
+        let mut said = Vec::new();
+        let mut buffer = [0; 2048];
+        while !said
+            .windows(word.len())
+            .any(|found| found == word.as_bytes())
+        {
+            let read = stream.read(&mut buffer).await?;
+            ensure!(read > 0, "hung up after {}", String::from_utf8_lossy(&said));
+            said.extend_from_slice(&buffer[..read]);
+        }
+        Ok(said)
+    })
+    .await
+}

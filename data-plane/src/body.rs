@@ -55,6 +55,10 @@ pub(crate) async fn read_on_budget(
         }
         while len > BODY_FREE_BYTES + permits.len() * BODY_STEP_BYTES {
             permits.push(budget.try_acquire(BODY_STEP_BYTES).ok_or_else(overloaded)?);
+            // Room for what the permits cover, at once: growing by doubling would copy it all again.
+            let covered = BODY_FREE_BYTES + permits.len() * BODY_STEP_BYTES;
+            let expected = usize::try_from(announced.lower()).unwrap_or(usize::MAX);
+            whole.reserve(covered.min(expected).saturating_sub(whole.len()));
         }
         whole.extend_from_slice(&chunk);
         pace.check(len)?;

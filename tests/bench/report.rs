@@ -118,6 +118,8 @@ fn extent(figures: &[f64]) -> (f64, f64) {
 
 fn amount(figure: f64, unit: &str) -> String {
     match figure {
+        // Times are not counted in thousands.
+        figure if unit == "us" => format!("{figure:.0} us"),
         figure if figure >= 1e6 => format!("{:.2} M{unit}", figure / 1e6),
         figure if figure >= 1e3 => format!("{:.1} k{unit}", figure / 1e3),
         figure => format!("{figure:.1} {unit}"),

@@ -249,7 +249,7 @@ impl Exchange {
             "answered"
         );
         let headers = response.headers_mut();
-        headers.insert(X_REQUEST_ID, self.id.header_value().clone());
+        headers.insert(X_REQUEST_ID, self.id.into_header_value());
         self.shared.origins.mark(self.origin.as_ref(), headers);
         if let Some(discards) = &self.discards {
             discards.settled().await;

@@ -19,7 +19,16 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 
 /// The name of a request. As an extractor it is empty outside the edge.
 #[derive(Debug, Clone)]
-pub struct RequestId(HeaderValue);
+pub struct RequestId(Name);
+
+// Made names are kept in place: each request has one, and most are only written once.
+#[derive(Debug, Clone)]
+enum Name {
+    Sent(HeaderValue),
+    Made([u8; MADE_LEN]),
+}
+
+const MADE_LEN: usize = 25;
 
 static PREFIX: LazyLock<u64> = LazyLock::new(|| {
     // Only uniqueness is at stake; the clock is enough where there is no randomness.
@@ -30,27 +39,36 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 impl RequestId {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         match headers.get(X_REQUEST_ID) {
-            Some(value) if is_sane(value) => Self(value.clone()),
+            Some(value) if is_sane(value) => Self(Name::Sent(value.clone())),
             _ => Self::generate(),
         }
     }
 
     fn generate() -> Self {
         let count = NEXT.fetch_add(1, Ordering::Relaxed);
-        let mut text = [b'-'; 25];
+        let mut text = [b'-'; MADE_LEN];
         put_hex(&mut text[..16], *PREFIX);
         put_hex(&mut text[17..], count);
-        HeaderValue::from_bytes(&text).map_or(Self(HeaderValue::from_static("")), Self)
+        Self(Name::Made(text))
     }
 
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        match &self.0 {
+            Name::Sent(value) => value.to_str().unwrap_or_default(),
+            Name::Made(text) => std::str::from_utf8(text).unwrap_or_default(),
+        }
     }
 
-    pub(super) fn header_value(&self) -> &HeaderValue {
-        &self.0
+    pub(super) fn into_header_value(self) -> HeaderValue {
+        match self.0 {
+            Name::Sent(value) => value,
+            // Digits and a dash are always a value.
+            Name::Made(text) => {
+                HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
+            }
+        }
     }
 }
 
@@ -70,7 +88,7 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let known = parts.extensions.get::<Self>().cloned();
-        Ok(known.unwrap_or(Self(HeaderValue::from_static(""))))
+        Ok(known.unwrap_or(Self(Name::Sent(HeaderValue::from_static("")))))
     }
 }
 
@@ -94,8 +112,10 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(X_REQUEST_ID, HeaderValue::from_bytes(sent).unwrap());
             let id = RequestId::of(&headers);
-            assert_eq!(id.header_value().as_bytes() == sent, is_kept, "{sent:?}");
             assert!(!id.as_str().is_empty());
+            let answered = id.into_header_value();
+            assert_eq!(answered.as_bytes() == sent, is_kept, "{sent:?}");
+            assert!(!answered.is_empty());
         }
     }
 

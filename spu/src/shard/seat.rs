@@ -49,15 +49,14 @@ impl Seat {
 
     /// Steps the shard with what must arrive, behind what came before; false when the shard is gone.
     pub(crate) fn tell(&self, message: Message) -> bool {
-        let mut held = self.lock();
-        let Some(shard) = held.as_mut() else {
-            return false;
-        };
-        shard.turn(&self.inbox);
-        shard.tell(message);
-        self.leave(held);
-        self.step_for(PASSING_TURNS_MAX);
-        true
+        self.visit(|held| {
+            let Some(shard) = held.as_mut() else {
+                return false;
+            };
+            shard.turn(&self.inbox);
+            shard.tell(message);
+            true
+        })
     }
 
     /// Puts a shard here. [`Self::run`] must follow.
@@ -71,20 +70,15 @@ impl Seat {
         let mut maintenance = ticker(MAINTENANCE_TICK);
         let mut is_told = false;
         loop {
-            let is_timed = {
-                let mut held = self.lock();
+            let is_timed = self.visit(|held| {
                 if let Some(shard) = held.take_if(|shard| shard.is_settled()) {
                     // Under the lock: who comes now finds an inbox that is closed, or nobody.
                     self.inbox.close();
                     shard.finish(&self.inbox);
-                    return;
                 }
-                held.as_mut().is_some_and(Shard::keeps_time)
-            };
-            // This look at the shard may have sent somebody away, too.
-            if !self.inbox.is_empty() {
-                self.step_for(PASSING_TURNS_MAX);
-            }
+                held.as_ref().map(Shard::keeps_time)
+            });
+            let Some(is_timed) = is_timed else { return };
             tokio::select! {
                 biased;
                 () = self.bell.notified() => self.step_for(PASSING_TURNS_MAX),
@@ -126,12 +120,19 @@ impl Seat {
     }
 
     fn with(&self, step: impl FnOnce(&mut Shard)) {
+        self.visit(|held| held.as_mut().map(step));
+    }
+
+    /// The one way to the shard for those who wait for it. Looks into the inbox after leaving: whoever
+    /// came meanwhile was sent away.
+    fn visit<T>(&self, step: impl FnOnce(&mut Option<Shard>) -> T) -> T {
         let mut held = self.lock();
-        if let Some(shard) = held.as_mut() {
-            step(shard);
+        let outcome = step(&mut held);
+        self.leave(held);
+        if !self.inbox.is_empty() {
+            self.step_for(PASSING_TURNS_MAX);
         }
-        drop(held);
-        self.step_for(PASSING_TURNS_MAX);
+        outcome
     }
 
     fn leave(&self, mut held: MutexGuard<'_, Option<Shard>>) {

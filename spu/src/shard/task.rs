@@ -96,7 +96,7 @@ impl Shard {
     }
 
     /// Whether [`Self::tick`] is to be called from time to time.
-    pub(crate) fn keeps_time(&mut self) -> bool {
+    pub(crate) fn keeps_time(&self) -> bool {
         self.is_timed
     }
 

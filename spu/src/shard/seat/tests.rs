@@ -191,6 +191,18 @@ fn what_comes_while_somebody_is_at_the_seat_is_stepped_when_they_leave() {
 }
 
 #[test]
+fn who_is_sent_away_by_a_mere_look_at_the_shard_is_not_left_to_the_next_tick() {
+    let bench = bench();
+    let mut append = bench.append();
+    bench.seat.visit(|_| assert!(append.poll().is_pending()));
+    assert!(
+        bench.log.run_round().unwrap(),
+        "it was stepped by who looked"
+    );
+    assert_eq!(offset(append.poll()), Offset::ZERO);
+}
+
+#[test]
 fn a_round_that_ends_while_somebody_is_at_the_seat_is_not_waited_for_nor_forgotten() {
     let bench = bench();
     let mut append = bench.append();

@@ -17,19 +17,39 @@ use crate::auth::{Auth, Authenticated, Op, require};
 use crate::http::{ApiError, ApiResult, PROBLEM_JSON};
 use crate::metrics::MetricsHandle;
 
+/// Something that operators should know of a running process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// A sentence; open to everybody, so without names or paths.
+    pub text: String,
+    /// Whether the process should get traffic nevertheless.
+    pub ready: bool,
+}
+
 #[derive(Clone)]
 struct Health {
     ready: watch::Receiver<bool>,
+    notice: watch::Receiver<Option<Notice>>,
     metrics: MetricsHandle,
 }
 
-/// The three routes. `ready` is false until the process should get traffic.
-pub fn router(ready: watch::Receiver<bool>, metrics: MetricsHandle, auth: &Auth) -> Router {
+/// The three routes. `ready` is false until the process should get traffic; `notice` may say more of
+/// it then.
+pub fn router(
+    ready: watch::Receiver<bool>,
+    notice: watch::Receiver<Option<Notice>>,
+    metrics: MetricsHandle,
+    auth: &Auth,
+) -> Router {
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(scrape))
-        .with_state(Health { ready, metrics });
+        .with_state(Health {
+            ready,
+            notice,
+            metrics,
+        });
     auth.layer(router)
 }
 
@@ -54,16 +74,30 @@ async fn livez() -> Response {
 /// Tells whether the process should get traffic.
 #[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "readyz", security(()), responses(
     (status = 200, description = "Ready", body = String, content_type = "text/plain"),
-    (status = 503, description = "Starting or stopping", body = Problem, content_type = PROBLEM_JSON),
+    (status = 503, description = "Starting, stopping, or unable to take records", body = Problem, content_type = PROBLEM_JSON),
 ))]
 async fn readyz(State(health): State<Health>) -> ApiResult<Response> {
-    if *health.ready.borrow() {
-        return Ok(text("ok\n"));
+    if !*health.ready.borrow() {
+        return Err(ApiError::new(
+            ErrorCode::Unavailable,
+            "not ready: starting or stopping",
+        ));
     }
-    Err(ApiError::new(
-        ErrorCode::Unavailable,
-        "not ready: starting or stopping",
-    ))
+    let notice = health.notice.borrow().clone();
+    match notice {
+        None => Ok(text("ok\n")),
+        Some(Notice {
+            text: said,
+            ready: true,
+        }) => Ok(text(format!("ok, but {said}\n"))),
+        Some(Notice {
+            text: said,
+            ready: false,
+        }) => Err(ApiError::new(
+            ErrorCode::Unavailable,
+            format!("not ready: {said}"),
+        )),
+    }
 }
 
 /// Gives the metrics of the process in Prometheus' text format.
@@ -85,7 +119,7 @@ async fn scrape(
     Ok((kind, body).into_response())
 }
 
-fn text(body: &'static str) -> Response {
+fn text(body: impl IntoResponse) -> Response {
     let headers = [
         (CONTENT_TYPE, "text/plain; charset=utf-8"),
         (CACHE_CONTROL, "no-store"),
@@ -117,13 +151,22 @@ mod tests {
     #[tokio::test]
     async fn readiness_follows_the_process_and_metrics_need_a_token() {
         let (ready, is_ready) = watch::channel(false);
-        let router = router(is_ready, crate::metrics::install(), &Auth::with_token("t"));
+        let (notice, noticed) = watch::channel(None);
+        let auth = Auth::with_token("t");
+        let router = router(is_ready, noticed, crate::metrics::install(), &auth);
         assert_eq!(ask(&router, "/livez", None).await, (200, "ok\n".to_owned()));
         let (status, body) = ask(&router, "/readyz", None).await;
         assert_eq!(status, 503);
         assert!(body.contains("\"code\":\"unavailable\""), "{body}");
         ready.send(true).unwrap();
         assert_eq!(ask(&router, "/readyz", None).await.0, 200);
+        for (ready, status) in [(true, 200), (false, 503)] {
+            let text = "the disk is odd".to_owned();
+            notice.send_replace(Some(Notice { text, ready }));
+            let answer = ask(&router, "/readyz", None).await;
+            assert_eq!(answer.0, status);
+            assert!(answer.1.contains("the disk is odd"), "{}", answer.1);
+        }
         assert_eq!(ask(&router, "/metrics", None).await.0, 401);
         let (status, body) = ask(&router, "/metrics", Some("t")).await;
         assert_eq!(status, 200);

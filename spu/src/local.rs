@@ -244,10 +244,12 @@ fn read_problem(error: &ReadError, from: Offset, reader: &Reader) -> Problem {
         ReadError::Trimmed { log_start, .. } => refusal::truncated(from, *log_start, reader.end()),
         ReadError::BeyondEnd { end, .. } => refusal::out_of_range(from, tail.log_start, *end),
         ReadError::Corrupt { at, until, .. } => {
+            metrics::read_failed("corrupt");
             unreadable(error, reader.key);
             refusal::damaged(*at, *until)
         }
         ReadError::Io { .. } => {
+            metrics::read_failed("io");
             unreadable(error, reader.key);
             Problem::new(
                 ErrorCode::Internal,

@@ -100,6 +100,22 @@ pub(crate) fn journal(stats: &LogStats) {
     gauge!("tidegate_tail_cache_bytes").set(stats.tail_bytes as f64);
 }
 
+/// The disk under the data directory, once a second.
+pub(crate) fn disk(stats: &LogStats) {
+    if let Some(space) = stats.space {
+        gauge!("tidegate_disk_total_bytes").set(space.total as f64);
+        gauge!("tidegate_disk_available_bytes").set(space.available as f64);
+    }
+    gauge!("tidegate_disk_level").set(f64::from(stats.space_level as u8));
+    gauge!("tidegate_disk_ballast_bytes").set(stats.ballast_bytes as f64);
+    gauge!("tidegate_disk_failed").set(f64::from(u8::from(stats.is_dead)));
+}
+
+/// Records that could not be read: the disk's error, or bytes that fail their checks.
+pub(crate) fn read_failed(reason: &'static str) {
+    counter!("tidegate_read_errors_total", "reason" => reason).increment(1);
+}
+
 /// Stored bytes that were checked in the background.
 pub(crate) fn scrubbed(bytes: u64) {
     counter!("tidegate_scrub_bytes_total").increment(bytes);

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
 use tidegate_data_plane::partitions::Partitions;
+use tidegate_kit::health::Notice;
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_log::{Log, LogConfig, LogDead, OpenError, Opened, OsVfs, Vfs};
 use tidegate_proto::control::{PartitionStatus, Register, Registered, ReplicaReport, Topology};
@@ -83,6 +84,7 @@ pub struct Node {
     local: Arc<LocalPartitions>,
     uptime: Uptime,
     closings: watch::Sender<u64>,
+    notice: watch::Sender<Option<Notice>>,
     stage: Mutex<Stage>,
 }
 
@@ -150,6 +152,7 @@ impl Node {
             local,
             uptime,
             closings: watch::Sender::new(0),
+            notice: watch::Sender::new(None),
             stage: Mutex::new(Stage::Opened(seats)),
         })
     }
@@ -222,6 +225,7 @@ impl Node {
             appends: self.config.memory.appends.clone(),
             directory: self.directory.clone(),
             tasks: upkeep.clone(),
+            notice: self.notice.clone(),
         };
         upkeep.spawn(TaskKind::Sweep, info_span!("sweep"), sweep.run());
         if let Some(config) = self.config.scrub {
@@ -263,6 +267,11 @@ impl Node {
         Statuses {
             directory: self.directory.clone(),
         }
+    }
+
+    /// What operators should know of this node's disk, about once a second.
+    pub fn notice(&self) -> watch::Receiver<Option<Notice>> {
+        self.notice.subscribe()
     }
 
     /// Topics that have closed replicas here and that the topology lacks. They are left alone until

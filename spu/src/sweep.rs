@@ -5,8 +5,10 @@
 
 use tidegate_kit::budget::ByteBudget;
 use tidegate_kit::clock;
+use tidegate_kit::health::Notice;
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_log::Log;
+use tidegate_log::{DeadCause, Log, SpaceLevel};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::Span;
 
@@ -21,6 +23,8 @@ pub(crate) struct Sweep {
     pub(crate) appends: ByteBudget,
     pub(crate) directory: Directory,
     pub(crate) tasks: Tasks,
+    /// What operators should know of the disk.
+    pub(crate) notice: watch::Sender<Option<Notice>>,
 }
 
 impl Sweep {
@@ -45,13 +49,35 @@ impl Sweep {
                 .tasks
                 .spawn_blocking(TaskKind::Blocking, Span::current(), work)
                 .await;
+            let notice = notice(&self.log);
+            self.notice
+                .send_if_modified(|seen| std::mem::replace(seen, notice.clone()) != notice);
         }
     }
 }
 
+/// A disk that failed takes nothing any more; a full one comes back, and serves reads meanwhile.
+fn notice(log: &Log) -> Option<Notice> {
+    let dead = log.dead().filter(|dead| dead.cause != DeadCause::Closed);
+    if dead.is_some() {
+        // The operation and its paths are in the log, for the operator.
+        let text = "the disk failed: records are read, none are taken".to_owned();
+        return Some(Notice { text, ready: false });
+    }
+    let text = match log.space_level() {
+        SpaceLevel::Plenty => return None,
+        SpaceLevel::Low => "the disk is nearly full",
+        SpaceLevel::Full => "the disk is full: records are read, none are taken",
+    };
+    let text = text.to_owned();
+    Some(Notice { text, ready: true })
+}
+
 fn sweep(log: &Log, empties: bool) {
     log.poll_space();
-    metrics::journal(&log.stats());
+    let stats = log.stats();
+    metrics::journal(&stats);
+    metrics::disk(&stats);
     let now_ms = clock::now_ms();
     log.tick(now_ms);
     if empties {

@@ -26,6 +26,7 @@ pub struct Up {
 #[derive(Debug)]
 pub struct Server {
     home: TempDir,
+    data_dir: PathBuf,
     arguments: Vec<String>,
     child: Option<Child>,
     up: Up,
@@ -57,6 +58,21 @@ impl Server {
     #[must_use]
     pub fn start_with(arguments: &[&str]) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
+        let data_dir = home.path().join("data");
+        Self::start_in(home, data_dir, arguments)
+    }
+
+    /// The same with its data in a directory of the caller's.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    #[must_use]
+    pub fn start_at(data_dir: &Path, arguments: &[&str]) -> Self {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        Self::start_in(home, data_dir.to_path_buf(), arguments)
+    }
+
+    fn start_in(home: TempDir, data_dir: PathBuf, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let up = Up {
             url: String::new(),
@@ -66,6 +82,7 @@ impl Server {
         };
         let mut server = Self {
             home,
+            data_dir,
             arguments,
             child: None,
             up,
@@ -123,7 +140,7 @@ impl Server {
 
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
-        self.home.path().join("data")
+        self.data_dir.clone()
     }
 
     #[must_use]

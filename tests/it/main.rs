@@ -5,6 +5,7 @@ mod bad_frames;
 mod bad_requests;
 mod bench;
 mod cli;
+mod disk;
 mod flights;
 mod kill;
 mod log_files;

@@ -126,7 +126,12 @@ impl Server {
             shared_pages: arguments.shared_pages,
             memory,
         };
-        let health = health::router(is_ready, metrics, &foundation.auth);
+        let health = health::router(
+            is_ready,
+            foundation.node.notice(),
+            metrics,
+            &foundation.auth,
+        );
         let router = tidegate_gateway::router(parts(&foundation, health, &edge, tls.is_some()));
         let limits = serve_limits(arguments, machine::raise_open_files());
         serve(ServeConfig {

@@ -25,7 +25,12 @@ fn public_for(auth: &Auth, is_tls: bool) -> Router {
         control: Router::new()
             .route("/v1/topics", get(|| async { "topics" }))
             .fallback(|| async { "mine" }),
-        health: tidegate_kit::health::router(ready, metrics, auth),
+        health: tidegate_kit::health::router(
+            ready,
+            tokio::sync::watch::channel(None).1,
+            metrics,
+            auth,
+        ),
         openapi: vec![tidegate_kit::health::openapi()],
         asyncapi: serde_json::json!({"asyncapi": "3.0.0"}),
         origins: OriginRules::parse(&["https://app.example"]).unwrap(),

@@ -35,6 +35,8 @@ pub(crate) struct RoundBuilder {
     pieces: Vec<Piece>,
     body_len: usize,
     items: u32,
+    /// Length of `scratch` before the padding, once there is padding.
+    unpadded: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,7 @@ impl RoundBuilder {
         self.pieces.push(Piece::Scratch(0..HEADER_LEN));
         self.body_len = 0;
         self.items = 0;
+        self.unpadded = None;
     }
 
     pub(crate) fn push(&mut self, item: &Item) {
@@ -88,8 +91,13 @@ impl RoundBuilder {
         ((HEADER_LEN + self.body_len) as u64).next_multiple_of(ROUND_ALIGN)
     }
 
-    /// Writes header and padding; the buffers are then the round.
+    /// Writes header and padding; the buffers are then the round. May be done again, under another
+    /// name: a round that found no room is written elsewhere.
     pub(crate) fn finish(&mut self, name: RoundName) -> Vec<&[u8]> {
+        if let Some(len) = self.unpadded.take() {
+            self.scratch.truncate(len);
+            self.pieces.pop();
+        }
         let padding = usize::try_from(self.padded_len()).expect("a round is far below 4 GiB")
             - HEADER_LEN
             - self.body_len;
@@ -107,6 +115,7 @@ impl RoundBuilder {
         }
         self.scratch[4..8].copy_from_slice(&crc.to_le_bytes());
         let start = self.scratch.len();
+        self.unpadded = Some(start);
         self.scratch.resize(start + padding, 0);
         self.pieces.push(Piece::Scratch(start..start + padding));
         self.pieces

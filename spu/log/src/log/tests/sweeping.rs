@@ -11,8 +11,8 @@ use tidegate_proto::position::{Offset, ReplicaKey};
 use super::{Ears, append, dir, generation, key, read_all, small, submit};
 use crate::testing::{Dice, FaultyVfs, MemVfs, Step, Trouble};
 use crate::{
-    CreateError, Entry, Log, LogDead, OpenError, Opened, Replica, RoundListener, SpaceLevel,
-    accept_failure,
+    CreateError, Entry, Log, LogConfig, LogDead, OpenError, Opened, Replica, RoundListener,
+    SpaceConfig, SpaceLevel, accept_failure,
 };
 
 /// One run of the script over a disk that may fail.
@@ -29,16 +29,34 @@ struct Run {
 }
 
 fn open_on(faulty: &FaultyVfs, ears: &Arc<Ears>) -> Result<Opened, OpenError> {
+    open_with_ballast(faulty, ears, 0)
+}
+
+fn open_with_ballast(
+    faulty: &FaultyVfs,
+    ears: &Arc<Ears>,
+    bytes: u64,
+) -> Result<Opened, OpenError> {
     let listener: Arc<dyn RoundListener> = Arc::clone(ears) as _;
-    Log::open(Arc::new(faulty.clone()), &dir(), small(), listener)
+    let space = SpaceConfig {
+        ballast_bytes: Some(bytes),
+        ..SpaceConfig::OFF
+    };
+    let config = LogConfig { space, ..small() };
+    Log::open(Arc::new(faulty.clone()), &dir(), config, listener)
 }
 
 impl Run {
     fn new() -> Self {
+        Self::with_ballast(0)
+    }
+
+    fn with_ballast(bytes: u64) -> Self {
         let disk = MemVfs::new();
         let faulty = FaultyVfs::new(Arc::new(disk.clone()));
         let ears = Arc::default();
-        let log = open_on(&faulty, &ears).unwrap().log;
+        let log = open_with_ballast(&faulty, &ears, bytes).unwrap().log;
+        log.poll_space();
         Self {
             disk,
             faulty,
@@ -318,6 +336,27 @@ fn no_space_is_no_death_anywhere_but_in_a_sync_or_a_close() {
             run.check_image(&run.disk.power_lost(&mut Dice::new(after)), &what);
             run.log.close(None).unwrap();
             run.check_image(&run.disk.killed(), &what);
+        }
+    }
+}
+
+#[test]
+fn the_ballast_makes_room_for_whatever_met_none() {
+    for step in [Step::Write, Step::Create, Step::Rename, Step::MakeDir] {
+        for after in 0..counts()[&step] {
+            let what = format!("{step:?} {after}");
+            let mut run = Run::with_ballast(10_000);
+            run.faulty.fail(step, after, Trouble::NoSpace, false);
+            run.script().unwrap();
+            if !run.faulty.struck() {
+                continue;
+            }
+            let replicas = run.log.replicas();
+            assert_eq!(replicas.len(), 2, "{what}: nothing was put off");
+            for replica in replicas {
+                assert_eq!(run.acknowledged()[&replica.key()], replica.end(), "{what}");
+            }
+            run.check_image(&run.disk.power_lost(&mut Dice::new(after)), &what);
         }
     }
 }

@@ -146,7 +146,7 @@ impl Inner {
             tracing::error!(dir = %self.root.root.display(), %error, "the log is stopped");
             self.listener.failed(dead);
             self.stop();
-            if error.is_change() {
+            if error.is_change() && !error.is_passing() {
                 self.room.lock().unsaved = Some(DiskFailure::new(dead, self.writer.now_ms()));
                 self.save_failure();
             }

@@ -2,13 +2,13 @@
 //! acknowledged is there, and nothing else is promised.
 //!
 //! A file system of its own takes root, or a kernel that lets users make namespaces. Where neither is
-//! to be had the tests fail and say so, unless `TIDEGATE_TEST_WITHOUT_MOUNT` says that this is known.
+//! to be had the test fails and says so. The failing sync takes strace; without it the test says so.
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tidegate_tests::http::{Answer, Connection};
 use tidegate_tests::records::{read_all, value_text};
@@ -43,24 +43,25 @@ impl Drop for SmallDisk {
     }
 }
 
-fn small_disk(megabytes: u32) -> Option<SmallDisk> {
-    match SmallDisk::mount(megabytes) {
-        Ok(disk) => Some(disk),
-        Err(why) if std::env::var_os("TIDEGATE_TEST_WITHOUT_MOUNT").is_some() => {
-            #[expect(
-                clippy::print_stderr,
-                reason = "the report of a test that was left out"
-            )]
-            {
-                eprintln!("NOT TESTED: no file system can be mounted here: {why}");
-            }
-            None
-        }
-        Err(why) => panic!(
-            "no small file system can be mounted ({why}): run this as root, or in `unshare -rm`, or \
-             set TIDEGATE_TEST_WITHOUT_MOUNT to leave this promise untested"
-        ),
-    }
+/// A small file system; none when the test was run in a namespace where one can be mounted instead.
+fn small_disk(megabytes: u32, test: &str) -> Option<SmallDisk> {
+    let why = match SmallDisk::mount(megabytes) {
+        Ok(disk) => return Some(disk),
+        Err(why) => why,
+    };
+    let own = std::env::current_exe().expect("a process knows its program");
+    let is_root = rustix::process::getuid().is_root();
+    let status = (!is_root).then(|| {
+        let mut inside = Command::new("unshare");
+        inside.arg("-rm").arg(own).args(["--exact", test]).status()
+    });
+    let passed = status.is_some_and(|status| status.is_ok_and(|status| status.success()));
+    assert!(
+        passed,
+        "no small file system can be mounted here, so this promise is NOT TESTED ({why}): run it as \
+         root, or where `unshare -rm` works"
+    );
+    None
 }
 
 /// Takes all the space there is.
@@ -79,7 +80,10 @@ async fn produce(connection: &mut Connection, number: u32) -> Answer {
 
 #[tokio::test]
 async fn a_full_disk_refuses_records_and_serves_the_others_until_there_is_space() {
-    let Some(disk) = small_disk(96) else { return };
+    let test = "disk::a_full_disk_refuses_records_and_serves_the_others_until_there_is_space";
+    let Some(disk) = small_disk(96, test) else {
+        return;
+    };
     let mut server = Server::start_at(&disk.at.join("data"), &["--dev", "--disk-reserve", "0"]);
     server.create_topic("t", 1).await;
     let mut connection = server.connect().await.expect("a connection");
@@ -130,13 +134,13 @@ async fn a_full_disk_refuses_records_and_serves_the_others_until_there_is_space(
     assert!(acked.iter().all(|number| held.contains(number)));
 
     std::fs::remove_file(&filler).expect("the filler goes");
-    let number = 30_000;
-    wait_for("space to be noticed", async || {
+    let next = AtomicU32::new(30_000);
+    let taken = wait_for("space to be noticed", async || {
         let mut connection = server.connect().await.ok()?;
-        (produce(&mut connection, number).await.status == 200).then_some(())
-    })
-    .await;
-    acked.push(number);
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        (produce(&mut connection, number).await.status == 200).then_some(number)
+    });
+    acked.push(taken.await);
     assert!(server.stop().success());
     server.launch();
     let mut connection = server.connect().await.expect("a connection");
@@ -149,42 +153,15 @@ async fn a_full_disk_refuses_records_and_serves_the_others_until_there_is_space(
 
 #[tokio::test]
 async fn a_sync_that_fails_ends_the_acknowledgements_for_good() {
-    let strace = Command::new("strace")
-        .arg("-V")
-        .stdout(Stdio::null())
-        .status();
-    if strace.is_err() {
-        #[expect(
-            clippy::print_stderr,
-            reason = "the report of a test that was left out"
-        )]
-        {
-            eprintln!("NOT TESTED: strace is not installed");
-        }
-        return;
-    }
     let mut server = Server::start_dev();
     server.create_topic("t", 1).await;
     let mut connection = server.connect().await.expect("a connection");
     for number in 0..20 {
         assert_eq!(produce(&mut connection, number).await.status, 200);
     }
-    let pid = server.pid().to_string();
-    let mut tracer = Command::new("strace")
-        .args([
-            "-f",
-            "-qq",
-            "-e",
-            "trace=fdatasync",
-            "-o",
-            "/dev/null",
-            "-p",
-            &pid,
-        ])
-        .args(["-e", "inject=fdatasync:error=EIO:when=5"])
-        .process_group(0)
-        .spawn()
-        .expect("strace starts");
+    let Some(mut tracer) = fail_fifth_sync(server.pid()) else {
+        return;
+    };
     let mut acked: Vec<u32> = (0..20).collect();
     for number in 20..2_000 {
         match produce(&mut connection, number).await.status.as_u16() {
@@ -193,21 +170,7 @@ async fn a_sync_that_fails_ends_the_acknowledgements_for_good() {
         }
     }
     assert!(acked.len() < 1_500, "the fault was met");
-    for number in 5_000..5_010 {
-        let refused = produce(&mut connection, number).await;
-        assert_eq!(refused.status, 503, "{}", refused.text());
-        assert_eq!(refused.json()["disk_failed"], true);
-    }
-    let held = read_all(&mut connection, "t", 0, 0)
-        .await
-        .expect("reads go on");
-    assert!(held.len() >= acked.len());
-    let not_ready = wait_for("the news to get around", async || {
-        let mut connection = server.connect().await.ok()?;
-        let answer = connection.get("/readyz").await.ok()?;
-        (answer.status == 503).then_some(answer)
-    });
-    assert!(not_ready.await.text().contains("disk failed"));
+    stays_failed(&server, &mut connection, acked.len()).await;
     tracer.kill().ok();
     tracer.wait().ok();
     server.kill();
@@ -226,4 +189,43 @@ async fn a_sync_that_fails_ends_the_acknowledgements_for_good() {
         acked.len()
     );
     assert_eq!(produce(&mut connection, 9_000).await.status, 503);
+}
+
+/// Refused for good, readable, not ready.
+async fn stays_failed(server: &Server, connection: &mut Connection, acked: usize) {
+    for number in 5_000..5_010 {
+        let refused = produce(connection, number).await;
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        assert_eq!(refused.json()["disk_failed"], true);
+    }
+    let held = read_all(connection, "t", 0, 0).await.expect("reads go on");
+    assert!(held.len() >= acked);
+    let not_ready = wait_for("the news to get around", async || {
+        let mut connection = server.connect().await.ok()?;
+        let answer = connection.get("/readyz").await.ok()?;
+        (answer.status == 503).then_some(answer)
+    });
+    assert!(not_ready.await.text().contains("disk failed"));
+}
+
+/// Lets the fifth `fdatasync` of a process from now on fail; none where that cannot be done.
+fn fail_fifth_sync(pid: u32) -> Option<Child> {
+    let tracer = Command::new("strace")
+        .args(["-f", "-qq", "-e", "trace=fdatasync", "-o", "/dev/null"])
+        .args(["-e", "inject=fdatasync:error=EIO:when=5"])
+        .args(["-p", &pid.to_string()])
+        .spawn();
+    match tracer {
+        Ok(tracer) => Some(tracer),
+        Err(why) => {
+            #[expect(
+                clippy::print_stderr,
+                reason = "the report of a test that was left out"
+            )]
+            {
+                eprintln!("NOT TESTED: strace cannot be run: {why}");
+            }
+            None
+        }
+    }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 use tidegate_data_plane::partitions::Partitions;
@@ -93,8 +93,15 @@ pub struct Node {
 struct Found {
     storage_id: StorageId,
     last_incarnation: Option<Incarnation>,
-    reports: Vec<ReplicaReport>,
+    /// Until the node is started: ten thousand of them are a megabyte.
+    reports: Mutex<Vec<ReplicaReport>>,
     missing: HashSet<ReplicaKey>,
+}
+
+impl Found {
+    fn reports(&self) -> MutexGuard<'_, Vec<ReplicaReport>> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug)]
@@ -164,7 +171,7 @@ impl Node {
             storage_id: self.found.storage_id,
             run_id: self.run_id,
             last_incarnation: self.found.last_incarnation,
-            replicas: self.found.reports.clone(),
+            replicas: self.found.reports().clone(),
         }
     }
 
@@ -240,7 +247,8 @@ impl Node {
     }
 
     fn assigner(&self, incarnation: Incarnation, tasks: Tasks) -> Assigner {
-        let damaged = self.found.reports.iter().filter(|report| !report.intact);
+        let reports = std::mem::take(&mut *self.found.reports());
+        let damaged = reports.iter().filter(|report| !report.intact);
         Assigner {
             own: self.config.spu_id,
             incarnation,
@@ -356,7 +364,7 @@ fn judge(opened: Opened) -> (Log, Found) {
     let found = Found {
         storage_id: opened.storage_id,
         last_incarnation: opened.last_incarnation,
-        reports,
+        reports: Mutex::new(reports),
         missing,
     };
     (opened.log, found)

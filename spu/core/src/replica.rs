@@ -27,7 +27,7 @@ enum Role {
     /// Nothing was confirmed since the start: what is committed may be read, nothing more (S6).
     Idle,
     /// The epoch that this replica is to lead is not durable yet.
-    Opening(Assignment),
+    Opening(Box<Assignment>),
     Leading(Box<Leader>),
     Following(Follower),
     /// The log takes nothing any more.
@@ -228,7 +228,7 @@ impl Replica {
                 }
                 Role::Opening(pending) if leads => {
                     if row.version > pending.version {
-                        *pending = row;
+                        **pending = row;
                     }
                     return;
                 }
@@ -257,7 +257,7 @@ impl Replica {
         };
         out.push(Effect::Persist(self.standing.meta));
         self.role = match (leads, self.standing.intact) {
-            (true, true) => Role::Opening(row),
+            (true, true) => Role::Opening(Box::new(row)),
             (true, false) => {
                 out.push(Effect::Alarm(
                     "a damaged replica is named leader: it does not lead",

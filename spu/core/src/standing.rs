@@ -46,7 +46,7 @@ struct SnapshotState {
     bytes_since: u64,
     taken_ms: u64,
     /// Taken, but ahead of the high watermark: a cut could still take back what it holds.
-    pending: Option<(Offset, Bytes)>,
+    pending: Option<Box<(Offset, Bytes)>>,
 }
 
 impl Standing {
@@ -140,14 +140,15 @@ impl Standing {
         if !self.intact {
             return; // It would claim to know what stands behind the rot.
         }
-        self.snapshot.pending = Some((self.end, self.ledger.encode().into()));
+        self.snapshot.pending = Some(Box::new((self.end, self.ledger.encode().into())));
         self.snapshot.bytes_since = 0;
         self.submit_snapshot(effects);
     }
 
     fn submit_snapshot(&mut self, effects: &mut Effects) {
         let committed = self.high_watermark;
-        if let Some((as_of, bytes)) = self.snapshot.pending.take_if(|(end, _)| *end <= committed) {
+        let pending = &mut self.snapshot.pending;
+        if let Some((as_of, bytes)) = pending.take_if(|at| at.0 <= committed).map(|at| *at) {
             self.snapshot.as_of = as_of;
             effects.push(Effect::Snapshot { as_of, bytes });
         }

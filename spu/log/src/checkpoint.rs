@@ -11,11 +11,12 @@ use crate::entry::{ReplicaMeta, put_meta};
 use crate::error::{DiskError, OpenError};
 use crate::layout;
 use crate::limits::{NUMBER_MAX, ROUND_ALIGN};
-use crate::scalar::{Put as _, Reader, seal, unseal};
+use crate::scalar::{Put as _, Reader, seal_with, unseal};
 use crate::vfs::Place;
 
 const MAGIC: [u8; 4] = *b"TGCK";
 const FORMAT: u32 = 1;
+const HEAD_LEN: usize = 60;
 const REPLICA_LEN: usize = 124;
 
 /// A place in the journal: where the round after those covered begins.
@@ -93,12 +94,15 @@ impl Checkpoint {
     }
 
     pub(crate) fn save(&self, place: &Place) -> Result<(), DiskError> {
-        let sealed = seal(MAGIC, &self.encode());
+        let sealed = seal_with(MAGIC, self.encoded_len(), |body| self.encode(body));
         durable::replace(&*place.vfs, &place.root, layout::CHECKPOINT, &sealed)
     }
 
-    fn encode(&self) -> Vec<u8> {
-        let mut body = Vec::with_capacity(64 + self.replicas.len() * REPLICA_LEN);
+    fn encoded_len(&self) -> usize {
+        HEAD_LEN + self.replicas.len() * REPLICA_LEN
+    }
+
+    fn encode(&self, body: &mut Vec<u8>) {
         body.put_u32(FORMAT);
         body.put_uuid(self.storage_id.0);
         body.put_u64(self.generation);
@@ -107,9 +111,8 @@ impl Checkpoint {
         body.put_u64(self.position.round_seq);
         body.put_u64(self.replicas.len() as u64);
         for replica in &self.replicas {
-            replica.encode(&mut body);
+            replica.encode(body);
         }
-        body
     }
 
     fn decode(body: &[u8]) -> Option<Self> {
@@ -229,7 +232,9 @@ mod tests {
                 ReplicaState::new(key, ReplicaGen(Uuid::from_u128(8))),
             ],
         };
-        let body = checkpoint.encode();
+        let mut body = Vec::new();
+        checkpoint.encode(&mut body);
+        assert_eq!(body.len(), checkpoint.encoded_len());
         assert_eq!(Checkpoint::decode(&body), Some(checkpoint));
         assert_eq!(Checkpoint::decode(&body[..body.len() - 1]), None);
     }
@@ -247,7 +252,9 @@ mod tests {
                 position,
                 replicas: Vec::new(),
             };
-            Checkpoint::decode(&checkpoint.encode()).is_some()
+            let mut body = Vec::new();
+            checkpoint.encode(&mut body);
+            Checkpoint::decode(&body).is_some()
         };
         assert!(position(sane));
         assert!(!position(JournalPosition {

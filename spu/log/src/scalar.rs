@@ -93,13 +93,25 @@ impl Put for Vec<u8> {
     }
 }
 
+/// Magic, CRC and length before the contents of a sealed file.
+const SEAL_LEN: usize = 16;
+
 /// Puts magic, length and CRC32C around a file's contents.
 pub(crate) fn seal(magic: [u8; 4], body: &[u8]) -> Vec<u8> {
-    let mut file = Vec::with_capacity(body.len() + 16);
-    file.put(&magic);
-    file.put_u32(crc32c::crc32c(body));
-    file.put_u64(body.len() as u64);
-    file.put(body);
+    seal_with(magic, body.len(), |file| file.put(body))
+}
+
+/// The same with contents that are written in place, `len` bytes of them: for large ones.
+pub(crate) fn seal_with(magic: [u8; 4], len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut file = Vec::with_capacity(len + SEAL_LEN);
+    file.resize(SEAL_LEN, 0);
+    write(&mut file);
+    let body = &file[SEAL_LEN..];
+    let mut head = Vec::with_capacity(SEAL_LEN);
+    head.put(&magic);
+    head.put_u32(crc32c::crc32c(body));
+    head.put_u64(body.len() as u64);
+    file[..SEAL_LEN].copy_from_slice(&head);
     file
 }
 

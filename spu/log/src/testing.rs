@@ -342,8 +342,16 @@ impl Vfs for MemVfs {
                 .map(str::to_owned);
             name.filter(|_| child.parent() == Some(path))
         };
-        let files = disk.live.files.keys().filter_map(|file| name(file));
-        let dirs = disk.live.dirs.iter().filter_map(|dir| name(dir));
+        // Paths are ordered by their parts: what is below a directory stands together.
+        let from = path.to_path_buf();
+        let files = disk.live.files.range(from.clone()..).map(|(file, _)| file);
+        let files = files.take_while(|file| file.starts_with(path));
+        let dirs = disk.live.dirs.range(from..);
+        let dirs = dirs.take_while(|dir| dir.starts_with(path));
+        let (files, dirs) = (
+            files.filter_map(|file| name(file)),
+            dirs.filter_map(|dir| name(dir)),
+        );
         Ok(files
             .map(|name| DirItem {
                 name,

@@ -26,6 +26,7 @@ use super::*;
 
 mod damage;
 mod faults;
+mod many;
 mod serving;
 
 const OWN: SpuId = SpuId(1);

@@ -38,7 +38,7 @@ pub(crate) struct Hosted {
     pub(crate) reader: Arc<Reader>,
     pub(crate) retention: Retention,
     /// What the shard steps as soon as it has taken the replica in.
-    pub(crate) first: Option<Input>,
+    pub(crate) first: Option<Box<Input>>,
     /// Bytes of requests that were answered before their batches were durable.
     pub(crate) inflight: VecDeque<(Offset, BytePermit)>,
     /// Something happened to it since the last look by the clock.
@@ -56,7 +56,7 @@ impl Hosted {
             machine,
             reader,
             retention,
-            first: Some(first),
+            first: Some(Box::new(first)),
             inflight: VecDeque::new(),
             is_stirred: false,
         }

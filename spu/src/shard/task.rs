@@ -132,7 +132,7 @@ impl Shard {
         let first = hosted.first.take();
         self.hosted.insert(key, hosted);
         if let Some(input) = first {
-            self.step(now, key, input);
+            self.step(now, key, *input);
         }
         if let Some(no_space) = self.dead {
             self.step(now, key, Input::LogFailed { no_space });

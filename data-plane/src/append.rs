@@ -12,7 +12,7 @@ use tidegate_proto::api::records::{
     FailedRecord, ProduceAnswer, ProduceResult, ProduceResults, ProducedPartition, StoredRecord,
 };
 use tidegate_proto::batch::ClientBatch;
-use tidegate_proto::control::TopicSpec;
+use tidegate_proto::control::{Cleanup, TopicSpec};
 use tidegate_proto::error::{ErrorCode, Problem, SideEffects};
 use tidegate_proto::id::PartitionId;
 
@@ -123,6 +123,9 @@ pub(crate) async fn append_batches(
     partition: PartitionId,
     batches: Vec<ClientBatch>,
 ) -> Result<Appended, Problem> {
+    if topic.config.cleanup == Cleanup::Compact {
+        batches.iter().try_for_each(check_keys)?;
+    }
     let bytes: usize = batches.iter().map(ClientBatch::len).sum();
     let request = AppendRequest {
         batches,
@@ -141,6 +144,19 @@ pub(crate) async fn append_batches(
             .produced(appended.count, bytes as u64);
     }
     Ok(appended)
+}
+
+/// Compaction keeps the newest record of each key: one without a key could never go.
+fn check_keys(batch: &ClientBatch) -> Result<(), Problem> {
+    for (index, record) in batch.records()?.iter().enumerate() {
+        if record?.key.is_absent() {
+            let detail = "the topic keeps the newest record of each key (cleanup=compact), and a \
+                          record has no key: give every record a key, or send to a topic with \
+                          cleanup=delete";
+            return Err(Problem::new(ErrorCode::InvalidParameter, detail).with("record", index));
+        }
+    }
+    Ok(())
 }
 
 /// How a request counts.

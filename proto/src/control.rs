@@ -13,7 +13,8 @@ use crate::id::{
     ClusterId, Incarnation, PartitionId, ReplicaGen, RunId, SpuId, StorageId, TopicId,
 };
 use crate::limits::{
-    RECORD_BYTES_MAX_DEFAULT, RETENTION_MS_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_MS_DEFAULT,
+    DELETE_RETENTION_MS_DEFAULT, RECORD_BYTES_MAX_DEFAULT, RETENTION_MS_DEFAULT,
+    SEGMENT_BYTES_DEFAULT, SEGMENT_MS_DEFAULT,
 };
 use crate::name::TopicName;
 use crate::position::{LeaderEpoch, Offset, ReplicaKey};
@@ -144,6 +145,9 @@ pub struct TopicConfig {
     pub compression: TopicCompression,
     /// What happens to old records.
     pub cleanup: Cleanup,
+    /// With `cleanup=compact`, how long a tombstone stays after compaction took out what it deletes, in
+    /// milliseconds, so that consumers that read on meanwhile learn of it.
+    pub delete_retention_ms: u64,
     /// Largest record: key, value and headers, in bytes.
     pub max_record_bytes: u32,
     /// Whose time a record carries.
@@ -161,6 +165,7 @@ impl Default for TopicConfig {
             acks: Acks::Quorum,
             compression: TopicCompression::Producer,
             cleanup: Cleanup::Delete,
+            delete_retention_ms: DELETE_RETENTION_MS_DEFAULT,
             max_record_bytes: MAX_RECORD_BYTES_DEFAULT,
             timestamp: TimestampType::Create,
         }

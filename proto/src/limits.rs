@@ -83,6 +83,10 @@ pub const IDEMPOTENCY_KEY_LEN_MAX: usize = 255;
 /// Most bytes of batches and metadata in one journal round (rule J1).
 pub const JOURNAL_ROUND_BYTES_MAX: usize = 4 * MIB;
 
+/// How long a tombstone outlives what it deletes: a day, in which a consumer that reads a compacted
+/// topic from its beginning gets from the record to the tombstone.
+pub const DELETE_RETENTION_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
+
 /// Default retention: seven days.
 pub const RETENTION_MS_DEFAULT: u64 = 7 * 24 * 60 * 60 * 1000;
 /// Default size at which a segment is closed.

@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_log::{Log, SegmentConfig};
-use tidegate_proto::control::{PartitionSpec, TimestampType, TopicConfig, TopicSpec, Topology};
+use tidegate_log::{CompactionConfig, Log, SegmentConfig};
+use tidegate_proto::control::{
+    Cleanup, PartitionSpec, TimestampType, TopicConfig, TopicSpec, Topology,
+};
 use tidegate_proto::id::{Incarnation, SpuId, TopicId};
 use tidegate_proto::position::ReplicaKey;
 use tidegate_spu_core::{Assignment, ReplicaConfig};
@@ -146,6 +148,7 @@ impl Assigner {
         };
         if before.is_none_or(|before| before.config != topic.config) {
             handle.reader.log.set_config(segment(&topic.config));
+            handle.reader.log.set_compaction(compaction(&topic.config));
             let (config, retention) = (replica_config(&topic.config), Retention::of(&topic.config));
             handle
                 .shard
@@ -166,6 +169,7 @@ impl Assigner {
             assignment,
             config: replica_config(&topic.config),
             segment: segment(&topic.config),
+            compaction: compaction(&topic.config),
             retention: Retention::of(&topic.config),
         }
     }
@@ -267,6 +271,13 @@ fn replica_config(config: &TopicConfig) -> ReplicaConfig {
         durability: config.durability,
         append_timestamps: config.timestamp == TimestampType::Append,
     }
+}
+
+fn compaction(config: &TopicConfig) -> Option<CompactionConfig> {
+    let delete_retention_ms = config.delete_retention_ms;
+    (config.cleanup == Cleanup::Compact).then_some(CompactionConfig {
+        delete_retention_ms,
+    })
 }
 
 fn segment(config: &TopicConfig) -> SegmentConfig {

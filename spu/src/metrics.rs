@@ -98,6 +98,12 @@ pub(crate) fn journal(stats: &LogStats) {
     gauge!("tidegate_journal_uncheckpointed_bytes").set(stats.uncheckpointed_bytes as f64);
     gauge!("tidegate_segments_unflushed_bytes").set(stats.unflushed_bytes as f64);
     gauge!("tidegate_tail_cache_bytes").set(stats.tail_bytes as f64);
+    let compaction = stats.compaction;
+    counter!("tidegate_compaction_passes_total").absolute(compaction.passes);
+    counter!("tidegate_compaction_abandoned_total").absolute(compaction.abandoned);
+    counter!("tidegate_compaction_read_bytes_total").absolute(compaction.read_bytes);
+    counter!("tidegate_compaction_freed_bytes_total").absolute(compaction.freed_bytes);
+    counter!("tidegate_compaction_removed_records_total").absolute(compaction.removed_records);
 }
 
 /// The disk under the data directory, once a second.

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tidegate_log::{CreateError, Log, NewReplica, ReadError, Replica as LogReplica, SegmentConfig};
+use tidegate_log::{
+    CompactionConfig, CreateError, Log, NewReplica, ReadError, Replica as LogReplica, SegmentConfig,
+};
 use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
 use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_spu_core::{
@@ -27,6 +29,7 @@ pub(crate) struct OpenPlan {
     pub(crate) assignment: Assignment,
     pub(crate) config: ReplicaConfig,
     pub(crate) segment: SegmentConfig,
+    pub(crate) compaction: Option<CompactionConfig>,
     pub(crate) retention: Retention,
 }
 
@@ -93,6 +96,7 @@ fn open(replica: Arc<LogReplica>, plan: OpenPlan) -> Result<Hosted, OpenFailure>
         return Err(OpenFailure::Generation { found, wanted });
     }
     replica.set_config(plan.segment);
+    replica.set_compaction(plan.compaction);
     let recovered = recover(&replica)?;
     let meta = replica.meta();
     let machine = Replica::new(Facts {

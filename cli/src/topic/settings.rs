@@ -106,6 +106,10 @@ pub(crate) struct SettingsArguments {
     #[arg(long, value_enum, value_name = "POLICY")]
     pub(crate) cleanup: Option<CleanupChoice>,
 
+    /// With --cleanup compact, how long a tombstone stays after what it deletes: 24h.
+    #[arg(long, value_name = "DURATION", value_parser = units::milliseconds)]
+    pub(crate) delete_retention: Option<u64>,
+
     /// Largest record: 1MiB.
     #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
     pub(crate) max_record_bytes: Option<u64>,
@@ -156,6 +160,7 @@ impl SettingsArguments {
             "cleanup",
             self.cleanup.map(|choice| word(&choice)),
         );
+        insert(&mut config, "delete_retention_ms", self.delete_retention);
         insert(&mut config, "max_record_bytes", self.max_record_bytes);
         insert(
             &mut config,

@@ -192,7 +192,8 @@ pub struct TopicConfigRequest {
     )]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<TopicCompression>))]
     pub compression: Setting<TopicCompression>,
-    /// What happens to old records. Default `delete`.
+    /// What happens to old records. Default `delete`: they go by age and size. With `compact` the newest
+    /// record of each key stays and nothing goes by age or size; every record needs a key.
     #[serde(
         default,
         deserialize_with = "word",
@@ -200,6 +201,11 @@ pub struct TopicConfigRequest {
     )]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Cleanup>))]
     pub cleanup: Setting<Cleanup>,
+    /// With `cleanup=compact`, how long a tombstone stays after compaction took out what it deletes, in
+    /// milliseconds. Default 86400000 (1 day).
+    #[serde(default, skip_serializing_if = "Setting::is_absent")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>, minimum = 0, maximum = 9007199254740991u64))]
+    pub delete_retention_ms: Setting<u64>,
     /// Largest record, in bytes of key, value and headers. Default 1048576 (1 MiB).
     #[serde(default, skip_serializing_if = "Setting::is_absent")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<u32>, minimum = 1, maximum = 3145728))]

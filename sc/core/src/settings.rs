@@ -4,7 +4,7 @@
 //! Only looks at the request and the topic's row, never at other topics.
 
 use tidegate_proto::api::topic::{PlacementPolicy, Setting, TopicConfigRequest, TopicRequest};
-use tidegate_proto::control::{Cleanup, TopicConfig};
+use tidegate_proto::control::TopicConfig;
 use tidegate_proto::limits::{
     INTEGER_MAX, PARTITIONS_PER_TOPIC_MAX, RECORD_BYTES_MAX, REPLICATION_FACTOR_MAX,
     SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
@@ -121,9 +121,6 @@ impl Settings {
         if self.placement == PlacementPolicy::Manual {
             return refuse("/placement", "manual placement");
         }
-        if self.config.cleanup == Cleanup::Compact {
-            return refuse("/config/cleanup", "cleanup=compact");
-        }
         Ok(())
     }
 }
@@ -176,6 +173,11 @@ fn lay_config(config: &mut TopicConfig, request: &TopicConfigRequest) {
     );
     lay(&mut config.cleanup, request.cleanup, default.cleanup);
     lay(
+        &mut config.delete_retention_ms,
+        request.delete_retention_ms,
+        default.delete_retention_ms,
+    );
+    lay(
         &mut config.max_record_bytes,
         request.max_record_bytes,
         default.max_record_bytes,
@@ -201,6 +203,12 @@ fn check_config(config: &TopicConfig, faults: &mut Faults) {
         "/config/segment_ms",
         config.segment_ms,
         SEGMENT_MS_MIN,
+        INTEGER_MAX,
+    );
+    faults.range(
+        "/config/delete_retention_ms",
+        config.delete_retention_ms,
+        0,
         INTEGER_MAX,
     );
     let record_bytes = config.max_record_bytes as usize;

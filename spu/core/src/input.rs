@@ -133,6 +133,8 @@ pub enum Input {
     Tick,
     /// A good moment to note the high watermark.
     Checkpoint,
+    /// Compaction waits for a newer snapshot of the producers: batches above it are never touched (D3).
+    Snapshot,
     /// The node stops: snapshot, checkpoint, take nothing more; what waits may still become durable.
     Stop,
     /// The partition goes away: everything that waits ends.

@@ -153,6 +153,11 @@ impl Replica {
                     self.standing.checkpoint(out);
                 }
             }
+            Input::Snapshot => {
+                if !self.is_dead() {
+                    self.standing.take_snapshot(out);
+                }
+            }
             Input::Stop => self.stop(out),
             Input::Close => {
                 self.end_role(Refusal::Closed, out);

@@ -263,7 +263,10 @@ impl Shard {
             };
             hosted.is_stirred = true;
             let retain = hosted.expired(now.wall_ms).map(|to| Input::Retain { to });
-            for input in retain.into_iter().chain([Input::Checkpoint, Input::Tick]) {
+            let wanted = hosted.reader.log.take_snapshot_wanted();
+            let snapshot = wanted.then_some(Input::Snapshot);
+            let inputs = retain.into_iter().chain(snapshot);
+            for input in inputs.chain([Input::Checkpoint, Input::Tick]) {
                 self.outbox.step(hosted, &mut self.replies, now, input);
             }
             hosted.is_stirred = false;

@@ -332,9 +332,9 @@ fn topics() -> Vec<Row> {
         ),
         put(
             "n",
-            r#"{"config":{"cleanup":"compact"}}"#,
-            501,
-            "not_supported",
+            r#"{"config":{"cleanup":"both"}}"#,
+            400,
+            "invalid_parameter",
         ),
         put("t", r#"{"partitions":1}"#, 400, "invalid_parameter"),
         put("__x", "{}", 403, "forbidden"),

@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use tidegate_proto::batch::{Batch, BatchBuilder, ClientBatch, Placement, ProducerStamp};
 use tidegate_proto::compression::Codec;
-use tidegate_proto::control::{TopicCompression, TopicConfig};
+use tidegate_proto::control::{Cleanup, TopicCompression, TopicConfig};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::{PartitionId, TopicId};
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
@@ -293,6 +293,39 @@ async fn keyless_requests_take_turns() {
             (&json!(turn), &json!(2))
         );
     }
+}
+
+#[tokio::test]
+async fn a_compacted_topic_refuses_records_without_a_key_and_says_what_to_do() {
+    let surface = Surface::new();
+    let config = TopicConfig {
+        cleanup: Cleanup::Compact,
+        ..TopicConfig::default()
+    };
+    surface.memory.create_topic_with("t", 1, config);
+    let body = r#"{"records":[{"key":"a","value":1},{"value":2}]}"#;
+    let answer = surface.post_json(RECORDS, body).await;
+    assert_eq!(answer.status, 400);
+    let problem = answer.json();
+    assert_eq!(
+        (&problem["code"], &problem["record"]),
+        (&json!("invalid_parameter"), &json!(1))
+    );
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("give every record a key")
+    );
+    let packed = batch(Codec::Zstd, &["a"], None);
+    let kind = "application/vnd.tidegate.batch";
+    let keyed = surface.post(RECORDS, kind, wire(packed)).await;
+    assert_eq!(
+        keyed.status, 200,
+        "keys are looked for in compressed batches as well"
+    );
+    let tombstone = r#"{"records":[{"key":"a"}]}"#;
+    assert_eq!(surface.post_json(RECORDS, tombstone).await.status, 200);
 }
 
 #[tokio::test]

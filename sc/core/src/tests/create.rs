@@ -202,18 +202,17 @@ fn all_faults_of_a_request_are_told_at_once() {
 }
 
 #[test]
-fn what_storage_cannot_do_yet_is_not_supported_rather_than_ignored() {
-    let config = TopicConfigRequest::default;
-    let rows = [TopicConfigRequest {
+fn a_compacted_topic_is_taken_with_the_time_its_tombstones_stay() {
+    let config = TopicConfigRequest {
         cleanup: Cleanup::Compact.into(),
-        ..config()
-    }];
-    for row in rows {
-        let refusal = World::new(1)
-            .create("orders", with_config(row))
-            .unwrap_err();
-        assert_eq!(Problem::from(refusal).code(), ErrorCode::NotSupported);
-    }
+        delete_retention_ms: 5_000.into(),
+        ..TopicConfigRequest::default()
+    };
+    let mut world = World::new(1);
+    world.create("orders", with_config(config)).unwrap();
+    let row = &world.model.topics["orders"].row;
+    assert_eq!(row.config.cleanup, Cleanup::Compact);
+    assert_eq!(row.config.delete_retention_ms, 5_000);
 }
 
 #[test]

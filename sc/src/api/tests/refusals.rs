@@ -63,10 +63,10 @@ const TABLE: &str = r#"
 400 invalid_parameter /config/acks PUT /v1/topics/a {"config":{"acks":"all"}}
 400 invalid_parameter /config/compression PUT /v1/topics/a {"config":{"compression":"brotli"}}
 400 invalid_parameter /config/cleanup PUT /v1/topics/a {"config":{"cleanup":"both"}}
+400 invalid_parameter /config/delete_retention_ms PUT /v1/topics/a {"config":{"delete_retention_ms":9007199254740992}}
 400 invalid_parameter /config/max_record_bytes PUT /v1/topics/a {"config":{"max_record_bytes":0}}
 400 invalid_parameter /config/max_record_bytes PUT /v1/topics/a {"config":{"max_record_bytes":99999999}}
 400 invalid_parameter /config/timestamp PUT /v1/topics/a {"config":{"timestamp":"now"}}
-501 not_supported /config/cleanup PUT /v1/topics/a {"config":{"cleanup":"compact"}}
 501 not_supported /placement PUT /v1/topics/a {"placement":"manual"}
 
 409 already_exists - POST /v1/topics {"name":"kept"}

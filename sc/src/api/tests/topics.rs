@@ -15,7 +15,7 @@ async fn a_topic_is_created_described_changed_and_deleted() {
         json!({
             "retention_ms": 604_800_000, "retention_bytes": null, "segment_bytes": 67_108_864,
             "segment_ms": 86_400_000, "durability": "ack", "acks": "quorum",
-            "compression": "producer", "cleanup": "delete", "max_record_bytes": 1_048_576,
+            "compression": "producer", "cleanup": "delete", "delete_retention_ms": 86_400_000, "max_record_bytes": 1_048_576,
             "timestamp": "create"
         })
     );

@@ -126,6 +126,7 @@ fn plan() -> OpenPlan {
             segment_bytes: 1 << 20,
             segment_ms: 1 << 40,
         },
+        compaction: None,
         retention: Retention {
             age_ms: None,
             bytes: None,

@@ -112,7 +112,7 @@ fn request_and_answer_shapes_tell_required_from_optional() {
     let config = schemas["TopicConfigRequest"]["properties"]
         .as_object()
         .unwrap();
-    assert_eq!(config.len(), 10);
+    assert_eq!(config.len(), 11);
     for (name, field) in config {
         // A reference cannot carry a text of its own beside `null`; it has it inside.
         let texts = [&field["description"], &field["oneOf"][0]["description"]];

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::ServerName;
 use serde_json::Value;
@@ -114,6 +115,23 @@ impl Socket {
                     Some(Ok(Message::Close(frame))) => return closed(frame),
                     Some(Ok(_)) => {}
                     Some(Err(_)) | None => return Event::Closed(1006, String::new()),
+                }
+            }
+        })
+        .await
+    }
+
+    /// The next binary message, past any frames of text.
+    ///
+    /// # Panics
+    /// When nothing comes, or the socket ends before.
+    pub async fn next_binary(&mut self) -> Bytes {
+        within("a binary message", async {
+            loop {
+                match self.stream.next().await {
+                    Some(Ok(Message::Binary(bytes))) => return bytes,
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => panic!("the socket ended"),
+                    Some(Ok(_)) => {}
                 }
             }
         })

@@ -94,3 +94,70 @@ async fn counters_agree_with_counts_from_outside() {
     })
     .await;
 }
+
+/// How many batches were made into frames of this form.
+async fn encoded(connection: &mut Connection, form: &str) -> u64 {
+    let text = connection.get("/metrics").await.expect("an answer").text();
+    let series = format!("tidegate_ws_batches_encoded_total{{form=\"{form}\"}} ");
+    let value = text.lines().find_map(|line| line.strip_prefix(&series));
+    value.map_or(0, |value| value.parse().expect("a whole number"))
+}
+
+#[tokio::test]
+async fn a_batch_is_encoded_once_in_each_form_however_many_read_it() {
+    const READERS: usize = 6;
+    const BATCHES: u64 = 10;
+    let server = Server::start();
+    server.create_topic("t", 1).await;
+    let mut connection = server.connect().await.expect("a connection");
+    let for_batches = [("sec-websocket-protocol", "tidegate.v1.batch")];
+    let open = async |path: &str| {
+        let (mut json, mut batches) = (Vec::new(), Vec::new());
+        for _ in 0..READERS {
+            json.push(
+                Socket::open(&server.target(), path)
+                    .await
+                    .expect("a socket"),
+            );
+            let socket = Socket::open_with(&server.target(), path, &for_batches).await;
+            batches.push(socket.expect("a socket"));
+        }
+        (json, batches)
+    };
+    let (mut json, mut batches) = open("/v1/topics/t/ws").await;
+    for socket in json.iter_mut().chain(&mut batches) {
+        socket.next_of("caught_up").await.expect("nothing is there");
+    }
+    for number in 0..BATCHES {
+        let path = "/v1/topics/t/records";
+        let answer = connection
+            .post(path, "text/plain", format!("{number}"))
+            .await;
+        assert_eq!(answer.expect("an answer").status, 200);
+        // Each is read by all before the next: several at once might come in one message.
+        for socket in &mut json {
+            socket.next_of("records").await.expect("the record");
+        }
+        for socket in &mut batches {
+            socket.next_binary().await;
+        }
+    }
+    assert_eq!(encoded(&mut connection, "json").await, BATCHES);
+    assert_eq!(encoded(&mut connection, "batch").await, BATCHES);
+
+    // Those who catch up find the text of each batch, and share one message of all of them.
+    let (mut json, mut batches) = open("/v1/topics/t/ws?from=earliest").await;
+    for socket in &mut json {
+        for _ in 0..BATCHES {
+            socket.next_of("records").await.expect("the record");
+        }
+    }
+    let mut messages = Vec::new();
+    for socket in &mut batches {
+        messages.push(socket.next_binary().await);
+    }
+    assert!(messages.windows(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(encoded(&mut connection, "json").await, BATCHES);
+    assert_eq!(encoded(&mut connection, "batch").await, 2 * BATCHES);
+    assert_eq!(encoded(&mut connection, "recompressed").await, 0);
+}

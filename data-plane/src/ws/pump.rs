@@ -366,14 +366,15 @@ impl Pump {
         });
     }
 
-    /// Adds work that is dropped when its positions are no longer of interest.
+    /// Begins work that is dropped when its positions are no longer of interest. It is polled at once, so
+    /// that a read is under way while what came before it is written.
     fn spawn(&mut self, generation: u64, work: impl Future<Output = Done> + Send + 'static) {
         let token = self.generations.entry(generation).or_default().clone();
-        self.work.push(Box::pin(async move {
-            token
-                .run_until_cancelled(work)
-                .await
-                .unwrap_or(Done::Nothing)
-        }));
+        let work = async move { token.run_until_cancelled(work).await };
+        let mut work = Box::pin(work.map(|done| done.unwrap_or(Done::Nothing)));
+        match (&mut work).now_or_never() {
+            Some(done) => self.work.push(Box::pin(std::future::ready(done))),
+            None => self.work.push(work),
+        }
     }
 }

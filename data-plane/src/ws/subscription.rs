@@ -1,8 +1,10 @@
 //! One subscription: where each of its partitions stands, and what may be sent or read next.
 //!
 //! Pure. A partition has frames that were read and not sent (`pending`), and at most one read under
-//! way; a read starts only when nothing is pending and a frame could be sent, so that a socket
-//! without credit costs no disk and holds one chunk per partition at most.
+//! Pure. A partition has frames that were read and not sent (`pending`), and at most one read under
+//! way. A read starts only when a frame could be sent and at most a chunk is pending: the disk works
+//! while the client takes what was read before, a socket without credit costs no disk, and two chunks per
+//! partition are held at most.
 //!
 //! Invariant: frames leave in offset order and each starts at or after the end of the one before,
 //! so that no record is sent twice between two seeks.
@@ -15,6 +17,7 @@ use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
 use super::credit::Window;
 use super::effect::Form;
+use super::limits::CHUNK_BYTES;
 use crate::encode::codecs::Codecs;
 use crate::encode::frame::Frame;
 use crate::partitions::Tail;
@@ -65,6 +68,8 @@ pub(crate) enum Turn {
     Read {
         key: ReplicaKey,
         from: Offset,
+        /// There are frames to send meanwhile.
+        is_ahead: bool,
     },
     /// There is a frame, and the socket must be flushed first.
     HeldBack,
@@ -203,11 +208,11 @@ impl Subscription {
         let Some(part) = self.parts.get_mut(&partition) else {
             return false;
         };
-        assert!(
-            part.reading && part.pending.is_empty(),
-            "a read that was not asked for"
-        );
-        let mut end = part.next;
+        assert!(part.reading, "a read that was not asked for");
+        let mut end = part
+            .pending
+            .back()
+            .map_or(part.next, |frame| frame.next_offset);
         for frame in &frames {
             assert!(frame.first_offset >= end, "frames overlap");
             end = frame.next_offset;
@@ -216,7 +221,7 @@ impl Subscription {
         let is_stuck = next == part.read_from && next < part.tail.high_watermark;
         part.reading = is_stuck;
         part.read_from = next;
-        part.pending = frames.into();
+        part.pending.extend(frames);
         part.note_tail(tail);
         part.settle();
         is_stuck
@@ -227,6 +232,12 @@ impl Subscription {
         if let Some(part) = self.parts.get_mut(&partition) {
             part.reading = false;
         }
+    }
+
+    /// Whether frames that were read before are still to be sent.
+    pub(crate) fn has_pending(&self, partition: PartitionId) -> bool {
+        let part = self.parts.get(&partition);
+        part.is_some_and(|part| !part.pending.is_empty())
     }
 
     /// Moves over offsets that can no longer be read. Gives the offset that was expected.
@@ -251,10 +262,22 @@ impl Subscription {
         let Some(part) = self.parts.get_mut(&partition) else {
             return Turn::Nothing;
         };
-        if !part.pending.is_empty() {
-            if !may_send {
-                return Turn::HeldBack;
-            }
+        let is_ahead = !part.pending.is_empty();
+        if is_ahead && !may_send {
+            return Turn::HeldBack;
+        }
+        if part.may_read() {
+            part.reading = true;
+            return Turn::Read {
+                key: ReplicaKey {
+                    topic_id,
+                    partition,
+                },
+                from: part.read_from,
+                is_ahead,
+            };
+        }
+        if is_ahead {
             let Some(frame) = part.pending.pop_front() else {
                 return Turn::Nothing;
             };
@@ -265,17 +288,7 @@ impl Subscription {
             self.last_served = Some(partition);
             return Turn::Send(frame);
         }
-        if part.reading || part.read_from >= part.tail.high_watermark {
-            return Turn::Nothing;
-        }
-        part.reading = true;
-        Turn::Read {
-            key: ReplicaKey {
-                topic_id,
-                partition,
-            },
-            from: part.read_from,
-        }
+        Turn::Nothing
     }
 
     /// All partitions, beginning behind the one that was served last.
@@ -347,6 +360,13 @@ impl Part {
         {
             self.tail = tail;
         }
+    }
+
+    /// Whether there is more to read, and not too much of it in hand.
+    fn may_read(&self) -> bool {
+        !self.reading
+            && self.read_from < self.tail.high_watermark
+            && self.pending.iter().map(Frame::bytes).sum::<usize>() <= CHUNK_BYTES
     }
 
     /// Offsets without a record, of control batches, are passed when nothing is left to send.

@@ -121,6 +121,12 @@ impl Session {
         let Some(subscription) = self.current(of) else {
             return;
         };
+        if !matches!(outcome, ReadOutcome::Frames { .. }) && subscription.has_pending(partition) {
+            // It was read ahead. What is there goes out first; the next read will tell again.
+            subscription.read_may_retry(partition);
+            self.serve_one(&of.topic, partition, out);
+            return;
+        }
         match outcome {
             ReadOutcome::Frames { frames, next, tail } => {
                 let stuck = subscription.read_done(partition, frames, next, tail);
@@ -223,7 +229,11 @@ impl Session {
                 out.push(Effect::SendRecords(frame));
                 true
             }
-            Turn::Read { key, from } => {
+            Turn::Read {
+                key,
+                from,
+                is_ahead,
+            } => {
                 let of = Of {
                     topic: topic.clone(),
                     generation: subscription.generation,
@@ -238,7 +248,7 @@ impl Session {
                     from,
                     form,
                 });
-                false
+                is_ahead
             }
             Turn::HeldBack => {
                 self.held_back.insert(topic.clone());

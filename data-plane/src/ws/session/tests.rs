@@ -18,7 +18,7 @@ use self::world::{World, topic};
 use crate::encode::codecs::Codecs;
 use crate::position::Start;
 use crate::ws::effect::{Input, ReadOutcome};
-use crate::ws::limits::PRODUCES_IN_FLIGHT_MAX;
+use crate::ws::limits::{CHUNK_BYTES, PRODUCES_IN_FLIGHT_MAX, WINDOW_BYTES};
 
 #[test]
 fn a_subscription_sends_all_there_is_and_says_so_once() {
@@ -374,4 +374,62 @@ fn a_socket_that_is_not_read_from_is_not_found_silent() {
     assert_eq!(world.closed, None);
     world.input_at(Duration::from_secs(96), Input::Tick);
     assert_eq!(world.closed, Some(CloseCode::Idle));
+}
+
+#[test]
+fn the_next_chunk_is_read_while_the_last_one_is_sent_and_no_more_is_held() {
+    let mut world = World::new(1, 1, CHUNK_BYTES / 4);
+    world.append(0, 40);
+    world.say(json!({"op": "subscribe", "topic": "t", "from": "earliest"}));
+    let mut reads_ahead = 0;
+    while let Some(input) = world.waiting.pop_front() {
+        let is_read = matches!(input, Input::Read { .. });
+        world.input(input);
+        // Asked for before anything was flushed: the frames of this read are still in hand.
+        let asked = world.waiting.iter();
+        let asked = asked
+            .filter(|input| matches!(input, Input::Read { .. }))
+            .count();
+        assert!(asked <= 1, "one read at a time");
+        reads_ahead += usize::from(is_read && asked == 1);
+        world.flush();
+    }
+    assert_eq!(world.expected[&PartitionId(0)], 40);
+    assert!(reads_ahead >= 5, "{reads_ahead} reads were begun early");
+}
+
+#[test]
+fn a_gap_that_was_read_ahead_is_told_after_the_frames_before_it() {
+    let mut world = World::new(1, 1, WINDOW_BYTES / 4);
+    world.append(0, 9);
+    world.say(json!({"op": "subscribe", "topic": "t", "from": "earliest"}));
+    for _ in 0..3 {
+        world.deliver(0);
+    }
+    // The window is full after four frames; two of the second chunk are in hand, the third is asked for.
+    let gap = |world: &mut World| {
+        let Some(Input::Read { of, partition, .. }) = world.waiting.pop_front() else {
+            panic!("a read was expected")
+        };
+        let outcome = ReadOutcome::Gap {
+            to: Offset::new(8),
+            reason: "retention",
+        };
+        world.input(Input::Read {
+            of,
+            partition,
+            outcome,
+        });
+    };
+    assert_eq!(world.expected[&PartitionId(0)], 4);
+    gap(&mut world);
+    world.flush();
+    assert_eq!(world.expected[&PartitionId(0)], 6);
+    assert!(!world.evs().contains(&"gap"));
+    gap(&mut world);
+    let told = json!({"ev": "gap", "topic": "t", "partition": 0, "from": 6, "to": 8, "reason": "retention"});
+    assert_eq!(*world.last(), told);
+    world.expected.insert(PartitionId(0), 8);
+    world.run();
+    assert!(world.caught_up());
 }

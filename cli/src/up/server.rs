@@ -17,6 +17,7 @@ use tidegate_kit::memory::Memory;
 use tidegate_kit::serve::{ServeConfig, ServeLimits, serve};
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_kit::{health, metrics, tls};
+use tidegate_proto::control::Registered;
 use tidegate_proto::id::SpuId;
 use tidegate_sc::{Controller, ScConfig, StoreLocation};
 use tidegate_spu::{Node, SpuConfig};
@@ -96,21 +97,15 @@ impl Server {
             .as_deref()
             .map_or_else(Auth::dev, Auth::with_token);
         let controller = open_controller(directory.path(), &control).await?;
+        // Before the log opens, which keeps as many files open as there is room for.
+        let open_files = machine::raise_open_files();
         let bytes_max = arguments
             .memory_max
             .unwrap_or_else(machine::memory_bytes_max);
         let memory = Memory::new(bytes_max);
         metrics.watch_memory(&memory);
         let node = open_node(directory.path(), arguments, &memory).await?;
-        let registered = controller
-            .register(node.register_request())
-            .await
-            .map_err(|problem| {
-                Failure::failed(format!(
-                    "the storage node was not admitted: {}",
-                    problem.detail()
-                ))
-            })?;
+        let registered = admit(&controller, &node).await?;
         node.start(registered, controller.topology(), &storage)
             .map_err(|error| failures::node(directory.path(), &error))?;
         let leftovers = Leftovers::new(controller.clone(), node.watch_leftovers());
@@ -133,7 +128,7 @@ impl Server {
             &foundation.auth,
         );
         let router = tidegate_gateway::router(parts(&foundation, health, &edge, tls.is_some()));
-        let limits = serve_limits(arguments, machine::raise_open_files());
+        let limits = serve_limits(arguments, open_files);
         serve(ServeConfig {
             listener,
             router,
@@ -231,7 +226,9 @@ fn serve_limits(arguments: &UpArguments, open_files: Option<u64>) -> ServeLimits
     let files = open_files.map_or(usize::MAX, |files| {
         usize::try_from(files).unwrap_or(usize::MAX)
     });
-    let for_sockets = files - files / 8;
+    // The log takes up to half of them; the rest leaves some for the store and the like.
+    let for_log = (files / 2).min(tidegate_log::limits::OPEN_FILES_MAX);
+    let for_sockets = files - for_log - files / 16;
     let asked = arguments.connections_max.map(|count| count as usize);
     let connections_max = asked
         .unwrap_or(limits.connections_max)
@@ -266,6 +263,16 @@ async fn open_node(
     opened
         .map_err(|error| Failure::failed(format!("opening the storage failed: {error}")))?
         .map_err(|error| failures::node(&path, &error))
+}
+
+async fn admit(controller: &Controller, node: &Node) -> Result<Registered, Failure> {
+    let registered = controller.register(node.register_request()).await;
+    registered.map_err(|problem| {
+        Failure::failed(format!(
+            "the storage node was not admitted: {}",
+            problem.detail()
+        ))
+    })
 }
 
 fn parts(foundation: &Foundation, health: axum::Router, edge: &Tasks, is_tls: bool) -> Parts {

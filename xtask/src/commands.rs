@@ -77,6 +77,13 @@ pub(crate) fn bench(arguments: &[String]) -> Result<(), String> {
     finish(program(&benchmark.to_string_lossy()).args(arguments))
 }
 
+/// Boots what crashes may leave of a log's disk.
+pub(crate) fn images(arguments: &[String]) -> Result<(), String> {
+    finish(cargo().args(["build", "--release", "--package", "tidegate-images"]))?;
+    let binary = target().join("release/tidegate-images");
+    finish(program(&binary.to_string_lossy()).args(arguments))
+}
+
 /// Builds what ships.
 pub(crate) fn dist() -> Result<(), String> {
     finish(cargo().args([

@@ -32,12 +32,15 @@ mod found;
 
 mod boot;
 
+mod rot;
+
 mod unit;
 
 pub use boot::{Expectation, Observed, boot};
 pub use enumeration::Effort;
 pub use kind::Kind;
 pub use model::{Model, ReplicaModel};
+pub use rot::{Rot, RotReport};
 pub use script::{Moment, Recording, Script};
 pub use setting::tiny;
 pub use unit::{Failure, Place, UnitReport, replay_image, run_unit};

@@ -17,7 +17,7 @@ use crate::ballast::Ballast;
 use crate::checkpoint::{Checkpoint, JournalPosition, ReplicaState};
 use crate::config::LogConfig;
 use crate::durable;
-use crate::error::{DiskError, DiskFailure, OpenError};
+use crate::error::{Context as _, DiskError, DiskFailure, OpenError};
 use crate::failure;
 use crate::files::{FilePool, Unsynced};
 use crate::fold::Fold;
@@ -129,6 +129,10 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, config: &LogConfig) -> Result<
     if identity.clean.take().is_some() {
         // From here on the directory is not clean, whatever happens.
         identity.save(&root)?;
+    } else {
+        // A process that was killed may have put them there and not synced the names, which what comes
+        // now must not outlive.
+        sync_names(&root)?;
     }
     let held = root.vfs.file_system(dir);
     let files_max = config.open_files_max.min(root.vfs.open_files_max());
@@ -386,6 +390,14 @@ fn load_or_make(root: &Place, config: &LogConfig) -> Result<Identity, OpenError>
         clean: None,
     };
     identity.save(root)?;
+    sync_names(root)?;
+    Ok(identity)
+}
+
+/// Makes the names in the directory durable, and its own.
+fn sync_names(root: &Place) -> Result<(), DiskError> {
+    let synced = root.vfs.sync_dir(&root.root);
+    synced.during("sync directory", &root.root)?;
     if let Some(parent) = root
         .root
         .parent()
@@ -394,5 +406,5 @@ fn load_or_make(root: &Place, config: &LogConfig) -> Result<Identity, OpenError>
         // Not all parents may be opened; the name of the root is then the operator's care.
         let _ = root.vfs.sync_dir(parent);
     }
-    Ok(identity)
+    Ok(())
 }

@@ -15,6 +15,8 @@ cargo xtask images [options]
   --seed N           first seed (1)
   --workload NAME    only this workload
   --image PLACE      boot this one image of --workload and --seed, and list its files
+  --rot BYTES        instead: flip a bit of each byte of a log of about that size, crashed and closed
+  --from BYTE        begin the flips there, counted through both
 ";
 
 /// What is asked for.
@@ -26,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) seed: u64,
     pub(crate) workload: Option<String>,
     pub(crate) image: Option<Place>,
+    pub(crate) rot: Option<usize>,
+    pub(crate) from: usize,
 }
 
 impl Options {
@@ -37,6 +41,8 @@ impl Options {
             seed: 1,
             workload: None,
             image: None,
+            rot: None,
+            from: 0,
         };
         let mut arguments = arguments.into_iter();
         while let Some(name) = arguments.next() {
@@ -57,6 +63,8 @@ impl Options {
                     let place = value()?.parse().map_err(anyhow::Error::msg)?;
                     options.image = Some(place);
                 }
+                "--rot" => options.rot = Some(value()?.parse()?),
+                "--from" => options.from = value()?.parse()?,
                 other => bail!("unknown option {other}\n\n{HELP}"),
             }
         }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::model::{Model, ReplicaModel};
 use super::setting::{DIR, deaf, key};
 use crate::testing::Dice;
-use crate::testing::trace::{Op, TraceVfs};
+use crate::testing::trace::{Op, TraceVfs, Tree};
 use crate::{Entry, Log, LogConfig, ReplicaMeta, Submission};
 
 /// Something that a workload knows at a moment, between two operations.
@@ -97,6 +97,18 @@ impl Script {
             history: self.history,
             config: self.config,
         }
+    }
+
+    /// Ends the workload as a crash does that loses nothing: what the disk holds, and what the log held.
+    #[must_use]
+    pub(super) fn into_tree(self) -> (Tree, Model) {
+        (self.vfs.tree(), self.now)
+    }
+
+    /// What the log must hold.
+    #[must_use]
+    pub(super) fn model(&self) -> &Model {
+        &self.now
     }
 
     /// The disk.

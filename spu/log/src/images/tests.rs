@@ -2,6 +2,8 @@
 
 mod regressions;
 
+mod rot;
+
 use super::{Effort, Place, UnitReport, find_workload, replay_image, run_unit};
 
 const EFFORT: Effort = Effort {

@@ -106,3 +106,9 @@ fn a_marker_at_the_end_is_among_the_headers() {
         script.reopen();
     });
 }
+
+/// The identity's name was not synced when the process was killed; the next one's checkpoint was.
+#[test]
+fn what_a_killed_format_left_is_synced_before_a_checkpoint_is() {
+    survives("format", TWO, |script| script.round());
+}

@@ -13,6 +13,7 @@ use tidegate_proto::position::{Offset, ReplicaKey};
 use crate::checkpoint::ReplicaState;
 use crate::entry::{Entry, Item, KIND_LEN};
 use crate::folded::{FoldedBatch, header_crc};
+use crate::guard::{self, Guard};
 use crate::replay::ReplayedRound;
 
 /// What the journal makes of a replica.
@@ -180,11 +181,8 @@ impl Folded {
     }
 
     fn cut(&mut self, to: Offset) {
-        while self
-            .batches
-            .last()
-            .is_some_and(|batch| batch.base >= to || batch.next > to)
-        {
+        let is_gone = |batch: &FoldedBatch| batch.base >= to || batch.next > to;
+        while guard::stands(Guard::CutDeletesEarlier) && self.batches.last().is_some_and(is_gone) {
             self.batches.pop();
         }
         if let Some(last) = self.batches.last() {

@@ -57,6 +57,8 @@ mod error;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+mod guard;
+
 mod durable;
 
 mod scalar;
@@ -137,6 +139,8 @@ pub use config::{CompactionStats, LogConfig, LogStats, RoundListener};
 pub use entry::{Entry, ReplicaMeta, Submission};
 pub use error::{CreateError, DeadCause, DiskFailure, LogDead, OpenError, ReadError, SubmitError};
 pub use failure::{AcceptedFailure, accept_failure};
+#[cfg(any(test, feature = "testing"))]
+pub use guard::{Guard, without};
 pub use log::{Log, NewReplica, Opened};
 pub use opening::{MissingReplica, ReplicaFacts};
 pub use replica::{BatchHeader, Replica};

@@ -16,7 +16,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use ledger::Ledger;
 use options::Options;
-use tidegate_log::images::{Effort, Place, UnitReport, Workload, replay_image, run_unit};
+use tidegate_log::images::{
+    Effort, Place, Rot, RotReport, UnitReport, Workload, replay_image, run_unit,
+};
 
 /// What is tried of each seed. A ledger is of one effort: places depend on it.
 const EFFORT: Effort = Effort {
@@ -28,11 +30,17 @@ const EFFORT: Effort = Effort {
 
 fn main() -> Result<()> {
     let options = Options::parse(std::env::args().skip(1))?;
+    if options.is_help {
+        return say(options::HELP);
+    }
     if let Some(place) = options.image {
         return replay(&options, place);
     }
-    let mut ledger = Ledger::open(options.ledger.as_deref(), &EFFORT)?;
     let is_over = alarm(options.slice);
+    if let Some(bytes) = options.rot {
+        return sweep(&options, bytes, &is_over);
+    }
+    let mut ledger = Ledger::open(options.ledger.as_deref(), &EFFORT)?;
     let mut failed = 0;
     'seeds: for seed in options.seed.. {
         for workload in options.workloads() {
@@ -68,6 +76,44 @@ fn replay(options: &Options, place: Place) -> Result<()> {
     match observed {
         Ok(observed) => say(&format!("survived: {observed:?}\n")),
         Err(what) => bail!("{what}"),
+    }
+}
+
+/// Flips bytes of a log that crashed, then of one that was closed in order.
+fn sweep(options: &Options, bytes: usize, is_over: &AtomicBool) -> Result<()> {
+    let logs = [false, true].map(|is_closed| Rot::new(bytes, is_closed, options.seed));
+    let mut report = RotReport::default();
+    let mut next = options.from;
+    let end = logs[0].len() + logs[1].len();
+    while next < end && !is_over.load(Ordering::Relaxed) {
+        match next.checked_sub(logs[0].len()) {
+            None => logs[0].flip(next, &mut report),
+            Some(byte) => logs[1].flip(byte, &mut report),
+        }
+        next += 1;
+    }
+    for (path, byte, bit, what) in &report.failures {
+        say(&format!("FAILED: {path}, byte {byte}, bit {bit}: {what}\n"))?;
+    }
+    say(&format!(
+        "{} flips: harmless {}, told at opening {}, by reads {}, opening refused {}, snapshot given up {}\n",
+        report.flips,
+        report.harmless,
+        report.told_at_opening,
+        report.told_by_reads,
+        report.refused,
+        report.snapshots
+    ))?;
+    if next < end {
+        let left = end - next;
+        let seed = options.seed;
+        say(&format!(
+            "{left} are left: --rot {bytes} --seed {seed} --from {next}\n"
+        ))?;
+    }
+    match report.failures.len() {
+        0 => Ok(()),
+        failed => bail!("{failed} flips were neither found nor harmless"),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tidegate_log::images::{Place, WORKLOADS, Workload, find_workload};
 
-const HELP: &str = "\
+pub(crate) const HELP: &str = "\
 cargo xtask images [options]
 
   --count N          stop when so many distinct images were booted (2000000)
@@ -30,6 +30,7 @@ pub(crate) struct Options {
     pub(crate) image: Option<Place>,
     pub(crate) rot: Option<usize>,
     pub(crate) from: usize,
+    pub(crate) is_help: bool,
 }
 
 impl Options {
@@ -43,6 +44,7 @@ impl Options {
             image: None,
             rot: None,
             from: 0,
+            is_help: false,
         };
         let mut arguments = arguments.into_iter();
         while let Some(name) = arguments.next() {
@@ -65,6 +67,7 @@ impl Options {
                 }
                 "--rot" => options.rot = Some(value()?.parse()?),
                 "--from" => options.from = value()?.parse()?,
+                "--help" | "-h" => options.is_help = true,
                 other => bail!("unknown option {other}\n\n{HELP}"),
             }
         }

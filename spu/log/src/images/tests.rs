@@ -1,5 +1,7 @@
 //! The images that the suite boots: a sample of each workload's, the same each time.
 
+mod mutants;
+
 mod regressions;
 
 mod rot;

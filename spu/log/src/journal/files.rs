@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::JournalSizes;
+use crate::guard::{self, Guard};
 use crate::vfs::VfsFile;
 
 #[derive(Debug)]
@@ -93,7 +94,11 @@ impl Files {
     /// The file that was taken is the current one; the one before is full.
     pub(super) fn advance(&mut self, next: FileSpan, last_round: u64) {
         let span = std::mem::replace(&mut self.current, next);
-        self.full.push_back(FullFile { span, last_round });
+        if guard::stands(Guard::RecycleCoveredOnly) {
+            self.full.push_back(FullFile { span, last_round });
+        } else {
+            self.free.push_back(span);
+        }
         self.taken = 0;
     }
 

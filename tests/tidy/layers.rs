@@ -42,7 +42,7 @@ const PACKAGES: [(&str, &[&str]); 6] = [
         &["kit", "data-plane", "sc", "gateway", "cli", "tests"],
     ),
     ("rustix", &["spu/log", "cli", "tests"]),
-    ("anyhow", &["cli", "tests"]),
+    ("anyhow", &["cli", "tests", "tests/images"]),
     ("clap", &["cli", "tests"]),
 ];
 

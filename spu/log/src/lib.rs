@@ -57,7 +57,7 @@ mod error;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-mod guard;
+pub mod guard;
 
 mod durable;
 
@@ -139,8 +139,6 @@ pub use config::{CompactionStats, LogConfig, LogStats, RoundListener};
 pub use entry::{Entry, ReplicaMeta, Submission};
 pub use error::{CreateError, DeadCause, DiskFailure, LogDead, OpenError, ReadError, SubmitError};
 pub use failure::{AcceptedFailure, accept_failure};
-#[cfg(any(test, feature = "testing"))]
-pub use guard::{Guard, without};
 pub use log::{Log, NewReplica, Opened};
 pub use opening::{MissingReplica, ReplicaFacts};
 pub use replica::{BatchHeader, Replica};

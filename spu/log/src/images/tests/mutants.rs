@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use crate::guard::{Guard, without};
 use crate::images::{Effort, Moment, Recording, UnitReport, find_workload, run_unit};
 use crate::testing::trace::{Op, TraceVfs};
-use crate::{Guard, without};
 
 const EFFORT: Effort = Effort {
     per_moment: 30,

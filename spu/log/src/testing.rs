@@ -8,7 +8,6 @@
 mod file;
 
 mod image;
-
 pub mod trace;
 
 mod faulty;

@@ -154,6 +154,8 @@ struct Walker<'a> {
     home: &'a Home,
     segment: SegmentInfo,
     scanner: BatchScanner,
+    /// The batch at the index entry, which was read to see whether the entry is right.
+    first: Option<Scanned>,
     /// Where the next batch begins.
     expected: Offset,
     /// Where the last batch must end.
@@ -215,15 +217,16 @@ impl<'a> Walker<'a> {
             .map_err(|source| fault(FileKind::Records, source))?;
         let scan = |at| BatchScanner::new(Arc::clone(&file), home.key, at, segment.len, chunk);
         if let Some(entry) = entry {
-            let first = scan(entry.position).step();
+            let mut scanner = scan(entry.position);
+            let first = scanner.step();
             let first = first.map_err(|source| fault(FileKind::Records, source))?;
             if matches!(&first, Scanned::Batch { batch, .. } if batch.placement.base_offset == entry.offset)
             {
-                let scanner = scan(entry.position);
                 return Ok(Self {
                     home,
                     segment,
                     scanner,
+                    first: Some(first),
                     expected: entry.offset,
                     end,
                     from,
@@ -234,6 +237,7 @@ impl<'a> Walker<'a> {
             home,
             segment,
             scanner: scan(0),
+            first: None,
             expected: segment.base,
             end,
             from,
@@ -267,6 +271,9 @@ impl<'a> Walker<'a> {
     }
 
     fn step(&mut self) -> Result<Scanned, ReadError> {
+        if let Some(first) = self.first.take() {
+            return Ok(first);
+        }
         self.scanner
             .step()
             .map_err(|source| io_error(self.home, self.segment.base, FileKind::Records, source))

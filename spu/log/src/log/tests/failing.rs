@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{
-    append, create, dir, files_named, generation, key, open, open_with, place, read_all, records,
-    settle, small,
+    Ears, append, create, dir, files_named, generation, key, open, open_with, place, read_all,
+    records, settle, small,
 };
-use crate::testing::{Dice, MemVfs, Operation};
+use crate::testing::{Dice, FaultyVfs, MemVfs, Operation, Step, Trouble};
 use crate::{
-    CreateError, DeadCause, Entry, LogConfig, OpenError, SpaceConfig, SpaceLevel, Submission,
+    CreateError, DeadCause, Entry, Log, LogConfig, OpenError, SpaceConfig, SpaceLevel, Submission,
     SubmitError, accept_failure,
 };
 
@@ -150,6 +150,38 @@ fn the_ballast_is_given_up_for_what_waits_and_made_again() {
     vfs.set_room(Some(1 << 20));
     assert_eq!(log.poll_space(), SpaceLevel::Plenty);
     assert_eq!(log.stats().ballast_bytes, 300_000);
+}
+
+#[test]
+fn a_round_that_the_ballast_made_room_for_is_there_after_a_power_loss() {
+    let disk = MemVfs::new();
+    let vfs = FaultyVfs::new(Arc::new(disk.clone()));
+    let config = LogConfig {
+        space: SpaceConfig {
+            ballast_bytes: Some(4096),
+            ..SpaceConfig::OFF
+        },
+        ..small()
+    };
+    let ears = Arc::new(Ears::default());
+    let log = Log::open(Arc::new(vfs.clone()), &dir(), config, ears.clone())
+        .unwrap()
+        .log;
+    log.poll_space();
+    let replica = create(&log, 0);
+    for number in 0..3 {
+        append(&log, &replica, 1, 10, number);
+        if number == 1 {
+            vfs.fail(Step::Write, 0, Trouble::NoSpace, false);
+        }
+        assert!(log.run_round().unwrap());
+    }
+    assert!(vfs.struck() && log.stats().ballast_bytes == 0);
+    assert_eq!(ears.durable.lock().unwrap().len(), 3, "all of it is told");
+    drop((log, replica));
+    let opened = open(&disk.power_lost(&mut Dice::new(1)));
+    assert!(opened.replicas[0].intact);
+    assert_eq!(opened.replicas[0].end.get(), 3);
 }
 
 #[test]

@@ -72,7 +72,10 @@ impl Compactor {
         now_ms: i64,
     ) -> Result<CompactionStep, DiskError> {
         let mut work = self.lock();
-        let pass = work.pass.take().or_else(|| self.choose(&mut work, now_ms));
+        let pass = match work.pass.take() {
+            Some(pass) => Some(pass),
+            None => self.choose(writer, &mut work, now_ms)?,
+        };
         let Some(mut pass) = pass else {
             return Ok(IDLE);
         };
@@ -84,7 +87,7 @@ impl Compactor {
             Ok(true) => work.pass = Some(pass),
             Ok(false) => {}
             Err(halt) => {
-                let what = halt.reason()?;
+                let what = halt.reason().or_else(|error| pass.end_of(error))?;
                 let key = pass.replica.key();
                 tracing::warn!(replica = %key, what, "a compaction pass is given up");
                 let number = pass.replica.home.number;
@@ -114,7 +117,12 @@ impl Compactor {
     }
 
     /// The dirtiest replica that is due and may be read as far as that helps.
-    fn choose(&self, work: &mut Work, now_ms: i64) -> Option<Pass> {
+    fn choose(
+        &self,
+        writer: &SegmentWriter,
+        work: &mut Work,
+        now_ms: i64,
+    ) -> Result<Option<Pass>, DiskError> {
         work.resting.retain(|_, until_ms| *until_ms > now_ms);
         let replicas = self.registry.all();
         let awake = replicas
@@ -124,18 +132,22 @@ impl Compactor {
             .filter_map(|replica| candidate(replica, now_ms))
             .collect();
         due.sort_by_key(|candidate| std::cmp::Reverse(candidate.dirty_percent));
-        for candidate in due {
+        for mut candidate in due {
             let replica = Arc::clone(&candidate.replica);
+            if !writer.strike_out(&replica)? {
+                continue;
+            }
+            candidate.compacted.exchange = None;
             let home = &replica.home;
             // Batches above it tell the next start what producers did (D3).
             let as_of = snapshot::load(home.pool.vfs(), &home.dir).map(|(as_of, _)| as_of);
             let pass = Pass::new(candidate, as_of.unwrap_or_default(), now_ms, self.map_bytes);
             if !pass.is_empty() {
-                return Some(pass);
+                return Ok(Some(pass));
             }
             replica.ask_for_snapshot();
         }
-        None
+        Ok(None)
     }
 
     /// True when the pass goes on.
@@ -158,7 +170,11 @@ impl Compactor {
             }
             Progress::Done => {
                 let noted = writer.note_pass(&pass.replica, pass.outcome(now_ms));
-                noted.map_err(Halt::Disk)?;
+                if !noted.map_err(Halt::Disk)? {
+                    // Without a rest the same records would be read over and over.
+                    let what = "what it came to cannot be noted";
+                    return Err(Halt::Unreadable(what.to_owned()));
+                }
                 self.count(|stats| stats.passes += 1);
                 Ok(false)
             }

@@ -63,7 +63,7 @@ impl Registry {
         };
         let mut given_up = BTreeSet::new();
         for (number, replica) in open.iter().enumerate() {
-            let mut applied = replica.lock_applied();
+            let applied = replica.lock_applied();
             if applied.is_retired || given_up.contains(&replica.key()) {
                 continue;
             }
@@ -72,7 +72,6 @@ impl Registry {
             }
             let (tail_base, tail_len) = applied.segments.tail();
             let end = applied.segments.end;
-            applied.checkpointed_tail = tail_base;
             states.push(ReplicaState {
                 end,
                 tail_base,
@@ -82,5 +81,22 @@ impl Registry {
         }
         states.sort_by_key(|state| (state.key, state.meta.replica_gen));
         states
+    }
+
+    /// Takes note of a checkpoint that is on disk, by its states in order. Not before it is: until then
+    /// the next start compares with the one before.
+    pub(crate) fn checkpointed(&self, states: &[ReplicaState]) {
+        let open: Vec<_> = {
+            let replicas = self.read();
+            let open = replicas.retiring.values().chain(replicas.by_key.values());
+            open.map(Arc::clone).collect()
+        };
+        for replica in open {
+            let name = (replica.key(), replica.replica_gen());
+            let found = states.binary_search_by_key(&name, |it| (it.key, it.meta.replica_gen));
+            if let Ok(number) = found {
+                replica.lock_applied().checkpointed_tail = states[number].tail_base;
+            }
+        }
     }
 }

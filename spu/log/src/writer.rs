@@ -342,6 +342,7 @@ impl SegmentWriter {
             replicas: self.registry.states(),
         };
         checkpoint.save(&self.root)?;
+        self.registry.checkpointed(&checkpoint.replicas);
         work.checkpoint = checkpoint.generation;
         {
             let mut queue = self.lock_queue();

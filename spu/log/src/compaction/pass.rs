@@ -6,6 +6,7 @@
 //! record left. The oldest segments are exchanged first, so that whenever a pass ends, a tombstone never
 //! goes before what it deletes.
 
+use std::io;
 use std::sync::Arc;
 
 use tidegate_proto::batch::{Batch, Kept};
@@ -165,6 +166,18 @@ impl Pass {
         compacted.passes.retain(|pass| pass.end > self.expired);
         compacted.pass(self.mapped, now_ms, self.has_tombstones);
         compacted
+    }
+
+    /// Why the pass alone ends: its replica was given up, and the directory is in the trash. Any other
+    /// error is the log's.
+    pub(super) fn end_of(&self, error: DiskError) -> Result<String, DiskError> {
+        let is_gone = error.source.kind() == io::ErrorKind::NotFound
+            && self.replica.lock_applied().is_retired;
+        if is_gone {
+            Ok("its replica was given up".to_owned())
+        } else {
+            Err(error)
+        }
     }
 
     /// Removes what it staged and did not get into place.

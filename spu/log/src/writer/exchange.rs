@@ -63,31 +63,59 @@ impl SegmentWriter {
         ids.skip(2).for_each(|id| home.pool.forget(id));
         compacted.exchange = None;
         match compacted.save(&**vfs, &home.dir) {
-            // An exchange that is carried out can be carried out again, until a cut (which saves).
-            Err(error) if error.is_passing() => {}
+            // An exchange that is carried out can be carried out again, until something else is staged
+            // ([`Self::strike_out`]) or cut (which saves).
+            Err(error) if error.is_passing() => compacted.exchange = Some(exchange),
             other => other?,
         }
         applied.compacted = Some(Box::new(compacted));
         Ok(true)
     }
 
-    /// Saves what a finished pass came to.
+    /// Strikes out an exchange that was carried out and is still announced: the next start would put
+    /// whatever is staged under its names in place. False when there is no room for that.
+    pub(crate) fn strike_out(&self, replica: &Arc<Replica>) -> Result<bool, DiskError> {
+        let _work = self.lock_work();
+        let mut applied = replica.lock_applied();
+        if applied.is_retired {
+            return Ok(false);
+        }
+        let Some(compacted) = applied.compacted.as_mut() else {
+            return Ok(true);
+        };
+        if compacted.exchange.is_none() {
+            return Ok(true);
+        }
+        let struck = Compacted {
+            exchange: None,
+            ..(**compacted).clone()
+        };
+        match struck.save(&*self.root.vfs, &replica.home.dir) {
+            Err(error) if error.is_passing() => return Ok(false),
+            other => other?,
+        }
+        **compacted = struck;
+        Ok(true)
+    }
+
+    /// Saves what a finished pass came to; false when there is no room for that, or the replica is
+    /// no longer what it was.
     pub(crate) fn note_pass(
         &self,
         replica: &Arc<Replica>,
         compacted: Compacted,
-    ) -> Result<(), DiskError> {
+    ) -> Result<bool, DiskError> {
         let _work = self.lock_work();
         let mut applied = replica.lock_applied();
         if applied.is_retired || compacted.clean_end > applied.checkpointed_tail {
-            return Ok(());
+            return Ok(false);
         }
         match compacted.save(&*self.root.vfs, &replica.home.dir) {
             // The next pass then looks at the same records again.
-            Err(error) if error.is_passing() => return Ok(()),
+            Err(error) if error.is_passing() => return Ok(false),
             other => other?,
         }
         applied.compacted = Some(Box::new(compacted));
-        Ok(())
+        Ok(true)
     }
 }

@@ -5,6 +5,8 @@ mod crashes;
 
 mod histories;
 
+mod troubles;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

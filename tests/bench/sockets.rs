@@ -48,6 +48,7 @@ async fn idle(server: &Server, count: usize) -> Result<(f64, String)> {
     settle(count).await;
     let (before, kernel_before) = (server.resident_bytes() as f64, kernel_bytes()?);
     let mut crowd = Crowd::open(&target, PATH, count, GREETING).await?;
+    warm.pong().await?;
     settle(count).await;
     let (after, kernel_after) = (server.resident_bytes() as f64, kernel_bytes()?);
     let mut connection = server.connect().await?;
@@ -55,8 +56,8 @@ async fn idle(server: &Server, count: usize) -> Result<(f64, String)> {
         .post("/v1/topics/idle/records", "text/plain", "are you there?")
         .await?;
     anyhow::ensure!(answer.status == 200, "{}", answer.text());
-    warm.all_say("are you there?").await?;
-    crowd.all_say("are you there?").await?;
+    warm.all_say("are you there?").await.context("warm")?;
+    crowd.all_say("are you there?").await.context("crowd")?;
     let each = (after - before) / count as f64 / KIB;
     let kernel = (kernel_after - kernel_before) / count as f64 / KIB;
     let setting = format!(

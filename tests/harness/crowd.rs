@@ -22,6 +22,12 @@ use crate::wait::within;
 
 /// Opened at one time.
 const AT_ONCE: usize = 64;
+/// Members opened between two signs of life.
+const BETWEEN_PONGS: usize = 1_000;
+/// A pong without content, masked by zeros.
+const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
+/// What the kernel keeps for a member.
+const RECEIVE_BYTES: u32 = 16 * 1024;
 /// Members of one source address, well below its 28,000 ports.
 const OF_ONE_ADDRESS: usize = 15_000;
 
@@ -61,12 +67,33 @@ impl Crowd {
             Some(pem) => Some(TlsConnector::from(Arc::new(tls_config(pem)?))),
             None => None,
         };
-        let members = stream::iter(0..count)
-            .map(|number| open_one(target, tls.clone(), path, number, greeting))
-            .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await?;
-        Ok(Self { members })
+        let mut crowd = Self {
+            members: Vec::with_capacity(count),
+        };
+        for first in (0..count).step_by(BETWEEN_PONGS) {
+            let numbers = first..count.min(first + BETWEEN_PONGS);
+            let opened: Vec<_> = stream::iter(numbers)
+                .map(|number| open_one(target, tls.clone(), path, number, greeting))
+                .buffer_unordered(AT_ONCE)
+                .try_collect()
+                .await?;
+            crowd.members.extend(opened);
+            crowd.pong().await?;
+        }
+        Ok(crowd)
+    }
+
+    /// Lets every member say that it lives: nobody here reads the server's pings, and a server closes
+    /// a socket that answers none.
+    ///
+    /// # Errors
+    /// When one of them is gone.
+    pub async fn pong(&mut self) -> Result<()> {
+        for member in &mut self.members {
+            member.write_all(&PONG).await?;
+            member.flush().await?;
+        }
+        Ok(())
     }
 
     /// Waits until every one of them has said `word`, and gives what each said up to there.
@@ -93,11 +120,17 @@ async fn open_one(
     let address: SocketAddr = address.parse().context("an address, not a name")?;
     let source = Ipv4Addr::new(127, 0, 0, 2 + u8::try_from(number / OF_ONE_ADDRESS)?);
     let socket = TcpSocket::new_v4()?;
+    // One that does not read fills this and nothing more.
+    socket.set_recv_buffer_size(RECEIVE_BYTES)?;
     socket.bind((source, 0).into())?;
     let tcp = socket.connect(address).await?;
     tcp.set_nodelay(true)?;
     let mut stream: Box<dyn Stream> = match tls {
-        Some(tls) => Box::new(tls.connect(ServerName::try_from("localhost")?, tcp).await?),
+        Some(tls) => Box::new(
+            tls.connect(ServerName::try_from("localhost")?, tcp)
+                .await
+                .context("handshake")?,
+        ),
         None => Box::new(tcp),
     };
     let token = target.token.as_deref().unwrap_or_default();
@@ -110,7 +143,10 @@ async fn open_one(
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
-    let said = read_until(&mut stream, greeting).await?;
+    stream.flush().await?;
+    let said = read_until(&mut stream, greeting)
+        .await
+        .context("greeting")?;
     ensure!(
         said.starts_with(b"HTTP/1.1 101"),
         "{}",
@@ -122,16 +158,21 @@ async fn open_one(
 async fn read_until(stream: &mut Box<dyn Stream>, word: &str) -> Result<Vec<u8>> {
     within("a word", async {
         let mut said = Vec::new();
-        let mut buffer = [0; 2048];
-        while !said
-            .windows(word.len())
-            .any(|found| found == word.as_bytes())
-        {
+        let mut buffer = vec![0; 16 * 1024];
+        let mut searched = 0;
+        while !says(&said[searched..], word) {
+            // The word may come in two parts.
+            searched = said.len().saturating_sub(word.len());
             let read = stream.read(&mut buffer).await?;
-            ensure!(read > 0, "hung up after {}", String::from_utf8_lossy(&said));
+            ensure!(read > 0, "hung up after {} bytes", said.len());
             said.extend_from_slice(&buffer[..read]);
         }
         Ok(said)
     })
     .await
+}
+
+fn says(said: &[u8], word: &str) -> bool {
+    said.windows(word.len())
+        .any(|found| found == word.as_bytes())
 }

@@ -9,6 +9,7 @@ mod disk;
 mod flights;
 mod kill;
 mod log_files;
+mod memory;
 mod metrics;
 mod openapi;
 mod page;

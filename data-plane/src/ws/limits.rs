@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use tidegate_proto::limits::WS_MESSAGE_BYTES_MAX;
+
 /// Members of one client message: the longest op has 9, more is no message of ours.
 pub(crate) const OP_FIELDS_MAX: usize = 16;
 /// Cursors given at once: one per partition that a records frame ever named, for wide topics too.
@@ -16,14 +18,19 @@ pub(crate) const FOLLOWED_PARTITIONS_MAX: usize = 10_000;
 /// Sockets of one process. 20,000 idle ones are to fit into 24 KiB each; twice that is refused.
 pub(crate) const SOCKETS_MAX: usize = 40_000;
 
-/// Held by each socket for reading, as long as it lives.
-pub(crate) const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// Held by each socket for reading, as long as it lives, and the most that one read takes: a message of
+/// 4 MiB takes some milliseconds of reads, and an idle socket a third less memory than with 4 KiB.
+pub(crate) const READ_BUFFER_BYTES: usize = 1024;
 /// Small frames are gathered up to here before they are written.
 pub(crate) const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 /// One frame may hold one record of 4 MiB whose every byte became a `\u00XX`, behind a full write
 /// buffer: 6 x 4 MiB, and room for the rest of the frame. Frames are fed one at a time.
 pub(crate) const WRITE_BUFFER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Messages up to here take nothing from the budget: the number of sockets bounds them.
+pub(crate) const SOCKET_FREE_BYTES: usize = 16 * 1024;
+/// What one socket may take from it: its produces in flight, the last of which may be the largest.
+pub(crate) const SOCKET_BYTES_MAX: usize = PRODUCE_BYTES_IN_FLIGHT_MAX + WS_MESSAGE_BYTES_MAX;
 /// Sent between two flushes, over all subscriptions: the window of those that gave no credit.
 pub(crate) const WINDOW_BYTES: usize = 256 * 1024;
 /// As above, in records.

@@ -16,6 +16,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tidegate_kit::auth::Principal;
+use tidegate_kit::budget::ByteBudget;
 use tidegate_kit::clock;
 use tidegate_proto::api::socket::CloseCode;
 use tidegate_proto::control::Topology;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::consume::{self, Opened};
 use super::effect::{Effect, Effects, Input, Of};
-use super::limits::{DRAIN_WAIT, RETRY_AFTER, WAKES_PER_FLUSH_MAX};
+use super::limits::{DRAIN_WAIT, RETRY_AFTER, SOCKET_BYTES_MAX, WAKES_PER_FLUSH_MAX};
 use super::metrics::OpenSubscriptions;
 use super::produce;
 use super::session::Session;
@@ -37,6 +38,7 @@ use super::wire::{Over, Wire};
 pub(crate) struct Pump {
     sockets: Arc<Sockets>,
     wire: Wire,
+    memory: ByteBudget,
     session: Session,
     principal: Principal,
     opened_at: Instant,
@@ -61,10 +63,13 @@ impl Pump {
         let stop = sockets.data.tasks().token();
         let mut tick = tokio::time::interval(sockets.times.tick_every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let of_principal = sockets.data.config().memory.sockets.of(&principal.name);
+        let memory = of_principal.child("connection", SOCKET_BYTES_MAX);
         let wire = Wire::new(socket, stop.clone(), sockets.times.write_stall);
         Self {
             sockets,
             wire,
+            memory,
             session,
             principal,
             opened_at: clock::monotonic(),
@@ -306,8 +311,9 @@ impl Pump {
             Effect::Produce(op) => {
                 let principal = self.principal.clone();
                 let (id, bytes) = (op.id, op.bytes());
+                let memory = self.memory.clone();
                 self.work.push(Box::pin(async move {
-                    let outcome = produce::produce(&sockets.data, &principal, op).await;
+                    let outcome = produce::produce(&sockets.data, &memory, &principal, op).await;
                     Done::Input(Input::Produced { id, bytes, outcome })
                 }));
             }

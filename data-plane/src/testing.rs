@@ -243,5 +243,6 @@ fn partition(partition: PartitionId) -> PartitionSpec {
         isr: Vec::new(),
         min_isr: 1,
         recovery_gen: 0,
+        truncate_before: Offset::ZERO,
     }
 }

@@ -104,6 +104,9 @@ pub struct PartitionSpec {
     pub min_isr: u16,
     /// Grows when an operator accepts loss.
     pub recovery_gen: u64,
+    /// Records below it are given up, as far as they are committed; never goes down.
+    #[serde(default)]
+    pub truncate_before: Offset,
 }
 
 /// One copy of a partition.

@@ -14,6 +14,8 @@ mod partitions;
 mod spus;
 mod topics;
 
+mod truncate;
+
 #[cfg(test)]
 mod tests;
 
@@ -100,6 +102,7 @@ fn described() -> OpenApiRouter<Api> {
             topics::ensure_topic,
             topics::delete_topic
         ))
+        .routes(routes!(truncate::truncate_topic))
         .routes(routes!(partitions::list_partitions))
         .routes(routes!(partitions::get_partition))
 }

@@ -143,24 +143,34 @@ impl Assigner {
             return;
         };
         let Some(handle) = handle else {
-            wanted.push(self.plan(key, topic, assignment));
+            wanted.push(self.plan(topic, partition, assignment));
             return;
         };
-        if before.is_none_or(|before| before.config != topic.config) {
+        let unchanged = before.and_then(|before| before.partition(partition.partition));
+        let truncated = unchanged.map(|before| before.truncate_before);
+        if before.is_none_or(|before| before.config != topic.config)
+            || truncated != Some(partition.truncate_before)
+        {
             handle.reader.log.set_config(segment(&topic.config));
             handle.reader.log.set_compaction(compaction(&topic.config));
-            let (config, retention) = (replica_config(&topic.config), Retention::of(&topic.config));
+            let config = replica_config(&topic.config);
+            let retention = Retention::of(&topic.config, partition);
             handle
                 .shard
                 .tell(Message::Configure(key, config, retention));
         }
-        let unchanged = before.and_then(|before| before.partition(partition.partition));
         if unchanged != Some(partition) {
             handle.shard.tell(Message::Assign(key, assignment));
         }
     }
 
-    fn plan(&self, key: ReplicaKey, topic: &TopicSpec, assignment: Assignment) -> OpenPlan {
+    fn plan(
+        &self,
+        topic: &TopicSpec,
+        partition: &PartitionSpec,
+        assignment: Assignment,
+    ) -> OpenPlan {
+        let key = topic.key(partition.partition);
         OpenPlan {
             key,
             own: self.own,
@@ -170,7 +180,7 @@ impl Assigner {
             config: replica_config(&topic.config),
             segment: segment(&topic.config),
             compaction: compaction(&topic.config),
-            retention: Retention::of(&topic.config),
+            retention: Retention::of(&topic.config, partition),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The control plane through the whole program: live change, deletion, retention.
+//! The control plane through the whole program: live change, deletion, retention, truncation.
 
 use http::Method;
 use serde_json::json;
@@ -138,6 +138,74 @@ async fn retention_by_size_moves_the_start_and_readers_are_told() {
         RECORDS - 1,
         "the newest are kept"
     );
+}
+
+#[tokio::test]
+async fn truncated_records_are_gone_for_readers_and_stay_gone() {
+    let mut server = Server::start();
+    server.create_topic("t", 1).await;
+    let mut connection = server.connect().await.expect("a connection");
+    let path = "/v1/topics/t/partitions/0/records";
+    let produced = connection
+        .post(path, "application/x-ndjson", "0\n1\n2\n3\n4\n")
+        .await;
+    assert_eq!(produced.expect("an answer").status, 200);
+    let first = connection
+        .get(&format!("{path}?from=0&max_records=1"))
+        .await
+        .expect("an answer");
+    let cursor = first
+        .header("tidegate-cursor")
+        .expect("a cursor")
+        .to_owned();
+
+    let truncate = ["topic", "truncate", "t", "--partition", "0"];
+    let command = |more: &[&'static str]| [&truncate[..], more].concat();
+    let unsure = server.run(&command(&["--before-offset", "3"]));
+    assert!(!unsure.status.success(), "it asks first");
+    let above = server.run(&command(&["--before-offset", "6", "--yes"]));
+    assert!(!above.status.success(), "nothing that is not committed");
+    server.run_ok(&command(&["--before-offset", "3", "--dry-run"]));
+    assert!(
+        read_all(&mut connection, "t", 0, 0).await.is_ok(),
+        "nothing was done yet"
+    );
+    server.run_ok(&command(&["--before-offset", "3", "--yes"]));
+    server.run_ok(&command(&["--before-offset", "3", "--yes"]));
+
+    for _ in 0..2 {
+        wait_for("the records to go", async || {
+            let path = "/v1/topics/t/partitions/0/offsets";
+            let offsets = connection.get(path).await.expect("an answer");
+            (offsets.json()["log_start"] == 3).then_some(())
+        })
+        .await;
+        let gone = connection
+            .get(&format!("/v1/topics/t/records?cursor={cursor}"))
+            .await
+            .expect("an answer");
+        assert_eq!(gone.status, 410, "{}", gone.text());
+        assert_eq!(gone.code().as_deref(), Some("log_truncated"));
+        let next = gone.json()["next_cursor"]
+            .as_str()
+            .expect("where to go on")
+            .to_owned();
+        let rest = connection
+            .get(&format!("/v1/topics/t/records?cursor={next}"))
+            .await
+            .expect("an answer");
+        let offsets: Vec<_> = rest.json()["records"]
+            .as_array()
+            .expect("records")
+            .iter()
+            .map(|record| record["offset"].clone())
+            .collect();
+        assert_eq!(offsets, [3, 4], "{}", rest.text());
+        drop(connection);
+        server.kill();
+        server.launch();
+        connection = server.connect().await.expect("a connection");
+    }
 }
 
 #[tokio::test]

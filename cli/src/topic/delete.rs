@@ -2,14 +2,13 @@
 //!
 //! Asks for the name again when a person is there; a script says `--yes`.
 
-use std::io;
-
 use clap::Args;
 use tidegate_client::{TopicName, WriteOptions};
 
 use crate::connection::Connection;
 use crate::failure::Failure;
-use crate::output::{self, Output};
+use crate::output::Output;
+use crate::topic::confirm::confirm;
 use crate::topic::written;
 
 #[derive(Args, Debug)]
@@ -39,7 +38,8 @@ pub(crate) async fn run(
     if !arguments.yes && !arguments.dry_run {
         // A name that does not exist should fail before anybody types it twice.
         client.topic(&arguments.name).await?;
-        confirm(&arguments.name, connection.url())?;
+        let doing = format!("deleting topic {} deletes its records", arguments.name);
+        confirm(&arguments.name, &doing, connection.url())?;
     }
     let options = WriteOptions {
         if_version: arguments.if_version,
@@ -47,24 +47,4 @@ pub(crate) async fn run(
     };
     let outcome = client.delete_topic(&arguments.name, options).await?;
     written::show(&arguments.name, &outcome, arguments.dry_run, output)
-}
-
-fn confirm(name: &TopicName, url: &str) -> Result<(), Failure> {
-    if !(output::is_typed() && output::is_interactive()) {
-        return Err(Failure::usage(format!(
-            "deleting topic {name} deletes its records; say --yes to do it without being asked"
-        )));
-    }
-    output::say(&format!(
-        "This deletes topic {name} and all its records on {url}. Type its name to go on:"
-    ));
-    let mut line = String::new();
-    io::stdin()
-        .read_line(&mut line)
-        .map_err(|error| Failure::failed(format!("cannot read the answer: {error}")))?;
-    if line.trim() == name.as_str() {
-        Ok(())
-    } else {
-        Err(Failure::failed("that is not the name; nothing was deleted"))
-    }
 }

@@ -1,5 +1,6 @@
-//! `tidegate topic ..`: create, look at, change and delete topics.
+//! `tidegate topic ..`: create, look at, change and truncate and delete topics.
 
+mod confirm;
 mod settings;
 mod written;
 
@@ -8,6 +9,7 @@ mod create;
 mod delete;
 mod describe;
 mod list;
+mod truncate;
 
 use clap::Subcommand;
 
@@ -28,6 +30,8 @@ pub(crate) enum TopicCommand {
     Describe(describe::DescribeArguments),
     /// Change settings or add partitions, while the topic is in use.
     Alter(Box<alter::AlterArguments>),
+    /// Delete the oldest records of a partition.
+    Truncate(truncate::TruncateArguments),
     /// Delete a topic and its records.
     #[command(visible_alias = "rm")]
     Delete(delete::DeleteArguments),
@@ -43,6 +47,7 @@ pub(crate) async fn run(
         TopicCommand::List(arguments) => list::run(arguments, connection, output).await,
         TopicCommand::Describe(arguments) => describe::run(arguments, connection, output).await,
         TopicCommand::Alter(arguments) => alter::run(*arguments, connection, output).await,
+        TopicCommand::Truncate(arguments) => truncate::run(arguments, connection, output).await,
         TopicCommand::Delete(arguments) => delete::run(arguments, connection, output).await,
     }
 }

@@ -7,3 +7,4 @@ pub mod cluster;
 pub mod records;
 pub mod socket;
 pub mod topic;
+pub mod truncate;

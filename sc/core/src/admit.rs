@@ -6,7 +6,7 @@
 use tidegate_proto::api::topic::WriteResult;
 use tidegate_proto::id::{PartitionId, TopicId};
 use tidegate_proto::name::TopicName;
-use tidegate_proto::position::LeaderEpoch;
+use tidegate_proto::position::{LeaderEpoch, Offset};
 
 use crate::change::{Change, DeletedTopic};
 use crate::decision::{Decision, IfMatch, TopicWrite};
@@ -70,7 +70,7 @@ pub(crate) fn delete_topic(
     })
 }
 
-fn refuse_internal(name: &TopicName) -> Result<(), Refusal> {
+pub(crate) fn refuse_internal(name: &TopicName) -> Result<(), Refusal> {
     if name.is_internal() {
         Err(Refusal::Internal(name.clone()))
     } else {
@@ -79,7 +79,7 @@ fn refuse_internal(name: &TopicName) -> Result<(), Refusal> {
 }
 
 /// The topic of that name, if `if_match` allows what it is.
-fn matching<'a>(
+pub(crate) fn matching<'a>(
     model: &'a Model,
     name: &TopicName,
     if_match: Option<&IfMatch>,
@@ -205,5 +205,6 @@ fn unplaced(row: &TopicRow, partition: u32) -> PartitionRow {
         isr: Vec::new(),
         min_isr: row.effective_min_in_sync(),
         recovery_gen: 0,
+        truncate_before: Offset::ZERO,
     }
 }

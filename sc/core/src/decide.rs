@@ -12,6 +12,7 @@ use crate::ids::Ids;
 use crate::model::Model;
 use crate::refusal::Refusal;
 use crate::register::{granted, register};
+use crate::truncate::truncate_topic;
 
 /// What to do about `request` in the state `model`, at `now_ms`; new ids follow from `seed`.
 pub fn decide(
@@ -25,6 +26,7 @@ pub fn decide(
         Request::CreateTopic(write) => create_topic(model, now_ms, &mut ids, write),
         Request::EnsureTopic(write) => ensure_topic(model, now_ms, &mut ids, write),
         Request::DeleteTopic { name, if_match } => delete_topic(model, name, if_match.as_ref()),
+        Request::TruncateTopic(write) => truncate_topic(model, write),
         Request::Register(report) => Ok(register(model, &mut ids, report)),
     }
 }

@@ -1,6 +1,7 @@
 //! What can be asked of the control state, and what a decision is.
 
 use tidegate_proto::api::topic::{FieldChange, TopicRequest, WriteResult};
+use tidegate_proto::api::truncate::TruncatePartition;
 use tidegate_proto::control::Register;
 use tidegate_proto::name::TopicName;
 
@@ -24,6 +25,14 @@ pub struct TopicWrite {
     pub if_match: Option<IfMatch>,
 }
 
+/// Which records of a topic should go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TruncateWrite {
+    pub name: TopicName,
+    pub partitions: Vec<TruncatePartition>,
+    pub if_match: Option<IfMatch>,
+}
+
 /// Something asked of the control state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
@@ -36,6 +45,8 @@ pub enum Request {
         name: TopicName,
         if_match: Option<IfMatch>,
     },
+    /// Give up the oldest records of some partitions.
+    TruncateTopic(TruncateWrite),
     /// A storage unit starts.
     Register(Register),
 }

@@ -28,6 +28,8 @@ mod difference;
 mod admit;
 mod register;
 
+mod truncate;
+
 pub mod decide;
 
 #[cfg(test)]

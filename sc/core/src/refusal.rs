@@ -4,6 +4,8 @@
 
 use thiserror::Error;
 use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::id::PartitionId;
+use tidegate_proto::limits::INTEGER_MAX;
 use tidegate_proto::name::TopicName;
 
 /// One thing wrong with a request body: a JSON pointer and a sentence.
@@ -30,6 +32,12 @@ pub enum Refusal {
     NothingToMatch(TopicName),
     #[error("the topic cannot be like that")]
     Invalid(Vec<Fault>),
+    #[error("topic {name} has {count} partitions, numbered from 0")]
+    PartitionNotFound { name: TopicName, count: u32 },
+    #[error("partition {partition} is named twice")]
+    PartitionTwice { at: usize, partition: PartitionId },
+    #[error("before_offset is above {INTEGER_MAX}")]
+    OffsetTooLarge { at: usize },
     #[error("{what} is not supported by this version")]
     NotSupported { pointer: &'static str, what: String },
 }
@@ -57,6 +65,17 @@ impl From<Refusal> for Problem {
                     .fold(problem, |problem, Fault { pointer, what }| {
                         problem.at(pointer, what)
                     })
+            }
+            Refusal::PartitionNotFound { count, .. } => {
+                Self::new(ErrorCode::PartitionNotFound, detail).with("partitions", count)
+            }
+            Refusal::PartitionTwice { at, .. } => {
+                Self::new(ErrorCode::InvalidParameter, detail.clone())
+                    .at(format!("/partitions/{at}/partition"), detail)
+            }
+            Refusal::OffsetTooLarge { at } => {
+                Self::new(ErrorCode::InvalidParameter, detail.clone())
+                    .at(format!("/partitions/{at}/before_offset"), detail)
             }
             Refusal::NotSupported { pointer, what } => Self::new(ErrorCode::NotSupported, detail)
                 .at(pointer, format!("{what} is not supported by this version")),

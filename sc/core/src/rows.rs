@@ -8,7 +8,7 @@ use tidegate_proto::api::topic::PlacementPolicy;
 use tidegate_proto::control::{IsrMember, PartitionSpec, ReplicaSpec, TopicConfig, TopicSpec};
 use tidegate_proto::id::{Incarnation, PartitionId, ReplicaGen, RunId, SpuId, StorageId, TopicId};
 use tidegate_proto::name::TopicName;
-use tidegate_proto::position::LeaderEpoch;
+use tidegate_proto::position::{LeaderEpoch, Offset};
 
 /// A storage unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +92,9 @@ pub struct PartitionRow {
     pub isr: Vec<IsrMember>,
     pub min_isr: u16,
     pub recovery_gen: u64,
+    /// Records below it were given up by an operator; never goes down.
+    #[serde(default)]
+    pub truncate_before: Offset,
 }
 
 impl PartitionRow {
@@ -123,6 +126,7 @@ impl PartitionRow {
             isr: self.isr.clone(),
             min_isr: self.min_isr,
             recovery_gen: self.recovery_gen,
+            truncate_before: self.truncate_before,
         }
     }
 }

@@ -4,4 +4,5 @@ mod alter;
 mod create;
 mod histories;
 mod register;
+mod truncate;
 mod world;

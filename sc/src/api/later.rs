@@ -11,13 +11,12 @@ use tidegate_kit::http::{ApiError, not_supported};
 use super::Api;
 
 /// Whole paths that later versions answer.
-const PATHS: [&str; 21] = [
+const PATHS: [&str; 20] = [
     "/v1/spus/{spu}",
     "/v1/spus/{spu}/drain",
     "/v1/spus/{spu}/resume",
     "/v1/spu-groups",
     "/v1/spu-groups/{group}",
-    "/v1/topics/{topic}/truncate",
     "/v1/topics/{topic}/partitions/{partition}/reassign",
     "/v1/topics/{topic}/partitions/{partition}/elect",
     "/v1/principals",

@@ -61,6 +61,8 @@ pub(super) struct CreateProblems;
 pub(super) struct EnsureProblems;
 /// Problems of deleting something.
 pub(super) struct DeleteProblems;
+/// Problems of giving up records.
+pub(super) struct TruncateProblems;
 
 type Responses = BTreeMap<String, RefOr<Response>>;
 
@@ -92,6 +94,17 @@ impl IntoResponses for EnsureProblems {
 impl IntoResponses for DeleteProblems {
     fn responses() -> Responses {
         described(ANY.iter().chain(&WRITE).chain([&NOT_FOUND]))
+    }
+}
+
+impl IntoResponses for TruncateProblems {
+    fn responses() -> Responses {
+        const ABOVE: (&str, &str) = (
+            "416",
+            "Above what is committed: `offset_out_of_range`, with `log_start`, `high_watermark` and `end`",
+        );
+        let rest = [&NOT_FOUND, &ABOVE];
+        described(ANY.iter().chain(&WRITE).chain(&BODY).chain(rest))
     }
 }
 

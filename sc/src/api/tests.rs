@@ -4,6 +4,7 @@ mod document;
 mod preconditions;
 mod refusals;
 mod topics;
+mod truncate;
 mod views;
 
 use std::collections::BTreeMap;

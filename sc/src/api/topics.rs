@@ -228,7 +228,7 @@ pub(super) async fn delete_topic(
 #[derive(utoipa::ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "describes the answer; never made")]
-enum EnsureAnswer {
+pub(super) enum EnsureAnswer {
     #[schema(title = "Topic")]
     Topic(Box<Topic>),
     #[schema(title = "DryRun")]
@@ -241,7 +241,8 @@ pub(super) fn found<'a>(model: &'a Model, name: &TopicName) -> Result<&'a model:
     Ok(topic.ok_or_else(|| Refusal::TopicNotFound(name.clone()))?)
 }
 
-async fn carry_out(
+/// Does what is asked, or with `dry_run` says what it would be.
+pub(super) async fn carry_out(
     api: &Api,
     principal: &Principal,
     request_id: &RequestId,

@@ -5,12 +5,14 @@
 use std::sync::Arc;
 
 use tidegate_proto::api::topic::TopicRequest;
+use tidegate_proto::api::truncate::TruncatePartition;
 use tidegate_proto::control::Register;
-use tidegate_proto::id::{RunId, SpuId, StorageId, TopicId};
+use tidegate_proto::id::{PartitionId, RunId, SpuId, StorageId, TopicId};
 use tidegate_proto::name::TopicName;
+use tidegate_proto::position::Offset;
 use tidegate_sc_core::change::Change;
 use tidegate_sc_core::decide::decide;
-use tidegate_sc_core::decision::{IfMatch, Request, TopicWrite};
+use tidegate_sc_core::decision::{IfMatch, Request, TopicWrite, TruncateWrite};
 use tidegate_sc_core::model::Model;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -74,6 +76,18 @@ fn registration(model: &Model) -> Request {
     })
 }
 
+fn truncation(items: &[(u32, u64)]) -> Request {
+    let item = |(partition, before): &(u32, u64)| TruncatePartition {
+        partition: PartitionId(*partition),
+        before_offset: Offset::new(*before),
+    };
+    Request::TruncateTopic(TruncateWrite {
+        name: TopicName::parse("orders").unwrap(),
+        partitions: items.iter().map(item).collect(),
+        if_match: None,
+    })
+}
+
 fn decided(model: &Model, request: &Request) -> Vec<Change> {
     decide(model, 7, Uuid::new_v4(), request).unwrap().changes
 }
@@ -89,12 +103,14 @@ async fn make(store: &dyn MetaStore, model: &mut Model, request: &Request) {
 /// A history with every kind of change in it.
 async fn history(store: &dyn MetaStore) -> Model {
     let mut model = store.snapshot().await.unwrap();
-    let requests: [fn(&Model) -> Request; 7] = [
+    let requests: [fn(&Model) -> Request; 9] = [
         registration,
         |_| Request::CreateTopic(topic("orders", 3)),
         |_| Request::CreateTopic(topic("billing", 2)),
         |_| Request::EnsureTopic(topic("orders", 5)),
+        |_| truncation(&[(4, 11), (1, 7)]),
         registration,
+        |_| truncation(&[(1, 9)]),
         |_| Request::DeleteTopic {
             name: TopicName::parse("billing").unwrap(),
             if_match: None,

@@ -104,6 +104,22 @@ impl Client {
         .await
     }
 
+    /// Gives up the oldest records of partitions. `body` is
+    /// `{"partitions": [{"partition", "before_offset"}, ..]}`; asking again changes nothing.
+    ///
+    /// # Errors
+    /// `topic_not_found`, `partition_not_found`; `offset_out_of_range` above the high watermark.
+    pub async fn truncate_topic(
+        &self,
+        name: &TopicName,
+        body: &Value,
+        options: WriteOptions,
+    ) -> Result<Written, Error> {
+        let path = format!("{}/truncate", topic_path(name));
+        self.write(Method::POST, path, Some(body), options, "updated")
+            .await
+    }
+
     /// Deletes a topic with its records.
     ///
     /// # Errors

@@ -96,11 +96,14 @@ impl Site {
         self.change(|topics| {
             for topic in topics.values_mut() {
                 for partition in &mut Arc::make_mut(topic).partitions {
+                    let (before, version) = (partition.truncate_before, partition.version);
                     *partition = row(
                         partition.partition,
                         lives,
                         partition.replicas[0].replica_gen,
                     );
+                    partition.truncate_before = before;
+                    partition.version = version + 1;
                 }
             }
         });
@@ -147,6 +150,16 @@ impl Site {
         keys
     }
 
+    fn truncate(&self, name: &str, partition: usize, before: u64) {
+        let name = TopicName::parse(name).unwrap();
+        self.change(|topics| {
+            let topic = Arc::make_mut(topics.get_mut(&name).unwrap());
+            let row = &mut topic.partitions[partition];
+            row.truncate_before = Offset::new(before);
+            row.version += 1;
+        });
+    }
+
     fn configure(&self, name: &str, change: impl FnOnce(&mut TopicConfig)) {
         let name = TopicName::parse(name).unwrap();
         self.change(|topics| {
@@ -171,6 +184,7 @@ fn row(partition: PartitionId, epoch: u64, replica_gen: ReplicaGen) -> Partition
         }],
         min_isr: 1,
         recovery_gen: 0,
+        truncate_before: Offset::ZERO,
     }
 }
 

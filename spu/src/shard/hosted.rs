@@ -4,30 +4,31 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tidegate_kit::budget::BytePermit;
-use tidegate_proto::control::{Cleanup, TopicConfig};
+use tidegate_proto::control::{Cleanup, PartitionSpec, TopicConfig};
 use tidegate_proto::position::Offset;
 use tidegate_spu_core::{Input, Replica};
 
 use super::reader::Reader;
 
-/// How long records are kept.
+/// Which records are not kept for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Retention {
     pub(crate) age_ms: Option<u64>,
     pub(crate) bytes: Option<u64>,
+    /// What is below it was given up, as far as it is committed.
+    pub(crate) before: Offset,
 }
 
 impl Retention {
-    pub(crate) fn of(config: &TopicConfig) -> Self {
-        match config.cleanup {
-            Cleanup::Delete => Self {
-                age_ms: config.retention_ms,
-                bytes: config.retention_bytes,
-            },
-            Cleanup::Compact => Self {
-                age_ms: None,
-                bytes: None,
-            },
+    pub(crate) fn of(config: &TopicConfig, partition: &PartitionSpec) -> Self {
+        let (age_ms, bytes) = match config.cleanup {
+            Cleanup::Delete => (config.retention_ms, config.retention_bytes),
+            Cleanup::Compact => (None, None),
+        };
+        Self {
+            age_ms,
+            bytes,
+            before: partition.truncate_before,
         }
     }
 }
@@ -73,15 +74,21 @@ impl Hosted {
         }
     }
 
-    /// Where retention would cut now, if anywhere.
+    /// Where retention or truncation would cut now, if anywhere.
     pub(crate) fn expired(&self, now_ms: i64) -> Option<Offset> {
-        let Retention { age_ms, bytes } = self.retention;
+        let Retention {
+            age_ms,
+            bytes,
+            before,
+        } = self.retention;
+        let tail = self.reader.tail();
+        let given_up = before.min(tail.high_watermark);
+        let given_up = Some(given_up).filter(|to| *to > tail.log_start);
         if age_ms.is_none() && bytes.is_none() {
-            return None;
+            return given_up;
         }
-        let high_watermark = self.reader.tail().high_watermark;
-        self.reader
-            .log
-            .retention(now_ms, age_ms, bytes, high_watermark)
+        let log = &self.reader.log;
+        let expired = log.retention(now_ms, age_ms, bytes, tail.high_watermark);
+        expired.max(given_up)
     }
 }

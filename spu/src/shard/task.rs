@@ -116,6 +116,11 @@ impl Shard {
                     hosted.retention = retention;
                 }
                 self.step(now, key, Input::Configure(config));
+                // Whoever gave up records looks for them next.
+                let hosted = self.hosted.get(&key);
+                if let Some(to) = hosted.and_then(|hosted| hosted.expired(now.wall_ms)) {
+                    self.step(now, key, Input::Retain { to });
+                }
             }
             Message::Close(key, done) => {
                 self.step(now, key, Input::Close);

@@ -61,7 +61,8 @@ fn every_operation_has_an_id_a_summary_and_described_responses() {
             "get_topic",
             "list_partitions",
             "list_spus",
-            "list_topics"
+            "list_topics",
+            "truncate_topic"
         ]
     );
 }

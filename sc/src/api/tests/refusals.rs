@@ -96,7 +96,18 @@ const TABLE: &str = r#"
 404 route_not_found - GET /v1/topics/
 501 not_supported - POST /v1/spus {}
 501 not_supported - GET /v1/spu-groups
-501 not_supported - POST /v1/topics/kept/truncate {}
+400 invalid_parameter /partitions POST /v1/topics/kept/truncate {"partitions":[]}
+400 unknown_field /partition POST /v1/topics/kept/truncate {"partition":0}
+400 unknown_field /partitions/0/offset POST /v1/topics/kept/truncate {"partitions":[{"partition":0,"before_offset":1,"offset":1}]}
+400 invalid_parameter /partitions/0/before_offset POST /v1/topics/kept/truncate {"partitions":[{"partition":0,"before_offset":-1}]}
+400 invalid_parameter /partitions/0/before_offset POST /v1/topics/kept/truncate {"partitions":[{"partition":0,"before_offset":9007199254740992}]}
+400 invalid_parameter /partitions/1/partition POST /v1/topics/kept/truncate {"partitions":[{"partition":0,"before_offset":1},{"partition":0,"before_offset":2}]}
+404 topic_not_found - POST /v1/topics/none/truncate {"partitions":[{"partition":0,"before_offset":1}]}
+404 partition_not_found - POST /v1/topics/kept/truncate {"partitions":[{"partition":3,"before_offset":1}]}
+416 offset_out_of_range /partitions/1/before_offset POST /v1/topics/kept/truncate {"partitions":[{"partition":1,"before_offset":0},{"partition":0,"before_offset":10}]}
+403 forbidden - POST /v1/topics/__groups/truncate {"partitions":[{"partition":0,"before_offset":1}]}
+503 unavailable - POST /v1/topics/kept/truncate {"partitions":[{"partition":1,"before_offset":1}]}
+405 method_not_allowed - PUT /v1/topics/kept/truncate {}
 501 not_supported - POST /v1/topics/kept/partitions/0/reassign {}
 501 not_supported - POST /v1/topics/kept/partitions/0/elect {}
 501 not_supported - GET /v1/principals

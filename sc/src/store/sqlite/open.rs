@@ -19,11 +19,18 @@ use super::{BUSY, CANNOT_OPEN, PERMISSION, READ_ONLY, failure, primary_code};
 use crate::limits::STORE_BUSY_TIMEOUT;
 use crate::store::meta_store::StoreError;
 
-const MIGRATIONS: [(i64, &str, &str); 1] = [(
-    1,
-    "topology",
-    include_str!("../../../../migrations/sqlite/0001_topology.sql"),
-)];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "topology",
+        include_str!("../../../../migrations/sqlite/0001_topology.sql"),
+    ),
+    (
+        2,
+        "truncate",
+        include_str!("../../../../migrations/sqlite/0002_truncate.sql"),
+    ),
+];
 
 pub(super) async fn open(
     path: &Path,

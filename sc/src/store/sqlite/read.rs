@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Row as _, SqlitePool};
 use tidegate_proto::id::{Incarnation, PartitionId, SpuId, TopicId};
-use tidegate_proto::position::LeaderEpoch;
+use tidegate_proto::position::{LeaderEpoch, Offset};
 use tidegate_sc_core::change::{Change, Kind};
 use tidegate_sc_core::model::Model;
 use tidegate_sc_core::rows::{PartitionRow, SpuRow, TopicRow};
@@ -169,6 +169,7 @@ fn partition(row: &SqliteRow) -> Result<PartitionRow, StoreError> {
         isr: json(row, "isr")?,
         min_isr: number(row, "min_isr")?,
         recovery_gen: number(row, "recovery_gen")?,
+        truncate_before: Offset::new(number(row, "truncate_before")?),
     })
 }
 

@@ -91,13 +91,34 @@ async fn a_store_of_a_newer_version_is_refused_and_left_alone() {
             refused,
             Err(StoreError::SchemaTooNew {
                 found: 9999,
-                known: 1
+                known: 2
             })
         ),
         "{refused:?}"
     );
     let text = refused.unwrap_err().to_string();
     assert!(text.contains("9999") && text.contains("newer"), "{text}");
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_version_is_brought_up_to_date() {
+    let file = File::new();
+    let store = open(&file.path()).await.unwrap();
+    for statement in [
+        "ALTER TABLE partitions DROP COLUMN truncate_before",
+        "INSERT INTO topics VALUES ('00000000-0000-0000-0000-000000000001', 'orders', 1, 1, 1, NULL,
+                                    '\"computed\"', '{}', 5, 5)",
+        "INSERT INTO partitions VALUES ('00000000-0000-0000-0000-000000000001', 0, 1, 0, 1, '[]', '[]',
+                                        1, 0)",
+        "DELETE FROM _sqlx_migrations WHERE version = 2",
+    ] {
+        sqlx::query(statement).execute(&store.pool).await.unwrap();
+    }
+    store.close().await;
+    let store = open(&file.path()).await.unwrap();
+    let model = store.snapshot().await.unwrap();
+    let topic = model.topics.values().next().unwrap();
+    assert_eq!(topic.partitions[0].truncate_before.get(), 0);
 }
 
 #[tokio::test]

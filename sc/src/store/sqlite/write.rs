@@ -181,16 +181,17 @@ async fn put_partitions(
         "a commit changes a partition once"
     );
     let insert = "INSERT INTO partitions (topic_id, partition, version, leader, leader_epoch, replicas,
-                                          isr, min_isr, recovery_gen)
+                                          isr, min_isr, recovery_gen, truncate_before)
          SELECT value ->> 'topic_id', value ->> 'partition', value ->> 'version', value ->> 'leader',
                 value ->> 'leader_epoch', value -> 'replicas', value -> 'isr', value ->> 'min_isr',
-                value ->> 'recovery_gen'
+                value ->> 'recovery_gen', value ->> 'truncate_before'
          FROM json_each(?) WHERE true ON CONFLICT DO NOTHING";
     let update =
         "UPDATE partitions SET version = new.value ->> 'version', leader = new.value ->> 'leader',
                 leader_epoch = new.value ->> 'leader_epoch', replicas = new.value -> 'replicas',
                 isr = new.value -> 'isr', min_isr = new.value ->> 'min_isr',
-                recovery_gen = new.value ->> 'recovery_gen'
+                recovery_gen = new.value ->> 'recovery_gen',
+                truncate_before = new.value ->> 'truncate_before'
          FROM json_each(?) AS new
          WHERE partitions.topic_id = new.value ->> 'topic_id'
            AND partitions.partition = new.value ->> 'partition'

@@ -222,6 +222,44 @@ async fn retention_moves_the_start_and_reads_below_it_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_up_is_gone_as_far_as_it_is_committed_and_stays_gone() {
+    let mut site = Site::new();
+    let life = site.start();
+    let key = site.create("orders", 2, TopicConfig::default())[1];
+    life.append(key, &["a", "b", "c", "d"]).await.unwrap();
+    let mut tail = life.partitions.tail(key).await.unwrap();
+    let begins = async |tail: &mut watch::Receiver<Tail>, at: u64| {
+        until(tail, |tail| tail.log_start == Offset::new(at)).await;
+    };
+    // In the midst of a batch, and of a segment that is written to.
+    site.truncate("orders", 1, 3);
+    begins(&mut tail, 3).await;
+    let problem = life.read(key, 2).await.unwrap_err();
+    assert_eq!(problem.code(), ErrorCode::LogTruncated);
+    assert_eq!(problem.extra("log_start").unwrap(), 3);
+    let rest = life.read(key, 3).await.unwrap();
+    assert_eq!(rest.batches.last().unwrap().next_offset(), Offset::new(4));
+    site.truncate("orders", 1, 100);
+    begins(&mut tail, 4).await;
+    life.stop().await;
+
+    site.truncate("orders", 1, 4);
+    let life = site.start();
+    let status = life.partitions.offsets(key).await.unwrap();
+    assert_eq!((status.log_start.get(), status.end.get()), (4, 4));
+    let next = life.append(key, &["e"]).await.unwrap();
+    assert_eq!(next.base_offset.get(), 4);
+    assert_eq!(life.read(key, 4).await.unwrap().next.get(), 5);
+    // Made while it did not run, it is done at the start.
+    life.stop().await;
+    site.truncate("orders", 1, 5);
+    let life = site.start();
+    let mut tail = life.partitions.tail(key).await.unwrap();
+    begins(&mut tail, 5).await;
+    life.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn times_find_offsets() {
     let mut site = Site::new();
     let life = site.start();

@@ -130,6 +130,7 @@ fn plan() -> OpenPlan {
         retention: Retention {
             age_ms: None,
             bytes: None,
+            before: Offset::ZERO,
         },
     }
 }

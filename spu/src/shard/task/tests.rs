@@ -124,6 +124,7 @@ impl Bench {
             retention: Retention {
                 age_ms: None,
                 bytes: None,
+                before: Offset::ZERO,
             },
         };
         let mut readers = Vec::new();

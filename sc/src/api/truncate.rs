@@ -1,0 +1,103 @@
+//! `/v1/topics/{topic}/truncate`: gives up the oldest records of partitions.
+//!
+//! Invariant: nothing is noted that is not committed. What is noted never goes down, so an offset above
+//! the high watermark would take records that nobody has written yet, as soon as they come.
+
+use axum::extract::State;
+use axum::response::Response;
+use tidegate_kit::auth::{Authenticated, Op, require};
+use tidegate_kit::http::{ApiJson, ApiPath, ApiQuery, ApiResult, RequestId};
+use tidegate_proto::api::truncate::{TruncatePartition, TruncateRequest};
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::name::TopicName;
+use tidegate_proto::position::ReplicaKey;
+use tidegate_sc_core::change::Change;
+use tidegate_sc_core::decision::{Request, TruncateWrite};
+use tidegate_sc_core::rows::PartitionRow;
+
+use super::Api;
+use super::condition::{Condition, WriteQuery};
+use super::problems::TruncateProblems;
+use super::topics::{EnsureAnswer, carry_out};
+
+/// Gives up the oldest records
+///
+/// Of each partition that is named, the records below `before_offset`. Offsets stay as they are; readers
+/// that were below are told `log_truncated` and where to go on. Asking twice is asking once, and asking for
+/// less than was given up changes nothing. The leader deletes at once or as soon as it can.
+#[utoipa::path(
+    post,
+    path = "/v1/topics/{topic}/truncate",
+    operation_id = "truncate_topic",
+    tag = "topics",
+    params(
+        ("topic" = TopicName, Path, description = "Name of the topic"),
+        ("If-Match" = Option<String>, Header, description = "Only if the topic is at this version"),
+        WriteQuery
+    ),
+    request_body(content = TruncateRequest, description = "Where partitions begin afterwards"),
+    responses(
+        (status = 200, description = "The topic, or with `dry_run` what would be done",
+            body = inline(EnsureAnswer), headers(
+            ("ETag" = String, description = "Its version, quoted; truncation leaves it"),
+            ("Tidegate-Result" = String, description = "`updated` or `unchanged`")
+        )),
+        TruncateProblems
+    )
+)]
+pub(super) async fn truncate_topic(
+    State(api): State<Api>,
+    Authenticated(principal): Authenticated,
+    request_id: RequestId,
+    ApiPath(name): ApiPath<TopicName>,
+    Condition { if_match }: Condition,
+    ApiQuery(query): ApiQuery<WriteQuery>,
+    ApiJson(request): ApiJson<TruncateRequest>,
+) -> ApiResult<Response> {
+    require(&principal, Op::Admin, Some(&name))?;
+    let items = request.partitions;
+    let write = Request::TruncateTopic(TruncateWrite {
+        name: name.clone(),
+        partitions: items.clone(),
+        if_match,
+    });
+    for change in &api.controller.preview(&write)?.changes {
+        if let Change::PutPartition(row) = change {
+            check_committed(&api, row, &items)?;
+        }
+    }
+    carry_out(&api, &principal, &request_id, query, &name, write).await
+}
+
+/// Refuses what is not known to be committed. The high watermark only grows, so it may be looked at
+/// before the change is made.
+fn check_committed(
+    api: &Api,
+    row: &PartitionRow,
+    items: &[TruncatePartition],
+) -> Result<(), Problem> {
+    let (partition, before) = (row.partition, row.truncate_before);
+    let key = ReplicaKey {
+        topic_id: row.topic_id,
+        partition,
+    };
+    let Some(status) = api.statuses.partition(key) else {
+        let detail =
+            format!("the leader of partition {partition} cannot be asked what is committed");
+        return Err(Problem::new(ErrorCode::Unavailable, detail));
+    };
+    if before <= status.high_watermark {
+        return Ok(());
+    }
+    let at = items.iter().position(|item| item.partition == partition);
+    let detail = format!(
+        "offset {before} of partition {partition} is above its high watermark, {}",
+        status.high_watermark
+    );
+    let pointer = format!("/partitions/{}/before_offset", at.unwrap_or_default());
+    Err(Problem::new(ErrorCode::OffsetOutOfRange, detail.clone())
+        .with("log_start", status.log_start.get())
+        .with("high_watermark", status.high_watermark.get())
+        .with("end", status.end.get())
+        .at(pointer, detail))
+}

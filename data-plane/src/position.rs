@@ -157,7 +157,9 @@ async fn resolve_cursor(
         let offset = asked.map_or(status.log_start, |position| position.offset);
         let reachable = offset.max(status.log_start).min(status.end);
         if reachable != offset && lost.is_none() {
-            lost = Some(cut_off(partition, offset, &status));
+            let row = topic.partition(partition);
+            let truncated = row.is_some_and(|row| offset < row.truncate_before);
+            lost = Some(cut_off(partition, offset, &status, truncated));
         }
         found.push((partition, reachable));
         places.push((partition, reachable, status.leader_epoch));
@@ -168,8 +170,15 @@ async fn resolve_cursor(
     }
 }
 
-fn cut_off(partition: PartitionId, offset: Offset, status: &PartitionStatus) -> Problem {
-    let (code, why) = if offset < status.log_start {
+fn cut_off(
+    partition: PartitionId,
+    offset: Offset,
+    status: &PartitionStatus,
+    truncated: bool,
+) -> Problem {
+    let (code, why) = if truncated {
+        (ErrorCode::LogTruncated, "was removed by truncation")
+    } else if offset < status.log_start {
         (ErrorCode::CursorExpired, "was removed by retention")
     } else {
         (ErrorCode::LogTruncated, "was cut off")

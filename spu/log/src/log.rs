@@ -223,6 +223,9 @@ impl Log {
         inner.compactor.abandon();
         while inner.run_round()? {}
         inner.run_closing_round()?;
+        if inner.is_behind() {
+            return Err(self.leave_behind());
+        }
         if inner.writer.is_behind() {
             inner
                 .with_reserve(|| inner.writer.checkpoint())
@@ -256,6 +259,22 @@ impl Log {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         Ok(())
+    }
+
+    /// Ends without the clean marker: what waits found no room, and a directory that lacks it is not in
+    /// order.
+    fn leave_behind(&self) -> LogDead {
+        let inner = &self.inner;
+        let dead = LogDead {
+            dir: inner.root.root.to_path_buf(),
+            operation: "close".to_owned(),
+            message: "what was submitted last found no room on the disk".to_owned(),
+            cause: DeadCause::NoSpace,
+        };
+        let _ = inner.dead.set(dead.clone());
+        let mut lock = inner.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.take();
+        dead
     }
 
     /// Deletes what was retired before `older_than_ms`, in epoch milliseconds by the times passed

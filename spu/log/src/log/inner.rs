@@ -146,6 +146,8 @@ impl Inner {
             .for_each(|(_, item)| builder.push(item));
         match self.write(builder) {
             Ok(written) => {
+                // The segment writer may have met its end meanwhile: nothing is acknowledged after it.
+                self.check_alive()?;
                 self.announce(written, taken, ends);
                 Ok(true)
             }
@@ -167,6 +169,8 @@ impl Inner {
         builder.clear();
         match self.write(builder) {
             Ok(written) => {
+                // The segment writer may have met its end meanwhile: nothing is acknowledged after it.
+                self.check_alive()?;
                 self.announce(written, Vec::new(), ends);
                 Ok(true)
             }
@@ -176,6 +180,11 @@ impl Inner {
             }
             Err(error) => Err(self.kill(&error)),
         }
+    }
+
+    /// Whether something was submitted that is in no round.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.lock_queue().waiting.is_empty()
     }
 
     pub(crate) fn run_compaction_step(&self, now_ms: i64) -> Result<CompactionStep, LogDead> {

@@ -109,6 +109,29 @@ fn a_full_disk_is_waited_out_and_what_waits_is_written_then() {
 }
 
 #[test]
+fn a_log_that_is_closed_while_something_waits_for_room_is_not_in_order() {
+    let vfs = MemVfs::new();
+    let (opened, ears) = open_with(&vfs, small()).unwrap();
+    let log = opened.log;
+    let replica = create(&log, 0);
+    vfs.set_room(Some(0));
+    for number in 0..40 {
+        append(&log, &replica, 1, 2_000, number);
+        log.run_round().unwrap();
+    }
+    let told = ears.durable.lock().unwrap().len();
+    assert!(told < 40, "something waits");
+    // By now there is room for a marker, and for nothing else.
+    vfs.set_room(Some(8 << 10));
+    assert_eq!(log.close(None).unwrap_err().cause, DeadCause::NoSpace);
+    drop(log);
+    vfs.set_room(None);
+    let opened = open(&vfs);
+    assert!(!opened.clean);
+    assert_eq!(opened.replicas[0].end.get(), told as u64);
+}
+
+#[test]
 fn the_ballast_is_given_up_for_what_waits_and_made_again() {
     let vfs = MemVfs::new();
     let config = LogConfig {

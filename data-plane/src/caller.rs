@@ -47,13 +47,20 @@ impl FromRequestParts<DataPlane> for CallerOrTicket {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &DataPlane) -> Result<Self, ApiError> {
-        let query = parts.uri.query().unwrap_or_default();
-        // Tickets are base64url, so nothing in them is percent-encoded.
-        let ticket = query
-            .split('&')
-            .find_map(|pair| pair.strip_prefix("ticket="));
-        let authorization = authorization(&parts.headers)?;
-        let principal = state.auth().check_with_ticket(authorization, ticket)?;
-        Ok(Self(principal))
+        Ok(Self(authenticate_with_ticket(parts, state)?))
     }
+}
+
+/// What [`CallerOrTicket`] does, for a handler that no router calls.
+pub(crate) fn authenticate_with_ticket(
+    head: &Parts,
+    state: &DataPlane,
+) -> Result<Principal, Problem> {
+    let query = head.uri.query().unwrap_or_default();
+    // Tickets are base64url, so nothing in them is percent-encoded.
+    let ticket = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("ticket="));
+    let authorization = authorization(&head.headers)?;
+    state.auth().check_with_ticket(authorization, ticket)
 }

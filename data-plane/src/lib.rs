@@ -46,5 +46,6 @@ mod fetch;
 
 mod routes;
 
+pub use produce::DirectProduce;
 pub use routes::{openapi, router};
 pub use state::{DataPlane, DataPlaneConfig, ProducerIds};

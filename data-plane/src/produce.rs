@@ -4,14 +4,18 @@
 //! body. Invariant: nothing is appended of a request whose head or (but for streamed NDJSON) body is
 //! wrong.
 
+mod direct;
 mod request;
 mod stream;
+
+pub use direct::DirectProduce;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use tidegate_kit::auth::Principal;
 use tidegate_kit::http::{ApiError, ApiPath};
@@ -103,7 +107,8 @@ pub(crate) async fn produce_records(
     ApiPath(topic): ApiPath<String>,
     request: Request,
 ) -> Response {
-    let result = produce(&state, &principal, &topic, None, request).await;
+    let (head, body) = request.into_parts();
+    let result = produce(&state, &principal, &topic, None, &head, body).await;
     finish(&state, result)
 }
 
@@ -161,7 +166,8 @@ pub(crate) async fn produce_to_partition(
     ApiPath((topic, partition)): ApiPath<(String, String)>,
     request: Request,
 ) -> Response {
-    let result = produce(&state, &principal, &topic, Some(&partition), request).await;
+    let (head, body) = request.into_parts();
+    let result = produce(&state, &principal, &topic, Some(&partition), &head, body).await;
     finish(&state, result)
 }
 
@@ -170,7 +176,8 @@ async fn produce(
     principal: &Principal,
     topic: &str,
     partition: Option<&str>,
-    request: Request,
+    head: &Parts,
+    body: Body,
 ) -> Result<Produced, Problem> {
     let name = parse_name(topic)?;
     may_produce(principal, &name)?;
@@ -178,7 +185,6 @@ async fn produce(
     let partition = partition
         .map(|text| parse_partition(&topic, text))
         .transpose()?;
-    let (head, body) = request.into_parts();
     let asked = ProduceRequest::read(
         &topic,
         partition,

@@ -6,7 +6,9 @@
 
 use axum::Router;
 use axum::middleware::from_fn;
-use tidegate_kit::http::{EdgeConfig, OriginRules, edge, fallback_method, fallback_not_found};
+use tidegate_kit::http::{
+    Direct, EdgeConfig, EdgeLayer, Front, OriginRules, fallback_method, fallback_not_found,
+};
 use tidegate_kit::memory::Memory;
 use utoipa::openapi::OpenApi;
 
@@ -48,11 +50,25 @@ impl std::fmt::Debug for Parts {
     }
 }
 
-/// The router of a public listener.
+/// What a public listener serves: the router, and past it `direct`, which has one of the router's own
+/// routes.
+///
+/// # Panics
+/// When two parts have the same route: that is a mistake in the program.
+pub fn front(parts: Parts, direct: impl Direct) -> Front {
+    let (router, edge) = edged(parts);
+    Front::from(router).with_direct(direct, edge)
+}
+
+/// The router of a public listener alone.
 ///
 /// # Panics
 /// When two parts have the same route: that is a mistake in the program.
 pub fn router(parts: Parts) -> Router {
+    edged(parts).0
+}
+
+fn edged(parts: Parts) -> (Router, EdgeLayer) {
     // An OpenAPI document made of strings and numbers always serializes.
     let description = merged_openapi(parts.openapi).to_json().unwrap_or_default();
     let frames = parts.asyncapi.to_string();
@@ -73,13 +89,11 @@ pub fn router(parts: Parts) -> Router {
         .merge(pages)
         .method_not_allowed_fallback(fallback_method)
         .fallback(fallback_not_found);
-    edge(
-        router,
-        EdgeConfig {
-            origins: parts.origins,
-            memory: parts.memory,
-        },
-    )
+    let edge = EdgeLayer::new(EdgeConfig {
+        origins: parts.origins,
+        memory: parts.memory,
+    });
+    (router.layer(edge.clone()), edge)
 }
 
 #[cfg(test)]

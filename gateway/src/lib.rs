@@ -12,4 +12,4 @@ pub mod openapi;
 
 pub mod edge;
 
-pub use edge::{Parts, router};
+pub use edge::{Parts, front, router};

@@ -4,6 +4,7 @@
 //! the same problem object that handlers use, never with a library's own text.
 
 mod body;
+mod direct;
 mod edge;
 mod encoding;
 mod error;
@@ -14,6 +15,7 @@ mod origin;
 mod request_id;
 
 pub use body::{Pace, read_body};
+pub use direct::{Direct, Front};
 pub use edge::{EdgeConfig, EdgeLayer, EdgeService, edge};
 pub use error::{ApiError, ApiResult, PROBLEM_JSON, not_supported, problem_response};
 pub use extract::{

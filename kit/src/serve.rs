@@ -15,12 +15,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum_server::accept::DefaultAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
 use rustls::ServerConfig;
+use tower::make::Shared;
 
+use crate::http::Front;
 use crate::limits;
 use crate::tasks::{TaskKind, Tasks};
 use stream::{Bounded, Patience, Peer};
@@ -70,7 +71,7 @@ pub struct ServeConfig {
     /// Bound and listening.
     pub listener: TcpListener,
     /// The routes, with their edge around them.
-    pub router: Router,
+    pub front: Front,
     /// Encryption, or none for a development listener.
     pub tls: Option<Arc<ServerConfig>>,
     /// The stage whose end stops this listener.
@@ -107,7 +108,7 @@ pub fn serve(config: ServeConfig) -> io::Result<SocketAddr> {
             tracing::debug!(peer, %error, "connection was not accepted");
         });
     bound_protocols(&mut server, &config.limits);
-    let service = config.router.into_make_service();
+    let service = Shared::new(config.front);
     let cancelled = config.tasks.cancelled();
     let drain_timeout = config.limits.drain_timeout;
     let stop = async move {

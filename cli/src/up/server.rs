@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_data_plane::{DataPlane, DataPlaneConfig};
+use tidegate_data_plane::{DataPlane, DataPlaneConfig, DirectProduce};
 use tidegate_gateway::Parts;
 use tidegate_kit::auth::Auth;
 use tidegate_kit::memory::Memory;
@@ -127,11 +127,12 @@ impl Server {
             metrics,
             &foundation.auth,
         );
-        let router = tidegate_gateway::router(parts(&foundation, health, &edge, tls.is_some()));
+        let (parts, produce) = parts(&foundation, health, &edge, tls.is_some());
+        let front = tidegate_gateway::front(parts, produce);
         let limits = serve_limits(arguments, open_files);
         serve(ServeConfig {
             listener,
-            router,
+            front,
             tls,
             tasks: edge.clone(),
             limits,
@@ -275,7 +276,12 @@ async fn admit(controller: &Controller, node: &Node) -> Result<Registered, Failu
     })
 }
 
-fn parts(foundation: &Foundation, health: axum::Router, edge: &Tasks, is_tls: bool) -> Parts {
+fn parts(
+    foundation: &Foundation,
+    health: axum::Router,
+    edge: &Tasks,
+    is_tls: bool,
+) -> (Parts, DirectProduce) {
     let Foundation {
         controller,
         node,
@@ -294,7 +300,8 @@ fn parts(foundation: &Foundation, health: axum::Router, edge: &Tasks, is_tls: bo
         ..DataPlaneConfig::default()
     };
     let data = DataPlane::new(node.partitions(), auth.clone(), edge.clone(), config);
-    Parts {
+    let produce = DirectProduce::new(data.clone());
+    let parts = Parts {
         data: tidegate_data_plane::router(data),
         control: controller.router(auth.clone(), Arc::new(LocalStatuses(node.statuses()))),
         health,
@@ -304,7 +311,8 @@ fn parts(foundation: &Foundation, health: axum::Router, edge: &Tasks, is_tls: bo
         memory: memory.clone(),
         is_tls,
         is_open: auth.is_open(),
-    }
+    };
+    (parts, produce)
 }
 
 /// The descriptions of everything that the public port serves.

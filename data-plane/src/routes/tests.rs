@@ -3,6 +3,7 @@
 mod access;
 mod answers;
 mod bad_input;
+mod direct;
 mod document;
 mod events;
 mod exactly_once;
@@ -38,6 +39,7 @@ pub(super) struct Surface {
     pub(super) tasks: Tasks,
     pub(super) auth: Auth,
     router: Router,
+    state: DataPlane,
 }
 
 /// A whole answer.
@@ -110,7 +112,8 @@ impl Surface {
             memory,
             tasks,
             auth,
-            router: router(state),
+            router: router(state.clone()),
+            state,
         }
     }
 

@@ -78,6 +78,16 @@ impl EdgeLayer {
             shared: Arc::new(shared),
         }
     }
+
+    /// What the edge does before a handler that no router leads to. `route` is what counters call it.
+    /// [`RequestId`] is not in the request's extensions: making room for it costs more than making it.
+    pub(super) fn begin(
+        &self,
+        route: &'static str,
+        request: Request<Body>,
+    ) -> (Exchange, Result<Request<Body>, Response>) {
+        begin(&self.shared, RouteName::Known(route), request)
+    }
 }
 
 impl std::fmt::Debug for EdgeLayer {
@@ -126,24 +136,28 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let exchange = Exchange::of(&self.shared, &request);
-        match self.shared.admit(request, &exchange) {
-            Ok(request) => {
-                let span = exchange.span();
-                let answered = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
-                let answered = async move {
-                    let response = match answered.await {
-                        Ok(Ok(response)) => response,
-                        Ok(Err(never)) => match never {},
-                        Err(panic) => exchange.panicked(&*panic),
-                    };
-                    Ok(exchange.finish(response).await)
-                };
-                Box::pin(answered.instrument(span))
-            }
-            Err(response) => Box::pin(async move { Ok(exchange.finish(response).await) }),
-        }
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let route = route.map_or(RouteName::Unknown, RouteName::Matched);
+        let (exchange, admitted) = begin(&self.shared, route, request);
+        let answered = admitted.map(|mut request| {
+            request.extensions_mut().insert(exchange.id.clone());
+            self.inner.call(request).map(|answered| match answered {
+                Ok(response) => response,
+                Err(never) => match never {},
+            })
+        });
+        Box::pin(exchange.end(answered).map(Ok))
     }
+}
+
+fn begin(
+    shared: &Arc<Shared>,
+    route: RouteName,
+    request: Request<Body>,
+) -> (Exchange, Result<Request<Body>, Response>) {
+    let exchange = Exchange::of(shared, route, &request);
+    let admitted = shared.admit(request, &exchange);
+    (exchange, admitted)
 }
 
 impl Shared {
@@ -168,18 +182,35 @@ impl Shared {
         if let Some(answer) = self.origins.preflight(&request) {
             return Err(answer);
         }
-        let mut request = decode_request(request, &self.decoders).map_err(refused)?;
-        request.extensions_mut().insert(exchange.id.clone());
-        Ok(request)
+        decode_request(request, &self.decoders).map_err(refused)
+    }
+}
+
+/// The route of a request as counters and spans name it.
+enum RouteName {
+    /// By the router.
+    Matched(MatchedPath),
+    /// By whoever passes the router by.
+    Known(&'static str),
+    Unknown,
+}
+
+impl RouteName {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Matched(path) => path.as_str(),
+            Self::Known(path) => path,
+            Self::Unknown => "none",
+        }
     }
 }
 
 /// What has to be remembered of a request until its answer is there.
-struct Exchange {
+pub(super) struct Exchange {
     shared: Arc<Shared>,
     id: RequestId,
     method: Method,
-    route: Option<MatchedPath>,
+    route: RouteName,
     origin: Option<HeaderValue>,
     accepted: Option<HeaderValue>,
     started: Instant,
@@ -188,7 +219,7 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn of(shared: &Arc<Shared>, request: &Request<Body>) -> Self {
+    fn of(shared: &Arc<Shared>, route: RouteName, request: &Request<Body>) -> Self {
         let headers = request.headers();
         // A tunnel (WebSocket over HTTP/2) has none, and may rest as long as it likes.
         let has_body = request.method() != Method::CONNECT && !request.body().is_end_stream();
@@ -196,7 +227,7 @@ impl Exchange {
             shared: Arc::clone(shared),
             id: RequestId::of(headers),
             method: request.method().clone(),
-            route: request.extensions().get::<MatchedPath>().cloned(),
+            route,
             origin: headers.get(ORIGIN).cloned(),
             accepted: headers.get(ACCEPT_ENCODING).cloned(),
             started: clock::monotonic(),
@@ -205,7 +236,7 @@ impl Exchange {
     }
 
     fn route(&self) -> &str {
-        self.route.as_ref().map_or("none", MatchedPath::as_str)
+        self.route.as_str()
     }
 
     fn span(&self) -> tracing::Span {
@@ -215,6 +246,26 @@ impl Exchange {
             method = self.method.as_str(),
             route = self.route(),
         )
+    }
+
+    /// Everything behind the handler, around what it makes of the request, or the refusal.
+    pub(super) fn end<F: Future<Output = Response>>(
+        self,
+        answered: Result<F, Response>,
+    ) -> impl Future<Output = Response> + use<F> {
+        let span = self.span();
+        let answered = answered.map(|answered| AssertUnwindSafe(answered).catch_unwind());
+        let ended = async move {
+            let response = match answered {
+                Ok(answered) => match answered.await {
+                    Ok(response) => response,
+                    Err(panic) => self.panicked(&*panic),
+                },
+                Err(refused) => refused,
+            };
+            self.finish(response).await
+        };
+        ended.instrument(span)
     }
 
     fn panicked(&self, panic: &(dyn Any + Send)) -> Response {

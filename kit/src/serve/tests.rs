@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use bytes::Bytes;
@@ -36,7 +37,7 @@ fn listen(router: Router, tls: Option<Arc<ServerConfig>>, limits: ServeLimits) -
     let tasks = Tasks::new();
     let config = ServeConfig {
         listener,
-        router,
+        front: router.into(),
         tls,
         tasks: tasks.clone(),
         limits,

@@ -2,6 +2,8 @@
 
 mod announcing;
 
+mod census;
+
 mod compacting;
 
 mod damage;

@@ -13,11 +13,12 @@ use crate::{DirItem, FileSystem, Log, Opened, RoundListener, Vfs, VfsFile};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     Remove,
+    RemoveDir,
     Rename,
     SyncDir,
 }
 
-type Hook = Box<dyn FnMut(Change, &Path) + Send>;
+type Hook = Box<dyn FnMut(Change, &Path, Option<&Path>) + Send>;
 
 #[derive(Clone)]
 pub(super) struct HookedVfs {
@@ -44,15 +45,21 @@ impl HookedVfs {
         Log::open(Arc::new(self.clone()), &dir(), small(), listener).unwrap()
     }
 
-    pub(super) fn before(&self, hook: impl FnMut(Change, &Path) + Send + 'static) {
+    /// Calls it with the name that changes; of a rename, the new one.
+    pub(super) fn before(&self, mut hook: impl FnMut(Change, &Path) + Send + 'static) {
+        self.watch(move |change, from, to| hook(change, to.unwrap_or(from)));
+    }
+
+    /// Calls it with the name that changes and, of a rename, the new one as well.
+    pub(super) fn watch(&self, hook: impl FnMut(Change, &Path, Option<&Path>) + Send + 'static) {
         *self.hook.lock().unwrap() = Some(Box::new(hook));
     }
 
-    fn tell(&self, change: Change, path: &Path) {
+    fn tell(&self, change: Change, path: &Path, to: Option<&Path>) {
         // Taken out meanwhile: what the hook does may come here again.
         let hook = self.hook.lock().unwrap().take();
         if let Some(mut hook) = hook {
-            hook(change, path);
+            hook(change, path, to);
             self.hook.lock().unwrap().get_or_insert(hook);
         }
     }
@@ -72,12 +79,12 @@ impl Vfs for HookedVfs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.tell(Change::Rename, to);
+        self.tell(Change::Rename, from, Some(to));
         self.disk.rename(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.tell(Change::Remove, path);
+        self.tell(Change::Remove, path, None);
         self.disk.remove_file(path)
     }
 
@@ -86,6 +93,7 @@ impl Vfs for HookedVfs {
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.tell(Change::RemoveDir, path, None);
         self.disk.remove_dir_all(path)
     }
 
@@ -94,7 +102,7 @@ impl Vfs for HookedVfs {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.tell(Change::SyncDir, path);
+        self.tell(Change::SyncDir, path, None);
         self.disk.sync_dir(path)
     }
 

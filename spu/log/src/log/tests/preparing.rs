@@ -77,7 +77,7 @@ fn numbers_do_not_wait_for_the_disk() {
     let is_naming = move |change: Change, path: &Path| match change {
         Change::Rename => path.starts_with(&journal),
         Change::SyncDir => path == journal,
-        Change::Remove => false,
+        Change::Remove | Change::RemoveDir => false,
     };
     vfs.before(move |change, path| {
         if !is_naming(change, path) || waited_there.load(Ordering::Relaxed) > 0 {

@@ -3,6 +3,8 @@
 //! Looked at once, at start. Where the system does not say, small but workable numbers are taken.
 
 use std::fs;
+use std::io;
+use std::net::TcpListener;
 
 use tidegate_kit::memory::{MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN};
 
@@ -50,6 +52,19 @@ pub(crate) fn raise_open_files() -> Option<u64> {
 #[cfg(not(unix))]
 pub(crate) fn raise_open_files() -> Option<u64> {
     None
+}
+
+/// Connections that wait to be accepted: after a restart thousands of sockets come back at once, and
+/// the usual 128 would turn most of them away for a second or more. The system has a bound of its own.
+#[cfg(unix)]
+pub(crate) fn lengthen_queue(listener: &TcpListener) -> io::Result<()> {
+    const WAITING_MAX: i32 = 4096;
+    Ok(rustix::net::listen(listener, WAITING_MAX)?)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn lengthen_queue(_: &TcpListener) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]

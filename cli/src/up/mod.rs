@@ -52,6 +52,7 @@ pub(crate) async fn run(
     arguments.origins()?;
     let mut signals = interrupts()?;
     let listener = TcpListener::bind(address).map_err(|error| failures::bind(address, &error))?;
+    machine::lengthen_queue(&listener).map_err(|error| failures::bind(address, &error))?;
     let directory = DataDirectory::open(&arguments.data_dir)?;
     let server = tokio::select! {
         server = Server::start(&arguments, listener, &directory) => server?,

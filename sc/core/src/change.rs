@@ -42,6 +42,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind; one that others belong to comes before them.
+    pub const ALL: [Self; 3] = [Self::Spu, Self::Topic, Self::Partition];
+
     /// The word in events.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -55,9 +58,7 @@ impl Kind {
     /// The kind that `as_str` names.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Spu, Self::Topic, Self::Partition]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -101,6 +102,26 @@ impl Change {
             Self::PutTopic(row) => row.name.to_string(),
             Self::DeleteTopic(gone) => gone.name.to_string(),
             Self::PutPartition(row) => format!("{}/{}", row.topic_id, row.partition),
+        }
+    }
+
+    /// Which row of its kind, in the metadata store: as `key`, but a topic goes by its id, since a name
+    /// may come back for another one. A row key never comes back for something else.
+    #[must_use]
+    pub fn row_key(&self) -> String {
+        match self {
+            Self::PutTopic(row) => row.id.to_string(),
+            Self::DeleteTopic(gone) => gone.id.to_string(),
+            Self::PutSpu(_) | Self::PutPartition(_) => self.key(),
+        }
+    }
+
+    /// Rows that go with the one that this deletes: their kind, and what their row keys begin with.
+    #[must_use]
+    pub fn takes_along(&self) -> Option<(Kind, String)> {
+        match self {
+            Self::DeleteTopic(gone) => Some((Kind::Partition, format!("{}/", gone.id))),
+            Self::PutSpu(_) | Self::PutTopic(_) | Self::PutPartition(_) => None,
         }
     }
 

@@ -128,6 +128,27 @@ impl Model {
         Ok(model)
     }
 
+    /// The same from the rows as changes that put them.
+    ///
+    /// # Panics
+    /// When a change deletes something: a snapshot has no deletes.
+    pub fn from_puts(
+        cluster_id: ClusterId,
+        revision: u64,
+        puts: impl IntoIterator<Item = Change>,
+    ) -> Result<Self, ModelError> {
+        let (mut spus, mut topics, mut partitions) = (Vec::new(), Vec::new(), Vec::new());
+        for put in puts {
+            match put {
+                Change::PutSpu(row) => spus.push(row),
+                Change::PutTopic(row) => topics.push(row),
+                Change::PutPartition(row) => partitions.push(row),
+                Change::DeleteTopic(gone) => panic!("a snapshot deletes topic {}", gone.id),
+            }
+        }
+        Self::from_rows(cluster_id, revision, spus, topics, partitions)
+    }
+
     /// The topic of that id.
     #[must_use]
     pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {

@@ -156,20 +156,47 @@ impl Compacted {
 impl Exchange {
     /// Does what is left to do; can be called again after a crash.
     pub(crate) fn finish(&self, vfs: &dyn Vfs, dir: &Path) -> Result<(), DiskError> {
-        self.place(vfs, dir)?;
+        self.place_records(vfs, dir)?;
+        self.place_index(vfs, dir)?;
         self.clear(vfs, dir)
     }
 
-    /// Gives the new segment its name.
-    pub(crate) fn place(&self, vfs: &dyn Vfs, dir: &Path) -> Result<(), DiskError> {
+    /// Whether the new segment has no name of its own yet.
+    pub(crate) fn is_staged(&self, vfs: &dyn Vfs, dir: &Path) -> Result<bool, DiskError> {
+        let Some(base) = self.inputs.first() else {
+            return Ok(false);
+        };
+        let staged = dir.join(layout::staged(&layout::segment(*base)));
+        vfs.exists(&staged).during("stat", &staged)
+    }
+
+    /// Gives the new segment's records their name: from then on the exchange has happened.
+    pub(crate) fn place_records(&self, vfs: &dyn Vfs, dir: &Path) -> Result<(), DiskError> {
+        self.inputs
+            .first()
+            .map_or(Ok(()), |base| place(vfs, dir, &layout::segment(*base)))
+    }
+
+    /// Gives its index its name, behind the records.
+    pub(crate) fn place_index(&self, vfs: &dyn Vfs, dir: &Path) -> Result<(), DiskError> {
         let Some(base) = self.inputs.first() else {
             return Ok(());
         };
-        for name in [layout::segment(*base), layout::index(*base)] {
-            let staged = dir.join(layout::staged(&name));
-            if vfs.exists(&staged).during("stat", &staged)? {
-                let target = dir.join(&name);
-                vfs.rename(&staged, &target).during("rename", &target)?;
+        let (records, index) = (layout::segment(*base), layout::index(*base));
+        let path = dir.join(records);
+        if vfs.exists(&path).during("stat", &path)? {
+            place(vfs, dir, &index)
+        } else {
+            // The segment was trimmed meanwhile.
+            remove_if_there(vfs, &dir.join(layout::staged(&index)))
+        }
+    }
+
+    /// Takes the new segment away that was not placed.
+    pub(crate) fn discard(&self, vfs: &dyn Vfs, dir: &Path) -> Result<(), DiskError> {
+        for base in self.inputs.iter().take(1) {
+            for name in [layout::segment(*base), layout::index(*base)] {
+                remove_if_there(vfs, &dir.join(layout::staged(&name)))?;
             }
         }
         Ok(())
@@ -184,6 +211,16 @@ impl Exchange {
         }
         vfs.sync_dir(dir).during("sync directory", dir)
     }
+}
+
+/// Gives a staged file its name, unless that was done.
+fn place(vfs: &dyn Vfs, dir: &Path, name: &str) -> Result<(), DiskError> {
+    let staged = dir.join(layout::staged(name));
+    if vfs.exists(&staged).during("stat", &staged)? {
+        let target = dir.join(name);
+        vfs.rename(&staged, &target).during("rename", &target)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn remove_if_there(vfs: &dyn Vfs, path: &Path) -> Result<(), DiskError> {

@@ -23,8 +23,9 @@ use crate::config::CompactionStats;
 use crate::error::DiskError;
 use crate::limits::COMPACTION_RETRY_MS;
 use crate::registry::Registry;
+use crate::replica::Replica;
 use crate::snapshot;
-use crate::writer::SegmentWriter;
+use crate::writer::{Exchanged, SegmentWriter};
 
 /// What a step of compaction came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,8 @@ struct Work {
     pass: Option<Pass>,
     /// Replicas left alone until a time, by the number of the open replica.
     resting: HashMap<u64, i64>,
+    /// Replicas with an exchange that there was no room to finish.
+    unsettled: Vec<Arc<Replica>>,
 }
 
 const IDLE: CompactionStep = CompactionStep {
@@ -87,6 +90,9 @@ impl Compactor {
             Ok(true) => work.pass = Some(pass),
             Ok(false) => {}
             Err(halt) => {
+                if matches!(halt, Halt::Unsettled) {
+                    work.unsettled.push(Arc::clone(&pass.replica));
+                }
                 let what = halt.reason().or_else(|error| pass.end_of(error))?;
                 let key = pass.replica.key();
                 tracing::warn!(replica = %key, what, "a compaction pass is given up");
@@ -94,7 +100,13 @@ impl Compactor {
                 let until_ms = now_ms.saturating_add(COMPACTION_RETRY_MS);
                 work.resting.insert(number, until_ms);
                 self.count(|stats| stats.abandoned += 1);
-                pass.discard()?;
+                match pass.discard() {
+                    // It is removed by the next pass over it, or at the next opening.
+                    Err(error) if error.is_passing() => {
+                        tracing::debug!(%error, "a staged segment stays");
+                    }
+                    other => other?,
+                }
             }
         }
         Ok(CompactionStep {
@@ -124,6 +136,12 @@ impl Compactor {
         now_ms: i64,
     ) -> Result<Option<Pass>, DiskError> {
         work.resting.retain(|_, until_ms| *until_ms > now_ms);
+        for replica in std::mem::take(&mut work.unsettled) {
+            let is_resting = work.resting.contains_key(&replica.home.number);
+            if is_resting || !writer.settle_exchange(&replica)? {
+                work.unsettled.push(replica);
+            }
+        }
         let replicas = self.registry.all();
         let awake = replicas
             .iter()
@@ -134,7 +152,7 @@ impl Compactor {
         due.sort_by_key(|candidate| std::cmp::Reverse(candidate.dirty_percent));
         for mut candidate in due {
             let replica = Arc::clone(&candidate.replica);
-            if !writer.strike_out(&replica)? {
+            if !writer.settle_exchange(&replica)? {
                 continue;
             }
             candidate.compacted.exchange = None;
@@ -157,16 +175,26 @@ impl Compactor {
             Progress::Exchange { inputs, output } => {
                 let before: u64 = inputs.iter().map(|input| input.len).sum();
                 let exchanged = writer.exchange(&pass.replica, &inputs, output);
-                if !exchanged.map_err(Halt::Disk)? {
-                    let what = "its segments changed meanwhile, or the disk is full";
-                    return Err(Halt::Unreadable(what.to_owned()));
+                let exchanged = exchanged.map_err(Halt::Disk)?;
+                let is_placed = match exchanged {
+                    Exchanged::Refused => {
+                        let what = "its segments changed meanwhile, or the disk is full";
+                        return Err(Halt::Unreadable(what.to_owned()));
+                    }
+                    Exchanged::Done => true,
+                    Exchanged::Unsettled { is_placed } => is_placed,
+                };
+                let removed = pass.leave_staged();
+                if is_placed {
+                    self.count(|stats| {
+                        stats.freed_bytes += before.saturating_sub(output.len);
+                        stats.removed_records += removed;
+                    });
                 }
-                let removed = pass.placed();
-                self.count(|stats| {
-                    stats.freed_bytes += before.saturating_sub(output.len);
-                    stats.removed_records += removed;
-                });
-                Ok(true)
+                if exchanged == Exchanged::Done {
+                    return Ok(true);
+                }
+                Err(Halt::Unsettled)
             }
             Progress::Done => {
                 let noted = writer.note_pass(&pass.replica, pass.outcome(now_ms));

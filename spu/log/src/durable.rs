@@ -8,7 +8,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::error::{Context as _, DiskError};
+use crate::error::{CLOSE_NEW, Context as _, DiskError, SYNC_NEW};
 use crate::limits::IO_SLICES_MAX;
 use crate::vfs::{Vfs, VfsFile};
 
@@ -96,8 +96,7 @@ fn stage(vfs: &dyn Vfs, staged: &Path, contents: &[u8], target: &Path) -> Result
     let file = vfs.create(staged).during("create", staged)?;
     file.set_len(0).during("truncate", staged)?;
     write_all_at(&*file, &[contents], 0).during("write", staged)?;
-    file.sync_all().during("sync", staged)?;
-    close(file, staged)?;
+    complete(file, staged)?;
     vfs.rename(staged, target).during("rename", target)
 }
 
@@ -130,6 +129,12 @@ pub(crate) fn move_aside(
     let target = free_name(vfs, dir, name)?;
     vfs.rename(from, &target).during("rename", &target)?;
     vfs.sync_dir(dir).during("sync directory", dir)
+}
+
+/// Syncs and closes a file that nothing relies on before this went well.
+pub(crate) fn complete(file: Arc<dyn VfsFile>, path: &Path) -> Result<(), DiskError> {
+    file.sync_all().during(SYNC_NEW, path)?;
+    file.close().during(CLOSE_NEW, path)
 }
 
 /// Closes a written file that was synced just now; what closing reports counts as a failed write.

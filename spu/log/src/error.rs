@@ -217,6 +217,12 @@ pub enum ReadError {
     },
 }
 
+/// Syncing a file that is put in the place of another one, or of several, only when this went well.
+pub(crate) const SYNC_NEW: &str = "sync new file";
+
+/// Closing such a file.
+pub(crate) const CLOSE_NEW: &str = "close new file";
+
 /// An I/O error of the writing side with the operation it ended. Becomes [`LogDead`] or
 /// [`OpenError`] at the border.
 #[derive(Debug, Error)]
@@ -230,7 +236,8 @@ pub(crate) struct DiskError {
 impl DiskError {
     /// True when the system refused to begin: no space, no file handle, no memory. Nothing that was
     /// written before is in doubt, and the same may go well later. A sync or a close that fails so is
-    /// final: what it was to keep may be gone from memory already.
+    /// final: what it was to keep may be gone from memory already. Of a file that nothing relies on yet
+    /// ([`SYNC_NEW`], [`CLOSE_NEW`]) it is not: the file is thrown away.
     pub(crate) fn is_passing(&self) -> bool {
         self.begins() && (self.is_no_space() || is_exhausted(&self.source))
     }
@@ -250,7 +257,8 @@ impl DiskError {
     }
 
     fn begins(&self) -> bool {
-        !self.operation.starts_with("sync") && self.operation != "close"
+        let is_new = [SYNC_NEW, CLOSE_NEW].contains(&self.operation);
+        is_new || !(self.operation.starts_with("sync") || self.operation == "close")
     }
 
     pub(crate) fn to_dead(&self, dir: &Path) -> LogDead {

@@ -13,6 +13,8 @@ mod rolls;
 
 pub(crate) use apply::move_to_trash;
 
+pub(crate) use exchange::Exchanged;
+
 use rolls::Rolls;
 
 use std::collections::VecDeque;

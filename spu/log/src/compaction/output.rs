@@ -79,15 +79,13 @@ impl Output {
         self.end_hole();
         self.flush()?;
         let (path, file) = self.records;
-        file.sync_all().during("sync", &path)?;
-        durable::close(file, &path)?;
+        durable::complete(file, &path)?;
         let (path, mut entries) = self.index;
         entries.extend(self.active.closing(end).encode());
         let file = self.vfs.create(&path).during("create", &path)?;
         file.set_len(0).during("truncate", &path)?;
         durable::write_all_at(&*file, &[&entries], 0).during("write", &path)?;
-        file.sync_all().during("sync", &path)?;
-        durable::close(file, &path)?;
+        durable::complete(file, &path)?;
         Ok(self.active.info)
     }
 

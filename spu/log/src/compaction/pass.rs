@@ -32,6 +32,8 @@ pub(super) enum Halt {
     Staging(DiskError),
     /// An exchange failed half-way.
     Disk(DiskError),
+    /// There is no room for the end of an exchange.
+    Unsettled,
 }
 
 impl From<DiskError> for Halt {
@@ -46,6 +48,7 @@ impl Halt {
     pub(super) fn reason(self) -> Result<String, DiskError> {
         match self {
             Self::Unreadable(what) => Ok(what),
+            Self::Unsettled => Ok("there is no room to finish an exchange".to_owned()),
             Self::Staging(error) if error.is_passing() => Ok(error.to_string()),
             Self::Staging(error) | Self::Disk(error) => Err(error),
         }
@@ -189,8 +192,9 @@ impl Pass {
         }
     }
 
-    /// The staged segment is in place.
-    pub(super) fn placed(&mut self) -> u64 {
+    /// The staged segment is in place, or announced: it is not the pass's any more. Says how many records
+    /// it lacks.
+    pub(super) fn leave_staged(&mut self) -> u64 {
         self.staged = None;
         std::mem::take(&mut self.removed_records)
     }

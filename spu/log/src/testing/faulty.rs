@@ -2,7 +2,8 @@
 //! returns an error, once or from then on, or is done by halves.
 //!
 //! Operations are numbered by kind, so that a test can fail each of a script's in turn. A file whose
-//! sync failed is like on a real system: its next sync goes well and keeps nothing.
+//! sync failed is like on a real system: its next sync goes well and keeps nothing, until it is made
+//! anew or emptied.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
@@ -213,6 +214,7 @@ impl Vfs for FaultyVfs {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.check(Step::Remove)?;
+        self.state().forgotten.remove(path);
         self.disk.remove_file(path)
     }
 
@@ -328,6 +330,9 @@ impl VfsFile for FaultyFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.disk.check(Step::SetLen)?;
+        if len == 0 {
+            self.disk.state().forgotten.remove(&self.path);
+        }
         self.file.set_len(len)
     }
 

@@ -1,100 +1,171 @@
 //! Puts a compacted segment in the place of those that it was made from.
 //!
 //! Under the writer's lock, so that no cut, trim or checkpoint comes between. Invariant: the exchange
-//! is announced durably before the first name changes; from then on it is carried out, now or at the
-//! next opening.
+//! is announced durably before the first name changes; from the moment the new segment has its name it
+//! is carried out, now, later or at the next opening. Before that a full disk takes it back, whole.
 
 use std::sync::Arc;
 
 use super::SegmentWriter;
 use crate::compacted::{Compacted, Exchange};
 use crate::error::{Context as _, DiskError};
-use crate::files::FileKind;
-use crate::replica::Replica;
-use crate::segment::SegmentInfo;
+use crate::files::{FileId, FileKind};
+use crate::replica::{Applied, Replica};
+use crate::segment::{Home, SegmentInfo};
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exchanged {
+    /// The new segment is in place and nothing else is left.
+    Done,
+    /// Nothing was changed: the segments are no longer what they were, or there is no room. What was
+    /// staged is of no use.
+    Refused,
+    /// There is no room for the end of it. What was staged stays where it is until
+    /// [`SegmentWriter::settle_exchange`].
+    Unsettled {
+        /// Whether the new segment is in place.
+        is_placed: bool,
+    },
+}
 
 impl SegmentWriter {
-    /// Replaces closed segments by the one that is staged under the first one's base; false when they
-    /// are no longer what they were, and nothing was changed.
+    /// Replaces closed segments by the one that is staged under the first one's base.
     pub(crate) fn exchange(
         &self,
         replica: &Arc<Replica>,
         inputs: &[SegmentInfo],
         output: SegmentInfo,
-    ) -> Result<bool, DiskError> {
+    ) -> Result<Exchanged, DiskError> {
         let mut work = self.lock_work();
         let mut applied = replica.lock_applied();
         let closed = &applied.segments.closed;
         let first = closed.iter().position(|info| info.base == output.base);
         let Some(from) = first.filter(|_| !applied.is_retired) else {
-            return Ok(false);
+            return Ok(Exchanged::Refused);
         };
         let range = from..from + inputs.len();
         let last = inputs.last().map_or(output.base, |last| last.base);
         if closed.get(range.clone()) != Some(inputs) || last >= applied.checkpointed_tail {
-            return Ok(false);
+            return Ok(Exchanged::Refused);
         }
         let (home, vfs) = (&replica.home, &self.root.vfs);
-        let mut compacted = applied.compacted.as_deref().cloned().unwrap_or_default();
         let exchange = Exchange {
             inputs: inputs.iter().map(|info| info.base).collect(),
         };
-        vfs.sync_dir(&home.dir)
-            .during("sync directory", &home.dir)?;
-        compacted.exchange = Some(exchange.clone());
-        match compacted.save(&**vfs, &home.dir) {
-            // Nothing was announced: the file is replaced whole or not at all.
-            Err(error) if error.is_passing() => return Ok(false),
-            other => other?,
+        let names = vfs.sync_dir(&home.dir).during("sync directory", &home.dir);
+        // Names that a checkpoint relies on are listed for its own sync.
+        if !has_room(names)? {
+            return Ok(Exchanged::Refused);
+        }
+        if let Some(unsettled) = self.announce(replica, &mut applied, &exchange)? {
+            return Ok(unsettled);
         }
         replica.begin_exchange();
-        exchange.place(&**vfs, &home.dir)?;
-        let ids = inputs.iter().flat_map(|info| {
-            [FileKind::Records, FileKind::Index].map(|kind| home.id(info.base, kind))
-        });
-        for id in ids.clone() {
+        let placed = exchange.place_records(&**vfs, &home.dir);
+        if !has_room(placed)? {
+            replica.end_exchange(&applied.segments);
+            return self.take_back(replica, &mut applied, exchange);
+        }
+        let indexed = has_room(exchange.place_index(&**vfs, &home.dir))?;
+        for id in file_ids(home, &exchange) {
             work.unsynced.forget(id);
             home.pool.forget(id);
         }
         Arc::make_mut(&mut applied.segments.closed).splice(range, [output]);
         replica.end_exchange(&applied.segments);
-        exchange.clear(&**vfs, &home.dir)?;
-        // Readers that were under way may have opened them again.
-        ids.skip(2).for_each(|id| home.pool.forget(id));
-        compacted.exchange = None;
-        match compacted.save(&**vfs, &home.dir) {
-            // An exchange that is carried out can be carried out again, until something else is staged
-            // ([`Self::strike_out`]) or cut (which saves).
-            Err(error) if error.is_passing() => compacted.exchange = Some(exchange),
-            other => other?,
+        if !indexed || !has_room(exchange.clear(&**vfs, &home.dir))? {
+            return Ok(Exchanged::Unsettled { is_placed: true });
         }
-        applied.compacted = Some(Box::new(compacted));
-        Ok(true)
+        // Readers that were under way may have opened them again.
+        file_ids(home, &exchange).for_each(|id| home.pool.forget(id));
+        // An exchange that is carried out can be carried out again, until something else is staged
+        // ([`Self::settle_exchange`]) or cut (which saves).
+        self.save_struck(replica, &mut applied)?;
+        Ok(Exchanged::Done)
     }
 
-    /// Strikes out an exchange that was carried out and is still announced: the next start would put
-    /// whatever is staged under its names in place. False when there is no room for that.
-    pub(crate) fn strike_out(&self, replica: &Arc<Replica>) -> Result<bool, DiskError> {
+    /// Brings an exchange that is still announced to its end, and strikes it out: the next start would
+    /// put whatever is staged under its names in place. False when there is no room for that.
+    pub(crate) fn settle_exchange(&self, replica: &Arc<Replica>) -> Result<bool, DiskError> {
         let _work = self.lock_work();
         let mut applied = replica.lock_applied();
         if applied.is_retired {
+            return Ok(true);
+        }
+        let announced = applied.compacted.as_ref();
+        let Some(exchange) = announced.and_then(|compacted| compacted.exchange.clone()) else {
+            return Ok(true);
+        };
+        let (home, vfs) = (&replica.home, &self.root.vfs);
+        let is_placed = !exchange.is_staged(&**vfs, &home.dir)?;
+        if is_placed {
+            if !has_room(exchange.finish(&**vfs, &home.dir))? {
+                return Ok(false);
+            }
+            file_ids(home, &exchange).for_each(|id| home.pool.forget(id));
+        }
+        if !self.save_struck(replica, &mut applied)? {
             return Ok(false);
         }
-        let Some(compacted) = applied.compacted.as_mut() else {
-            return Ok(true);
-        };
-        if compacted.exchange.is_none() {
-            return Ok(true);
+        if !is_placed {
+            // Where there is no room for that either, the next opening does it.
+            has_room(exchange.discard(&**vfs, &home.dir))?;
         }
+        Ok(true)
+    }
+
+    /// Says durably that an exchange is about to happen; how it ended when there is no room for that.
+    fn announce(
+        &self,
+        replica: &Replica,
+        applied: &mut Applied,
+        exchange: &Exchange,
+    ) -> Result<Option<Exchanged>, DiskError> {
+        let mut compacted = applied.compacted.as_deref().cloned().unwrap_or_default();
+        compacted.exchange = Some(exchange.clone());
+        let saved = compacted.save(&*self.root.vfs, &replica.home.dir);
+        match saved {
+            // The file is replaced whole or not at all.
+            Err(error) if error.is_passing() => Ok(Some(Exchanged::Refused)),
+            other => {
+                let is_kept = has_room(other)?;
+                applied.compacted = Some(Box::new(compacted));
+                if is_kept {
+                    return Ok(None);
+                }
+                // It is announced, though perhaps not for ever.
+                self.take_back(replica, applied, exchange.clone()).map(Some)
+            }
+        }
+    }
+
+    /// Strikes an exchange out of which nothing has happened.
+    fn take_back(
+        &self,
+        replica: &Replica,
+        applied: &mut Applied,
+        exchange: Exchange,
+    ) -> Result<Exchanged, DiskError> {
+        let is_struck = self.save_struck(replica, applied)?;
+        tracing::debug!(replica = %replica.key(), ?exchange, is_struck, "no room for an exchange");
+        Ok(if is_struck {
+            Exchanged::Refused
+        } else {
+            Exchanged::Unsettled { is_placed: false }
+        })
+    }
+
+    /// Saves that no exchange is under way; false, with nothing changed, when there is no room for that.
+    fn save_struck(&self, replica: &Replica, applied: &mut Applied) -> Result<bool, DiskError> {
         let struck = Compacted {
             exchange: None,
-            ..(**compacted).clone()
+            ..applied.compacted.as_deref().cloned().unwrap_or_default()
         };
-        match struck.save(&*self.root.vfs, &replica.home.dir) {
-            Err(error) if error.is_passing() => return Ok(false),
-            other => other?,
+        if !has_room(struck.save(&*self.root.vfs, &replica.home.dir))? {
+            return Ok(false);
         }
-        **compacted = struck;
+        applied.compacted = Some(Box::new(struck));
         Ok(true)
     }
 
@@ -110,12 +181,27 @@ impl SegmentWriter {
         if applied.is_retired || compacted.clean_end > applied.checkpointed_tail {
             return Ok(false);
         }
-        match compacted.save(&*self.root.vfs, &replica.home.dir) {
-            // The next pass then looks at the same records again.
-            Err(error) if error.is_passing() => return Ok(false),
-            other => other?,
+        // Without it the next pass looks at the same records again.
+        if !has_room(compacted.save(&*self.root.vfs, &replica.home.dir))? {
+            return Ok(false);
         }
         applied.compacted = Some(Box::new(compacted));
         Ok(true)
     }
+}
+
+/// False when there was no room for it. Here that is never final, not even from a sync: what it was to
+/// keep is thrown away, or done again from the start before anything relies on it.
+fn has_room(outcome: Result<(), DiskError>) -> Result<bool, DiskError> {
+    match outcome {
+        Err(error) if error.is_passing() || error.is_no_space() => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
+fn file_ids(home: &Home, exchange: &Exchange) -> impl Iterator<Item = FileId> {
+    exchange
+        .inputs
+        .iter()
+        .flat_map(|base| [FileKind::Records, FileKind::Index].map(|kind| home.id(*base, kind)))
 }

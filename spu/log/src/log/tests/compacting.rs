@@ -3,6 +3,8 @@
 
 mod crashes;
 
+mod full_disk;
+
 mod histories;
 
 mod troubles;

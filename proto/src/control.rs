@@ -16,7 +16,7 @@ use crate::limits::{
     DELETE_RETENTION_MS_DEFAULT, RECORD_BYTES_MAX_DEFAULT, RETENTION_MS_DEFAULT,
     SEGMENT_BYTES_DEFAULT, SEGMENT_MS_DEFAULT,
 };
-use crate::name::TopicName;
+use crate::name::{SpuGroupName, TopicName};
 use crate::position::{LeaderEpoch, Offset, ReplicaKey};
 use crate::produce::Acks;
 
@@ -279,6 +279,52 @@ pub struct Register {
     pub last_incarnation: Option<Incarnation>,
     /// What it holds.
     pub replicas: Vec<ReplicaReport>,
+    /// The group to be taken into when the controller does not know the node yet. Without one, the
+    /// node must have been entered by an operator.
+    #[serde(default)]
+    pub group: Option<SpuGroupName>,
+    /// Where it is and how it is reached.
+    #[serde(default)]
+    pub site: NodeSite,
+}
+
+/// Where a node is and how it is reached, as the node itself knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeSite {
+    /// Failure domain; what an operator entered wins.
+    pub rack: Option<String>,
+    /// Data centre or place; what an operator entered wins.
+    pub site: Option<String>,
+    /// Addresses it serves at.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One address of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Endpoint {
+    /// Who is meant to use it.
+    pub audience: Audience,
+    /// Scheme, host and port.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(example = "https://spu-0.example.org:8443")
+    )]
+    pub url: String,
+}
+
+/// Who is meant to use an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Audience {
+    /// Clients: the data plane.
+    Clients,
+    /// Gateways and other storage units.
+    Peers,
+    /// Operators: health and metrics.
+    Operators,
 }
 
 /// One replica as its node found it at start.
@@ -294,6 +340,27 @@ pub struct ReplicaReport {
     pub end: Offset,
     /// The newest epoch it accepted.
     pub leader_epoch: LeaderEpoch,
+}
+
+/// What one replica found when it was sealed: it journalled the epoch and takes no append below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealAnswer {
+    /// Which partition.
+    pub key: ReplicaKey,
+    /// Who answers.
+    pub member: IsrMember,
+    /// Which membership.
+    pub replica_gen: ReplicaGen,
+    /// The epoch it was sealed at.
+    pub sealed_at: LeaderEpoch,
+    /// Epoch of the last batch in its log.
+    pub last_epoch: LeaderEpoch,
+    /// End of its log; exclusive.
+    pub end: Offset,
+    /// The first record it still keeps.
+    pub log_start: Offset,
+    /// True when nothing that was acknowledged can be missing.
+    pub intact: bool,
 }
 
 /// The controller's answer to [`Register`].

@@ -90,6 +90,11 @@ uuid_id!(
     RunId
 );
 
+uuid_id!(
+    /// One long piece of work of the control plane: a move of replicas, a drain, a recovery.
+    OperationId
+);
+
 number_id!(
     /// A streaming processing unit, as the operator numbered it.
     SpuId,

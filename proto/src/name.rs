@@ -1,4 +1,4 @@
-//! Names that people give: topics and consumer groups.
+//! Names that people give: topics, consumer groups and groups of storage units.
 //!
 //! A name is checked once, by `parse`, and is good from then on: 1 to 200 characters of
 //! `[a-z0-9._-]`, no leading dot or dash. The prefix `__` is the system's; such names parse, and the
@@ -157,6 +157,18 @@ name_type!(
     GroupName,
     "billing"
 );
+name_type!(
+    /// Name of a group of storage units.
+    SpuGroupName,
+    "default"
+);
+
+impl Default for SpuGroupName {
+    /// The group `default`, which is there without being made and takes in any number of units.
+    fn default() -> Self {
+        Self(Arc::from("default"))
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tidegate_kit::memory::Memory;
 use tidegate_log::SpaceConfig;
+use tidegate_proto::control::NodeSite;
 use tidegate_proto::id::SpuId;
+use tidegate_proto::name::SpuGroupName;
 
 use crate::limits::{CATCH_UP_READS_MAX, SCRUB_PERIOD_DEFAULT, SCRUB_RATE_DEFAULT, SHARDS_MAX};
 
@@ -33,6 +35,10 @@ impl ScrubConfig {
 pub struct SpuConfig {
     /// Who this node is in the cluster.
     pub spu_id: SpuId,
+    /// The group it is taken into when the controller does not know it; `None`: an operator entered it.
+    pub group: Option<SpuGroupName>,
+    /// Where it is and how it is reached.
+    pub site: NodeSite,
     /// Where its journal and its segments are; made when missing.
     pub data_dir: PathBuf,
     /// Shard tasks; as many as cores is right. At least 1, at most 256.
@@ -55,6 +61,8 @@ impl SpuConfig {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             spu_id,
+            group: Some(SpuGroupName::default()),
+            site: NodeSite::default(),
             data_dir: data_dir.into(),
             shards: cores.min(SHARDS_MAX),
             memory: Memory::default(),

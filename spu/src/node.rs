@@ -172,6 +172,8 @@ impl Node {
             run_id: self.run_id,
             last_incarnation: self.found.last_incarnation,
             replicas: self.found.reports().clone(),
+            group: self.config.group.clone(),
+            site: self.config.site.clone(),
         }
     }
 

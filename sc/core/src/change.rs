@@ -7,10 +7,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tidegate_proto::id::TopicId;
+use tidegate_proto::id::{OperationId, TopicId};
 use tidegate_proto::name::TopicName;
 
-use crate::rows::{PartitionRow, SpuRow, TopicRow};
+use crate::rows::{OperationRow, PartitionRow, SpuGroupRow, SpuRow, TopicRow};
 
 /// One conditional change. Within a commit, a topic comes before its partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +21,14 @@ pub enum Change {
     PutTopic(TopicRow),
     /// Insert (version 1) or replace a partition.
     PutPartition(PartitionRow),
+    /// Insert (version 1) or replace a group of storage units.
+    PutSpuGroup(SpuGroupRow),
+    /// Insert (version 1) or replace an operation.
+    PutOperation(OperationRow),
     /// Delete a topic and all its partitions; the name is free at once.
     DeleteTopic(DeletedTopic),
+    /// Forget an operation that ended.
+    DeleteOperation(DeletedOperation),
 }
 
 /// The topic that goes, at the version that was looked at.
@@ -33,17 +39,32 @@ pub struct DeletedTopic {
     pub version: u64,
 }
 
+/// The operation that is forgotten, at the version that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletedOperation {
+    pub id: OperationId,
+    pub version: u64,
+}
+
 /// What kind of thing an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     Spu,
     Topic,
     Partition,
+    SpuGroup,
+    Operation,
 }
 
 impl Kind {
     /// Every kind; one that others belong to comes before them.
-    pub const ALL: [Self; 3] = [Self::Spu, Self::Topic, Self::Partition];
+    pub const ALL: [Self; 5] = [
+        Self::SpuGroup,
+        Self::Spu,
+        Self::Topic,
+        Self::Operation,
+        Self::Partition,
+    ];
 
     /// The word in events.
     #[must_use]
@@ -52,6 +73,8 @@ impl Kind {
             Self::Spu => "spu",
             Self::Topic => "topic",
             Self::Partition => "partition",
+            Self::SpuGroup => "spu_group",
+            Self::Operation => "operation",
         }
     }
 
@@ -71,7 +94,7 @@ impl fmt::Display for Kind {
 /// An event that this version cannot read back.
 #[derive(Debug, Error)]
 pub enum EventError {
-    /// Only topics are deleted.
+    /// Partitions go with their topic; units and groups stay as removed ones.
     #[error("events of kind {0} have no delete")]
     NoDelete(Kind),
     /// The row is not of that kind's shape.
@@ -91,17 +114,23 @@ impl Change {
             Self::PutSpu(_) => Kind::Spu,
             Self::PutTopic(_) | Self::DeleteTopic(_) => Kind::Topic,
             Self::PutPartition(_) => Kind::Partition,
+            Self::PutSpuGroup(_) => Kind::SpuGroup,
+            Self::PutOperation(_) | Self::DeleteOperation(_) => Kind::Operation,
         }
     }
 
-    /// Which one of its kind: the unit's id, the topic's name, or `<topic id>/<partition>`.
+    /// Which one of its kind: the unit's or operation's id, the topic's or group's name, or
+    /// `<topic id>/<partition>`.
     #[must_use]
     pub fn key(&self) -> String {
         match self {
             Self::PutSpu(row) => row.spu.to_string(),
             Self::PutTopic(row) => row.name.to_string(),
-            Self::DeleteTopic(gone) => gone.name.to_string(),
             Self::PutPartition(row) => format!("{}/{}", row.topic_id, row.partition),
+            Self::PutSpuGroup(row) => row.name.to_string(),
+            Self::PutOperation(row) => row.id.to_string(),
+            Self::DeleteTopic(gone) => gone.name.to_string(),
+            Self::DeleteOperation(gone) => gone.id.to_string(),
         }
     }
 
@@ -112,23 +141,35 @@ impl Change {
         match self {
             Self::PutTopic(row) => row.id.to_string(),
             Self::DeleteTopic(gone) => gone.id.to_string(),
-            Self::PutSpu(_) | Self::PutPartition(_) => self.key(),
+            Self::PutSpu(_)
+            | Self::PutPartition(_)
+            | Self::PutSpuGroup(_)
+            | Self::PutOperation(_)
+            | Self::DeleteOperation(_) => self.key(),
         }
     }
 
     /// Rows that go with the one that this deletes: their kind, and what their row keys begin with.
     #[must_use]
     pub fn takes_along(&self) -> Option<(Kind, String)> {
-        match self {
-            Self::DeleteTopic(gone) => Some((Kind::Partition, format!("{}/", gone.id))),
-            Self::PutSpu(_) | Self::PutTopic(_) | Self::PutPartition(_) => None,
+        if let Self::DeleteTopic(gone) = self {
+            Some((Kind::Partition, format!("{}/", gone.id)))
+        } else {
+            None
         }
     }
 
     /// True when the key is gone afterwards.
     #[must_use]
     pub const fn is_delete(&self) -> bool {
-        matches!(self, Self::DeleteTopic(_))
+        match self {
+            Self::PutSpu(_)
+            | Self::PutTopic(_)
+            | Self::PutPartition(_)
+            | Self::PutSpuGroup(_)
+            | Self::PutOperation(_) => false,
+            Self::DeleteTopic(_) | Self::DeleteOperation(_) => true,
+        }
     }
 
     /// Version that the store must hold for this change to be made; 0 = no such row.
@@ -138,7 +179,10 @@ impl Change {
             Self::PutSpu(row) => row.version - 1,
             Self::PutTopic(row) => row.version - 1,
             Self::PutPartition(row) => row.version - 1,
+            Self::PutSpuGroup(row) => row.version - 1,
+            Self::PutOperation(row) => row.version - 1,
             Self::DeleteTopic(gone) => gone.version,
+            Self::DeleteOperation(gone) => gone.version,
         }
     }
 
@@ -148,7 +192,10 @@ impl Change {
             Self::PutSpu(row) => serde_json::to_string(row),
             Self::PutTopic(row) => serde_json::to_string(row),
             Self::PutPartition(row) => serde_json::to_string(row),
+            Self::PutSpuGroup(row) => serde_json::to_string(row),
+            Self::PutOperation(row) => serde_json::to_string(row),
             Self::DeleteTopic(gone) => serde_json::to_string(gone),
+            Self::DeleteOperation(gone) => serde_json::to_string(gone),
         }
     }
 
@@ -158,8 +205,13 @@ impl Change {
             (Kind::Topic, true) => serde_json::from_str(payload).map(Self::DeleteTopic),
             (Kind::Topic, false) => serde_json::from_str(payload).map(Self::PutTopic),
             (Kind::Spu, false) => serde_json::from_str(payload).map(Self::PutSpu),
+            (Kind::SpuGroup, false) => serde_json::from_str(payload).map(Self::PutSpuGroup),
+            (Kind::Operation, true) => serde_json::from_str(payload).map(Self::DeleteOperation),
+            (Kind::Operation, false) => serde_json::from_str(payload).map(Self::PutOperation),
             (Kind::Partition, false) => serde_json::from_str(payload).map(Self::PutPartition),
-            (Kind::Spu | Kind::Partition, true) => return Err(EventError::NoDelete(kind)),
+            (Kind::Spu | Kind::SpuGroup | Kind::Partition, true) => {
+                return Err(EventError::NoDelete(kind));
+            }
         };
         read.map_err(|source| EventError::Row { kind, source })
     }

@@ -11,11 +11,21 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tidegate_proto::control::{TopicSpec, Topology};
-use tidegate_proto::id::{ClusterId, PartitionId, SpuId, TopicId};
-use tidegate_proto::name::TopicName;
+use tidegate_proto::id::{ClusterId, OperationId, PartitionId, SpuId, TopicId};
+use tidegate_proto::name::{SpuGroupName, TopicName};
 
 use crate::change::Change;
-use crate::rows::{PartitionRow, SpuRow, TopicRow};
+use crate::rows::{OperationRow, PartitionRow, SpuGroupRow, SpuRow, TopicRow};
+
+/// Every row of the store at one revision, in any order.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    pub spus: Vec<SpuRow>,
+    pub spu_groups: Vec<SpuGroupRow>,
+    pub topics: Vec<TopicRow>,
+    pub partitions: Vec<PartitionRow>,
+    pub operations: Vec<OperationRow>,
+}
 
 /// A topic with its partitions, and the form in which every process sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +74,8 @@ pub struct Model {
     pub cluster_id: ClusterId,
     pub revision: u64,
     pub spus: BTreeMap<SpuId, SpuRow>,
+    pub spu_groups: BTreeMap<SpuGroupName, SpuGroupRow>,
+    pub operations: BTreeMap<OperationId, OperationRow>,
     pub topics: BTreeMap<TopicName, Arc<Topic>>,
     names: BTreeMap<TopicId, TopicName>,
 }
@@ -76,19 +88,25 @@ impl Model {
             cluster_id,
             revision: 0,
             spus: BTreeMap::new(),
+            spu_groups: BTreeMap::new(),
+            operations: BTreeMap::new(),
             topics: BTreeMap::new(),
             names: BTreeMap::new(),
         }
     }
 
-    /// The state that these rows of one store snapshot make up, in any order.
-    pub fn from_rows(
-        cluster_id: ClusterId,
-        revision: u64,
-        spus: Vec<SpuRow>,
-        topics: Vec<TopicRow>,
-        partitions: Vec<PartitionRow>,
-    ) -> Result<Self, ModelError> {
+    /// The state that these rows of one store snapshot make up.
+    ///
+    /// # Errors
+    /// Rows that cannot be of one state.
+    pub fn from_rows(cluster_id: ClusterId, revision: u64, rows: Rows) -> Result<Self, ModelError> {
+        let Rows {
+            spus,
+            spu_groups,
+            topics,
+            partitions,
+            operations,
+        } = rows;
         let mut by_topic: BTreeMap<TopicId, Vec<PartitionRow>> =
             topics.iter().map(|row| (row.id, Vec::new())).collect();
         for row in partitions {
@@ -104,6 +122,11 @@ impl Model {
         let mut model = Self::empty(cluster_id);
         model.revision = revision;
         model.spus = spus.into_iter().map(|row| (row.spu, row)).collect();
+        model.spu_groups = spu_groups
+            .into_iter()
+            .map(|row| (row.name.clone(), row))
+            .collect();
+        model.operations = operations.into_iter().map(|row| (row.id, row)).collect();
         for row in topics {
             let mut rows = by_topic.remove(&row.id).unwrap_or_default();
             rows.sort_unstable_by_key(|partition| partition.partition);
@@ -137,16 +160,20 @@ impl Model {
         revision: u64,
         puts: impl IntoIterator<Item = Change>,
     ) -> Result<Self, ModelError> {
-        let (mut spus, mut topics, mut partitions) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rows = Rows::default();
         for put in puts {
             match put {
-                Change::PutSpu(row) => spus.push(row),
-                Change::PutTopic(row) => topics.push(row),
-                Change::PutPartition(row) => partitions.push(row),
-                Change::DeleteTopic(gone) => panic!("a snapshot deletes topic {}", gone.id),
+                Change::PutSpu(row) => rows.spus.push(row),
+                Change::PutSpuGroup(row) => rows.spu_groups.push(row),
+                Change::PutTopic(row) => rows.topics.push(row),
+                Change::PutPartition(row) => rows.partitions.push(row),
+                Change::PutOperation(row) => rows.operations.push(row),
+                Change::DeleteTopic(_) | Change::DeleteOperation(_) => {
+                    panic!("a snapshot has no deletes: {put:?}")
+                }
             }
         }
-        Self::from_rows(cluster_id, revision, spus, topics, partitions)
+        Self::from_rows(cluster_id, revision, rows)
     }
 
     /// The topic of that id.
@@ -239,9 +266,21 @@ impl Model {
                 }
                 Some(row.topic_id)
             }
+            Change::PutSpuGroup(row) => {
+                self.spu_groups.insert(row.name.clone(), row.clone());
+                None
+            }
+            Change::PutOperation(row) => {
+                self.operations.insert(row.id, row.clone());
+                None
+            }
             Change::DeleteTopic(gone) => {
                 self.names.remove(&gone.id);
                 self.topics.remove(&gone.name);
+                None
+            }
+            Change::DeleteOperation(gone) => {
+                self.operations.remove(&gone.id);
                 None
             }
         }

@@ -16,7 +16,7 @@ use crate::decision::Decision;
 use crate::ids::Ids;
 use crate::model::Model;
 use crate::place::Planner;
-use crate::rows::{PartitionRow, SpuRow};
+use crate::rows::{PartitionRow, SpuKind, SpuRow};
 use crate::settle::{partition_changes, settle};
 
 /// What the unit's disk is, compared with what its row remembers.
@@ -78,39 +78,42 @@ pub(crate) fn register(model: &Model, ids: &mut Ids, report: &Register) -> Decis
 
 /// The incarnation that a registration decided on `model` was given.
 pub(crate) fn granted(changes: &[Change]) -> Option<Incarnation> {
-    changes.iter().find_map(|change| match change {
-        Change::PutSpu(row) => Some(row.incarnation),
-        Change::PutTopic(_) | Change::PutPartition(_) | Change::DeleteTopic(_) => None,
+    changes.iter().find_map(|change| {
+        if let Change::PutSpu(row) = change {
+            Some(row.incarnation)
+        } else {
+            None
+        }
     })
 }
 
 fn spu_row(model: &Model, report: &Register) -> SpuRow {
     let old = model.spus.get(&report.spu_id);
-    let known = old.filter(|row| row.storage_id == report.storage_id);
+    let known = old.filter(|row| row.storage_id == Some(report.storage_id));
     let last_seen = old.map_or(0, |row| row.incarnation.0);
     let on_disk = report
         .last_incarnation
         .map_or(0, |incarnation| incarnation.0);
+    let blank = SpuRow::entered(report.spu_id, SpuKind::Managed);
     SpuRow {
-        spu: report.spu_id,
         version: old.map_or(1, |row| row.version + 1),
-        storage_id: report.storage_id,
-        run_id: report.run_id,
+        storage_id: Some(report.storage_id),
+        run_id: Some(report.run_id),
         // The revision of this registration, unless the row or the disk is ahead of it.
         incarnation: Incarnation((model.revision + 1).max(last_seen + 1).max(on_disk + 1)),
         persisted: report
             .last_incarnation
             .max(known.and_then(|row| row.persisted)),
         fenced: false,
-        draining: old.is_some_and(|row| row.draining),
-        rack: old.and_then(|row| row.rack.clone()),
+        endpoints: report.site.endpoints.clone(),
+        ..old.cloned().unwrap_or(blank)
     }
 }
 
 fn disk(old: Option<&SpuRow>, report: &Register) -> Disk {
     match old {
         None => Disk::Current,
-        Some(row) if row.storage_id != report.storage_id => Disk::Other,
+        Some(row) if row.storage_id != Some(report.storage_id) => Disk::Other,
         // A unit that died between being granted an incarnation and writing it down acted under
         // none of those it was granted since: any from the last one written down on is current.
         Some(row) if report.last_incarnation < row.persisted => Disk::WentBack,

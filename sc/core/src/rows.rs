@@ -3,34 +3,121 @@
 //! Plain data with the few questions that one row answers alone. Every row has a `version` that grows
 //! by one with each change: 1 is the first, and a change is conditional on the one before.
 
+mod operation;
+mod partition;
+
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tidegate_proto::api::topic::PlacementPolicy;
-use tidegate_proto::control::{IsrMember, PartitionSpec, ReplicaSpec, TopicConfig, TopicSpec};
-use tidegate_proto::id::{Incarnation, PartitionId, ReplicaGen, RunId, SpuId, StorageId, TopicId};
-use tidegate_proto::name::TopicName;
-use tidegate_proto::position::{LeaderEpoch, Offset};
+use tidegate_proto::control::{Endpoint, TopicConfig, TopicSpec};
+use tidegate_proto::id::{Incarnation, RunId, SpuId, StorageId, TopicId};
+use tidegate_proto::name::{SpuGroupName, TopicName};
+
+pub use operation::{OperationKind, OperationRow, OperationState, Progress, Throttle};
+pub use partition::{Move, PartitionRow, Replica, Seal};
+
+/// Who brought a storage unit into the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpuKind {
+    /// It joined as part of a group.
+    #[default]
+    Managed,
+    /// An operator entered it, with its id, before it ran.
+    Custom,
+}
 
 /// A storage unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpuRow {
     pub spu: SpuId,
     pub version: u64,
-    pub storage_id: StorageId,
-    pub run_id: RunId,
+    /// Its data directory; `None` until it registers for the first time.
+    pub storage_id: Option<StorageId>,
+    /// The run of its process that registered last.
+    pub run_id: Option<RunId>,
+    /// Number of its last registration; 0 before the first.
     pub incarnation: Incarnation,
     /// The last incarnation that the unit is known to have on its disk; `None` before the first.
     pub persisted: Option<Incarnation>,
     pub fenced: bool,
+    /// It gets no replicas and leads only what nobody else can.
     pub draining: bool,
     pub rack: Option<String>,
+    #[serde(default)]
+    pub kind: SpuKind,
+    /// The group of a managed unit.
+    #[serde(default)]
+    pub group: Option<SpuGroupName>,
+    #[serde(default)]
+    pub site: Option<String>,
+    /// As its last registration said.
+    #[serde(default)]
+    pub endpoints: Vec<Endpoint>,
+    /// For people and their tools; nothing here is decided by them.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// It is gone; the row stays, so that its versions and incarnations go on if the id comes back.
+    #[serde(default)]
+    pub removed: bool,
 }
 
 impl SpuRow {
+    /// A unit that never registered.
+    #[must_use]
+    pub const fn entered(spu: SpuId, kind: SpuKind) -> Self {
+        Self {
+            spu,
+            version: 1,
+            storage_id: None,
+            run_id: None,
+            incarnation: Incarnation(0),
+            persisted: None,
+            fenced: true,
+            draining: false,
+            rack: None,
+            kind,
+            group: None,
+            site: None,
+            endpoints: Vec::new(),
+            labels: BTreeMap::new(),
+            removed: false,
+        }
+    }
+
     /// True when new replicas may be placed on it and it may lead.
     #[must_use]
     pub const fn is_at_hand(&self) -> bool {
-        !self.fenced && !self.draining
+        !self.fenced && !self.draining && !self.removed
     }
+
+    /// True once it registered.
+    #[must_use]
+    pub const fn is_registered(&self) -> bool {
+        self.incarnation.0 > 0
+    }
+}
+
+/// A group of storage units that come and go as one: how many there should be, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpuGroupRow {
+    pub name: SpuGroupName,
+    pub version: u64,
+    /// Units wanted; more are not taken in.
+    pub replicas: u32,
+    /// Ids of its units start here.
+    pub first_id: SpuId,
+    /// Racks of its units, dealt out in turn to those that name none; empty = any.
+    #[serde(default)]
+    pub racks: Vec<String>,
+    #[serde(default)]
+    pub site: Option<String>,
+    pub created_at_ms: i64,
+    pub updated_at_ms: i64,
+    /// It is gone; the row stays, so that its versions go on if the name comes back.
+    #[serde(default)]
+    pub removed: bool,
 }
 
 /// A topic, without its partitions.
@@ -66,67 +153,6 @@ impl TopicRow {
             min_in_sync: self.effective_min_in_sync(),
             config: self.config.clone(),
             partitions: partitions.iter().map(PartitionRow::spec).collect(),
-        }
-    }
-}
-
-/// One copy of a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Replica {
-    pub spu: SpuId,
-    pub replica_gen: ReplicaGen,
-    /// True once its unit reported having it: from then on a missing one is lost, not new (S4).
-    pub joined: bool,
-}
-
-/// A partition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PartitionRow {
-    pub topic_id: TopicId,
-    pub partition: PartitionId,
-    pub version: u64,
-    pub leader: Option<SpuId>,
-    pub leader_epoch: LeaderEpoch,
-    /// Preferred leader first; empty until placed.
-    pub replicas: Vec<Replica>,
-    pub isr: Vec<IsrMember>,
-    pub min_isr: u16,
-    pub recovery_gen: u64,
-    /// Records below it were given up by an operator; never goes down.
-    #[serde(default)]
-    pub truncate_before: Offset,
-}
-
-impl PartitionRow {
-    /// True once storage units were chosen for it.
-    #[must_use]
-    pub fn is_placed(&self) -> bool {
-        !self.replicas.is_empty()
-    }
-
-    /// True when `spu` is in sync, under whichever incarnation.
-    #[must_use]
-    pub fn has_in_sync(&self, spu: SpuId) -> bool {
-        self.isr.iter().any(|member| member.spu == spu)
-    }
-
-    pub(crate) fn spec(&self) -> PartitionSpec {
-        let replicas = self.replicas.iter();
-        PartitionSpec {
-            partition: self.partition,
-            leader: self.leader,
-            leader_epoch: self.leader_epoch,
-            version: self.version,
-            replicas: replicas
-                .map(|replica| ReplicaSpec {
-                    spu: replica.spu,
-                    replica_gen: replica.replica_gen,
-                })
-                .collect(),
-            isr: self.isr.clone(),
-            min_isr: self.min_isr,
-            recovery_gen: self.recovery_gen,
-            truncate_before: self.truncate_before,
         }
     }
 }

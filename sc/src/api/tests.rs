@@ -18,8 +18,9 @@ use tempfile::TempDir;
 use tidegate_kit::auth::{Grants, Op, Principal, TopicPattern};
 use tidegate_kit::http::{EdgeConfig, edge, fallback_method, fallback_not_found};
 use tidegate_kit::tasks::Tasks;
-use tidegate_proto::control::Register;
+use tidegate_proto::control::{NodeSite, Register};
 use tidegate_proto::id::{RunId, SpuId, StorageId};
+use tidegate_proto::name::SpuGroupName;
 use tidegate_proto::position::{LeaderEpoch, Offset};
 use tower::ServiceExt as _;
 use uuid::Uuid;
@@ -133,6 +134,8 @@ fn register() -> Register {
         run_id: RunId(Uuid::from_u128(2)),
         last_incarnation: None,
         replicas: Vec::new(),
+        group: Some(SpuGroupName::default()),
+        site: NodeSite::default(),
     }
 }
 

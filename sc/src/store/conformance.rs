@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use tidegate_proto::api::topic::TopicRequest;
 use tidegate_proto::api::truncate::TruncatePartition;
-use tidegate_proto::control::Register;
+use tidegate_proto::control::{NodeSite, Register};
 use tidegate_proto::id::{PartitionId, RunId, SpuId, StorageId, TopicId};
-use tidegate_proto::name::TopicName;
+use tidegate_proto::name::{SpuGroupName, TopicName};
 use tidegate_proto::position::Offset;
 use tidegate_sc_core::change::Change;
 use tidegate_sc_core::decide::decide;
@@ -73,6 +73,8 @@ fn registration(model: &Model) -> Request {
         run_id: RunId(Uuid::from_u128(2)),
         last_incarnation: row.map(|row| row.incarnation),
         replicas: Vec::new(),
+        group: Some(SpuGroupName::default()),
+        site: NodeSite::default(),
     })
 }
 

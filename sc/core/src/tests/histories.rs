@@ -8,7 +8,7 @@ use tidegate_proto::id::SpuId;
 
 use super::world::{World, asking, blank, with_config};
 use crate::change::Change;
-use crate::model::Model;
+use crate::model::{Model, Rows};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -105,9 +105,13 @@ fn rebuilt(model: &Model) -> Model {
     Model::from_rows(
         model.cluster_id,
         model.revision,
-        model.spus.values().cloned().collect(),
-        topics().map(|topic| topic.row.clone()).collect(),
-        partitions,
+        Rows {
+            spus: model.spus.values().cloned().collect(),
+            spu_groups: model.spu_groups.values().cloned().collect(),
+            topics: topics().map(|topic| topic.row.clone()).collect(),
+            partitions,
+            operations: model.operations.values().cloned().collect(),
+        },
     )
     .unwrap()
 }

@@ -1,9 +1,9 @@
 //! A cluster in a test: a model, a clock that counts up and seeds that follow from a number.
 
 use tidegate_proto::api::topic::{Setting, TopicConfigRequest, TopicRequest};
-use tidegate_proto::control::{Register, ReplicaReport};
+use tidegate_proto::control::{NodeSite, Register, ReplicaReport};
 use tidegate_proto::id::{ClusterId, Incarnation, RunId, SpuId, StorageId};
-use tidegate_proto::name::TopicName;
+use tidegate_proto::name::{SpuGroupName, TopicName};
 use tidegate_proto::position::{Offset, ReplicaKey};
 use uuid::Uuid;
 
@@ -45,6 +45,8 @@ pub(super) fn blank(spu: u32) -> Register {
         run_id: RunId(Uuid::from_u128(2_000 + u128::from(spu))),
         last_incarnation: None,
         replicas: Vec::new(),
+        group: Some(SpuGroupName::default()),
+        site: NodeSite::default(),
     }
 }
 

@@ -12,8 +12,8 @@ use sqlx::{Row as _, SqlitePool};
 use tidegate_proto::id::{Incarnation, PartitionId, SpuId, TopicId};
 use tidegate_proto::position::{LeaderEpoch, Offset};
 use tidegate_sc_core::change::{Change, Kind};
-use tidegate_sc_core::model::Model;
-use tidegate_sc_core::rows::{PartitionRow, SpuRow, TopicRow};
+use tidegate_sc_core::model::{Model, Rows};
+use tidegate_sc_core::rows::{PartitionRow, SpuKind, SpuRow, TopicRow};
 use uuid::Uuid;
 
 use super::open::cluster_id;
@@ -40,9 +40,12 @@ pub(super) async fn snapshot(pool: &SqlitePool) -> Result<Model, StoreError> {
     Model::from_rows(
         cluster_id(cluster.try_get("cluster_id").map_err(failure)?)?,
         number(&cluster, "revision")?,
-        spus.iter().map(spu).collect::<Result<_, _>>()?,
-        topics.iter().map(topic).collect::<Result<_, _>>()?,
-        partitions,
+        Rows {
+            spus: spus.iter().map(spu).collect::<Result<_, _>>()?,
+            topics: topics.iter().map(topic).collect::<Result<_, _>>()?,
+            partitions,
+            ..Rows::default()
+        },
     )
     .map_err(|error| StoreError::Damaged(error.to_string()))
 }
@@ -123,16 +126,17 @@ async fn partitions(db: &mut SqliteConnection) -> Result<Vec<PartitionRow>, Stor
 
 fn spu(row: &SqliteRow) -> Result<SpuRow, StoreError> {
     let persisted: Option<i64> = row.try_get("persisted").map_err(failure)?;
+    let spu = SpuId(number(row, "spu")?);
     Ok(SpuRow {
-        spu: SpuId(number(row, "spu")?),
         version: number(row, "version")?,
-        storage_id: parsed(row, "storage_id")?,
-        run_id: parsed(row, "run_id")?,
+        storage_id: Some(parsed(row, "storage_id")?),
+        run_id: Some(parsed(row, "run_id")?),
         incarnation: Incarnation(number(row, "incarnation")?),
         persisted: persisted.map(unsigned).transpose()?.map(Incarnation),
         fenced: row.try_get("fenced").map_err(failure)?,
         draining: row.try_get("draining").map_err(failure)?,
         rack: row.try_get("rack").map_err(failure)?,
+        ..SpuRow::entered(spu, SpuKind::Managed)
     })
 }
 
@@ -170,6 +174,8 @@ fn partition(row: &SqliteRow) -> Result<PartitionRow, StoreError> {
         min_isr: number(row, "min_isr")?,
         recovery_gen: number(row, "recovery_gen")?,
         truncate_before: Offset::new(number(row, "truncate_before")?),
+        moving: None,
+        seal: None,
     })
 }
 

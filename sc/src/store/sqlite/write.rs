@@ -69,6 +69,10 @@ async fn write(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> Result<u64,
             Change::PutTopic(row) => put_topic(tx, row).await?,
             Change::DeleteTopic(gone) => delete_topic(tx, gone, commit.at_ms).await?,
             Change::PutPartition(row) => partitions.push(row),
+            Change::PutSpuGroup(_) | Change::PutOperation(_) | Change::DeleteOperation(_) => {
+                let what = format!("this store keeps no rows of kind {}", change.kind());
+                return Err(StoreError::Damaged(what).into());
+            }
         }
     }
     put_partitions(tx, &partitions).await?;
@@ -93,8 +97,8 @@ async fn put_spu(db: &mut SqliteConnection, row: &SpuRow) -> Result<(), ApplyErr
     };
     let done = sqlx::query(statement)
         .bind(signed(row.version))
-        .bind(row.storage_id.to_string())
-        .bind(row.run_id.to_string())
+        .bind(row.storage_id.map(|id| id.to_string()))
+        .bind(row.run_id.map(|id| id.to_string()))
         .bind(signed(row.incarnation.0))
         .bind(row.persisted.map(|incarnation| signed(incarnation.0)))
         .bind(row.fenced)

@@ -1,0 +1,130 @@
+//! The row of a partition: who leads, who holds a copy, who is in sync, and what is being changed.
+//!
+//! Plain data. A move and a seal are noted in the row itself, so that whichever controller comes next
+//! goes on with them. Invariants are checked in `invariant.rs`.
+
+use serde::{Deserialize, Serialize};
+use tidegate_proto::control::{IsrMember, PartitionSpec, ReplicaSpec, SealAnswer};
+use tidegate_proto::id::{OperationId, PartitionId, ReplicaGen, SpuId, TopicId};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+
+/// One copy of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replica {
+    pub spu: SpuId,
+    pub replica_gen: ReplicaGen,
+    /// True once its unit reported having it: from then on a missing one is lost, not new (S4).
+    pub joined: bool,
+}
+
+/// Where the copies of a partition shall be; gone when they are there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// The operation that wants it.
+    pub operation: OperationId,
+    /// Preferred leader first; never empty.
+    pub target: Vec<SpuId>,
+}
+
+/// A partition without a leader whose replicas are asked what they hold (L3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// The operation that wants it.
+    pub operation: OperationId,
+    /// The epoch at which replicas are sealed: the row's own.
+    pub epoch: LeaderEpoch,
+    /// An operator accepts that records may be lost.
+    pub accept_loss: bool,
+    /// Copies that a clean end needs answers from.
+    pub answers_needed: u16,
+    /// What was answered so far, one per unit.
+    pub answers: Vec<SealAnswer>,
+}
+
+/// A partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionRow {
+    pub topic_id: TopicId,
+    pub partition: PartitionId,
+    pub version: u64,
+    pub leader: Option<SpuId>,
+    pub leader_epoch: LeaderEpoch,
+    /// Preferred leader first; empty until placed.
+    pub replicas: Vec<Replica>,
+    pub isr: Vec<IsrMember>,
+    pub min_isr: u16,
+    pub recovery_gen: u64,
+    /// Records below it were given up by an operator; never goes down.
+    #[serde(default)]
+    pub truncate_before: Offset,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Box<Move>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Box<Seal>>,
+}
+
+impl PartitionRow {
+    /// Which partition this is.
+    #[must_use]
+    pub const fn key(&self) -> ReplicaKey {
+        ReplicaKey {
+            topic_id: self.topic_id,
+            partition: self.partition,
+        }
+    }
+
+    /// True once storage units were chosen for it.
+    #[must_use]
+    pub fn is_placed(&self) -> bool {
+        !self.replicas.is_empty()
+    }
+
+    /// The copy on `spu`, if there is one.
+    #[must_use]
+    pub fn replica(&self, spu: SpuId) -> Option<&Replica> {
+        self.replicas.iter().find(|replica| replica.spu == spu)
+    }
+
+    /// True when `spu` is in sync, under whichever incarnation.
+    #[must_use]
+    pub fn has_in_sync(&self, spu: SpuId) -> bool {
+        self.isr.iter().any(|member| member.spu == spu)
+    }
+
+    /// Units that are to hold a copy and are not in sync yet.
+    pub fn adding(&self) -> impl Iterator<Item = SpuId> {
+        let target = self.moving.iter().flat_map(|moving| moving.target.iter());
+        target
+            .copied()
+            .filter(|spu| self.replica(*spu).is_none() || !self.has_in_sync(*spu))
+    }
+
+    /// Units that hold a copy and are not to.
+    pub fn removing(&self) -> impl Iterator<Item = SpuId> {
+        let held = self.replicas.iter().map(|replica| replica.spu);
+        held.filter(|spu| {
+            let moving = self.moving.as_ref();
+            moving.is_some_and(|moving| !moving.target.contains(spu))
+        })
+    }
+
+    pub(crate) fn spec(&self) -> PartitionSpec {
+        let replicas = self.replicas.iter();
+        PartitionSpec {
+            partition: self.partition,
+            leader: self.leader,
+            leader_epoch: self.leader_epoch,
+            version: self.version,
+            replicas: replicas
+                .map(|replica| ReplicaSpec {
+                    spu: replica.spu,
+                    replica_gen: replica.replica_gen,
+                })
+                .collect(),
+            isr: self.isr.clone(),
+            min_isr: self.min_isr,
+            recovery_gen: self.recovery_gen,
+            truncate_before: self.truncate_before,
+        }
+    }
+}

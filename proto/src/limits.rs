@@ -97,3 +97,6 @@ pub const SEGMENT_BYTES_MIN: u64 = 8 * MIB as u64;
 pub const SEGMENT_BYTES_MAX: u64 = 1024 * MIB as u64;
 /// Default age at which the active segment is closed: one day.
 pub const SEGMENT_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
+
+/// What a client is told to wait, in seconds, when the disk is full: somebody has to make space.
+pub const RETRY_AFTER_DISK_FULL_S: u64 = 10;

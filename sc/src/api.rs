@@ -38,6 +38,9 @@ use crate::controller::Controller;
 pub trait Statuses: Send + Sync + 'static {
     /// Where that partition stands; `None` when its leader cannot be asked.
     fn partition(&self, key: ReplicaKey) -> Option<PartitionStatus>;
+
+    /// False while the disks that new partitions would go to are full.
+    fn has_room(&self) -> bool;
 }
 
 #[derive(Clone)]

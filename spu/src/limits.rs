@@ -61,9 +61,6 @@ pub const SHARDS_MAX: usize = 256;
 /// What a client is told to wait, in seconds, when the node has too much to do.
 pub const RETRY_AFTER_S: u64 = 1;
 
-/// What a client is told to wait, in seconds, when the disk is full: somebody has to make space.
-pub const RETRY_AFTER_DISK_FULL_S: u64 = 10;
-
 /// Bytes that recovery of a ledger reads at once.
 pub const RECOVERY_READ_BYTES: usize = 1024 * 1024;
 

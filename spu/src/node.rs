@@ -12,7 +12,7 @@ use thiserror::Error;
 use tidegate_data_plane::partitions::Partitions;
 use tidegate_kit::health::Notice;
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_log::{Log, LogConfig, LogDead, OpenError, Opened, OsVfs, Vfs};
+use tidegate_log::{Log, LogConfig, LogDead, OpenError, Opened, OsVfs, SpaceLevel, Vfs};
 use tidegate_proto::control::{PartitionStatus, Register, Registered, ReplicaReport, Topology};
 use tidegate_proto::id::{Incarnation, RunId, StorageId, TopicId};
 use tidegate_proto::position::ReplicaKey;
@@ -231,6 +231,7 @@ impl Node {
         );
         let sweep = Sweep {
             log: self.log.clone(),
+            shards: self.shards.clone(),
             appends: self.config.memory.appends.clone(),
             directory: self.directory.clone(),
             tasks: upkeep.clone(),
@@ -275,6 +276,7 @@ impl Node {
     /// Where a partition stands here; none when it is not open on this node.
     pub fn statuses(&self) -> Statuses {
         Statuses {
+            log: self.log.clone(),
             directory: self.directory.clone(),
         }
     }
@@ -375,6 +377,7 @@ fn judge(opened: Opened) -> (Log, Found) {
 /// Looks up where partitions stand.
 #[derive(Clone, Debug)]
 pub struct Statuses {
+    log: Log,
     directory: Directory,
 }
 
@@ -382,6 +385,11 @@ impl Statuses {
     /// Where the partition stands on this node; none when it is not open here.
     pub fn partition(&self, key: ReplicaKey) -> Option<PartitionStatus> {
         self.directory.get(key).map(|handle| handle.reader.status())
+    }
+
+    /// False while the disk takes no records, and so should get no new partitions.
+    pub fn has_room(&self) -> bool {
+        self.log.space_level() != SpaceLevel::Full
     }
 }
 

@@ -1,10 +1,11 @@
 //! From what a machine refused to what a client is told. The only mapping of its kind here.
 
 use tidegate_proto::error::{ErrorCode, Problem, SideEffects};
+use tidegate_proto::limits::RETRY_AFTER_DISK_FULL_S;
 use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_spu_core::Refusal;
 
-use crate::limits::{RETRY_AFTER_DISK_FULL_S, RETRY_AFTER_S};
+use crate::limits::RETRY_AFTER_S;
 
 /// The problem that a refused append is answered with.
 pub(crate) fn problem(refusal: Refusal) -> Problem {

@@ -14,16 +14,17 @@ use tracing::Span;
 
 use crate::limits::{MAINTENANCE_TICK, TRASH_AGE, TRASH_TICK};
 use crate::metrics;
-use crate::shard::Directory;
+use crate::shard::{Directory, ShardHandle};
 
 /// What a node does by the clock, besides its shards.
 #[derive(Debug)]
 pub(crate) struct Sweep {
     pub(crate) log: Log,
+    pub(crate) shards: Vec<ShardHandle>,
     pub(crate) appends: ByteBudget,
     pub(crate) directory: Directory,
     pub(crate) tasks: Tasks,
-    /// What operators should know of the disk.
+    /// What operators should know of the disk and of the shards.
     pub(crate) notice: watch::Sender<Option<Notice>>,
 }
 
@@ -49,15 +50,20 @@ impl Sweep {
                 .tasks
                 .spawn_blocking(TaskKind::Blocking, Span::current(), work)
                 .await;
-            let notice = notice(&self.log);
+            let is_broken = self.shards.iter().any(ShardHandle::is_broken);
+            let notice = notice(&self.log, is_broken);
             self.notice
                 .send_if_modified(|seen| std::mem::replace(seen, notice.clone()) != notice);
         }
     }
 }
 
-/// A disk that failed takes nothing any more; a full one comes back, and serves reads meanwhile.
-fn notice(log: &Log) -> Option<Notice> {
+/// A shard that broke takes nothing until a restart. A disk that failed takes nothing any more; a full one comes back, and serves reads meanwhile.
+fn notice(log: &Log, is_broken: bool) -> Option<Notice> {
+    if is_broken {
+        let text = "a shard failed: some partitions take no records until a restart".to_owned();
+        return Some(Notice { text, ready: false });
+    }
     let dead = log.dead().filter(|dead| dead.cause != DeadCause::Closed);
     if dead.is_some() {
         // The operation and its paths are in the log, for the operator.

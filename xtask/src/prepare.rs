@@ -1,4 +1,4 @@
-//! What the tests need beside Rust and Node: curl, a Chromium, and the packages of `tests/node`.
+//! What the tests need beside Rust and Node: curl, strace, a Chromium, and the packages of `tests/node`.
 //!
 //! Installed by apt-get when we are root on a Debian-like system; otherwise the error says what to
 //! install, and nothing is attempted.
@@ -11,7 +11,12 @@ struct Need {
     package: &'static str,
 }
 
-const NEEDS: [Need; 2] = [
+const NEEDS: [Need; 3] = [
+    // Lets a sync of the real server fail.
+    Need {
+        names: &["strace"],
+        package: "strace",
+    },
     Need {
         names: &["curl"],
         package: "curl",

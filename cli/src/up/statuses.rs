@@ -12,4 +12,8 @@ impl tidegate_sc::Statuses for LocalStatuses {
     fn partition(&self, key: ReplicaKey) -> Option<PartitionStatus> {
         self.0.partition(key)
     }
+
+    fn has_room(&self) -> bool {
+        self.0.has_room()
+    }
 }

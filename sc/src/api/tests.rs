@@ -8,6 +8,7 @@ mod truncate;
 mod views;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -31,8 +32,12 @@ use crate::controller::{ScConfig, StoreLocation};
 const ADMIN: &str = "admin-token";
 const READER: &str = "reader-token";
 
-/// Partition 0 of every topic stands at 10; nobody knows about the others.
-struct OnlyFirst;
+/// Partition 0 of every topic stands at 10; nobody knows about the others. The disk is full while it is
+/// said to be.
+#[derive(Clone, Default)]
+struct OnlyFirst {
+    is_full: Arc<AtomicBool>,
+}
 
 impl Statuses for OnlyFirst {
     fn partition(&self, key: ReplicaKey) -> Option<PartitionStatus> {
@@ -45,12 +50,17 @@ impl Statuses for OnlyFirst {
             last_append_ms: Some(77),
         })
     }
+
+    fn has_room(&self) -> bool {
+        !self.is_full.load(Ordering::Relaxed)
+    }
 }
 
 /// A controller with one storage unit, behind its router.
 struct Server {
     router: Router,
     controller: Controller,
+    statuses: OnlyFirst,
     tasks: Tasks,
     dir: TempDir,
 }
@@ -149,7 +159,7 @@ async fn controller(dir: &TempDir, tasks: &Tasks) -> Controller {
     .unwrap()
 }
 
-fn router(controller: &Controller) -> Router {
+fn router(controller: &Controller, statuses: &OnlyFirst) -> Router {
     let patterns = vec![TopicPattern::parse("pub.*").unwrap()];
     let auth = Auth::with_tokens([
         (ADMIN, Principal::new("admin", Grants::all())),
@@ -159,7 +169,7 @@ fn router(controller: &Controller) -> Router {
         ),
     ]);
     let routes = controller
-        .router(auth, Arc::new(OnlyFirst))
+        .router(auth, Arc::new(statuses.clone()))
         .method_not_allowed_fallback(fallback_method)
         .fallback(fallback_not_found);
     edge(routes, EdgeConfig::default())
@@ -171,9 +181,11 @@ impl Server {
         let tasks = Tasks::new();
         let controller = controller(&dir, &tasks).await;
         controller.register(register()).await.unwrap();
+        let statuses = OnlyFirst::default();
         Self {
-            router: router(&controller),
+            router: router(&controller, &statuses),
             controller,
+            statuses,
             tasks,
             dir,
         }
@@ -206,6 +218,7 @@ impl Server {
     /// Stops it as a process would stop, and starts another on the same file.
     async fn restart(self) -> Self {
         let Self {
+            statuses,
             router: old,
             controller: handle,
             tasks,
@@ -216,8 +229,9 @@ impl Server {
         let tasks = Tasks::new();
         let controller = controller(&dir, &tasks).await;
         Self {
-            router: router(&controller),
+            router: router(&controller, &statuses),
             controller,
+            statuses,
             tasks,
             dir,
         }

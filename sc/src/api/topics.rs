@@ -10,7 +10,8 @@ use axum::response::{IntoResponse as _, Response};
 use tidegate_kit::auth::{Authenticated, Op, Principal, require};
 use tidegate_kit::http::{ApiJson, ApiPath, ApiQuery, ApiResult, RequestId};
 use tidegate_proto::api::topic::{DryRun, Topic, TopicList, TopicRequest, WriteResult};
-use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::error::{ErrorCode, Problem, SideEffects};
+use tidegate_proto::limits::RETRY_AFTER_DISK_FULL_S;
 use tidegate_proto::name::TopicName;
 use tidegate_sc_core::decision::{Decision, Request, TopicWrite};
 use tidegate_sc_core::model::{self, Model};
@@ -241,6 +242,28 @@ pub(super) fn found<'a>(model: &'a Model, name: &TopicName) -> Result<&'a model:
     Ok(topic.ok_or_else(|| Refusal::TopicNotFound(name.clone()))?)
 }
 
+/// A new partition takes a directory, files and journal rounds, and its first record would be refused:
+/// on full disks nothing is begun. What makes room, or only changes a setting, is taken.
+fn check_room(api: &Api, request: &Request) -> Result<(), Problem> {
+    if api.statuses.has_room() {
+        return Ok(());
+    }
+    let Decision {
+        result,
+        differences,
+        ..
+    } = api.controller.preview(request)?;
+    let mut changed = differences.iter().map(|change| change.path.as_str());
+    let is_larger = changed.any(|path| ["/partitions", "/replication_factor"].contains(&path));
+    if result == WriteResult::Created || (result == WriteResult::Updated && is_larger) {
+        let detail = "the disk is full: no partitions are made until there is space again";
+        return Err(Problem::new(ErrorCode::DiskFull, detail)
+            .side_effects(SideEffects::None)
+            .retry_after(RETRY_AFTER_DISK_FULL_S));
+    }
+    Ok(())
+}
+
 /// Does what is asked, or with `dry_run` says what it would be.
 pub(super) async fn carry_out(
     api: &Api,
@@ -250,6 +273,7 @@ pub(super) async fn carry_out(
     name: &TopicName,
     request: Request,
 ) -> ApiResult<Response> {
+    check_room(api, &request)?;
     if query.dry_run {
         let Decision {
             result,

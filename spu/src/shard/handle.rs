@@ -43,6 +43,11 @@ impl ShardHandle {
         self.seat.tell(message)
     }
 
+    /// Whether the shard is gone because a step of it panicked.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.seat.is_broken()
+    }
+
     /// Asks and waits for the answer; false when the shard is gone.
     pub(crate) async fn ask(&self, question: impl FnOnce(oneshot::Sender<()>) -> Message) -> bool {
         let (done, answer) = oneshot::channel();
@@ -97,14 +102,19 @@ impl PartitionHandle {
                 ));
             }
             Err(NotTaken::Closed) => {
-                return Err(refusal::unavailable("this node is stopping"));
+                let detail = if self.shard.is_broken() {
+                    "the part of this node that serves the partition failed: it needs a restart"
+                } else {
+                    "this node is stopping"
+                };
+                return Err(refusal::unavailable(detail));
             }
         }
         match answer.await {
             Ok(Ok(acknowledged)) => Ok(appended(acknowledged)),
             Ok(Err(refused)) => Err(refusal::problem(refused)),
             Err(_) => Err(refusal::outcome_unknown(
-                "the node stopped before it could answer",
+                "the node stopped, or failed, before it could answer",
             )),
         }
     }

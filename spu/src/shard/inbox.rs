@@ -75,7 +75,10 @@ impl Inbox {
     }
 
     pub(crate) fn durable(&self, completions: impl Iterator<Item = Completion>) {
-        self.lock().waiting.completions.extend(completions);
+        let mut slot = self.lock();
+        if !slot.is_closed {
+            slot.waiting.completions.extend(completions);
+        }
     }
 
     pub(crate) fn failed(&self, no_space: bool) {
@@ -95,6 +98,13 @@ impl Inbox {
     /// Takes no more appends; what was taken is still there.
     pub(crate) fn close(&self) {
         self.lock().is_closed = true;
+    }
+
+    /// Takes nothing more, and gives back the appends that nobody has looked at.
+    pub(crate) fn abandon(&self) -> Vec<AppendMessage> {
+        let mut slot = self.lock();
+        slot.is_closed = true;
+        std::mem::take(&mut slot.waiting).appends
     }
 
     // A slot is valid after every statement, so a panic elsewhere does not spoil it.

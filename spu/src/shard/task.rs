@@ -321,6 +321,15 @@ impl Shard {
         self.stopping.is_some() && self.hosted.values().all(|hosted| settled(hosted))
     }
 
+    /// Ends without a step: a machine is not what it should be. What is committed is still read, nothing
+    /// is appended, and requests that wait lose their answer.
+    pub(crate) fn abandon(self) {
+        for hosted in self.hosted.values() {
+            hosted.reader.became(RoleName::Failed);
+        }
+        self.parts.directory.touch();
+    }
+
     /// Ends. Whoever got an append in before the inbox closed is refused, not left without an answer.
     pub(crate) fn finish(mut self, inbox: &Inbox) {
         self.turn(inbox);

@@ -257,3 +257,40 @@ async fn who_may_not_know_is_not_told() {
     let delete = ask("DELETE", "/v1/topics/pub.news").bearer(READER);
     assert_eq!(server.send(delete).await.code(), "forbidden");
 }
+
+#[tokio::test]
+async fn a_full_disk_gets_no_new_partitions_and_everything_else_is_done() {
+    let server = Server::new().await;
+    server.create("old", 1).await;
+    server.statuses.is_full.store(true, Ordering::Relaxed);
+    let put = |name: &str, body: Value| ask("PUT", &format!("/v1/topics/{name}")).json(&body);
+    let post = |uri: &str| ask("POST", uri).json(&json!({ "name": "new" }));
+    for asked in [
+        post("/v1/topics"),
+        post("/v1/topics?dry_run=true"),
+        put("new", json!({})),
+        put("old", json!({ "partitions": 2 })),
+    ] {
+        let refused = server.send(asked).await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.code()),
+            (507, "disk_full")
+        );
+        assert_eq!(refused.body["side_effects"], "none");
+        assert_eq!(refused.body["retryable"], true);
+        assert_eq!(refused.header("retry-after"), "10");
+    }
+    let again = ask("POST", "/v1/topics").json(&json!({ "name": "old" }));
+    assert_eq!(server.send(again).await.code(), "already_exists");
+    for (body, result) in [
+        (json!({ "partitions": 1 }), "unchanged"),
+        (json!({ "config": { "retention_ms": 1_000 } }), "updated"),
+    ] {
+        let done = server.send(put("old", body)).await;
+        assert_eq!(done.header("tidegate-result"), result, "{}", done.body);
+    }
+    let gone = server.send(ask("DELETE", "/v1/topics/old")).await;
+    assert_eq!(gone.status, 204);
+    server.statuses.is_full.store(false, Ordering::Relaxed);
+    server.create("new", 1).await;
+}

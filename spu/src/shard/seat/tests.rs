@@ -25,6 +25,7 @@ use super::super::directory::Directory;
 use super::super::handle::{PartitionHandle, ShardHandle};
 use super::super::hosted::Retention;
 use super::super::message::Uptime;
+use super::super::reader::Service;
 use super::super::task::ShardParts;
 use super::*;
 use crate::storage::{self, OpenPlan};
@@ -297,22 +298,83 @@ async fn a_stop_waits_for_the_round_and_later_requests_are_refused() {
     assert_eq!(refused.code(), ErrorCode::Unavailable);
 }
 
+/// The log no longer knows the replica: the next append is a broken invariant of the shard's.
+fn break_it(bench: &Bench) {
+    bench.log.retire_replica(plan().key).unwrap();
+}
+
+/// The code, and whether it is sure that nothing was done.
+fn refused(answer: Poll<Result<Appended, Problem>>) -> (ErrorCode, bool) {
+    match answer {
+        Poll::Ready(Err(problem)) => (problem.code(), problem.is_definite()),
+        other => panic!("{other:?} is no refusal"),
+    }
+}
+
 #[test]
-fn a_step_that_panics_ends_the_task_and_with_it_the_process() {
+fn a_step_that_panics_ends_what_waits_at_once_and_not_whoever_stepped() {
+    let bench = bench();
+    let mut waiting: Vec<_> = (0..3).map(|_| bench.append()).collect();
+    assert!(waiting.iter_mut().all(|append| append.poll().is_pending()));
+    break_it(&bench);
+    let mut guilty = bench.append();
+    let unknown = (ErrorCode::OutcomeUnknown, false);
+    assert_eq!(refused(guilty.poll()), unknown);
+    for append in &mut waiting {
+        assert!(append.is_woken());
+        assert_eq!(refused(append.poll()), unknown);
+    }
+    assert!(bench.seat.is_broken());
+    assert_eq!(bench.partition.reader.service(), Service::ReadOnly);
+    let later = refused(bench.append().poll());
+    assert_eq!(later.0, ErrorCode::Unavailable);
+    assert!(!bench.seat.tell(Message::Stop(oneshot::channel().0)));
+    while bench.log.run_round().unwrap() {}
+    assert!(bench.seat.inbox().is_empty(), "nothing piles up there");
+}
+
+#[test]
+fn the_journal_thread_outlives_a_step_that_panics() {
+    let bench = bench();
+    let mut first = bench.append();
+    assert!(first.poll().is_pending());
+    let held = bench.seat.lock();
+    let (mut second, mut third) = (bench.append(), bench.append());
+    assert!(second.poll().is_pending() && third.poll().is_pending());
+    drop(held);
+    break_it(&bench);
+    // It steps the shard, which finds the second append.
+    while bench.log.run_round().unwrap() {}
+    assert!(bench.seat.is_broken() && bench.log.dead().is_none());
+    for append in [&mut first, &mut second, &mut third] {
+        assert_eq!(refused(append.poll()).0, ErrorCode::OutcomeUnknown);
+    }
+    bench.log.close(None).unwrap();
+}
+
+#[test]
+fn what_nobody_had_looked_at_when_a_step_panicked_is_refused_for_certain() {
+    let bench = bench();
+    let mut append = None;
+    bench.seat.with(|_| {
+        let waits = append.insert(bench.append());
+        assert!(waits.poll().is_pending());
+        panic!("a broken invariant");
+    });
+    let refused = refused(append.unwrap().poll());
+    assert_eq!(refused, (ErrorCode::Unavailable, true));
+}
+
+#[tokio::test]
+async fn the_task_of_a_shard_that_broke_fails_and_so_ends_the_process() {
     let bench = bench();
     let mut run = polled(Arc::clone(&bench.seat).run(CancellationToken::new()));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build();
-    let runtime = runtime.unwrap();
-    runtime.block_on(async { assert!(run.poll().is_pending()) });
-    let broken = std::panic::AssertUnwindSafe(|| bench.seat.with(|_| panic!("a broken invariant")));
-    std::panic::catch_unwind(broken).unwrap_err();
-    let mut append = bench.append();
-    assert!(append.poll().is_pending());
-    assert!(run.is_woken(), "by the request that found the seat broken");
-    let polled = std::panic::AssertUnwindSafe(|| {
-        runtime.block_on(async { while run.poll().is_pending() {} })
-    });
-    std::panic::catch_unwind(polled).unwrap_err();
+    assert!(run.poll().is_pending());
+    bench.seat.with(|_| panic!("a broken invariant"));
+    assert!(run.is_woken());
+    let mut outcome = run.poll();
+    while outcome.is_pending() {
+        outcome = run.poll();
+    }
+    assert!(matches!(outcome, Poll::Ready(Err(ShardBroken))));
 }

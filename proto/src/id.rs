@@ -82,6 +82,10 @@ uuid_id!(
     ClusterId
 );
 uuid_id!(
+    /// One metadata store of a cluster; new when an operator takes a restored or older one for good.
+    StoreId
+);
+uuid_id!(
     /// One membership of an SPU in a partition's replica set; new at every add.
     ReplicaGen
 );
@@ -103,6 +107,11 @@ number_id!(
 number_id!(
     /// One registration of an SPU; later ones are greater and fence earlier ones.
     Incarnation,
+    u64
+);
+number_id!(
+    /// One holding of the controller's lease; later ones are greater, and end earlier ones.
+    LeaseEpoch,
     u64
 );
 number_id!(

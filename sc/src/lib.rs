@@ -9,6 +9,9 @@
 pub mod limits;
 mod metrics;
 
+#[cfg(unix)]
+pub mod local_postgres;
+
 pub mod store;
 
 pub mod controller;

@@ -21,3 +21,27 @@ pub const IF_MATCH_BYTES_MAX: usize = 1024;
 /// Rows that one statement reads or writes: enough that its cost does not count, few enough that a
 /// start with ten thousand partitions has no peak of memory that stays.
 pub const STORE_ROWS_AT_ONCE: usize = 256;
+/// Connections that one controller keeps to Postgres for reading and writing. Commits queue on one
+/// row anyway, and each connection costs the server some 10 MiB.
+pub const STORE_CONNECTIONS_MAX: u32 = 8;
+/// How long a request waits for a connection: longer, and the client is better told to come back.
+pub const STORE_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest statement that Postgres carries out for us; a commit of ten thousand rows takes a second.
+pub const STORE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a statement waits for a row that another transaction holds.
+pub const STORE_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Postgres ends a transaction of ours that does nothing for so long: its process hangs.
+pub const STORE_IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long we wait for any answer, whatever the server promised: its machine may be gone without a
+/// word. Above the statement's own time-out, so that the server's answer comes first.
+pub const STORE_CALL_TIMEOUT: Duration = Duration::from_secs(8);
+/// A snapshot of 100,000 partitions takes a second or two; slow disks get ten times that.
+pub const STORE_SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Statements about the lease end sooner: a holder renews every 3 s for 10 s.
+pub const LEASE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a migration waits for locks, and for another that runs.
+pub const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+/// Rows of the ledger that one answer holds: 1 MiB or so.
+pub const LEDGER_ROWS_MAX: i64 = 1_000;
+/// Before a broken doorbell is tried again; meanwhile its owner polls.
+pub const DOORBELL_RETRY: Duration = Duration::from_secs(1);

@@ -1,14 +1,35 @@
 //! The metadata store: what the controller needs of a database, and the databases that give it.
 //!
-//! [`MetaStore`] is one door with several rooms behind it; [`conformance`] is the suite that each of
-//! them passes. Everything above this module decides on models and never sees SQL.
+//! [`MetaStore`] is one door with several rooms behind it: Postgres for clusters, a SQLite file for one
+//! controller, and one in memory that fails on purpose. `conformance` is the suite that each of them
+//! passes. Everything above this module decides on models and never sees SQL.
+
+mod fault;
+
+mod standing;
+
+mod lease;
+mod ledger;
 
 mod meta_store;
 
+mod chain;
+mod ledger_sql;
+mod migrations;
+mod rows;
+
+mod memory;
+mod postgres;
 mod sqlite;
 
 #[cfg(test)]
 mod conformance;
 
-pub use meta_store::{ApplyError, BoxFuture, Commit, Event, EventsError, MetaStore, StoreError};
+pub use fault::{BoxFuture, StoreError};
+pub use lease::{Acquired, Leases};
+pub use ledger::{JoinToken, Ledger, NodeCertificate, Receipt, Redeemed, Use};
+pub use memory::{Fault, MemoryDatabase, MemoryStore, Weather};
+pub use meta_store::{ApplyError, ChainAt, Commit, Doorbell, Event, EventsError, Guard, MetaStore};
+pub use postgres::{Applied, DatabaseUrl, PostgresStore, migrate};
 pub use sqlite::SqliteStore;
+pub use standing::{Durability, Standing};

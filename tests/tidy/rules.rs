@@ -12,12 +12,14 @@ const HEADER_LINES_MAX: usize = 25;
 /// Crates whose code is a function of its arguments.
 const PURE: [&str; 3] = ["proto/src/", "spu/core/src/", "sc/core/src/"];
 
-/// Rooms that may touch files: the log's disk code, key material, programs and tests.
-const FILE_ROOMS: [&str; 7] = [
+/// Rooms that may touch files: the log's disk code, key material, a database's directory, programs and
+/// tests.
+const FILE_ROOMS: [&str; 8] = [
     "spu/log/src/",
     "spu/log/examples/",
     "kit/src/tls",
     "kit/src/metrics",
+    "sc/src/local_postgres",
     "cli/",
     "xtask/",
     "fuzz/",

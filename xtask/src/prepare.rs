@@ -1,7 +1,10 @@
-//! What the tests need beside Rust and Node: curl, strace, a Chromium, and the packages of `tests/node`.
+//! What the tests need beside Rust and Node: curl, strace, a Chromium, a Postgres server, and the
+//! packages of `tests/node`.
 //!
 //! Installed by apt-get when we are root on a Debian-like system; otherwise the error says what to
 //! install, and nothing is attempted.
+
+use std::fs;
 
 use crate::run::{finish, output_of, program, root, say, succeeds};
 
@@ -11,7 +14,7 @@ struct Need {
     package: &'static str,
 }
 
-const NEEDS: [Need; 3] = [
+const NEEDS: [Need; 4] = [
     // Lets a sync of the real server fail.
     Need {
         names: &["strace"],
@@ -25,7 +28,14 @@ const NEEDS: [Need; 3] = [
         names: &["chromium", "chromium-browser", "google-chrome"],
         package: "chromium",
     },
+    Need {
+        names: &["postgres"],
+        package: "postgresql",
+    },
 ];
+
+/// Where Debian and its like keep the programs of each version of the Postgres server.
+const POSTGRES: &str = "/usr/lib/postgresql";
 
 /// Sees to it that everything is there.
 pub(crate) fn for_tests() -> Result<(), String> {
@@ -36,7 +46,7 @@ pub(crate) fn for_tests() -> Result<(), String> {
 fn system_packages() -> Result<(), String> {
     let missing: Vec<&str> = NEEDS
         .iter()
-        .filter(|need| !need.names.iter().any(|name| succeeds(name, &["--version"])))
+        .filter(|need| !need.names.iter().any(|name| is_there(name)))
         .map(|need| need.package)
         .collect();
     if missing.is_empty() {
@@ -57,6 +67,16 @@ fn system_packages() -> Result<(), String> {
         .args(["-qq", "-y", "--no-install-recommends", "install"])
         .args(missing);
     finish(&mut install)
+}
+
+fn is_there(name: &str) -> bool {
+    let off_the_path = name == "postgres"
+        && fs::read_dir(POSTGRES)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|version| version.path().join("bin/initdb").exists());
+    off_the_path || succeeds(name, &["--version"])
 }
 
 /// `npm ci` when the lock file has changed since the last time.

@@ -70,7 +70,15 @@ pub(crate) fn store(path: &Path, error: &StoreError) -> Failure {
         StoreError::SchemaTooNew { .. }
         | StoreError::SchemaDiffers { .. }
         | StoreError::Damaged(_)
-        | StoreError::Database(_) => Failure::failed(chain(error)),
+        | StoreError::Database(_)
+        // Those of a server, which `up` does not use.
+        | StoreError::SchemaTooOld { .. }
+        | StoreError::SchemaMissing
+        | StoreError::Address(_)
+        | StoreError::Unreachable(_)
+        | StoreError::ReadOnly
+        | StoreError::Slow(_)
+        | StoreError::Refused => Failure::failed(chain(error)),
     }
 }
 

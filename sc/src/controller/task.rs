@@ -118,13 +118,8 @@ impl Task {
         origin: &Origin,
         at_ms: i64,
     ) -> Result<Fate, Problem> {
-        let commit = Commit {
-            id: Uuid::new_v4(),
-            actor: origin.actor.clone(),
-            request_id: origin.request_id.clone(),
-            at_ms,
-            changes: decision.changes.clone(),
-        };
+        let (actor, request_id) = (origin.actor.clone(), origin.request_id.clone());
+        let commit = Commit::new(decision.changes.clone(), actor, request_id, at_ms);
         let began = clock::monotonic();
         let error = match self.store.apply(&commit).await {
             Ok(revision) => {
@@ -132,6 +127,9 @@ impl Task {
                 return Ok(Fate::Made(revision));
             }
             Err(ApplyError::Conflict) => return Ok(Fate::Lost),
+            Err(error @ (ApplyError::Fenced(_) | ApplyError::Repeated)) => {
+                return Err(Problem::new(ErrorCode::Internal, error.to_string()));
+            }
             Err(ApplyError::Failed(error)) => return Err(failed(error)),
             Err(ApplyError::Unknown(error)) => error,
         };

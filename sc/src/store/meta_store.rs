@@ -2,27 +2,26 @@
 //!
 //! Promises of every implementation, checked by the conformance suite:
 //! - a commit is made whole or not at all, durably, and only if each changed row still has the version
-//!   that the change expects; otherwise nothing happens ([`ApplyError::Conflict`]);
-//! - revisions are dense and their order is the order of commits;
+//!   that the change expects and its other conditions hold; otherwise nothing happens;
+//! - revisions are dense and their order is the order of commits; each commit's hash covers the last;
 //! - the events of a commit appear with it, and folding events over an older snapshot gives the newer.
 
 use std::fmt;
-use std::future::Future;
 use std::ops::Range;
-use std::path::PathBuf;
-use std::pin::Pin;
 
 use thiserror::Error;
-use tidegate_proto::error::{ErrorCode, Problem};
-use tidegate_proto::id::TopicId;
-use tidegate_sc_core::change::Change;
+use tidegate_proto::chain::ChainHash;
+use tidegate_proto::id::{LeaseEpoch, StoreId, TopicId};
+use tidegate_sc_core::change::{Change, Kind};
 use tidegate_sc_core::model::Model;
 use uuid::Uuid;
 
-/// A future that a trait object can return.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+use super::fault::{BoxFuture, StoreError};
+use super::lease::Leases;
+use super::ledger::{Ledger, Receipt};
+use super::standing::Standing;
 
-/// Changes to be made together.
+/// Changes to be made together, and what has to hold for them.
 #[derive(Debug, Clone)]
 pub struct Commit {
     /// New for every attempt; finds the commit again when its answer was lost.
@@ -33,8 +32,44 @@ pub struct Commit {
     pub request_id: String,
     /// When, in milliseconds since 1970.
     pub at_ms: i64,
-    /// At least one; a topic before its partitions.
+    /// At least one; a topic before its partitions. A row is changed once.
     pub changes: Vec<Change>,
+    /// Rows that were looked at and not changed: they must be as they were.
+    pub guards: Vec<Guard>,
+    /// When given, nothing at all may have changed since that revision: for decisions on the whole
+    /// state, such as quotas.
+    pub at_revision: Option<u64>,
+    /// When given, the controller's lease must still be held under this epoch.
+    pub lease: Option<LeaseEpoch>,
+    /// Written with the changes: a repetition of the request then finds its answer.
+    pub receipt: Option<Receipt>,
+}
+
+impl Commit {
+    /// Changes of one request, with no condition but their own.
+    #[must_use]
+    pub fn new(changes: Vec<Change>, actor: String, request_id: String, at_ms: i64) -> Self {
+        Self {
+            id: Uuid::new_v4(),
+            actor,
+            request_id,
+            at_ms,
+            changes,
+            guards: Vec::new(),
+            at_revision: None,
+            lease: None,
+            receipt: None,
+        }
+    }
+}
+
+/// A row that has to be at the version at which it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    pub kind: Kind,
+    pub row_key: String,
+    /// At least 1.
+    pub version: u64,
 }
 
 /// One change as it was committed.
@@ -47,39 +82,22 @@ pub struct Event {
     pub actor: String,
     pub request_id: String,
     pub at_ms: i64,
+    /// Over the whole history up to and including this revision.
+    pub chain: ChainHash,
 }
 
-/// The store did not do what was asked.
-#[derive(Debug, Error)]
-pub enum StoreError {
-    /// Another controller has the file open.
-    #[error("another controller uses the metadata store {}", .0.display())]
-    InUse(PathBuf),
-    /// The store was written by a newer version.
-    #[error(
-        "the metadata store has schema {found}, this version knows {known} at most; \
-         start it with the version that wrote it, or a newer one"
-    )]
-    SchemaTooNew { found: i64, known: i64 },
-    /// The store's schema was not made by this project's migrations.
-    #[error("migration {version} of the metadata store is not the one that this version has")]
-    SchemaDiffers { version: i64 },
-    /// The file cannot be made or written.
-    #[error("the metadata store {} cannot be opened for writing", path.display())]
-    NotWritable {
-        path: PathBuf,
-        #[source]
-        source: sqlx::Error,
+/// What the store knows about its history at one revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChainAt {
+    Known(ChainHash),
+    /// Forgotten with the events up to that revision.
+    Compacted {
+        floor: u64,
     },
-    /// No room on the disk.
-    #[error("no space is left for the metadata store")]
-    Full(#[source] sqlx::Error),
-    /// What is stored makes no sense.
-    #[error("the metadata store is damaged: {0}")]
-    Damaged(String),
-    /// Anything else that the database says.
-    #[error("the metadata store failed")]
-    Database(#[source] sqlx::Error),
+    /// The store is not that far.
+    Ahead {
+        revision: u64,
+    },
 }
 
 /// A commit was not made, or nobody knows.
@@ -88,6 +106,12 @@ pub enum ApplyError {
     /// A row had changed; nothing was done. Read again and decide again.
     #[error("what this was decided on has changed")]
     Conflict,
+    /// The lease has gone to another holder; nothing was done. Stop controlling.
+    #[error("the lease is no longer held under epoch {0}")]
+    Fenced(LeaseEpoch),
+    /// There is a receipt for that principal and key; nothing was done. Give its answer.
+    #[error("the request was carried out before")]
+    Repeated,
     /// Nothing was done.
     #[error(transparent)]
     Failed(#[from] StoreError),
@@ -106,21 +130,20 @@ pub enum EventsError {
     Failed(#[from] StoreError),
 }
 
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        let code = match error {
-            StoreError::Full(_) => ErrorCode::DiskFull,
-            StoreError::Damaged(_) => ErrorCode::Internal,
-            _ => ErrorCode::Unavailable,
-        };
-        Self::new(code, error.to_string())
-    }
+/// Rings when there may be something new to read.
+pub trait Doorbell: Send {
+    /// Waits for a commit, by whichever controller. May ring for nothing, and may miss: whoever waits
+    /// here also looks by himself now and then.
+    fn rung(&mut self) -> BoxFuture<'_, ()>;
 }
 
 /// A metadata store.
-pub trait MetaStore: Send + Sync + fmt::Debug + 'static {
+pub trait MetaStore: Leases + Ledger + Send + Sync + fmt::Debug + 'static {
     /// What it is, for people: `sqlite`, `postgres`.
     fn name(&self) -> &'static str;
+
+    /// Which store it is, how far it is, and what it promises.
+    fn standing(&self) -> BoxFuture<'_, Result<Standing, StoreError>>;
 
     /// The whole state at one revision.
     fn snapshot(&self) -> BoxFuture<'_, Result<Model, StoreError>>;
@@ -138,6 +161,12 @@ pub trait MetaStore: Send + Sync + fmt::Debug + 'static {
         revisions_max: u64,
     ) -> BoxFuture<'_, Result<Vec<Event>, EventsError>>;
 
+    /// The hash of the history up to `revision`, to be compared with what a node saw (X1).
+    fn chain_at(&self, revision: u64) -> BoxFuture<'_, Result<ChainAt, StoreError>>;
+
+    /// A bell of one's own.
+    fn doorbell(&self) -> Box<dyn Doorbell>;
+
     /// Drops the events up to and including `floor`.
     fn compact_events(&self, floor: u64) -> BoxFuture<'_, Result<(), StoreError>>;
 
@@ -146,6 +175,13 @@ pub trait MetaStore: Send + Sync + fmt::Debug + 'static {
 
     /// True when that topic was deleted, as opposed to never known: its records may be removed (S7).
     fn is_deleted(&self, id: TopicId) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// An operator takes this store for the cluster's, whatever others saw: it gets a new identity.
+    fn adopt<'a>(
+        &'a self,
+        actor: &'a str,
+        at_ms: i64,
+    ) -> BoxFuture<'a, Result<StoreId, StoreError>>;
 
     /// Ends use of the store; later calls fail.
     fn close(&self) -> BoxFuture<'_, ()>;

@@ -83,8 +83,6 @@ mod folded;
 
 mod replay;
 
-mod places;
-
 mod files;
 
 mod stored;

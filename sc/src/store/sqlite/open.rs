@@ -3,34 +3,23 @@
 //! Migrations are compiled in, run in order and never edited once released; a store that has one we
 //! do not know was written by a newer version and is left alone.
 
-use std::borrow::Cow;
 use std::path::Path;
 use std::str::FromStr as _;
 
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::SqlitePool;
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlitePool};
-use tidegate_proto::id::ClusterId;
+use tidegate_proto::id::{ClusterId, StoreId};
+use uuid::Uuid;
 
 use super::{BUSY, CANNOT_OPEN, PERMISSION, READ_ONLY, failure, primary_code};
 use crate::limits::STORE_BUSY_TIMEOUT;
-use crate::store::meta_store::StoreError;
-
-const MIGRATIONS: [(i64, &str, &str); 2] = [
-    (
-        1,
-        "topology",
-        include_str!("../../../../migrations/sqlite/0001_topology.sql"),
-    ),
-    (
-        2,
-        "truncate",
-        include_str!("../../../../migrations/sqlite/0002_truncate.sql"),
-    ),
-];
+use crate::store::chain;
+use crate::store::fault::StoreError;
+use crate::store::migrations::{SQLITE, migrator, newest};
 
 pub(super) async fn open(
     path: &Path,
@@ -75,15 +64,24 @@ async fn prepare(
     migrate(pool, path).await?;
     synchronous(pool, path, "PRAGMA synchronous = FULL").await?;
     // A write, so that the file is locked from here on even when the store was there already.
-    sqlx::query(
-        "INSERT INTO cluster (id, cluster_id, created_at_ms) VALUES (1, ?, ?)
-         ON CONFLICT (id) DO UPDATE SET revision = revision",
+    let cluster_id: String = sqlx::query_scalar(
+        "INSERT INTO cluster (id, cluster_id, store_id, created_at_ms) VALUES (1, ?1, ?2, ?3)
+         ON CONFLICT (id) DO UPDATE SET store_id = coalesce(store_id, ?2) RETURNING cluster_id",
     )
     .bind(new_cluster_id.to_string())
+    .bind(StoreId(Uuid::new_v4()).to_string())
     .bind(now_ms)
-    .execute(pool)
+    .fetch_one(pool)
     .await
     .map_err(|error| opening_failure(path, error))?;
+    let cluster_id = ClusterId::from_str(&cluster_id)
+        .map_err(|_| StoreError::Damaged(format!("cluster id {cluster_id:?}")))?;
+    // A new store, or one of a version before there were hashes.
+    sqlx::query("UPDATE cluster SET chain = coalesce(chain, ?) WHERE id = 1")
+        .bind(&chain::start(cluster_id).0[..])
+        .execute(pool)
+        .await
+        .map_err(|error| opening_failure(path, error))?;
     Ok(())
 }
 
@@ -97,18 +95,8 @@ async fn synchronous(
 }
 
 async fn migrate(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {
-    let migrations = MIGRATIONS.map(|(version, name, sql)| {
-        let sql = AssertSqlSafe(sql).into_sql_str();
-        Migration::new(
-            version,
-            Cow::Borrowed(name),
-            MigrationType::Simple,
-            sql,
-            false,
-        )
-    });
-    let known = MIGRATIONS[MIGRATIONS.len() - 1].0;
-    let migrator = Migrator::with_migrations(migrations.to_vec());
+    let known = newest(&SQLITE);
+    let migrator = migrator(&SQLITE);
     migrator.run(pool).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) => StoreError::SchemaTooNew { found, known },
         MigrateError::VersionMismatch(version) | MigrateError::Dirty(version) => {
@@ -131,9 +119,4 @@ fn opening_failure(path: &Path, error: sqlx::Error) -> StoreError {
         },
         _ => failure(error),
     }
-}
-
-/// The identity as it is stored.
-pub(super) fn cluster_id(text: &str) -> Result<ClusterId, StoreError> {
-    ClusterId::from_str(text).map_err(|_| StoreError::Damaged(format!("cluster id {text:?}")))
 }

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use tidegate_proto::id::ClusterId;
+use tidegate_proto::id::SpuId;
 use uuid::Uuid;
 
 use super::*;
+use crate::store::chain;
 use crate::store::conformance::{Bench, conforms};
+use crate::store::migrations::{SQLITE, migrator};
 
 struct File {
     dir: TempDir,
@@ -54,7 +56,7 @@ impl Bench for File {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqlite_conforms() {
-    conforms(File::new).await;
+    conforms(async || File::new()).await;
 }
 
 #[tokio::test]
@@ -91,7 +93,7 @@ async fn a_store_of_a_newer_version_is_refused_and_left_alone() {
             refused,
             Err(StoreError::SchemaTooNew {
                 found: 9999,
-                known: 2
+                known: 3
             })
         ),
         "{refused:?}"
@@ -101,24 +103,51 @@ async fn a_store_of_a_newer_version_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_store_of_the_first_version_is_brought_up_to_date() {
-    let file = File::new();
-    let store = open(&file.path()).await.unwrap();
-    for statement in [
-        "ALTER TABLE partitions DROP COLUMN truncate_before",
-        "INSERT INTO topics VALUES ('00000000-0000-0000-0000-000000000001', 'orders', 1, 1, 1, NULL,
-                                    '\"computed\"', '{}', 5, 5)",
-        "INSERT INTO partitions VALUES ('00000000-0000-0000-0000-000000000001', 0, 1, 0, 1, '[]', '[]',
-                                        1, 0)",
-        "DELETE FROM _sqlx_migrations WHERE version = 2",
-    ] {
-        sqlx::query(statement).execute(&store.pool).await.unwrap();
+async fn stores_of_earlier_versions_are_brought_up_to_date() {
+    // What each version left, as its own statements did.
+    let written = [
+        "INSERT INTO cluster (id, cluster_id, revision, next_producer_id, created_at_ms)
+         VALUES (1, '00000000-0000-0000-0000-0000000000cc', 7, 2001, 5)",
+        "INSERT INTO spus VALUES (0, 3, '00000000-0000-0000-0000-000000000005',
+             '00000000-0000-0000-0000-000000000006', 4, NULL, 0, 1, 'r1')",
+        "INSERT INTO topics VALUES ('00000000-0000-0000-0000-000000000001', 'orders', 2, 1, 1, NULL,
+             '\"computed\"', '{\"retention_ms\":1000}', 5, 6)",
+        "INSERT INTO partitions (topic_id, partition, version, leader, leader_epoch, replicas, isr,
+                                 min_isr, recovery_gen)
+         VALUES ('00000000-0000-0000-0000-000000000001', 0, 4, 0, 9,
+                 '[{\"spu\":0,\"replica_gen\":\"00000000-0000-0000-0000-000000000002\",\"joined\":true}]',
+                 '[{\"spu\":0,\"incarnation\":4}]', 1, 0)",
+        "INSERT INTO tombstones VALUES ('00000000-0000-0000-0000-000000000003', 'gone', 6, 5)",
+        "INSERT INTO commits VALUES (7, 'a', 'tester', 'r', 5)",
+    ];
+    for version in 1..SQLITE.len() {
+        let file = File::new();
+        let path = format!("sqlite://{}?mode=rwc", file.path().display());
+        let pool = SqlitePool::connect(&path).await.unwrap();
+        migrator(&SQLITE[..version]).run(&pool).await.unwrap();
+        for statement in written {
+            sqlx::query(statement).execute(&pool).await.unwrap();
+        }
+        pool.close().await;
+        let store = open(&file.path()).await.unwrap();
+        let model = store.snapshot().await.unwrap();
+        assert_eq!(model.cluster_id, ClusterId(Uuid::from_u128(0xcc)));
+        assert_eq!(model.revision, 7);
+        let spu = &model.spus[&SpuId(0)];
+        assert!(spu.draining && !spu.fenced && spu.rack.as_deref() == Some("r1"));
+        let topic = model.topics.values().next().unwrap();
+        assert_eq!(topic.row.config.retention_ms, Some(1000));
+        let partition = &topic.partitions[0];
+        assert_eq!(partition.truncate_before.get(), 0);
+        assert!(partition.replicas[0].joined && partition.has_in_sync(SpuId(0)));
+        let gone = TopicId(Uuid::from_u128(3));
+        assert!(store.is_deleted(gone).await.unwrap());
+        assert_eq!(store.lease_producer_ids(1).await.unwrap().start, 2001);
+        // Its history begins here.
+        let standing = store.standing().await.unwrap();
+        assert_eq!((standing.revision, standing.events_floor), (7, 7));
+        assert_eq!(standing.chain, chain::start(model.cluster_id));
     }
-    store.close().await;
-    let store = open(&file.path()).await.unwrap();
-    let model = store.snapshot().await.unwrap();
-    let topic = model.topics.values().next().unwrap();
-    assert_eq!(topic.partitions[0].truncate_before.get(), 0);
 }
 
 #[tokio::test]

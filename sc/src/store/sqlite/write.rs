@@ -1,21 +1,28 @@
 //! Writing: one transaction per commit, every statement conditional on versions.
 //!
-//! Partitions and events are written by one statement for many rows (from JSON), so that a commit of
-//! ten thousand partitions is some dozens of statements, and none holds all of them in memory. Invariant: the revision counter is taken
-//! after every row that can conflict, and what follows it only inserts under that revision.
+//! Rows and events are written by one statement for many of them (from JSON), so that a commit of ten
+//! thousand partitions is some dozens of statements, and none holds all of them in memory. Invariant:
+//! the revision counter is taken after everything that can conflict, and what follows it only inserts
+//! under that revision.
 
 use std::ops::Range;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::value::RawValue;
 use sqlx::sqlite::{SqliteConnection, SqliteQueryResult};
-use sqlx::{Sqlite, SqlitePool, Transaction};
-use tidegate_sc_core::change::{Change, DeletedTopic};
-use tidegate_sc_core::rows::{PartitionRow, SpuRow, TopicRow};
+use sqlx::{AssertSqlSafe, Sqlite, SqlitePool, Transaction};
+use tidegate_proto::id::StoreId;
+use tidegate_sc_core::change::Change;
+use uuid::Uuid;
 
-use super::{failure, signed, unsigned};
+use super::read::facts_of;
+use super::{CONSTRAINT, failure, primary_code, signed, unsigned};
 use crate::limits::STORE_ROWS_AT_ONCE;
-use crate::store::meta_store::{ApplyError, Commit, StoreError};
+use crate::store::chain;
+use crate::store::fault::StoreError;
+use crate::store::ledger_sql::PUT_RECEIPT;
+use crate::store::meta_store::{ApplyError, Commit, Guard};
+use crate::store::rows::{Rows, by_kind, end_of, leaves_tombstone, table, value, version_after};
 
 pub(super) async fn apply(pool: &SqlitePool, commit: &Commit) -> Result<u64, ApplyError> {
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failure)?;
@@ -28,12 +35,19 @@ pub(super) async fn apply(pool: &SqlitePool, commit: &Commit) -> Result<u64, App
 }
 
 pub(super) async fn compact_events(pool: &SqlitePool, floor: u64) -> Result<(), StoreError> {
-    let floor = signed(floor);
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failure)?;
+    let floor: i64 = sqlx::query_scalar(
+        "UPDATE cluster SET events_floor = max(events_floor, min(?, revision)) WHERE id = 1
+         RETURNING events_floor",
+    )
+    .bind(signed(floor))
+    .fetch_one(&mut *tx)
+    .await
+    .map_err(failure)?;
+    // The commit at the floor stays: a node that is just there can still be told from a stranger.
     for statement in [
-        "UPDATE cluster SET events_floor = max(events_floor, min(?, revision)) WHERE id = 1",
         "DELETE FROM events WHERE revision <= ?",
-        "DELETE FROM commits WHERE revision <= ?",
+        "DELETE FROM commits WHERE revision < ?",
     ] {
         sqlx::query(statement)
             .bind(floor)
@@ -60,154 +74,210 @@ pub(super) async fn lease_producer_ids(
     Ok(end - count..end)
 }
 
+pub(super) async fn adopt(
+    pool: &SqlitePool,
+    actor: &str,
+    at_ms: i64,
+) -> Result<StoreId, StoreError> {
+    let id = StoreId(Uuid::new_v4());
+    let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failure)?;
+    let revision: i64 =
+        sqlx::query_scalar("UPDATE cluster SET store_id = ? WHERE id = 1 RETURNING revision")
+            .bind(id.to_string())
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(failure)?;
+    sqlx::query("INSERT INTO adoptions (store_id, actor, revision, at_ms) VALUES (?, ?, ?, ?)")
+        .bind(id.to_string())
+        .bind(actor)
+        .bind(revision)
+        .bind(at_ms)
+        .execute(&mut *tx)
+        .await
+        .map_err(failure)?;
+    tx.commit().await.map_err(failure)?;
+    Ok(id)
+}
+
 async fn write(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> Result<u64, ApplyError> {
-    assert!(!commit.changes.is_empty(), "a commit changes something");
-    let mut partitions = Vec::new();
-    for change in &commit.changes {
-        match change {
-            Change::PutSpu(row) => put_spu(tx, row).await?,
-            Change::PutTopic(row) => put_topic(tx, row).await?,
-            Change::DeleteTopic(gone) => delete_topic(tx, gone, commit.at_ms).await?,
-            Change::PutPartition(row) => partitions.push(row),
-            Change::PutSpuGroup(_) | Change::PutOperation(_) | Change::DeleteOperation(_) => {
-                let what = format!("this store keeps no rows of kind {}", change.kind());
-                return Err(StoreError::Damaged(what).into());
-            }
-        }
+    check_lease(tx, commit).await?;
+    check_guards(tx, &commit.guards).await?;
+    for rows in by_kind(commit) {
+        delete(tx, &rows).await?;
+        insert(tx, &rows).await?;
+        update(tx, &rows).await?;
     }
-    put_partitions(tx, &partitions).await?;
-    let revision: i64 = sqlx::query_scalar(
-        "UPDATE cluster SET revision = revision + 1 WHERE id = 1 RETURNING revision",
-    )
-    .fetch_one(&mut **tx)
-    .await
-    .map_err(failure)?;
+    put_receipt(tx, commit).await?;
+    let revision = advance(tx, commit).await?;
     record(tx, commit, revision).await?;
     Ok(unsigned(revision)?)
 }
 
-async fn put_spu(db: &mut SqliteConnection, row: &SpuRow) -> Result<(), ApplyError> {
-    let statement = if row.version == 1 {
-        "INSERT INTO spus (version, storage_id, run_id, incarnation, persisted, fenced, draining, rack, spu)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING"
-    } else {
-        "UPDATE spus SET version = ?1, storage_id = ?2, run_id = ?3, incarnation = ?4, persisted = ?5,
-                         fenced = ?6, draining = ?7, rack = ?8
-         WHERE spu = ?9 AND version = ?1 - 1"
+async fn check_lease(db: &mut SqliteConnection, commit: &Commit) -> Result<(), ApplyError> {
+    let Some(epoch) = commit.lease else {
+        return Ok(());
     };
-    let done = sqlx::query(statement)
-        .bind(signed(row.version))
-        .bind(row.storage_id.map(|id| id.to_string()))
-        .bind(row.run_id.map(|id| id.to_string()))
-        .bind(signed(row.incarnation.0))
-        .bind(row.persisted.map(|incarnation| signed(incarnation.0)))
-        .bind(row.fenced)
-        .bind(row.draining)
-        .bind(&row.rack)
-        .bind(i64::from(row.spu.0))
-        .execute(db)
+    let held = sqlx::query("SELECT 1 FROM lease WHERE id = 1 AND epoch = ?")
+        .bind(signed(epoch.0))
+        .fetch_optional(db)
         .await
         .map_err(failure)?;
-    all(&done, 1)
+    held.map(drop).ok_or(ApplyError::Fenced(epoch))
 }
 
-async fn put_topic(db: &mut SqliteConnection, row: &TopicRow) -> Result<(), ApplyError> {
-    let statement = if row.version == 1 {
-        "INSERT INTO topics (name, version, partitions, replication_factor, min_in_sync, placement,
-                             config, created_at_ms, updated_at_ms, topic_id)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING"
-    } else {
-        "UPDATE topics SET name = ?1, version = ?2, partitions = ?3, replication_factor = ?4,
-                           min_in_sync = ?5, placement = ?6, config = ?7, created_at_ms = ?8,
-                           updated_at_ms = ?9
-         WHERE topic_id = ?10 AND version = ?2 - 1"
-    };
-    let done = sqlx::query(statement)
-        .bind(row.name.as_str())
-        .bind(signed(row.version))
-        .bind(i64::from(row.partitions))
-        .bind(i64::from(row.replication_factor))
-        .bind(row.min_in_sync.map(i64::from))
-        .bind(text(&row.placement))
-        .bind(text(&row.config))
-        .bind(row.created_at_ms)
-        .bind(row.updated_at_ms)
-        .bind(row.id.to_string())
-        .execute(db)
-        .await
-        .map_err(failure)?;
-    all(&done, 1)
+async fn check_guards(db: &mut SqliteConnection, guards: &[Guard]) -> Result<(), ApplyError> {
+    for guard in guards {
+        let select = format!(
+            "SELECT 1 FROM {} WHERE row_key = ? AND version = ?",
+            table(guard.kind)
+        );
+        let found = sqlx::query(AssertSqlSafe(select))
+            .bind(&guard.row_key)
+            .bind(signed(guard.version))
+            .fetch_optional(&mut *db)
+            .await
+            .map_err(failure)?;
+        found.ok_or(ApplyError::Conflict)?;
+    }
+    Ok(())
 }
 
-async fn delete_topic(
+async fn delete(db: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), ApplyError> {
+    for change in &rows.deletes {
+        let statement = format!(
+            "DELETE FROM {} WHERE row_key = ? AND version = ?",
+            table(rows.kind)
+        );
+        let done = sqlx::query(AssertSqlSafe(statement))
+            .bind(change.row_key())
+            .bind(signed(change.expected_version()))
+            .execute(&mut *db)
+            .await;
+        all(done, 1)?;
+        let Some((kind, prefix)) = change.takes_along() else {
+            continue;
+        };
+        let statement = format!(
+            "DELETE FROM {} WHERE row_key >= ? AND row_key < ?",
+            table(kind)
+        );
+        sqlx::query(AssertSqlSafe(statement))
+            .bind(&prefix)
+            .bind(end_of(&prefix))
+            .execute(&mut *db)
+            .await
+            .map_err(failure)?;
+    }
+    Ok(())
+}
+
+async fn insert(db: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), ApplyError> {
+    let statement = format!(
+        "INSERT INTO {} (row_key, version, value)
+         SELECT value ->> 'key', value ->> 'version', value -> 'value' FROM json_each(?)
+         WHERE true ON CONFLICT DO NOTHING",
+        table(rows.kind)
+    );
+    put(db, &statement, &rows.inserts).await
+}
+
+async fn update(db: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), ApplyError> {
+    let table = table(rows.kind);
+    let statement = format!(
+        "UPDATE {table} SET version = new.value ->> 'version', value = new.value -> 'value'
+         FROM json_each(?) AS new
+         WHERE {table}.row_key = new.value ->> 'key'
+           AND {table}.version = (new.value ->> 'version') - 1"
+    );
+    put(db, &statement, &rows.updates).await
+}
+
+/// A row as the statements above take it.
+#[derive(Serialize)]
+struct Put {
+    key: String,
+    version: u64,
+    value: Box<RawValue>,
+}
+
+async fn put(
     db: &mut SqliteConnection,
-    gone: &DeletedTopic,
-    at_ms: i64,
+    statement: &str,
+    changes: &[&Change],
 ) -> Result<(), ApplyError> {
-    let id = gone.id.to_string();
-    let done = sqlx::query("DELETE FROM topics WHERE topic_id = ? AND version = ?")
-        .bind(&id)
-        .bind(signed(gone.version))
-        .execute(&mut *db)
+    for changes in changes.chunks(STORE_ROWS_AT_ONCE) {
+        let puts = changes.iter().map(|change| Put {
+            key: change.row_key(),
+            version: version_after(change),
+            value: RawValue::from_string(value(change)).expect("rows are JSON"),
+        });
+        let puts = text(&puts.collect::<Vec<_>>());
+        let query = sqlx::query(AssertSqlSafe(statement)).bind(puts);
+        all(query.execute(&mut *db).await, changes.len())?;
+    }
+    Ok(())
+}
+
+async fn put_receipt(db: &mut SqliteConnection, commit: &Commit) -> Result<(), ApplyError> {
+    let Some(receipt) = &commit.receipt else {
+        return Ok(());
+    };
+    let done = sqlx::query(PUT_RECEIPT)
+        .bind(&receipt.principal)
+        .bind(&receipt.key)
+        .bind(&receipt.request_hash[..])
+        .bind(&receipt.answer)
+        .bind(receipt.expires_at_ms)
+        .bind(commit.at_ms)
+        .execute(db)
         .await
         .map_err(failure)?;
-    all(&done, 1)?;
-    sqlx::query("DELETE FROM partitions WHERE topic_id = ?")
-        .bind(&id)
+    if done.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(ApplyError::Repeated)
+    }
+}
+
+/// Takes the next revision and notes the commit.
+async fn advance(db: &mut SqliteConnection, commit: &Commit) -> Result<i64, ApplyError> {
+    let facts = facts_of(&mut *db).await?;
+    if commit.at_revision.is_some_and(|at| at != facts.revision) {
+        return Err(ApplyError::Conflict);
+    }
+    let revision = signed(facts.revision + 1);
+    let chain = chain::next(facts.chain, chain::digest(commit));
+    sqlx::query("UPDATE cluster SET revision = ?, chain = ? WHERE id = 1")
+        .bind(revision)
+        .bind(&chain.0[..])
         .execute(&mut *db)
         .await
         .map_err(failure)?;
     sqlx::query(
-        "INSERT INTO tombstones (topic_id, name, revision, deleted_at_ms)
-         VALUES (?, ?, (SELECT revision + 1 FROM cluster WHERE id = 1), ?)",
+        "INSERT INTO commits (revision, commit_id, actor, request_id, at_ms, lease_epoch, chain)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind(&id)
-    .bind(gone.name.as_str())
-    .bind(at_ms)
+    .bind(revision)
+    .bind(commit.id.to_string())
+    .bind(&commit.actor)
+    .bind(&commit.request_id)
+    .bind(commit.at_ms)
+    .bind(commit.lease.map(|epoch| signed(epoch.0)))
+    .bind(&chain.0[..])
     .execute(db)
     .await
     .map_err(failure)?;
-    Ok(())
+    Ok(revision)
 }
 
-async fn put_partitions(
-    db: &mut SqliteConnection,
-    rows: &[&PartitionRow],
-) -> Result<(), ApplyError> {
-    let (new, old): (Vec<&PartitionRow>, Vec<_>) = rows.iter().partition(|row| row.version == 1);
-    // Later values of one row would hide each other in a statement for all rows.
-    debug_assert!(
-        rows.iter()
-            .map(|row| (row.topic_id, row.partition))
-            .collect::<std::collections::BTreeSet<_>>()
-            .len()
-            == rows.len(),
-        "a commit changes a partition once"
-    );
-    let insert = "INSERT INTO partitions (topic_id, partition, version, leader, leader_epoch, replicas,
-                                          isr, min_isr, recovery_gen, truncate_before)
-         SELECT value ->> 'topic_id', value ->> 'partition', value ->> 'version', value ->> 'leader',
-                value ->> 'leader_epoch', value -> 'replicas', value -> 'isr', value ->> 'min_isr',
-                value ->> 'recovery_gen', value ->> 'truncate_before'
-         FROM json_each(?) WHERE true ON CONFLICT DO NOTHING";
-    let update =
-        "UPDATE partitions SET version = new.value ->> 'version', leader = new.value ->> 'leader',
-                leader_epoch = new.value ->> 'leader_epoch', replicas = new.value -> 'replicas',
-                isr = new.value -> 'isr', min_isr = new.value ->> 'min_isr',
-                recovery_gen = new.value ->> 'recovery_gen',
-                truncate_before = new.value ->> 'truncate_before'
-         FROM json_each(?) AS new
-         WHERE partitions.topic_id = new.value ->> 'topic_id'
-           AND partitions.partition = new.value ->> 'partition'
-           AND partitions.version = (new.value ->> 'version') - 1";
-    for (statement, rows) in [(insert, new), (update, old)] {
-        for rows in rows.chunks(STORE_ROWS_AT_ONCE) {
-            let query = sqlx::query(statement).bind(text(&rows));
-            let done = query.execute(&mut *db).await.map_err(failure)?;
-            all(&done, rows.len())?;
-        }
-    }
-    Ok(())
+/// An event as the statement below takes it. The payload is a string, so that it comes back byte for
+/// byte.
+#[derive(Serialize)]
+struct Recorded {
+    kind: &'static str,
+    key: String,
+    op: &'static str,
+    payload: String,
 }
 
 async fn record(
@@ -215,20 +285,14 @@ async fn record(
     commit: &Commit,
     revision: i64,
 ) -> Result<(), ApplyError> {
-    sqlx::query(
-        "INSERT INTO commits (revision, commit_id, actor, request_id, at_ms) VALUES (?, ?, ?, ?, ?)",
-    )
-    .bind(revision)
-    .bind(commit.id.to_string())
-    .bind(&commit.actor)
-    .bind(&commit.request_id)
-    .bind(commit.at_ms)
-    .execute(&mut *db)
-    .await
-    .map_err(failure)?;
     let mut seq: i64 = 0;
     for changes in commit.changes.chunks(STORE_ROWS_AT_ONCE) {
-        let events: Vec<Value> = changes.iter().map(event).collect();
+        let events = changes.iter().map(|change| Recorded {
+            kind: change.kind().as_str(),
+            key: change.key(),
+            op: if change.is_delete() { "delete" } else { "put" },
+            payload: value(change),
+        });
         let done = sqlx::query(
             "INSERT INTO events (revision, seq, kind, key, op, payload)
              SELECT ?1, ?2 + key, value ->> 'kind', value ->> 'key', value ->> 'op',
@@ -237,28 +301,37 @@ async fn record(
         )
         .bind(revision)
         .bind(seq)
-        .bind(text(&events))
+        .bind(text(&events.collect::<Vec<_>>()))
         .execute(&mut *db)
         .await
         .map_err(failure)?;
         seq += signed(done.rows_affected());
     }
+    for change in &commit.changes {
+        if !(change.is_delete() && leaves_tombstone(change.kind())) {
+            continue;
+        }
+        sqlx::query("INSERT INTO tombstones VALUES (?, ?, ?, ?, ?)")
+            .bind(change.kind().as_str())
+            .bind(change.row_key())
+            .bind(change.key())
+            .bind(revision)
+            .bind(commit.at_ms)
+            .execute(&mut *db)
+            .await
+            .map_err(failure)?;
+    }
     Ok(())
 }
 
-fn event(change: &Change) -> Value {
-    let op = if change.is_delete() { "delete" } else { "put" };
-    // As a string, so that the payload comes back byte for byte.
-    let payload = change.payload().expect("rows have string keys only");
-    json!({ "kind": change.kind().as_str(), "key": change.key(), "op": op, "payload": payload })
-}
-
-/// A conditional statement that missed a row means that somebody was faster.
-fn all(done: &SqliteQueryResult, expected: usize) -> Result<(), ApplyError> {
-    if done.rows_affected() == expected as u64 {
-        Ok(())
-    } else {
-        Err(ApplyError::Conflict)
+/// A conditional statement that missed a row, or met a name that was taken, means that somebody was
+/// faster.
+fn all(done: Result<SqliteQueryResult, sqlx::Error>, expected: usize) -> Result<(), ApplyError> {
+    match done {
+        Ok(done) if done.rows_affected() == expected as u64 => Ok(()),
+        Ok(_) => Err(ApplyError::Conflict),
+        Err(error) if primary_code(&error) == Some(CONSTRAINT) => Err(ApplyError::Conflict),
+        Err(error) => Err(failure(error).into()),
     }
 }
 

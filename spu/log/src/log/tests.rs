@@ -10,8 +10,6 @@ mod damage;
 
 mod failing;
 
-mod going_on;
-
 mod hooked;
 
 mod inspecting;

@@ -1,0 +1,134 @@
+//! What the controllers have to remember beside the topology, in the same store and as durable.
+//!
+//! Receipts of control requests (`Idempotency-Key`), one-time tokens with which nodes join, and the
+//! certificates that nodes were given. None of it is topology: it makes no revision and no event, and
+//! is not part of a snapshot. Only hashes of secrets are kept.
+
+use serde::{Deserialize, Serialize};
+
+use super::fault::{BoxFuture, StoreError};
+
+/// The answer to a control request that carried an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    pub principal: String,
+    /// As the client gave it.
+    pub key: String,
+    /// SHA-256 of method, path and body: the same key with another request is refused.
+    pub request_hash: [u8; 32],
+    /// What was answered, as the API wrote it down.
+    pub answer: String,
+    pub expires_at_ms: i64,
+}
+
+/// A secret that lets one node join, once. The secret itself is known to its bearer alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinToken {
+    /// SHA-256 of the secret.
+    pub hash: [u8; 32],
+    /// What the bearer may become: `spu`, `gateway`, `sc`.
+    pub role: String,
+    /// What else the issuer fixed (a group, an id, a rack), as JSON.
+    pub scope: String,
+    pub created_by: String,
+    pub created_at_ms: i64,
+    pub expires_at_ms: i64,
+    /// Who used it, and when.
+    pub used: Option<Use>,
+}
+
+/// The one use of a join token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Use {
+    pub by: String,
+    pub at_ms: i64,
+}
+
+/// What became of an attempt to use a join token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Redeemed {
+    /// It was good, and is used up now.
+    Now(JoinToken),
+    /// Another use was faster.
+    Before(Use),
+    Expired,
+    Unknown,
+}
+
+/// A certificate that the cluster's authority gave to a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeCertificate {
+    /// Serial number, hexadecimal.
+    pub serial: String,
+    /// The node, as the certificate names it: `spu-3`, `gateway-a`.
+    pub node: String,
+    pub issued_at_ms: i64,
+    pub expires_at_ms: i64,
+    pub revoked_at_ms: Option<i64>,
+}
+
+/// The ledger of one store.
+pub trait Ledger {
+    /// The receipt for that principal and key, unless it has expired by `now_ms`.
+    fn receipt<'a>(
+        &'a self,
+        principal: &'a str,
+        key: &'a str,
+        now_ms: i64,
+    ) -> BoxFuture<'a, Result<Option<Receipt>, StoreError>>;
+
+    /// Keeps a receipt for a request that changed nothing; false when there is one already. Those of
+    /// changes are written with them ([`Commit::receipt`](super::Commit::receipt)).
+    fn put_receipt<'a>(
+        &'a self,
+        receipt: &'a Receipt,
+        now_ms: i64,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Adds a token; false when its hash is there already.
+    fn add_join_token<'a>(
+        &'a self,
+        token: &'a JoinToken,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Uses a token up for the node `by`.
+    fn redeem_join_token<'a>(
+        &'a self,
+        hash: &'a [u8; 32],
+        by: &'a str,
+        now_ms: i64,
+    ) -> BoxFuture<'a, Result<Redeemed, StoreError>>;
+
+    /// The tokens there are, used ones too, oldest first, at most
+    /// [`LEDGER_ROWS_MAX`](crate::limits::LEDGER_ROWS_MAX).
+    fn join_tokens(&self) -> BoxFuture<'_, Result<Vec<JoinToken>, StoreError>>;
+
+    /// Takes a token back; false when it is not there or was used.
+    fn revoke_join_token<'a>(
+        &'a self,
+        hash: &'a [u8; 32],
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Notes a certificate; false when its serial number is taken.
+    fn add_certificate<'a>(
+        &'a self,
+        certificate: &'a NodeCertificate,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// The certificates of `node` (`None`: of all), by node and age, at most
+    /// [`LEDGER_ROWS_MAX`](crate::limits::LEDGER_ROWS_MAX).
+    fn certificates<'a>(
+        &'a self,
+        node: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<NodeCertificate>, StoreError>>;
+
+    /// Marks all certificates of a node as revoked; those that are keep their time. How many there were.
+    fn revoke_certificates<'a>(
+        &'a self,
+        node: &'a str,
+        now_ms: i64,
+    ) -> BoxFuture<'a, Result<u64, StoreError>>;
+
+    /// Drops receipts, tokens and certificates that expired before `now_ms`. How many there were.
+    fn drop_expired(&self, now_ms: i64) -> BoxFuture<'_, Result<u64, StoreError>>;
+}

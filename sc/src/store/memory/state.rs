@@ -1,0 +1,350 @@
+//! The database in memory: what the SQL stores do, written down plainly.
+//!
+//! The conformance suite and the generated histories hold it to them. Invariant: a commit that is
+//! refused leaves no trace; one that is taken back leaves what there was before it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use tidegate_proto::chain::ChainHash;
+use tidegate_proto::id::{ClusterId, LeaseEpoch, StoreId, TopicId};
+use tidegate_sc_core::change::{Change, Kind};
+use tidegate_sc_core::model::Model;
+use uuid::Uuid;
+
+use super::ledger::LedgerState;
+use crate::store::chain;
+use crate::store::fault::StoreError;
+use crate::store::lease::Acquired;
+use crate::store::meta_store::{ApplyError, ChainAt, Commit, Event, EventsError};
+use crate::store::rows::{by_kind, end_of, leaves_tombstone, version_after};
+
+/// Commits that can be taken back.
+pub(crate) const UNDO_MAX: usize = 256;
+
+type RowKey = (Kind, String);
+
+#[derive(Debug, Clone)]
+struct Row {
+    version: u64,
+    put: Change,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Lease {
+    holder: String,
+    epoch: u64,
+    until_ms: i64,
+}
+
+#[derive(Debug)]
+struct Made {
+    id: Uuid,
+    events: Vec<Event>,
+    chain: ChainHash,
+}
+
+/// How to take a commit back: what there was in each row it touched, and beside them.
+#[derive(Debug)]
+struct Undo {
+    rows: Vec<(RowKey, Option<Row>)>,
+    tombstones: Vec<RowKey>,
+    chain: ChainHash,
+    next_producer_id: u64,
+    lease: Lease,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) cluster_id: ClusterId,
+    pub(super) store_id: StoreId,
+    pub(super) revision: u64,
+    pub(super) chain: ChainHash,
+    pub(super) events_floor: u64,
+    pub(super) next_producer_id: u64,
+    pub(super) now_ms: i64,
+    pub(super) ledger: LedgerState,
+    rows: BTreeMap<RowKey, Row>,
+    /// The names by which events know the rows; no two rows have one name.
+    names: BTreeMap<RowKey, String>,
+    tombstones: BTreeMap<RowKey, u64>,
+    commits: BTreeMap<u64, Made>,
+    lease: Lease,
+    undo: VecDeque<Undo>,
+}
+
+impl State {
+    pub(super) fn new(cluster_id: ClusterId, store_id: StoreId) -> Self {
+        Self {
+            cluster_id,
+            store_id,
+            revision: 0,
+            chain: chain::start(cluster_id),
+            events_floor: 0,
+            next_producer_id: 1,
+            now_ms: 0,
+            ledger: LedgerState::default(),
+            rows: BTreeMap::new(),
+            names: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
+            commits: BTreeMap::new(),
+            lease: Lease {
+                holder: String::new(),
+                epoch: 0,
+                until_ms: 0,
+            },
+            undo: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Result<Model, StoreError> {
+        let puts = self.rows.values().map(|row| row.put.clone());
+        Model::from_puts(self.cluster_id, self.revision, puts)
+            .map_err(|error| StoreError::Damaged(error.to_string()))
+    }
+
+    pub(super) fn apply(&mut self, commit: &Commit) -> Result<u64, ApplyError> {
+        self.check(commit)?;
+        let mut undo = Undo {
+            rows: Vec::new(),
+            tombstones: Vec::new(),
+            chain: self.chain,
+            next_producer_id: self.next_producer_id,
+            lease: self.lease.clone(),
+        };
+        if let Err(conflict) = self.change_rows(commit, &mut undo) {
+            self.put_back(undo.rows);
+            return Err(conflict);
+        }
+        if let Some(receipt) = &commit.receipt
+            && !self.ledger.put_receipt(receipt, commit.at_ms)
+        {
+            self.put_back(undo.rows);
+            return Err(ApplyError::Repeated);
+        }
+        self.revision += 1;
+        self.chain = chain::next(self.chain, chain::digest(commit));
+        for gone in commit.changes.iter().filter(|change| change.is_delete()) {
+            if leaves_tombstone(gone.kind()) {
+                let key = (gone.kind(), gone.row_key());
+                self.tombstones.insert(key.clone(), self.revision);
+                undo.tombstones.push(key);
+            }
+        }
+        self.note(commit);
+        self.undo.push_back(undo);
+        if self.undo.len() > UNDO_MAX {
+            self.undo.pop_front();
+        }
+        Ok(self.revision)
+    }
+
+    pub(super) fn undo_last(&mut self) {
+        let undo = self
+            .undo
+            .pop_back()
+            .expect("a commit that can be taken back");
+        self.put_back(undo.rows);
+        for key in undo.tombstones {
+            self.tombstones.remove(&key);
+        }
+        self.commits.remove(&self.revision);
+        self.revision -= 1;
+        self.events_floor = self.events_floor.min(self.revision);
+        self.chain = undo.chain;
+        self.next_producer_id = undo.next_producer_id;
+        self.lease = undo.lease;
+    }
+
+    pub(super) fn committed(&self, id: Uuid) -> Option<u64> {
+        let found = self.commits.iter().find(|(_, made)| made.id == id);
+        found.map(|(revision, _)| *revision)
+    }
+
+    pub(super) fn events_after(
+        &self,
+        revision: u64,
+        revisions_max: u64,
+    ) -> Result<Vec<Event>, EventsError> {
+        if revision < self.events_floor {
+            let floor = self.events_floor;
+            return Err(EventsError::Compacted { floor });
+        }
+        let last = revision.saturating_add(revisions_max);
+        if revision >= last {
+            return Ok(Vec::new());
+        }
+        let made = self.commits.range(revision + 1..=last);
+        Ok(made.flat_map(|(_, made)| made.events.clone()).collect())
+    }
+
+    pub(super) fn chain_at(&self, revision: u64) -> ChainAt {
+        match self.commits.get(&revision) {
+            Some(made) => ChainAt::Known(made.chain),
+            None if revision > self.revision => ChainAt::Ahead {
+                revision: self.revision,
+            },
+            None if revision == 0 => ChainAt::Known(chain::start(self.cluster_id)),
+            None => ChainAt::Compacted {
+                floor: self.events_floor,
+            },
+        }
+    }
+
+    pub(super) fn compact_events(&mut self, floor: u64) {
+        self.events_floor = self.events_floor.max(floor.min(self.revision));
+        let floor = self.events_floor;
+        self.commits.retain(|revision, _| *revision >= floor);
+        if let Some(made) = self.commits.get_mut(&floor) {
+            made.events.clear();
+        }
+    }
+
+    pub(super) fn is_deleted(&self, id: TopicId) -> bool {
+        self.tombstones.contains_key(&(Kind::Topic, id.to_string()))
+    }
+
+    pub(super) fn acquire_lease(&mut self, holder: &str, duration: Duration) -> Acquired {
+        let left_ms = self.lease.until_ms - self.now_ms;
+        if left_ms > 0 && self.lease.holder != holder {
+            return Acquired::Theirs {
+                holder: self.lease.holder.clone(),
+                epoch: LeaseEpoch(self.lease.epoch),
+                left: Duration::from_millis(left_ms.unsigned_abs()),
+            };
+        }
+        self.lease = Lease {
+            holder: holder.to_owned(),
+            epoch: self.lease.epoch + 1,
+            until_ms: self.until_ms(duration),
+        };
+        Acquired::Ours(LeaseEpoch(self.lease.epoch))
+    }
+
+    pub(super) fn renew_lease(&mut self, epoch: LeaseEpoch, duration: Duration) -> bool {
+        let is_ours = self.lease.epoch == epoch.0;
+        if is_ours {
+            self.lease.until_ms = self.until_ms(duration);
+        }
+        is_ours
+    }
+
+    pub(super) fn release_lease(&mut self, epoch: LeaseEpoch) {
+        if self.lease.epoch == epoch.0 {
+            self.lease.until_ms = 0;
+        }
+    }
+
+    fn until_ms(&self, duration: Duration) -> i64 {
+        let duration_ms = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        self.now_ms.saturating_add(duration_ms)
+    }
+
+    fn check(&self, commit: &Commit) -> Result<(), ApplyError> {
+        if let Some(epoch) = commit.lease
+            && epoch.0 != self.lease.epoch
+        {
+            return Err(ApplyError::Fenced(epoch));
+        }
+        let holds = commit.guards.iter().all(|guard| {
+            let row = self.rows.get(&(guard.kind, guard.row_key.clone()));
+            row.is_some_and(|row| row.version == guard.version)
+        });
+        let is_there = commit.at_revision.is_none_or(|at| at == self.revision);
+        if holds && is_there {
+            Ok(())
+        } else {
+            Err(ApplyError::Conflict)
+        }
+    }
+
+    fn change_rows(&mut self, commit: &Commit, undo: &mut Undo) -> Result<(), ApplyError> {
+        for rows in by_kind(commit) {
+            for change in &rows.deletes {
+                self.expect(change)?;
+                undo.rows
+                    .push(self.set((rows.kind, change.row_key()), None));
+                let Some((kind, prefix)) = change.takes_along() else {
+                    continue;
+                };
+                let range = (kind, prefix.clone())..(kind, end_of(&prefix));
+                let along: Vec<RowKey> =
+                    self.rows.range(range).map(|(key, _)| key.clone()).collect();
+                for key in along {
+                    undo.rows.push(self.set(key, None));
+                }
+            }
+            for change in rows.inserts.iter().chain(&rows.updates) {
+                self.expect(change)?;
+                let key = (rows.kind, change.row_key());
+                let name = self.names.get(&(rows.kind, change.key()));
+                if name.is_some_and(|owner| *owner != key.1) {
+                    return Err(ApplyError::Conflict);
+                }
+                let row = Row {
+                    version: version_after(change),
+                    put: (*change).clone(),
+                };
+                undo.rows.push(self.set(key, Some(row)));
+            }
+        }
+        Ok(())
+    }
+
+    fn expect(&self, change: &Change) -> Result<(), ApplyError> {
+        let row = self.rows.get(&(change.kind(), change.row_key()));
+        if row.map_or(0, |row| row.version) == change.expected_version() {
+            Ok(())
+        } else {
+            Err(ApplyError::Conflict)
+        }
+    }
+
+    /// Puts a row in place, and gives what was there.
+    fn set(&mut self, key: RowKey, row: Option<Row>) -> (RowKey, Option<Row>) {
+        let before = match row {
+            Some(row) => {
+                let name = (key.0, row.put.key());
+                self.names.insert(name, key.1.clone());
+                self.rows.insert(key.clone(), row)
+            }
+            None => self.rows.remove(&key),
+        };
+        if let Some(before) = &before {
+            let name = (key.0, before.put.key());
+            let is_still_named = self
+                .rows
+                .get(&key)
+                .is_some_and(|row| row.put.key() == name.1);
+            if !is_still_named {
+                self.names.remove(&name);
+            }
+        }
+        (key, before)
+    }
+
+    fn put_back(&mut self, rows: Vec<(RowKey, Option<Row>)>) {
+        // Those that went last come back first: a name may have changed hands.
+        for (key, row) in rows.into_iter().rev() {
+            self.set(key, row);
+        }
+    }
+
+    fn note(&mut self, commit: &Commit) {
+        let event = |(change, seq): (&Change, u32)| Event {
+            revision: self.revision,
+            seq,
+            change: change.clone(),
+            actor: commit.actor.clone(),
+            request_id: commit.request_id.clone(),
+            at_ms: commit.at_ms,
+            chain: self.chain,
+        };
+        let made = Made {
+            id: commit.id,
+            events: commit.changes.iter().zip(0..).map(event).collect(),
+            chain: self.chain,
+        };
+        self.commits.insert(self.revision, made);
+    }
+}

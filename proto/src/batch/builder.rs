@@ -15,16 +15,15 @@ use crate::limits::HEADERS_PER_RECORD_MAX;
 use crate::record::{Datum, RecordRef};
 use crate::time::is_exact;
 
-/// Room for a few small records at the start.
-const CAPACITY: usize = 512;
-
 /// Collects records into a [`ClientBatch`].
 #[derive(Debug, Clone)]
 pub struct BatchBuilder {
     codec: Codec,
     producer: Option<ProducerStamp>,
     request_key: Option<[u8; 16]>,
-    /// Room for the header, then the records as they will be before compression.
+    /// Room for the header, then the records as they will be before compression. Nothing before the
+    /// first record, and then exactly what that takes: most batches of one record are kept for a while
+    /// as they are, by thousands of partitions.
     bytes: Vec<u8>,
     record_count: u32,
     base_timestamp_ms: i64,
@@ -35,13 +34,11 @@ impl BatchBuilder {
     /// An empty batch whose records will be compressed by `codec` when that makes them smaller.
     #[must_use]
     pub fn new(codec: Codec) -> Self {
-        let mut bytes = Vec::with_capacity(CAPACITY);
-        bytes.resize(CLIENT_HEADER_LEN, 0);
         Self {
             codec,
             producer: None,
             request_key: None,
-            bytes,
+            bytes: Vec::new(),
             record_count: 0,
             base_timestamp_ms: 0,
             max_timestamp_ms: i64::MIN,
@@ -88,7 +85,7 @@ impl BatchBuilder {
         // Both are within 2^53, so the difference cannot overflow.
         let delta = zigzag(record.timestamp_ms - base_timestamp_ms);
         let body_len = encoded_len(delta, record);
-        let len = self.bytes.len() + uvarint_len(body_len as u64) + body_len;
+        let len = self.len_bytes() + uvarint_len(body_len as u64) + body_len;
         // The bound before compression is the bound after it: a batch that compression does not help, or
         // that a reader would take for a bomb, is stored as it is.
         if len > CLIENT_BYTES_MAX {
@@ -96,6 +93,10 @@ impl BatchBuilder {
                 len,
                 max: CLIENT_BYTES_MAX,
             });
+        }
+        if self.bytes.is_empty() {
+            self.bytes.reserve_exact(len);
+            self.bytes.resize(CLIENT_HEADER_LEN, 0);
         }
         self.bytes.reserve(len - self.bytes.len());
         put_uvarint(&mut self.bytes, body_len as u64);
@@ -109,7 +110,11 @@ impl BatchBuilder {
     /// Length of the client part so far, before compression, in bytes.
     #[must_use]
     pub const fn len_bytes(&self) -> usize {
-        self.bytes.len()
+        if self.bytes.is_empty() {
+            CLIENT_HEADER_LEN
+        } else {
+            self.bytes.len()
+        }
     }
 
     /// Number of records so far.
@@ -195,5 +200,29 @@ fn put_record(out: &mut Vec<u8>, delta: u64, record: &RecordRef<'_>) {
     for (name, value) in record.headers {
         put_sized(out, name.as_bytes());
         put_sized(out, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_record_takes_as_much_room_as_it_is_long() {
+        for len in [0, 1, 100, 5_000] {
+            let value = vec![b'v'; len];
+            let mut builder = BatchBuilder::new(Codec::None);
+            assert_eq!(builder.len_bytes(), CLIENT_HEADER_LEN);
+            let record = RecordRef {
+                timestamp_ms: 1,
+                key: Datum::Absent,
+                value: Datum::Bytes(&value),
+                headers: &[],
+            };
+            builder.push(&record).unwrap();
+            let (len, capacity) = (builder.len_bytes(), builder.bytes.capacity());
+            assert_eq!(capacity, len);
+            assert_eq!(builder.finish().unwrap().len(), len);
+        }
     }
 }

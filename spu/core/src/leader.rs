@@ -219,6 +219,8 @@ impl Leader {
         self.waiting_leader.expire(now.monotonic_ms, out);
         self.waiting_quorum.expire(now.monotonic_ms, out);
         self.parked.expire(now.monotonic_ms, out);
+        self.waiting_leader.rest();
+        self.waiting_quorum.rest();
     }
 
     /// E3, failure, close: what was submitted ends as unknown, what was not ends as refused.

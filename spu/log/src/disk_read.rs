@@ -12,8 +12,9 @@ use tidegate_proto::position::Offset;
 
 use crate::error::ReadError;
 use crate::files::FileKind;
-use crate::index;
+use crate::index::{self, IndexEntry};
 use crate::limits::{DAMAGE_LOOK_BYTES, READ_CHUNK_BYTES};
+use crate::places::{Place, Reading};
 use crate::segment::{Home, SegmentInfo};
 use crate::stored::{BatchScanner, Scanned};
 use crate::tail::Selection;
@@ -69,31 +70,47 @@ impl View {
 
 /// Batches from `from` below `upto`: at least one with records if there is any on disk, then up to
 /// `bytes_max`. Says whether a reader can move on.
+///
+/// With the view comes the count of cuts and exchanges at the same moment: places where readers
+/// stopped count as long as it stays.
 pub(crate) fn read(
     home: &Home,
-    view: &View,
+    (view, cut_count): (&View, u64),
     from: Offset,
     upto: Offset,
     bytes_max: usize,
 ) -> Result<(Vec<Batch>, bool), ReadError> {
     let upto = upto.min(view.disk_end);
     view.check_no_hole(home, from)?;
+    let reading = |offset| Reading {
+        replica: home.number,
+        offset,
+        cut_count,
+    };
     let mut selection = Selection::new(from, upto, bytes_max);
     for (segment, end) in view.segments_from(from) {
         if segment.base >= upto || selection.has_progress() {
             break;
         }
         let chunk = bytes_max.clamp(index::ENTRY_LEN as usize * 512, READ_CHUNK_BYTES);
-        let mut walker = Walker::at_offset(home, segment, end, from, chunk)?;
-        loop {
+        let place = home.pool.places().find(reading(from));
+        let mut walker = Walker::at_offset(home, segment, end, from, (chunk, place))?;
+        let stands = loop {
+            // A batch that there is no room for is not read to find that out.
+            if !selection.has_room(walker.scanner.next_len()) {
+                break true;
+            }
             match walker.next() {
                 Ok(Some(batch)) if selection.take(&batch) => {}
                 // What is good before the damage is served; the next read will tell. And damage to
                 // what is below is nothing to one who reads at the end.
-                Err(_) if selection.has_progress() || from >= view.disk_end => break,
+                Err(_) if selection.has_progress() || from >= view.disk_end => break false,
                 Err(error) => return Err(error),
-                Ok(_) => break,
+                Ok(_) => break false,
             }
+        };
+        if stands && let Some(place) = walker.place() {
+            home.pool.places().remember(reading(walker.expected), place);
         }
     }
     let progress = selection.has_progress();
@@ -109,7 +126,7 @@ pub(crate) fn each(
 ) -> Result<(), ReadError> {
     view.check_no_hole(home, from)?;
     for (segment, end) in view.segments_from(from) {
-        let mut walker = Walker::at_offset(home, segment, end, from, READ_CHUNK_BYTES)?;
+        let mut walker = Walker::at_offset(home, segment, end, from, (READ_CHUNK_BYTES, None))?;
         while let Some(batch) = walker.next()? {
             // A batch without offsets stands at the end and is still the log's.
             let is_beyond = batch.next_offset() > view.disk_end || view.is_cut;
@@ -154,10 +171,10 @@ struct Walker<'a> {
     home: &'a Home,
     segment: SegmentInfo,
     scanner: BatchScanner,
-    /// The batch at the index entry, which was read to see whether the entry is right.
-    first: Option<Scanned>,
     /// Where the next batch begins.
     expected: Offset,
+    /// The last batch took offsets, so that nothing of `expected` stands before the next one.
+    took_offsets: bool,
     /// Where the last batch must end.
     end: Offset,
     /// Damage to batches below this is not the reader's concern.
@@ -165,17 +182,33 @@ struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
+    /// With the size of the first read, and where a reader stopped at that offset, if one did.
     fn at_offset(
         home: &'a Home,
         segment: SegmentInfo,
         end: Offset,
         offset: Offset,
-        chunk: usize,
+        (chunk, place): (usize, Option<Place>),
     ) -> Result<Self, ReadError> {
+        let place = place.filter(|place| place.segment == segment.base);
+        if let Some(place) = place.filter(|place| place.position <= segment.len) {
+            let mut walker = Self::open(home, segment, (offset, end), chunk)?;
+            walker.scanner.seek(place.position);
+            if walker.next_base()? == Some(offset) {
+                walker.expected = offset;
+                return Ok(walker);
+            }
+        }
         // Strictly below: a batch without offsets may stand at the same offset, before the entry.
-        Self::after(home, segment, (offset, end), chunk, |entry| {
-            entry.offset < offset
-        })
+        let precedes = |entry: &IndexEntry| entry.offset < offset;
+        let mut walker = Self::after(home, segment, (offset, end), chunk, precedes)?;
+        let passed = walker.scanner.pass(offset);
+        let passed = passed.map_err(|source| walker.read_error(source))?;
+        // A first batch that begins above the offset is damage, which is below it.
+        if let Some(base) = passed.filter(|base| *base <= offset) {
+            walker.expected = walker.expected.max(base);
+        }
+        Ok(walker)
     }
 
     fn at_time(
@@ -193,14 +226,14 @@ impl<'a> Walker<'a> {
         )
     }
 
+    /// Begins at the last index entry for which that holds, or at the segment's beginning.
     fn after(
         home: &'a Home,
         segment: SegmentInfo,
         (from, end): (Offset, Offset),
         chunk: usize,
-        precedes: impl Fn(&index::IndexEntry) -> bool,
+        precedes: impl Fn(&IndexEntry) -> bool,
     ) -> Result<Self, ReadError> {
-        let fault = |kind, source| io_error(home, segment.base, kind, source);
         let entry = home
             .pool
             .get(home.id(segment.base, FileKind::Index), &home.dir)
@@ -211,36 +244,44 @@ impl<'a> Walker<'a> {
             })
             // The index is a hint: without it the segment is read from its beginning.
             .unwrap_or(None);
+        let mut walker = Self::open(home, segment, (from, end), chunk)?;
+        if let Some(entry) = entry {
+            walker.scanner.seek(entry.position);
+            if walker.next_base()? == Some(entry.offset) {
+                walker.expected = entry.offset;
+            } else {
+                walker.scanner.seek(0);
+            }
+        }
+        Ok(walker)
+    }
+
+    fn open(
+        home: &'a Home,
+        segment: SegmentInfo,
+        (from, end): (Offset, Offset),
+        chunk: usize,
+    ) -> Result<Self, ReadError> {
         let file = home
             .pool
             .get(home.id(segment.base, FileKind::Records), &home.dir)
-            .map_err(|source| fault(FileKind::Records, source))?;
-        let scan = |at| BatchScanner::new(Arc::clone(&file), home.key, at, segment.len, chunk);
-        if let Some(entry) = entry {
-            let mut scanner = scan(entry.position);
-            let first = scanner.step();
-            let first = first.map_err(|source| fault(FileKind::Records, source))?;
-            if matches!(&first, Scanned::Batch { batch, .. } if batch.placement.base_offset == entry.offset)
-            {
-                return Ok(Self {
-                    home,
-                    segment,
-                    scanner,
-                    first: Some(first),
-                    expected: entry.offset,
-                    end,
-                    from,
-                });
-            }
-        }
+            .map_err(|source| io_error(home, segment.base, FileKind::Records, source))?;
         Ok(Self {
             home,
             segment,
-            scanner: scan(0),
-            first: None,
+            scanner: BatchScanner::new(file, home.key, 0, segment.len, chunk),
             expected: segment.base,
+            took_offsets: false,
             end,
             from,
+        })
+    }
+
+    /// Where a reader who stops here goes on, unless that must be looked up.
+    fn place(&self) -> Option<Place> {
+        self.took_offsets.then(|| Place {
+            segment: self.segment.base,
+            position: self.scanner.position(),
         })
     }
 
@@ -258,6 +299,7 @@ impl<'a> Walker<'a> {
                         return Err(self.corrupt(at, "the batch does not follow the one before it"));
                     }
                     self.expected = batch.next_offset();
+                    self.took_offsets = self.expected > base;
                     return Ok(Some(batch));
                 }
                 Scanned::Bad { at, what } => {
@@ -271,23 +313,27 @@ impl<'a> Walker<'a> {
     }
 
     fn step(&mut self) -> Result<Scanned, ReadError> {
-        if let Some(first) = self.first.take() {
-            return Ok(first);
-        }
-        self.scanner
-            .step()
-            .map_err(|source| io_error(self.home, self.segment.base, FileKind::Records, source))
+        let scanned = self.scanner.step();
+        scanned.map_err(|source| self.read_error(source))
+    }
+
+    fn next_base(&mut self) -> Result<Option<Offset>, ReadError> {
+        let base = self.scanner.next_base();
+        base.map_err(|source| self.read_error(source))
     }
 
     fn resync(&mut self) -> Result<bool, ReadError> {
-        self.scanner
-            .resync()
-            .map_err(|source| io_error(self.home, self.segment.base, FileKind::Records, source))
+        let found = self.scanner.resync();
+        found.map_err(|source| self.read_error(source))
+    }
+
+    fn read_error(&self, source: io::Error) -> ReadError {
+        io_error(self.home, self.segment.base, FileKind::Records, source)
     }
 
     fn corrupt(&self, position: u64, what: &str) -> ReadError {
         // Not being able to look costs a hint.
-        let until = self.scanner.next_base(position, DAMAGE_LOOK_BYTES);
+        let until = self.scanner.good_base_behind(position, DAMAGE_LOOK_BYTES);
         let is_last = self.segment.len.saturating_sub(position) <= DAMAGE_LOOK_BYTES;
         let until = until.ok().flatten().or(is_last.then_some(self.end));
         ReadError::Corrupt {

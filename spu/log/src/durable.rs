@@ -62,6 +62,20 @@ pub(crate) fn read_full_at(file: &dyn VfsFile, buffer: &mut [u8], at: u64) -> io
     Ok(filled)
 }
 
+/// Reads until the buffer has no more room or the file ends.
+pub(crate) fn read_onto(file: &dyn VfsFile, buffer: &mut Vec<u8>, at: u64) -> io::Result<()> {
+    let start = buffer.len();
+    while buffer.len() < buffer.capacity() {
+        match file.read_onto(buffer, at + (buffer.len() - start) as u64) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// The whole file; `None` when there is none.
 pub(crate) fn read_whole(vfs: &dyn Vfs, path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
     let file = match vfs.open_read(path) {

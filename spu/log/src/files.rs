@@ -14,6 +14,7 @@ use tidegate_proto::position::Offset;
 use crate::error::{Context as _, DiskError};
 use crate::layout;
 use crate::limits::{SYNC_BEHIND_BYTES, SYNC_FILES_MAX};
+use crate::places::Places;
 use crate::vfs::{FileSystem, Vfs, VfsFile};
 
 /// A file of a replica. `replica` numbers the open replica, not its key: a replica made anew does
@@ -46,6 +47,7 @@ pub(crate) struct FilePool {
     vfs: Arc<dyn Vfs>,
     max: usize,
     open: Mutex<OpenFiles>,
+    places: Places,
 }
 
 #[derive(Debug, Default)]
@@ -69,11 +71,17 @@ impl FilePool {
             vfs,
             max: max.max(4),
             open: Mutex::default(),
+            places: Places::default(),
         }
     }
 
     pub(crate) fn vfs(&self) -> &Arc<dyn Vfs> {
         &self.vfs
+    }
+
+    /// Where readers of these files stopped.
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
     }
 
     /// An existing file.

@@ -83,6 +83,8 @@ mod folded;
 
 mod replay;
 
+mod places;
+
 mod files;
 
 mod stored;

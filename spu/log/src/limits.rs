@@ -71,6 +71,14 @@ pub const INDEX_INTERVAL_BYTES: u64 = 8 << 10;
 /// One disk read of the read path; larger batches take one larger read.
 pub const READ_CHUNK_BYTES: usize = 256 << 10;
 
+/// Places of readers that are remembered, 48 bytes each: a thousand catch up without looking anything
+/// up, as long as two do not fall on one.
+pub const READ_PLACES: usize = 4096;
+
+/// Headers of batches below a reader's place are looked at in pieces of this size, which is what may
+/// lie between two entries of an index when batches are small.
+pub const PASS_CHUNK_BYTES: usize = INDEX_INTERVAL_BYTES as usize;
+
 /// Behind a damaged batch the next good one is looked for so far, to tell a reader where it can go
 /// on: a damaged batch of the largest size and one more.
 pub const DAMAGE_LOOK_BYTES: u64 = 8 << 20;

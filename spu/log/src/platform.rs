@@ -40,6 +40,16 @@ pub(crate) fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usi
     file.read_at(buffer, at)
 }
 
+/// The same into the room that a buffer has left, which need not be cleared for it.
+#[cfg(target_os = "linux")]
+pub(crate) fn read_onto(file: &File, buffer: &mut Vec<u8>, at: u64) -> io::Result<usize> {
+    Ok(rustix::io::pread(
+        file,
+        rustix::buffer::spare_capacity(buffer),
+        at,
+    )?)
+}
+
 /// Opens a file for reads around the page cache; `None` where the system or its file system has none.
 pub(crate) fn open_direct(path: &Path) -> io::Result<Option<File>> {
     #[cfg(target_os = "linux")]

@@ -245,7 +245,7 @@ impl Replica {
                 }
                 (state.view.clone(), state.cut_count)
             };
-            let result = disk_read::read(&self.home, &view, from, upto, bytes_max);
+            let result = disk_read::read(&self.home, (&view, cut_count), from, upto, bytes_max);
             let is_outdated = self.is_outdated(cut_count, result.is_err());
             let state = self.lock();
             state.check_range(from)?;

@@ -7,12 +7,12 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use tidegate_proto::batch::{Batch, BatchError};
+use bytes::Bytes;
+use tidegate_proto::batch::{Batch, BatchError, PLACEMENT_LEN, PlacementHeader};
 use tidegate_proto::position::{Offset, ReplicaKey};
 
 use crate::durable;
-use crate::limits::READ_CHUNK_BYTES;
+use crate::limits::{PASS_CHUNK_BYTES, READ_CHUNK_BYTES};
 use crate::vfs::VfsFile;
 
 /// First bytes of every stored batch.
@@ -66,7 +66,7 @@ impl BatchScanner {
     }
 
     /// Base of the next right batch behind a place, when there is one within so many bytes.
-    pub(crate) fn next_base(&self, at: u64, within: u64) -> io::Result<Option<Offset>> {
+    pub(crate) fn good_base_behind(&self, at: u64, within: u64) -> io::Result<Option<Offset>> {
         let end = self.end.min(at.saturating_add(within));
         let file = Arc::clone(&self.file);
         let mut ahead = Self::new(file, self.key, at, end, READ_CHUNK_BYTES);
@@ -83,6 +83,59 @@ impl BatchScanner {
         self.at
     }
 
+    /// Length of the next batch, when its header has been read and is right.
+    pub(crate) fn next_len(&self) -> Option<usize> {
+        let header = PlacementHeader::parse(&self.window).ok()?;
+        Some(header.encoded_len())
+    }
+
+    /// Base of the next batch, which is going to be read, by its header alone. `None` where no batch of
+    /// this replica begins.
+    pub(crate) fn next_base(&mut self) -> io::Result<Option<Offset>> {
+        let header = self.peek(self.chunk)?;
+        Ok(header.map(|header| header.placement.base_offset))
+    }
+
+    /// Moves over batches that end at or below `offset` and begin below it, by their headers alone:
+    /// what is not handed out needs no check, and large ones are not even read. Gives the base of the
+    /// batch where it stops.
+    pub(crate) fn pass(&mut self, offset: Offset) -> io::Result<Option<Offset>> {
+        let Some(mut here) = self.peek(PASS_CHUNK_BYTES)? else {
+            return Ok(None);
+        };
+        while here.placement.base_offset < offset {
+            let (at, window) = (self.at, self.window.clone());
+            let len = here.encoded_len();
+            self.window = self.window.slice(len.min(self.window.len())..);
+            self.at += len as u64;
+            // Where the next one begins tells where this one ends; its own word on that is not checked.
+            let beyond = here.placement.base_offset..=offset;
+            match self.peek(PASS_CHUNK_BYTES)? {
+                Some(next) if beyond.contains(&next.placement.base_offset) => here = next,
+                _ => {
+                    (self.at, self.window) = (at, window);
+                    break;
+                }
+            }
+        }
+        Ok(Some(here.placement.base_offset))
+    }
+
+    fn peek(&mut self, chunk: usize) -> io::Result<Option<PlacementHeader>> {
+        let len = self.window.len();
+        if len < PLACEMENT_LEN && !self.refill(PLACEMENT_LEN, chunk)? {
+            return Ok(None);
+        }
+        let header = PlacementHeader::parse(&self.window).ok();
+        Ok(header.filter(|header| header.placement.key == self.key))
+    }
+
+    /// Goes to a place where a batch is thought to begin.
+    pub(crate) fn seek(&mut self, at: u64) {
+        self.at = at;
+        self.window = Bytes::new();
+    }
+
     /// Goes to the end: there is nothing more to find.
     pub(crate) fn give_up(&mut self) {
         self.at = self.end;
@@ -97,7 +150,7 @@ impl BatchScanner {
         }
         let mut wanted = 1;
         loop {
-            if self.window.len() < wanted && !self.refill(wanted)? {
+            if self.window.len() < wanted && !self.refill_chunk(wanted)? {
                 return Ok(Scanned::Bad {
                     at,
                     what: "the file ends within a batch",
@@ -141,7 +194,7 @@ impl BatchScanner {
         loop {
             self.skip(1);
             loop {
-                if self.window.len() < MAGIC.len() && !self.refill(MAGIC.len())? {
+                if self.window.len() < MAGIC.len() && !self.refill_chunk(MAGIC.len())? {
                     return Ok(false);
                 }
                 match self
@@ -172,20 +225,23 @@ impl BatchScanner {
         self.at += count as u64;
     }
 
+    /// A refill of the size that was asked for at first, then of the usual one.
+    fn refill_chunk(&mut self, wanted: usize) -> io::Result<bool> {
+        let chunk = std::mem::replace(&mut self.chunk, READ_CHUNK_BYTES);
+        self.refill(wanted, chunk)
+    }
+
     /// Reads more, so that the window holds at least `wanted` bytes; false at the end.
-    fn refill(&mut self, wanted: usize) -> io::Result<bool> {
-        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+    fn refill(&mut self, wanted: usize, chunk: usize) -> io::Result<bool> {
+        let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
         if left < wanted {
             return Ok(false);
         }
-        let target = wanted.max(self.chunk).min(left);
-        self.chunk = READ_CHUNK_BYTES;
-        let mut bytes = BytesMut::zeroed(target);
         let kept = self.window.len();
-        bytes[..kept].copy_from_slice(&self.window);
-        let read = durable::read_full_at(&*self.file, &mut bytes[kept..], self.at + kept as u64)?;
-        bytes.truncate(kept + read);
-        self.window = bytes.freeze();
+        let mut bytes = Vec::with_capacity(wanted.max(chunk).min(left));
+        bytes.extend_from_slice(&self.window);
+        durable::read_onto(&*self.file, &mut bytes, self.at + kept as u64)?;
+        self.window = Bytes::from(bytes);
         Ok(self.window.len() >= wanted)
     }
 }

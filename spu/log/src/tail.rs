@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tidegate_proto::batch::Batch;
+use tidegate_proto::batch::{Batch, CLIENT_HEADER_LEN, PLACEMENT_LEN};
 use tidegate_proto::position::Offset;
 
 /// Consecutive batches up to the replica's end.
@@ -168,6 +168,11 @@ impl Selection {
         self.has_records |= batch.client.record_count() > 0;
         self.batches.push(batch.clone());
         true
+    }
+
+    /// Whether a batch of that length, or if it is not known any batch, may still be taken.
+    pub(crate) fn has_room(&self, len: Option<usize>) -> bool {
+        !self.has_records || len.unwrap_or(PLACEMENT_LEN + CLIENT_HEADER_LEN) <= self.bytes_left
     }
 
     /// True when what was taken lets a reader move on.

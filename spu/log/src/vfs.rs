@@ -68,6 +68,15 @@ pub trait VfsFile: Debug + Send + Sync {
     }
     /// Reads at a place; may read less than asked; 0 at the end of the file.
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
+    /// Reads at a place behind what the buffer holds, at most as much as it has room for without
+    /// growing; 0 at the end of the file. Spares what the room would cost to clear first.
+    fn read_onto(&self, buffer: &mut Vec<u8>, at: u64) -> io::Result<usize> {
+        let len = buffer.len();
+        buffer.resize(buffer.capacity(), 0);
+        let read = self.read_at(&mut buffer[len..], at);
+        buffer.truncate(len + read.as_ref().unwrap_or(&0));
+        read
+    }
     /// Writes the buffers one after the other at a place; may write less.
     fn write_vectored_at(&self, buffers: &[IoSlice<'_>], at: u64) -> io::Result<usize>;
     /// Makes the contents durable.
@@ -219,6 +228,11 @@ impl VfsFile for OsFile {
 
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         platform::read_at(&self.file, buffer, at)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn read_onto(&self, buffer: &mut Vec<u8>, at: u64) -> io::Result<usize> {
+        platform::read_onto(&self.file, buffer, at)
     }
 
     fn write_vectored_at(&self, buffers: &[IoSlice<'_>], at: u64) -> io::Result<usize> {

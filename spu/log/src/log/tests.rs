@@ -10,6 +10,8 @@ mod damage;
 
 mod failing;
 
+mod going_on;
+
 mod hooked;
 
 mod inspecting;

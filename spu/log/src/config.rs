@@ -39,6 +39,8 @@ pub struct LogConfig {
     pub open_files_max: usize,
     /// When the disk counts as full, and what is held back for then.
     pub space: SpaceConfig,
+    /// Longest time that a round stays unsynced when nobody waits for its sync.
+    pub sync_interval_ms: u64,
     /// Memory for the keys of one compaction pass.
     pub compaction_map_bytes: usize,
     /// Bytes that compaction may read a second.
@@ -60,6 +62,7 @@ impl Default for LogConfig {
             tail_cache_bytes: limits::TAIL_CACHE_BYTES,
             open_files_max: limits::OPEN_FILES_MAX,
             space: SpaceConfig::OFF,
+            sync_interval_ms: limits::SYNC_INTERVAL_MS,
             compaction_map_bytes: limits::COMPACTION_MAP_BYTES,
             compaction_bytes_per_s: limits::COMPACTION_BYTES_PER_S,
         }
@@ -87,6 +90,12 @@ pub trait RoundListener: Send + Sync {
     /// touched, with the end of what is durable of it now; entries without offsets (metadata,
     /// snapshots) are announced by the same call.
     fn durable(&self, shard: u16, round: u64, ends: &[(ReplicaKey, Offset)]);
+    /// A round is written that holds entries of `shard` whose replicas do not wait for its sync
+    /// ([`crate::Replica::set_sync_deferred`]): what is below these ends survives the end of the
+    /// process, and a crash of the system only after `durable`, which follows.
+    fn written(&self, shard: u16, round: u64, ends: &[(ReplicaKey, Offset)]) {
+        let _ = (shard, round, ends);
+    }
     /// The log is dead; called once. What was announced as durable is.
     fn failed(&self, error: &LogDead);
 }

@@ -8,6 +8,8 @@
 pub enum Guard {
     /// J2: a cut deletes earlier entries of the fold.
     CutDeletesEarlier,
+    /// J1: a round that is written before the last is synced says so.
+    NameSynced,
     /// J3: a journal file is used again only when a checkpoint covers all of it.
     RecycleCoveredOnly,
 }

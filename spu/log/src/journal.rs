@@ -1,8 +1,9 @@
 //! The journal's files: rounds are appended to the current one, a spare waits, full ones are kept
 //! until a checkpoint covers them, then used again, oldest first.
 //!
-//! Invariant (J1): a round is written only after the one before it is synced, at a multiple of
-//! 4 KiB, never over blocks of an older round that is still needed; round numbers only grow.
+//! Invariant (J1): a round is written at a multiple of 4 KiB, never over blocks of an older round that
+//! is still needed; round numbers only grow. One that is written before the last is synced says so,
+//! and unsynced rounds are all in the current file.
 //! Invariant (J3): a file is used again only when a durable checkpoint covers all its rounds.
 //!
 //! Order of locks: head or filling, then naming, then files. The last is never held across disk
@@ -58,16 +59,18 @@ pub(crate) struct Journal {
     filling: Mutex<Option<Filling>>,
 }
 
-/// Where the next round goes. Held while a round is written and synced.
+/// Where the next round goes. Held while a round is written, and while rounds are synced.
 #[derive(Debug)]
 struct Head {
     file: Arc<dyn VfsFile>,
     position: JournalPosition,
     len: u64,
     last_round_empty: bool,
+    /// Number of the last round that is synced.
+    synced: u64,
 }
 
-/// A round that is durable.
+/// A round that is written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Written {
     pub(crate) round_seq: u64,
@@ -87,6 +90,12 @@ pub(crate) fn remove_leftover(place: &Place) {
 
 /// Files kept for use again; more are deleted.
 const FREE_FILES_MAX: usize = 2;
+
+impl Head {
+    fn is_synced(&self) -> bool {
+        self.synced == self.position.round_seq - 1
+    }
+}
 
 impl Journal {
     /// The directory that it belongs to.
@@ -140,6 +149,7 @@ impl Journal {
             position,
             len,
             last_round_empty: true,
+            synced: position.round_seq - 1,
         };
         let files = Files {
             current,
@@ -162,9 +172,9 @@ impl Journal {
         })
     }
 
-    /// Writes and syncs a round; `None` when the journal is at its cap and a checkpoint must come
-    /// first.
-    pub(crate) fn append(&self, round: &mut RoundBuilder) -> Result<Option<Written>, DiskError> {
+    /// Writes a round, which the next [`Self::sync`] makes durable; `None` when the journal is at its
+    /// cap and a checkpoint must come first. It must have been begun with [`Self::synced`].
+    pub(crate) fn write(&self, round: &mut RoundBuilder) -> Result<Option<Written>, DiskError> {
         let mut head = lock(&self.head);
         let bytes = round.padded_len();
         if head.position.at + bytes > head.len && !self.next_file(&mut head, bytes)? {
@@ -183,7 +193,6 @@ impl Journal {
             round_seq,
         });
         durable::write_all_at(&*head.file, &buffers, at).during("write", &path)?;
-        head.file.sync_data().during("sync", &path)?;
         head.position = JournalPosition {
             file_seq,
             at: at + bytes,
@@ -198,9 +207,31 @@ impl Journal {
         }))
     }
 
-    /// True when the last round holds something, so that an empty one should follow it soon.
+    /// Makes every round durable that is written.
+    pub(crate) fn sync(&self) -> Result<(), DiskError> {
+        self.sync_head(&mut lock(&self.head))
+    }
+
+    fn sync_head(&self, head: &mut Head) -> Result<(), DiskError> {
+        if !head.is_synced() {
+            let path = self.place.path(layout::journal(head.position.file_seq));
+            head.file.sync_data().during("sync", &path)?;
+            head.synced = head.position.round_seq - 1;
+        }
+        Ok(())
+    }
+
+    /// The last round that is durable, when it is not the last that is written.
+    pub(crate) fn synced(&self) -> Option<u64> {
+        let head = lock(&self.head);
+        (!head.is_synced()).then_some(head.synced)
+    }
+
+    /// True when the last round holds something and is synced, so that an empty one should follow it
+    /// soon.
     pub(crate) fn wants_closing_round(&self) -> bool {
-        !lock(&self.head).last_round_empty
+        let head = lock(&self.head);
+        !head.last_round_empty && head.is_synced()
     }
 
     /// Where the next round goes.
@@ -243,6 +274,7 @@ impl Journal {
 
     /// Moves the head to the next file; false at the cap.
     fn next_file(&self, head: &mut Head, bytes: u64) -> Result<bool, DiskError> {
+        self.sync_head(head)?;
         // A spare that is getting its name right now is worth waiting for.
         let naming = lock(&self.naming);
         let file_seq = head.position.file_seq + 1;

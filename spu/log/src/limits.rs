@@ -39,6 +39,15 @@ pub const CHECKPOINT_INTERVAL_MS: i64 = 30_000;
 /// round can be told from a torn write.
 pub const IDLE_ROUND_MS: u64 = 10;
 
+/// Rounds that hold nothing that waits for a sync are synced so long after the first of them was
+/// written: what a crash of the system may take from those who asked for this. Twenty syncs a second
+/// are a few hundredths of what a disk can do.
+pub const SYNC_INTERVAL_MS: u64 = 50;
+
+/// They are synced at once when they are as many bytes: no more than one round, so that nobody who
+/// waits for a sync waits longer than behind a full round.
+pub const UNSYNCED_BYTES_MAX: u64 = ROUND_BYTES_MAX as u64;
+
 /// Durable bytes of one replica that make writing them to its segment worth a write.
 pub const FLUSH_BYTES: usize = 256 << 10;
 

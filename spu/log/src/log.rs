@@ -7,7 +7,11 @@ mod ends;
 
 mod inner;
 
+mod pace;
+
 mod room;
+
+mod rounds;
 
 mod submitting;
 
@@ -20,6 +24,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tidegate_proto::id::{Incarnation, StorageId};
 use tidegate_proto::position::ReplicaKey;
@@ -103,6 +108,7 @@ impl Log {
         let registry = Arc::new(Registry::default());
         let compactor = Compactor::new(Arc::clone(&registry), config.compaction_map_bytes);
         let compaction_bytes_per_s = config.compaction_bytes_per_s;
+        let sync_interval = Duration::from_millis(config.sync_interval_ms);
         *registry.write() = parts.replicas;
         let room = Room::new(&config, parts.ballast);
         let writer = SegmentWriter::new(
@@ -130,7 +136,9 @@ impl Log {
             listener,
             queue: Mutex::default(),
             wake: Condvar::new(),
-            round: Mutex::default(),
+            rounds: Mutex::default(),
+            pace: Default::default(),
+            sync_interval,
             dead: OnceLock::new(),
             next_number: AtomicU64::new(parts.next_number),
             threads: Mutex::default(),
@@ -165,10 +173,17 @@ impl Log {
         self.inner.registry.all()
     }
 
-    /// Writes one round with what waits and syncs it; false when nothing waits. Blocks. For
-    /// simulations; in production [`Log::start_threads`] does it.
+    /// Writes one round with what waits, and syncs it unless all of it can wait for that
+    /// ([`Replica::set_sync_deferred`]); false when nothing waits. Blocks. For simulations; in
+    /// production [`Log::start_threads`] does it.
     pub fn run_round(&self) -> Result<bool, LogDead> {
         self.inner.run_round()
+    }
+
+    /// Syncs the rounds that are written and not synced; false when all are. Blocks. For simulations;
+    /// in production [`Log::start_threads`] does it.
+    pub fn run_sync(&self) -> Result<bool, LogDead> {
+        self.inner.run_sync()
     }
 
     /// Writes an empty round after one that is not, as a quiet journal does by itself. Blocks.
@@ -222,6 +237,7 @@ impl Log {
         inner.join_threads();
         inner.compactor.abandon();
         while inner.run_round()? {}
+        inner.run_sync()?;
         inner.run_closing_round()?;
         if inner.is_behind() {
             return Err(self.leave_behind());

@@ -1,8 +1,10 @@
 //! Reads the journal back, round by round, and says how it ended: in order, torn, or rotten.
 //!
 //! A round counts only with the number after the one before it (J1). When that one is not there
-//! but a later one is, something that had been durable is gone: rot. Rounds after such a gap are
-//! still handed on, so that what can be saved is saved; nobody may call the result intact.
+//! but a later one is that was written after it was synced, something that had been durable is gone:
+//! rot. Rounds after such a gap are still handed on, so that what can be saved is saved; nobody may
+//! call the result intact. Later ones that were written before it was synced prove nothing: a power
+//! loss keeps any of them, and the journal ends before the first that it did not keep.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -110,6 +112,7 @@ pub(crate) fn replay(
             Some(found) => found,
             None => match cursor.later(at)? {
                 Some((place_of, found)) => {
+                    // A round before it was durable.
                     end.rot = true;
                     end.gap.get_or_insert((at, place_of));
                     (place_of, found)
@@ -222,6 +225,12 @@ impl Found {
     fn is(&self, position: JournalPosition) -> bool {
         self.header.name.round_seq == position.round_seq
     }
+
+    /// Whether the round that is not at that place had been durable. The same one in another place is
+    /// nothing that a crash does.
+    fn proves(&self, position: JournalPosition) -> bool {
+        self.is(position) || self.header.synced(&self.body) >= position.round_seq
+    }
 }
 
 /// A journal file and its length, when it is there.
@@ -286,12 +295,14 @@ impl Cursor<'_> {
         Ok(Some(Found { header, body }))
     }
 
-    /// The first valid round after a place with at least the number expected there.
+    /// The first valid round after a place with at least the number expected there, if it or one behind
+    /// it proves that the round expected there had been durable.
     fn later(
         &mut self,
         position: JournalPosition,
     ) -> Result<Option<(JournalPosition, Found)>, DiskError> {
         const STRIDE: u64 = 1 << 20;
+        let mut first = None;
         let later_files: Vec<FileSpan> = self
             .files
             .iter()
@@ -324,7 +335,11 @@ impl Cursor<'_> {
                     if let Some(found) = self.round(here)?
                         && found.header.name.round_seq >= position.round_seq
                     {
-                        return Ok(Some((here, found)));
+                        let is_proof = found.proves(position);
+                        first.get_or_insert((here, found));
+                        if is_proof {
+                            return Ok(first);
+                        }
                     }
                 }
                 at += STRIDE;

@@ -11,6 +11,8 @@ mod scrubbing;
 
 mod stages;
 
+mod written;
+
 pub(crate) use scrubbing::Sight;
 
 use std::collections::VecDeque;
@@ -39,6 +41,7 @@ pub struct Replica {
     replica_gen: ReplicaGen,
     budget: Arc<TailBudget>,
     wants_snapshot: AtomicBool,
+    is_sync_deferred: AtomicBool,
     state: Mutex<State>,
     /// What the segment writer alone uses. Held across disk work; shards never take it.
     pub(crate) applied: Mutex<Applied>,
@@ -62,6 +65,8 @@ struct State {
     log_start: Offset,
     end: Offset,
     durable_end: Offset,
+    /// While syncs are deferred; may be behind `durable_end`.
+    written_end: Offset,
     high_watermark: Offset,
     meta: ReplicaMeta,
     durable_meta: Option<ReplicaMeta>,

@@ -6,11 +6,13 @@
 //! 40 u32 body length | 44 u32 item count | 48 body | zeros to a multiple of 4096
 //! ```
 //! The CRC covers header and body, so that a round is whole or absent; `file_seq` and `storage_id`
-//! tell it from what an earlier use of the same blocks left behind.
+//! tell it from what an earlier use of the same blocks left behind. The highest bit of the item count
+//! says that the body begins with a u64, before the items: the number of the last round that was
+//! synced when this one was written. Without it that is the round right before.
 
 use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use tidegate_proto::id::StorageId;
 
 use crate::entry::{Entry, Item};
@@ -19,6 +21,10 @@ use crate::scalar::{Put as _, Reader};
 
 pub(crate) const MAGIC: [u8; 4] = *b"TGJR";
 pub(crate) const HEADER_LEN: usize = 48;
+
+/// In the item count: the body begins with the number of the last synced round.
+const NAMES_SYNCED: u32 = 1 << 31;
+const SYNCED_LEN: usize = 8;
 
 /// Where a round stands in the journal's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +41,7 @@ pub(crate) struct RoundBuilder {
     pieces: Vec<Piece>,
     body_len: usize,
     items: u32,
+    names_synced: bool,
     /// Length of `scratch` before the padding, once there is padding.
     unpadded: Option<usize>,
 }
@@ -46,13 +53,19 @@ enum Piece {
 }
 
 impl RoundBuilder {
-    pub(crate) fn clear(&mut self) {
+    /// Begins a round. `synced` is the last synced round, when that is not the one right before.
+    pub(crate) fn begin(&mut self, synced: Option<u64>) {
         self.scratch.clear();
         // The header's place: known only when the round is named.
         self.scratch.resize(HEADER_LEN, 0);
-        self.pieces.clear();
-        self.pieces.push(Piece::Scratch(0..HEADER_LEN));
         self.body_len = 0;
+        if let Some(synced) = synced {
+            self.scratch.put_u64(synced);
+            self.body_len = SYNCED_LEN;
+        }
+        self.names_synced = synced.is_some();
+        self.pieces.clear();
+        self.pieces.push(Piece::Scratch(0..self.scratch.len()));
         self.items = 0;
         self.unpadded = None;
     }
@@ -106,7 +119,8 @@ impl RoundBuilder {
         header.put_u32(0);
         put_name(&mut header, name);
         header.put_u32(u32::try_from(self.body_len).expect("a round is far below 4 GiB"));
-        header.put_u32(self.items);
+        let flag = if self.names_synced { NAMES_SYNCED } else { 0 };
+        header.put_u32(self.items | flag);
         self.scratch[..HEADER_LEN].copy_from_slice(&header);
         let mut crc = 0;
         for (number, piece) in self.pieces.iter().enumerate() {
@@ -140,6 +154,7 @@ pub(crate) struct RoundHeader {
     pub(crate) name: RoundName,
     pub(crate) body_len: usize,
     items: u32,
+    names_synced: bool,
     crc: u32,
 }
 
@@ -164,7 +179,8 @@ impl RoundHeader {
         Some(Self {
             name,
             body_len,
-            items,
+            items: items & !NAMES_SYNCED,
+            names_synced: items & NAMES_SYNCED != 0,
             crc,
         })
     }
@@ -179,10 +195,24 @@ impl RoundHeader {
         round.len() == HEADER_LEN + self.body_len && crc32c::crc32c(&round[8..]) == self.crc
     }
 
+    /// The last round that was durable when this one was written, by a verified round's body.
+    pub(crate) fn synced(&self, body: &[u8]) -> u64 {
+        let before = self.name.round_seq.saturating_sub(1);
+        if self.names_synced {
+            // One that names a later round, or none, proves nothing.
+            let named = Reader::new(body).u64().unwrap_or(0);
+            return named.min(before);
+        }
+        before
+    }
+
     /// Takes a verified round's body apart; `None` when an item is malformed, which a round that
     /// this program wrote never is.
     pub(crate) fn items(&self, mut body: Bytes) -> Option<Vec<PlacedItem>> {
         let whole = body.len();
+        if self.names_synced {
+            body.try_get_u64_le().ok()?;
+        }
         let mut items = Vec::with_capacity((self.items as usize).min(whole / 4));
         while !body.is_empty() {
             let start = whole - body.len();

@@ -1,4 +1,5 @@
-//! The log's threads: one writes rounds, one writes segments, one compacts.
+//! The log's threads: one writes rounds, one bounds how long they stay unsynced, one writes segments,
+//! one compacts.
 //!
 //! They only call what a simulation calls by hand. Pacing is by condition variables: no clock is
 //! read here. A panic in one kills the log like a failed write does.
@@ -12,7 +13,7 @@ use crate::limits::{COMPACTION_IDLE_MS, IDLE_ROUND_MS};
 use crate::log::{Inner, Log, Wake};
 
 impl Log {
-    /// Starts the journal, the segment-writer and the compaction thread. They end with [`Log::close`], with
+    /// Starts the journal, the pace, the segment-writer and the compaction thread. They end with [`Log::close`], with
     /// the last clone of the log, or when it dies.
     pub fn start_threads(&self) -> Result<(), LogDead> {
         let spawn = |name: &str, body: fn(&Inner) -> Result<(), LogDead>| {
@@ -24,6 +25,7 @@ impl Log {
                 .map_err(|error| self.inner.kill(&error))
         };
         let journal = spawn("tidegate-journal", write_rounds)?;
+        let pace = spawn("tidegate-pace", pace_syncs)?;
         let writer = spawn("tidegate-segments", write_segments)?;
         let compaction = spawn("tidegate-compaction", compact)?;
         let mut threads = self
@@ -31,7 +33,7 @@ impl Log {
             .threads
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        threads.extend([journal, writer, compaction]);
+        threads.extend([journal, pace, writer, compaction]);
         Ok(())
     }
 }
@@ -54,12 +56,20 @@ fn write_rounds(inner: &Inner) -> Result<(), LogDead> {
             Wake::Submissions => {
                 inner.run_round()?;
             }
+            Wake::Sync => {
+                inner.run_sync()?;
+            }
             Wake::Idle => {
                 inner.run_closing_round()?;
             }
             Wake::Stop => return Ok(()),
         }
     }
+}
+
+fn pace_syncs(inner: &Inner) -> Result<(), LogDead> {
+    while inner.pace_syncs() {}
+    Ok(())
 }
 
 fn compact(inner: &Inner) -> Result<(), LogDead> {

@@ -24,6 +24,8 @@ const AFTERWARDS_MS: i64 = 1 << 40;
 pub struct Expectation {
     /// Last entry of the history that is acknowledged.
     pub acknowledged: usize,
+    /// Last entry of the history that survives the end of the process.
+    pub written: usize,
     /// Last entry of the history.
     pub submitted: usize,
     /// The log was closed in order and not opened since.
@@ -58,11 +60,21 @@ impl Expectation {
                 self.acknowledged = *entry;
                 self.submitted = self.submitted.max(*entry);
             }
+            Moment::Written(entry) => self.written = *entry,
             Moment::Closed => self.is_clean = true,
             Moment::Opening => self.is_clean = false,
             Moment::Incarnation(number) => self.incarnation = Some(*number),
             Moment::Foreign(bytes) => self.foreign.push(Arc::clone(bytes)),
             Moment::Purged(count) => self.purged = *count,
+        }
+    }
+
+    /// What the end of the process must leave, if the system goes on.
+    #[must_use]
+    pub fn of_kill(&self) -> Self {
+        Self {
+            acknowledged: self.acknowledged.max(self.written),
+            ..self.clone()
         }
     }
 

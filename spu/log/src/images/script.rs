@@ -27,6 +27,8 @@ pub enum Moment {
     Submitted(usize),
     /// All up to this entry of the history is acknowledged.
     Durable(usize),
+    /// All up to this entry of the history survives the end of the process.
+    Written(usize),
     /// The log was closed in order.
     Closed,
     /// The log is about to be opened.
@@ -65,6 +67,8 @@ pub struct Script {
     history: Vec<Model>,
     /// Of the history, what is acknowledged.
     durable: usize,
+    /// Of the history, what is in a round.
+    written: usize,
     time_ms: i64,
 }
 
@@ -84,6 +88,7 @@ impl Script {
             moments,
             history: vec![Model::default()],
             durable: 0,
+            written: 0,
             time_ms: 1_000,
         }
     }
@@ -239,6 +244,26 @@ impl Script {
         self.acknowledged();
     }
 
+    /// Lets the records of a replica wait for a sync.
+    pub fn defer(&self, partition: u32) {
+        let replica = self.log.replica(key(partition));
+        replica.expect("it was made").set_sync_deferred(true);
+    }
+
+    /// Runs rounds until nothing waits, of which nobody knows whether they are synced.
+    pub fn write(&mut self) {
+        while self.log.run_round().expect("the disk does not fail") {}
+        self.written = self.history.len() - 1;
+        self.note(Moment::Written(self.written));
+    }
+
+    /// Syncs what is written.
+    pub fn sync(&mut self) {
+        self.log.run_sync().expect("the disk does not fail");
+        self.durable = self.written;
+        self.note(Moment::Durable(self.durable));
+    }
+
     /// Closes the last round with an empty one.
     pub fn closing_round(&self) {
         let ran = self.log.run_closing_round();
@@ -297,10 +322,16 @@ impl Script {
 
     /// The process is killed; another one opens what it left. What was not in a round is lost.
     pub fn kill(&mut self) {
-        self.now = self.history[self.durable].clone();
+        self.now = self.history[self.written].clone();
+        let is_synced = self.written == self.durable;
         self.submitted();
-        self.acknowledged();
+        self.written = self.history.len() - 1;
+        self.note(Moment::Written(self.written));
+        if is_synced {
+            self.acknowledged();
+        }
         self.open();
+        self.acknowledged();
     }
 
     /// Opens the directory anew.
@@ -323,6 +354,7 @@ impl Script {
 
     fn acknowledged(&mut self) {
         self.durable = self.history.len() - 1;
+        self.written = self.durable;
         self.note(Moment::Durable(self.durable));
     }
 

@@ -41,6 +41,7 @@ pub fn tiny(seed: u64) -> LogConfig {
         tail_cache_bytes: 2 << 10,
         open_files_max: 6,
         space: crate::SpaceConfig::OFF,
+        sync_interval_ms: 5,
         compaction_map_bytes: 64 * 24,
         compaction_bytes_per_s: u64::MAX,
     }

@@ -73,6 +73,7 @@ workloads! {
     checkpoint 550
     close 750
     kill 600
+    deferred 600
     everything 1_700
 }
 

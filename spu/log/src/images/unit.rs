@@ -191,7 +191,10 @@ impl<'a> Unit<'a> {
             } else if crashes_twice && image == other {
                 self.second_crash(Volatile::new(tree.clone()), place, expected);
             }
-            self.image(place, kind, tree, expected);
+            match kind {
+                Kind::Kill => self.image(place, kind, tree, &expected.of_kill()),
+                _ => self.image(place, kind, tree, expected),
+            }
         }
     }
 

@@ -3,12 +3,15 @@
 //!
 //! Invariant: a workload is a function of its seed.
 
+mod deferred;
+
 mod directory;
 
 mod everything;
 
 mod records;
 
+use deferred::deferred;
 use directory::{checkpoint, close, kill, metadata, quarantine, recycle, retire, snapshot};
 use everything::everything;
 use records::{append, append_many, cut, format, reset, retention, roll};
@@ -58,7 +61,7 @@ const fn plain(name: &'static str, run: fn(&mut Script)) -> Workload {
 }
 
 /// All of them.
-pub const WORKLOADS: [Workload; 16] = [
+pub const WORKLOADS: [Workload; 17] = [
     plain("format", format),
     plain("append", append),
     plain("append-many", append_many),
@@ -84,5 +87,6 @@ pub const WORKLOADS: [Workload; 16] = [
     plain("checkpoint", checkpoint),
     plain("close", close),
     plain("kill", kill),
+    plain("deferred", deferred),
     plain("everything", everything),
 ];

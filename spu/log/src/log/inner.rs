@@ -9,19 +9,18 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::ends::Ends;
+use super::pace::Pace;
 use super::room::Room;
+use super::rounds::Rounds;
 use crate::compaction::{CompactionStep, Compactor};
 use crate::config::RoundListener;
 use crate::entry::Item;
-use crate::error::{DiskError, LogDead};
+use crate::error::LogDead;
 use crate::files::FilePool;
 use crate::identity::Identity;
-use crate::journal::{Journal, Written};
-use crate::limits::ROUND_BYTES_MAX;
+use crate::journal::Journal;
 use crate::registry::Registry;
 use crate::replica::Replica;
-use crate::round::RoundBuilder;
 use crate::tail::TailBudget;
 use crate::vfs::{Place, VfsFile};
 use crate::writer::SegmentWriter;
@@ -44,7 +43,10 @@ pub(crate) struct Inner {
     pub(super) queue: Mutex<Queue>,
     pub(super) wake: Condvar,
     /// Held through a round; orders rounds of different callers.
-    pub(super) round: Mutex<Round>,
+    pub(super) rounds: Mutex<Rounds>,
+    /// The thread that bounds how long rounds stay unsynced sleeps here.
+    pub(super) pace: Pace,
+    pub(super) sync_interval: Duration,
     pub(super) dead: OnceLock<LogDead>,
     pub(super) next_number: AtomicU64,
     pub(crate) threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
@@ -58,13 +60,6 @@ impl std::fmt::Debug for Inner {
     }
 }
 
-/// What a round is made in, kept from round to round for its room.
-#[derive(Debug, Default)]
-pub(super) struct Round {
-    builder: RoundBuilder,
-    ends: Ends,
-}
-
 /// Submissions that wait for a round. Bounded by the callers' byte permits: they hold them until
 /// they hear that the round is durable.
 #[derive(Debug, Default)]
@@ -74,6 +69,8 @@ pub(super) struct Queue {
     is_stopping: bool,
     /// There was no room for what waits; the next look at the disk ends it.
     pub(super) is_parked: bool,
+    /// Rounds have been unsynced for long enough.
+    is_sync_due: bool,
     /// The journal thread sleeps until it is woken.
     is_asleep: bool,
 }
@@ -81,8 +78,8 @@ pub(super) struct Queue {
 #[derive(Debug)]
 pub(super) struct Waiting {
     /// `None` for the log's own entries.
-    shard: Option<u16>,
-    items: Vec<(Arc<Replica>, Item)>,
+    pub(super) shard: Option<u16>,
+    pub(super) items: Vec<(Arc<Replica>, Item)>,
     pub(super) bytes: usize,
 }
 
@@ -90,6 +87,7 @@ pub(super) struct Waiting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wake {
     Submissions,
+    Sync,
     Idle,
     Stop,
 }
@@ -101,6 +99,10 @@ impl Inner {
         loop {
             if queue.is_stopping {
                 return Wake::Stop;
+            }
+            // First, or a journal that is never idle would put it off.
+            if std::mem::take(&mut queue.is_sync_due) {
+                return Wake::Sync;
             }
             if !queue.waiting.is_empty() && !queue.is_parked {
                 return Wake::Submissions;
@@ -118,6 +120,7 @@ impl Inner {
                     let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
                     queue = guard;
                     let is_quiet = queue.waiting.is_empty() || queue.is_parked;
+                    let is_quiet = is_quiet && !queue.is_sync_due;
                     if timeout.timed_out() && is_quiet && !queue.is_stopping {
                         queue.is_asleep = false;
                         return Wake::Idle;
@@ -129,57 +132,6 @@ impl Inner {
 
     pub(crate) fn wants_closing_round(&self) -> bool {
         self.journal.wants_closing_round() && !self.lock_queue().is_parked
-    }
-
-    pub(crate) fn run_round(&self) -> Result<bool, LogDead> {
-        self.check_alive()?;
-        let mut round = self.round.lock().unwrap_or_else(PoisonError::into_inner);
-        let Round { builder, ends } = &mut *round;
-        let taken = self.take_waiting();
-        if taken.is_empty() {
-            return Ok(false);
-        }
-        builder.clear();
-        taken
-            .iter()
-            .flat_map(|waiting| &waiting.items)
-            .for_each(|(_, item)| builder.push(item));
-        match self.write(builder) {
-            Ok(written) => {
-                // The segment writer may have met its end meanwhile: nothing is acknowledged after it.
-                self.check_alive()?;
-                self.announce(written, taken, ends);
-                Ok(true)
-            }
-            Err(error) if error.is_passing() => {
-                self.park(taken);
-                Ok(false)
-            }
-            Err(error) => Err(self.kill(&error)),
-        }
-    }
-
-    pub(crate) fn run_closing_round(&self) -> Result<bool, LogDead> {
-        self.check_alive()?;
-        let mut round = self.round.lock().unwrap_or_else(PoisonError::into_inner);
-        let Round { builder, ends } = &mut *round;
-        if !self.journal.wants_closing_round() {
-            return Ok(false);
-        }
-        builder.clear();
-        match self.write(builder) {
-            Ok(written) => {
-                // The segment writer may have met its end meanwhile: nothing is acknowledged after it.
-                self.check_alive()?;
-                self.announce(written, Vec::new(), ends);
-                Ok(true)
-            }
-            Err(error) if error.is_passing() => {
-                self.park(Vec::new());
-                Ok(false)
-            }
-            Err(error) => Err(self.kill(&error)),
-        }
     }
 
     /// Whether something was submitted that is in no round.
@@ -213,55 +165,6 @@ impl Inner {
         }
     }
 
-    fn write(&self, builder: &mut RoundBuilder) -> Result<Written, DiskError> {
-        self.with_reserve(|| self.write_once(builder))
-    }
-
-    fn write_once(&self, builder: &mut RoundBuilder) -> Result<Written, DiskError> {
-        while self.writer.is_overfull() {
-            self.writer.relieve()?;
-        }
-        loop {
-            if let Some(written) = self.journal.append(builder)? {
-                return Ok(written);
-            }
-            // At its cap: what is in the way goes to segments first.
-            self.writer.checkpoint()?;
-        }
-    }
-
-    /// Hands a durable round to the writer, then tells each shard once.
-    fn announce(&self, written: Written, taken: Vec<Waiting>, ends: &mut Ends) {
-        let items = taken.into_iter().flat_map(|waiting| {
-            let shard = waiting.shard;
-            waiting.items.into_iter().map(move |item| (shard, item))
-        });
-        self.writer.take_over(written, items, |shard, key, end| {
-            if let Some(shard) = shard {
-                ends.push(shard, key, end);
-            }
-        });
-        if self.journal.wants_spare() {
-            self.writer.nudge();
-        }
-        ends.tell(|shard, ends| self.listener.durable(shard, written.round_seq, ends));
-    }
-
-    pub(super) fn take_waiting(&self) -> Vec<Waiting> {
-        let mut queue = self.lock_queue();
-        let mut taken = Vec::new();
-        let mut bytes = 0;
-        while let Some(next) = queue.waiting.front() {
-            if !taken.is_empty() && bytes + next.bytes > ROUND_BYTES_MAX {
-                break;
-            }
-            bytes += next.bytes;
-            taken.extend(queue.waiting.pop_front());
-        }
-        queue.bytes -= bytes as u64;
-        taken
-    }
-
     pub(super) fn enqueue(
         &self,
         shard: Option<u16>,
@@ -292,9 +195,19 @@ impl Inner {
         self.dead.get().map_or(Ok(()), |dead| Err(dead.clone()))
     }
 
+    /// Asks the journal thread for a sync of what is written.
+    pub(super) fn ask_for_sync(&self) {
+        let mut queue = self.lock_queue();
+        queue.is_sync_due = true;
+        if std::mem::take(&mut queue.is_asleep) {
+            self.wake.notify_one();
+        }
+    }
+
     pub(super) fn stop(&self) {
         self.lock_queue().is_stopping = true;
         self.wake.notify_all();
+        self.pace.stop();
         self.writer.stop();
         *self
             .compaction

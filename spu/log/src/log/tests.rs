@@ -8,6 +8,8 @@ mod compacting;
 
 mod damage;
 
+mod deferring;
+
 mod failing;
 
 mod going_on;
@@ -63,6 +65,7 @@ pub(super) type Told = (u16, u64, Vec<(ReplicaKey, Offset)>);
 #[derive(Debug, Default)]
 pub(super) struct Ears {
     pub(super) durable: Mutex<Vec<Told>>,
+    pub(super) written: Mutex<Vec<Told>>,
     pub(super) failed: Mutex<Vec<LogDead>>,
 }
 
@@ -72,6 +75,11 @@ impl RoundListener for Ears {
             .lock()
             .unwrap()
             .push((shard, round, ends.to_vec()));
+    }
+
+    fn written(&self, shard: u16, round: u64, ends: &[(ReplicaKey, Offset)]) {
+        let told = (shard, round, ends.to_vec());
+        self.written.lock().unwrap().push(told);
     }
 
     fn failed(&self, error: &LogDead) {
@@ -101,6 +109,7 @@ pub(super) fn small() -> LogConfig {
         tail_cache_bytes: 6 << 10,
         open_files_max: 6,
         space: crate::SpaceConfig::OFF,
+        sync_interval_ms: 5,
         compaction_map_bytes: 64 * 24,
         compaction_bytes_per_s: u64::MAX,
     }

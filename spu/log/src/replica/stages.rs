@@ -31,6 +31,7 @@ impl Replica {
             log_start: applied.log_start,
             end: applied.end,
             durable_end: applied.end,
+            written_end: Offset::ZERO,
             high_watermark: applied.high_watermark,
             meta: applied.meta,
             durable_meta,
@@ -69,6 +70,7 @@ impl Replica {
             replica_gen,
             budget,
             wants_snapshot: AtomicBool::new(false),
+            is_sync_deferred: AtomicBool::new(false),
             state: Mutex::new(state),
             applied: Mutex::new(applied),
         }
@@ -135,7 +137,11 @@ impl Replica {
         let mut state = self.lock();
         match &item {
             Item::Entry(Entry::Batch(batch)) => state.durable_end = batch.next_offset(),
-            Item::Entry(Entry::Cut { to, .. }) => state.durable_end = state.durable_end.min(*to),
+            Item::Entry(Entry::Cut { to, .. }) => {
+                state.durable_end = state.durable_end.min(*to);
+                // A cut's round is synced before another is written: this is the newest word.
+                state.written_end = state.written_end.min(*to);
+            }
             Item::Entry(Entry::Trim { to, .. }) => state.durable_end = state.durable_end.max(*to),
             Item::Entry(Entry::Meta { meta, .. }) => state.durable_meta = Some(*meta),
             Item::Created { replica_gen, .. } => {

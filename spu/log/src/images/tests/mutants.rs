@@ -71,6 +71,15 @@ fn a_checkpoint_over_segments_whose_names_are_not_synced_is_caught() {
 }
 
 #[test]
+fn j1_a_round_that_does_not_say_that_those_before_it_are_not_synced_is_caught() {
+    let workload = find_workload("deferred").unwrap();
+    let honest = run_unit(&workload.record(SEED), SEED, &EFFORT);
+    assert_eq!(honest.failed, 0, "{:?}", honest.failures);
+    let recording = without(Guard::NameSynced, || workload.record(SEED));
+    is_caught("deferred", &run_unit(&recording, SEED, &EFFORT));
+}
+
+#[test]
 fn j2_a_cut_that_leaves_earlier_entries_is_caught() {
     let recording = find_workload("cut").unwrap().record(SEED);
     let mutant = || run_unit(&recording, SEED, &EFFORT);

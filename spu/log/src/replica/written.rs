@@ -1,0 +1,52 @@
+//! What is written and not synced yet, of replicas whose owner does not wait for the sync.
+//!
+//! Invariant: `written_end` counts only entries whose round's write returned, in the order of rounds.
+
+use std::sync::atomic::Ordering;
+
+use tidegate_proto::position::Offset;
+
+use super::Replica;
+use crate::entry::{Entry, Item};
+
+impl Replica {
+    /// Whether records of this replica may wait for a sync of the journal, at most
+    /// [`crate::LogConfig::sync_interval_ms`], and are told as written before it. Takes effect with
+    /// the next round. Not so at first.
+    pub fn set_sync_deferred(&self, is_deferred: bool) {
+        let mut state = self.lock();
+        if is_deferred != self.is_sync_deferred.swap(is_deferred, Ordering::Relaxed) {
+            // What was under way is counted when it is durable.
+            state.written_end = Offset::ZERO;
+        }
+    }
+
+    /// Next offset, counting what survives the end of the process: what is durable, and while syncs are
+    /// deferred what is written.
+    #[must_use]
+    pub fn written_end(&self) -> Offset {
+        let state = self.lock();
+        state.written_end.max(state.durable_end)
+    }
+
+    /// Whether nobody waits for that item's sync. Metadata is acted upon only when it is durable, and a
+    /// cut is answered then.
+    pub(crate) fn defers_sync(&self, item: &Item) -> bool {
+        let is_patient = match item {
+            Item::Entry(entry) => !matches!(entry, Entry::Meta { .. } | Entry::Cut { .. }),
+            Item::Created { .. } | Item::Retired { .. } => false,
+        };
+        is_patient && self.is_sync_deferred.load(Ordering::Relaxed)
+    }
+
+    /// Takes note that an item that defers its sync is written; gives the end of what is.
+    pub(crate) fn written(&self, item: &Item) -> Offset {
+        let mut state = self.lock();
+        match item {
+            Item::Entry(Entry::Batch(batch)) => state.written_end = batch.next_offset(),
+            Item::Entry(Entry::Trim { to, .. }) => state.written_end = state.written_end.max(*to),
+            _ => {}
+        }
+        state.written_end.max(state.durable_end)
+    }
+}

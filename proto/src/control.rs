@@ -175,7 +175,7 @@ impl Default for TopicConfig {
     }
 }
 
-/// Whether an acknowledgement waits for the disk.
+/// Whether an acknowledgement waits for the disk, or only until the records are with the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
@@ -183,7 +183,8 @@ pub enum Durability {
     /// Yes: what is acknowledged survives power loss.
     #[default]
     Ack,
-    /// No: the disk is forced now and then; power loss may take the last moments.
+    /// No: what is acknowledged survives the end of the server, `kill -9` included. The disk is forced
+    /// within 50 ms; a power loss or a crash of the system may take what was acknowledged since.
     Interval,
 }
 

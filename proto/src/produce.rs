@@ -72,7 +72,9 @@ impl fmt::Display for Acks {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Durable {
-    /// In the leader's memory.
+    /// In the memory of the leader's system, and on its disk a moment later: it survives the end of the
+    /// server, and not that of the machine. Of a request that asked for no acknowledgement: nothing is
+    /// promised.
     Memory,
     /// On the leader's disk.
     Leader,

@@ -154,6 +154,8 @@ impl Assigner {
             handle.reader.log.set_config(segment(&topic.config));
             handle.reader.log.set_compaction(compaction(&topic.config));
             let config = replica_config(&topic.config);
+            let is_deferred = config.defers_sync();
+            handle.reader.log.set_sync_deferred(is_deferred);
             let retention = Retention::of(&topic.config, partition);
             handle
                 .shard

@@ -97,6 +97,7 @@ fn open(replica: Arc<LogReplica>, plan: OpenPlan) -> Result<Hosted, OpenFailure>
     }
     replica.set_config(plan.segment);
     replica.set_compaction(plan.compaction);
+    replica.set_sync_deferred(plan.config.defers_sync());
     let recovered = recover(&replica)?;
     let meta = replica.meta();
     let machine = Replica::new(Facts {

@@ -220,8 +220,16 @@ impl Server {
     /// # Panics
     /// When it is refused.
     pub async fn create_topic(&self, name: &str, partitions: u32) {
+        self.create_topic_with(name, partitions, "{}").await;
+    }
+
+    /// The same with settings, which are JSON.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn create_topic_with(&self, name: &str, partitions: u32, config: &str) {
         let mut connection = self.connect().await.expect("the server listens");
-        let body = format!(r#"{{"partitions":{partitions}}}"#);
+        let body = format!(r#"{{"partitions":{partitions},"config":{config}}}"#);
         let path = format!("/v1/topics/{name}");
         let json = [("content-type", "application/json")];
         let answer = connection.send(http::Method::PUT, &path, &json, body).await;

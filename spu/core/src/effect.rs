@@ -23,7 +23,8 @@ pub type Effects = Vec<Effect>;
 pub enum Effect {
     /// Journal the replica's metadata; answered by `Input::Persisted` when it is durable (E1).
     Persist(ReplicaMeta),
-    /// Journal a batch; answered by `Input::Durable` with an end that covers it.
+    /// Journal a batch; answered by `Input::Durable` with an end that covers it, and before that by
+    /// `Input::Written` where the topic waits for no sync.
     Submit(Batch),
     /// Journal a snapshot of the ledger that holds everything below `as_of`.
     Snapshot {

@@ -58,10 +58,18 @@ pub struct Facts {
 /// The part of a topic's configuration that the machine acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplicaConfig {
-    /// Whether acknowledgements wait for the disk.
+    /// Whether acknowledgements wait for the disk, or for the system's memory of it.
     pub durability: Durability,
     /// Whether record timestamps are those of the append.
     pub append_timestamps: bool,
+}
+
+impl ReplicaConfig {
+    /// Whether acknowledgements wait for the journal's write only.
+    #[must_use]
+    pub fn defers_sync(&self) -> bool {
+        self.durability == Durability::Interval
+    }
 }
 
 /// What the control plane says about the partition: one version of its row.
@@ -115,6 +123,14 @@ pub enum Input {
         /// The journal's round.
         round: u64,
         /// The durable end of this replica's log (DLEO).
+        end: Offset,
+    },
+    /// Everything below `end` is written to the journal, and survives the end of the process. Told of
+    /// topics that do not wait for the disk; `Durable` follows.
+    Written {
+        /// The journal's round.
+        round: u64,
+        /// The written end of this replica's log.
         end: Offset,
     },
     /// The journal failed for good: nothing more becomes durable.

@@ -53,6 +53,14 @@ pub fn durable_end_is_within(before: Offset, durable_end: Offset, end: Offset) {
     );
 }
 
+/// What is durable is written, and what is written is there.
+pub fn written_end_is_within(durable_end: Offset, written_end: Offset, end: Offset) {
+    assert!(
+        durable_end <= written_end && written_end <= end,
+        "written end {written_end:?} outside {durable_end:?}..{end:?}"
+    );
+}
+
 /// 18: retention takes only what is committed.
 pub fn start_is_committed(log_start: Offset, high_watermark: Offset) {
     assert!(

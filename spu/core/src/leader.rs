@@ -211,8 +211,10 @@ impl Leader {
         if let Some(committed) = self.in_sync.committed() {
             standing.commit(committed, out);
         }
-        self.waiting_leader.complete(own_end, out);
-        self.waiting_quorum.complete(standing.high_watermark, out);
+        let durable_end = standing.durable_end;
+        self.waiting_leader.complete(own_end, durable_end, out);
+        self.waiting_quorum
+            .complete(standing.high_watermark, durable_end, out);
     }
 
     pub(crate) fn tick(&mut self, now: Now, out: &mut Effects) {

@@ -50,6 +50,8 @@ pub struct Status {
     pub high_watermark: Offset,
     /// Exclusive end of what is durable here.
     pub durable_end: Offset,
+    /// Exclusive end of what survives the end of the process.
+    pub written_end: Offset,
     /// Exclusive end of the log.
     pub end: Offset,
     /// Append time of the last batch.
@@ -80,6 +82,7 @@ impl Replica {
             log_start: at.log_start,
             high_watermark: at.high_watermark,
             durable_end: at.durable_end,
+            written_end: at.written_end,
             end: at.end,
             last_append_ms: at.last_append_ms,
         }
@@ -93,6 +96,11 @@ impl Replica {
     /// Exclusive end of what is durable of it.
     pub fn durable_end(&self) -> Offset {
         self.standing.durable_end
+    }
+
+    /// Exclusive end of what survives the end of the process.
+    pub fn written_end(&self) -> Offset {
+        self.standing.written_end
     }
 
     /// Its role now.
@@ -134,7 +142,8 @@ impl Replica {
         let before = self.role();
         match input {
             Input::Append(append) => self.append(now, append, out),
-            Input::Durable { end, .. } => self.durable(end, out),
+            Input::Durable { end, .. } => self.moved(out, |standing| standing.durable(end)),
+            Input::Written { end, .. } => self.moved(out, |standing| standing.written(end)),
             Input::Assigned(assignment) => self.assigned(assignment, out),
             Input::Persisted { epoch } => self.persisted(epoch, out),
             Input::LogFailed { no_space } => self.log_failed(no_space, out),
@@ -186,9 +195,10 @@ impl Replica {
         });
     }
 
-    fn durable(&mut self, end: Offset, out: &mut Effects) {
+    /// The journal went on.
+    fn moved(&mut self, out: &mut Effects, note: impl FnOnce(&mut Standing)) {
         if !self.is_dead() {
-            self.standing.durable(end);
+            note(&mut self.standing);
             self.progress(out);
         }
     }

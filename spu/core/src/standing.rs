@@ -1,12 +1,11 @@
 //! What a replica has, whatever its role: its log's ends, its metadata and its ledger.
 //!
 //! Roles borrow it and move it forward; it belongs to none of them. It keeps
-//! `log_start <= high_watermark <= end` and `durable_end <= end`.
+//! `log_start <= high_watermark <= end` and `durable_end <= written_end <= end`.
 
 use bytes::Bytes;
 use tidegate_proto::batch::ClientBatch;
 use tidegate_proto::batch::{Batch, Placement};
-use tidegate_proto::control::Durability;
 use tidegate_proto::id::{Incarnation, SpuId};
 use tidegate_proto::position::{Offset, ReplicaKey};
 
@@ -30,6 +29,8 @@ pub(crate) struct Standing {
     pub(crate) high_watermark: Offset,
     pub(crate) end: Offset,
     pub(crate) durable_end: Offset,
+    /// What the system has of the log, synced or not; followed while the topic does not wait for syncs.
+    pub(crate) written_end: Offset,
     pub(crate) last_append_ms: Option<i64>,
     pub(crate) ledger: Ledger,
     snapshot: SnapshotState,
@@ -65,6 +66,7 @@ impl Standing {
             high_watermark,
             end: facts.end,
             durable_end: facts.durable_end,
+            written_end: facts.durable_end,
             last_append_ms: facts.last_append_ms,
             ledger: facts.ledger,
             snapshot: SnapshotState {
@@ -79,13 +81,14 @@ impl Standing {
     }
 
     pub(crate) fn is_interval(&self) -> bool {
-        self.config.durability == Durability::Interval
+        self.config.defers_sync()
     }
 
-    /// How far this replica's own log counts towards the high watermark (H2).
+    /// How far this replica's own log counts towards the high watermark (H2): never further than what
+    /// outlives the process.
     pub(crate) fn own_end(&self) -> Offset {
         if self.is_interval() {
-            self.end
+            self.written_end
         } else {
             self.durable_end
         }
@@ -121,6 +124,14 @@ impl Standing {
     pub(crate) fn durable(&mut self, end: Offset) {
         invariant::durable_end_is_within(self.durable_end, end, self.end);
         self.durable_end = end;
+        self.written_end = self.written_end.max(end);
+    }
+
+    /// The journal wrote a round, which is not synced yet.
+    pub(crate) fn written(&mut self, end: Offset) {
+        let end = end.max(self.written_end);
+        invariant::written_end_is_within(self.durable_end, end, self.end);
+        self.written_end = end;
     }
 
     /// Moves the high watermark up to `committed`, and tells readers when it moved.

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use tidegate_proto::position::Offset;
+use tidegate_proto::produce::Durable;
 
 use crate::effect::{Acknowledged, Effect, Effects, Refusal, RequestId};
 
@@ -50,13 +51,18 @@ impl Waiting {
         }
     }
 
-    /// Answers everything that ends at or below `reached`.
-    pub(crate) fn complete(&mut self, reached: Offset, effects: &mut Effects) {
+    /// Answers everything that ends at or below `reached`. What is not on the disk yet is not said to
+    /// be: the topic may have stopped waiting for it since the request came.
+    pub(crate) fn complete(&mut self, reached: Offset, durable_end: Offset, effects: &mut Effects) {
         let is_due = |first: &&WaitingRequest| first.answer.end <= reached;
         while let Some(first) = self.requests.front().filter(is_due) {
+            let mut answer = first.answer;
+            if answer.end > durable_end {
+                answer.durable = Durable::Memory;
+            }
             effects.push(Effect::Reply {
                 request: first.request,
-                outcome: Ok(first.answer),
+                outcome: Ok(answer),
             });
             self.requests.pop_front();
         }

@@ -14,6 +14,7 @@
 //! log.submit(Submission { shard, entries }) -> Result<(), SubmitError>                                never blocks
 //! log.start_threads() -> Result<(), LogDead>               or, in a simulation:
 //! log.run_round() -> Result<bool, LogDead>                 log.run_writer_step() -> Result<bool, LogDead>
+//! log.run_sync() -> Result<bool, LogDead>                  what deferring replicas wrote
 //! log.run_compaction_step(now_ms) -> Result<CompactionStep, LogDead>                                  blocks; in production a thread calls it
 //! log.tick(now_ms)                                         about once a second: rolls by time, checkpoints by age
 //! log.set_incarnation(Incarnation) -> Result<(), LogDead>  durable when it returns
@@ -21,7 +22,7 @@
 //! Scrubber::new(log, share).step(bytes_max) -> Scrubbed   checks stored bytes, around the page cache: blocks
 //! log.purge_trash(older_than_ms) -> io::Result<usize>      log.stats() -> LogStats
 //!
-//! trait RoundListener { durable(shard, round, ends: &[(ReplicaKey, Offset)]); failed(&LogDead) }      from the journal thread; must not block
+//! trait RoundListener { durable(shard, round, ends: &[(ReplicaKey, Offset)]); written(shard, round, ends); failed(&LogDead) }      from the journal thread; must not block
 //!
 //! replica.key() replica_gen() meta() durable_meta() log_start() end() high_watermark() size_bytes() last_append_ms() snapshot()
 //! replica.read_cached(from, upto, bytes_max) -> Option<Vec<Batch>>                   memory only; None = ask the disk
@@ -29,6 +30,7 @@
 //! replica.offset_at(time_ms, upto) -> Result<Option<Offset>, ReadError>              blocks
 //! replica.batch_headers(from, |&BatchHeader| ) -> Result<(), ReadError>              blocks; for producer tables
 //! replica.set_config(SegmentConfig { segment_bytes, segment_ms })
+//! replica.set_sync_deferred(bool)                          replica.written_end() -> Offset
 //! replica.set_compaction(Option<CompactionConfig { delete_retention_ms }>)           replica.take_snapshot_wanted() -> bool
 //! replica.retention(now_ms, retention_ms: Option<u64>, retention_bytes: Option<u64>, high_watermark) -> Option<Offset>   submit it as Entry::Trim
 //! ```
@@ -37,6 +39,9 @@
 //! - A submission lands whole in one round. When [`RoundListener::durable`] names an end, all below
 //!   it survives kill -9 and power loss.
 //! - A submitted batch is readable at once; readers bound themselves by the high watermark (`upto`).
+//! - When [`RoundListener::written`] names an end, all below it survives kill -9. It is told of replicas
+//!   that asked for it, whose entries then wait for a sync of the journal at most
+//!   [`LogConfig::sync_interval_ms`]; a power loss takes a last part of them and nothing before it.
 //! - Any failed write, sync or close ends the log ([`LogDead`]): nothing is retried, nothing more is
 //!   accepted, `failed` is called once, reads go on.
 //! - Every byte read from disk is checked before it is served.

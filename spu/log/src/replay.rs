@@ -144,9 +144,9 @@ pub(crate) fn replay(
     }
 }
 
-/// Makes the last round last that replay found. A process that was killed may have written it and
-/// not synced it; what is done because of it must not last longer than it does (J4). The rounds before
-/// it are durable by J1.
+/// Makes the last rounds last that replay found. A process that was killed may have written them and
+/// not synced them; what is done because of them must not last longer than they do (J4). By J1 those
+/// that are not synced are all in the last one's file.
 pub(crate) fn sync_last(place: &Place, end: &ReplayEnd) -> Result<(), DiskError> {
     let Some(file_seq) = end.last_file else {
         return Ok(());

@@ -191,12 +191,6 @@ impl Replica {
         }
     }
 
-    /// Next offset, counting what is durable.
-    #[must_use]
-    pub fn durable_end(&self) -> Offset {
-        self.lock().durable_end
-    }
-
     /// High watermark as last submitted for checkpointing.
     #[must_use]
     pub fn high_watermark(&self) -> Offset {

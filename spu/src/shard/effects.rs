@@ -121,7 +121,9 @@ impl Outbox {
                     let durable_end = hosted.machine.durable_end();
                     let pending = replies.take(request);
                     let needs = rests_on(&outcome, hosted.machine.end());
-                    let rests_on_submission = needs.is_some_and(|end| end > durable_end);
+                    // One that is unknown was submitted before: it stays unknown.
+                    let rests_on_submission = matches!(&outcome,
+                        Ok(answer) if answer.end > hosted.machine.written_end());
                     if let Some(end) = needs.filter(|end| *end > durable_end) {
                         hosted.inflight.push_back((end, pending.permit));
                     }
@@ -157,7 +159,7 @@ impl Outbox {
             match delivery {
                 Delivery::Publish { reader, tail } => {
                     // Of a log that has died nobody sees more than it holds.
-                    if submitted.is_ok() || tail.high_watermark <= reader.log.durable_end() {
+                    if submitted.is_ok() || tail.high_watermark <= reader.log.written_end() {
                         reader.publish(tail);
                     }
                 }

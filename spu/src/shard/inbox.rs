@@ -15,8 +15,17 @@ use super::message::AppendMessage;
 /// knows: the partition may have been made anew since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Completion {
+    pub(crate) stage: Stage,
     pub(crate) round: u64,
     pub(crate) key: ReplicaKey,
+}
+
+/// How far a round came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Written; told only of replicas that do not wait for the sync.
+    Written,
+    Durable,
 }
 
 /// Everything that waits, in the order in which it is to be stepped.
@@ -74,7 +83,7 @@ impl Inbox {
         Ok(())
     }
 
-    pub(crate) fn durable(&self, completions: impl Iterator<Item = Completion>) {
+    pub(crate) fn complete(&self, completions: impl Iterator<Item = Completion>) {
         let mut slot = self.lock();
         if !slot.is_closed {
             slot.waiting.completions.extend(completions);

@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::inbox::{Completion, Inbox, NotTaken};
+use super::inbox::{Completion, Inbox, NotTaken, Stage};
 use super::message::{AppendMessage, Message};
 use super::task::Shard;
 use crate::limits::{DEADLINE_TICK, MAILBOX_MAX, MAINTENANCE_TICK, PASSING_TURNS_MAX};
@@ -228,15 +228,29 @@ impl Listener {
     }
 }
 
-impl RoundListener for Listener {
-    fn durable(&self, shard: u16, round: u64, ends: &[(ReplicaKey, Offset)]) {
+impl Listener {
+    fn complete(&self, shard: u16, stage: Stage, round: u64, ends: &[(ReplicaKey, Offset)]) {
         let Some(seat) = self.seats.get(usize::from(shard)) else {
             return;
         };
-        let found = ends.iter().map(|(key, _)| Completion { round, key: *key });
-        seat.inbox.durable(found);
-        // One turn: the next round waits for this thread.
+        let found = ends.iter().map(|(key, _)| Completion {
+            stage,
+            round,
+            key: *key,
+        });
+        seat.inbox.complete(found);
+        // One turn: the next round, or this one's sync, waits for this thread.
         seat.step_for(1);
+    }
+}
+
+impl RoundListener for Listener {
+    fn durable(&self, shard: u16, round: u64, ends: &[(ReplicaKey, Offset)]) {
+        self.complete(shard, Stage::Durable, round, ends);
+    }
+
+    fn written(&self, shard: u16, round: u64, ends: &[(ReplicaKey, Offset)]) {
+        self.complete(shard, Stage::Written, round, ends);
     }
 
     fn failed(&self, error: &LogDead) {

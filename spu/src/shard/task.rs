@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::directory::Directory;
 use super::effects::Outbox;
 use super::hosted::Hosted;
-use super::inbox::{Completion, Inbox, Waiting};
+use super::inbox::{Completion, Inbox, Stage, Waiting};
 use super::message::{AppendMessage, Message, Uptime};
 use super::replies::Replies;
 use crate::limits::SUBMISSION_BYTES_TARGET;
@@ -197,7 +197,11 @@ impl Shard {
     /// Steps what became durable; answers leave with the next flush.
     fn complete(&mut self, now: Now, taken: &mut Waiting) {
         let mut last_round = None;
-        for Completion { round, key } in taken.completions.drain(..) {
+        for Completion { stage, round, key } in taken.completions.drain(..) {
+            if stage == Stage::Written {
+                self.written(now, key, round);
+                continue;
+            }
             if last_round.replace(round) != Some(round) {
                 self.outbox.counters.rounds(1);
             }
@@ -206,6 +210,15 @@ impl Shard {
         if let Some(no_space) = taken.dead.take() {
             self.fail(no_space);
         }
+    }
+
+    fn written(&mut self, now: Now, key: ReplicaKey, round: u64) {
+        let Some(hosted) = self.hosted.get_mut(&key) else {
+            return;
+        };
+        let end = hosted.reader.log.written_end();
+        let (outbox, replies) = (&mut self.outbox, &mut self.replies);
+        outbox.step(hosted, replies, now, Input::Written { round, end });
     }
 
     fn durable(&mut self, now: Now, key: ReplicaKey, round: u64) {

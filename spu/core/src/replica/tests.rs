@@ -31,6 +31,8 @@ struct World {
     /// All that was submitted, and how many of these batches are durable.
     log: Vec<Batch>,
     durable: usize,
+    /// How many of them are written: what a killed process leaves.
+    written: usize,
     snapshot: Option<(Offset, Bytes)>,
     replies: BTreeMap<RequestId, Outcome>,
     wanted: BTreeMap<RequestId, Acks>,
@@ -123,6 +125,10 @@ fn batch(producer: Option<(u64, u16, u32)>, count: u32, key: Option<[u8; 16]>) -
     builder.finish().unwrap()
 }
 
+fn end_of(log: &[Batch]) -> Offset {
+    log.last().map_or(Offset::ZERO, Batch::next_offset)
+}
+
 impl World {
     fn new(interval: bool) -> Self {
         let mut world = Self::asleep(
@@ -144,6 +150,7 @@ impl World {
             epoch: 1,
             log: Vec::new(),
             durable: 0,
+            written: 0,
             snapshot: None,
             replies: BTreeMap::new(),
             wanted: BTreeMap::new(),
@@ -165,9 +172,11 @@ impl World {
     }
 
     fn durable_end(&self) -> Offset {
-        self.log[..self.durable]
-            .last()
-            .map_or(Offset::ZERO, Batch::next_offset)
+        end_of(&self.log[..self.durable])
+    }
+
+    fn written_end(&self) -> Offset {
+        end_of(&self.log[..self.written.max(self.durable)])
     }
 
     fn step(&mut self, input: Input) -> Vec<Effect> {
@@ -190,11 +199,7 @@ impl World {
         }
         let status = self.replica.status();
         invariant::high_watermark_is_monotone(self.high_watermark, status.high_watermark);
-        let visible = if self.interval {
-            status.end
-        } else {
-            self.durable_end()
-        };
+        let visible = self.promised_end();
         assert!(status.high_watermark <= visible.max(self.high_watermark));
         self.high_watermark = status.high_watermark;
         effects
@@ -222,10 +227,42 @@ impl World {
         let acks = self.wanted[&request];
         if let Ok(answer) = outcome
             && acks != Acks::None
-            && !self.interval
         {
-            assert!(answer.end <= self.durable_end(), "early ack");
+            assert!(answer.end <= self.promised_end(), "early ack");
+            assert!(
+                answer.end <= self.durable_end() || answer.durable == Durable::Memory,
+                "it says that it is on the disk"
+            );
         }
+    }
+
+    /// What an answer may rest on, and a reader may see.
+    fn promised_end(&self) -> Offset {
+        if self.interval {
+            self.written_end()
+        } else {
+            self.durable_end()
+        }
+    }
+
+    /// The journal has so many batches more, unsynced.
+    fn write(&mut self, batches: usize) {
+        self.written = (self.written.max(self.durable) + batches).min(self.log.len());
+        self.step(Input::Written {
+            round: 0,
+            end: self.written_end(),
+        });
+    }
+
+    fn configure(&mut self, interval: bool) {
+        self.interval = interval;
+        self.step(Input::Configure(config(interval)));
+    }
+
+    /// kill -9: what is written is there, and durable before it is served.
+    fn kill(&mut self) {
+        self.durable = self.written.max(self.durable);
+        self.crash();
     }
 
     fn append(&mut self, batches: Vec<ClientBatch>, acks: Acks, at: Option<u64>) -> RequestId {
@@ -279,10 +316,11 @@ impl World {
         ledger
     }
 
-    /// kill -9: what is not durable is gone.
+    /// Power loss: what is not durable is gone.
     fn crash(&mut self) {
         let ledger = self.recovered();
         self.log.truncate(self.durable);
+        self.written = self.durable;
         let mut whole = Ledger::default();
         self.log
             .iter()

@@ -3,6 +3,8 @@
 //!
 //! No threads: rounds and the writer's steps run when the script says so.
 
+mod unsynced;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -242,26 +244,6 @@ impl Script {
     pub fn round(&mut self) {
         while self.log.run_round().expect("the disk does not fail") {}
         self.acknowledged();
-    }
-
-    /// Lets the records of a replica wait for a sync.
-    pub fn defer(&self, partition: u32) {
-        let replica = self.log.replica(key(partition));
-        replica.expect("it was made").set_sync_deferred(true);
-    }
-
-    /// Runs rounds until nothing waits, of which nobody knows whether they are synced.
-    pub fn write(&mut self) {
-        while self.log.run_round().expect("the disk does not fail") {}
-        self.written = self.history.len() - 1;
-        self.note(Moment::Written(self.written));
-    }
-
-    /// Syncs what is written.
-    pub fn sync(&mut self) {
-        self.log.run_sync().expect("the disk does not fail");
-        self.durable = self.written;
-        self.note(Moment::Durable(self.durable));
     }
 
     /// Closes the last round with an empty one.

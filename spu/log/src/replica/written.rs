@@ -1,4 +1,4 @@
-//! What is written and not synced yet, of replicas whose owner does not wait for the sync.
+//! How far a replica's log is durable, and how far it is written, whose owner does not wait for syncs.
 //!
 //! Invariant: `written_end` counts only entries whose round's write returned, in the order of rounds.
 
@@ -19,6 +19,12 @@ impl Replica {
             // What was under way is counted when it is durable.
             state.written_end = Offset::ZERO;
         }
+    }
+
+    /// Next offset, counting what is durable.
+    #[must_use]
+    pub fn durable_end(&self) -> Offset {
+        self.lock().durable_end
     }
 
     /// Next offset, counting what survives the end of the process: what is durable, and while syncs are

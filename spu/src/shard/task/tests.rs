@@ -10,7 +10,7 @@ use tidegate_proto::compression::Codec;
 use tidegate_proto::control::{Durability, IsrMember};
 use tidegate_proto::id::{Incarnation, PartitionId, ReplicaGen, SpuId, TopicId};
 use tidegate_proto::position::LeaderEpoch;
-use tidegate_proto::produce::Acks;
+use tidegate_proto::produce::{Acks, Durable};
 use tidegate_proto::record::{Datum, RecordRef};
 use tidegate_spu_core::{Assignment, Refusal, ReplicaConfig};
 
@@ -176,6 +176,22 @@ impl Bench {
         self.complete();
     }
 
+    /// Lets the disk end the log; the shard has not heard of it.
+    fn kill_log(&mut self) {
+        let full = std::io::ErrorKind::StorageFull;
+        self.disk.fail(Operation::Sync, 0, full);
+        self.log
+            .create_replica(
+                ReplicaKey {
+                    partition: PartitionId(999),
+                    ..key()
+                },
+                ReplicaGen::from_bytes([9; 16]),
+                SegmentConfig::default(),
+            )
+            .unwrap_err();
+    }
+
     fn role(&self) -> RoleName {
         self.shard.hosted[&key()].machine.role()
     }
@@ -252,19 +268,82 @@ fn what_a_dead_log_did_not_take_is_not_shown() {
     let reader = bench.open(row(1, 1));
     bench.sync();
     let mut taken = bench.append(Acks::Leader);
+    bench.sync();
     assert!(taken.try_recv().unwrap().is_ok());
     assert_eq!(reader.tail().high_watermark, Offset::new(1));
-    bench
-        .disk
-        .fail(Operation::Sync, 0, std::io::ErrorKind::StorageFull);
-    bench.log.run_round().unwrap_err();
-    let mut refused = bench.append(Acks::Leader);
+    bench.kill_log();
+    let mut refused = bench.append(Acks::None);
     let no_space = true;
     assert_eq!(
         refused.try_recv().unwrap(),
         Err(Refusal::LogFailed { no_space })
     );
     assert_eq!(reader.tail().high_watermark, Offset::new(1));
+}
+
+#[test]
+fn a_request_whose_time_is_up_as_the_log_dies_stays_unknown() {
+    let mut bench = Bench::new(Durability::Ack);
+    bench.open(row(1, 1));
+    bench.sync();
+    let mut expired = bench.append(Acks::Quorum);
+    bench.log.run_round().unwrap();
+    bench.kill_log();
+    // Its round is on the disk; the next submission meets the end before the shard hears of it.
+    let hosted = bench.shard.hosted.get_mut(&key()).unwrap();
+    let now = Now {
+        wall_ms: 0,
+        monotonic_ms: u64::MAX,
+    };
+    let (outbox, replies) = (&mut bench.shard.outbox, &mut bench.shard.replies);
+    outbox.step(hosted, replies, now, Input::Tick);
+    let mut refused = bench.append(Acks::None);
+    assert_eq!(expired.try_recv().unwrap(), Err(Refusal::OutcomeUnknown));
+    assert!(matches!(
+        refused.try_recv().unwrap(),
+        Err(Refusal::LogFailed { .. })
+    ));
+}
+
+#[test]
+fn an_interval_topic_answers_and_shows_what_is_written_before_it_is_synced() {
+    let mut bench = Bench::new(Durability::Interval);
+    let reader = bench.open(row(1, 1));
+    bench.sync();
+    let mut answer = bench.append(Acks::Quorum);
+    assert!(
+        answer.try_recv().is_err(),
+        "memory of the process is not enough"
+    );
+    assert_eq!(reader.tail().high_watermark, Offset::ZERO);
+    bench.sync();
+    let acknowledged = answer.try_recv().unwrap().unwrap();
+    assert_eq!(acknowledged.durable, Durable::Memory);
+    assert_eq!(reader.tail().high_watermark, Offset::new(1));
+    assert_eq!(reader.log.durable_end(), Offset::ZERO);
+    assert!(
+        bench.budget.held() > 0,
+        "its bytes are held until they are durable"
+    );
+    bench.log.run_sync().unwrap();
+    bench.complete();
+    assert_eq!(reader.log.durable_end(), Offset::new(1));
+    assert_eq!(bench.budget.held(), 0);
+}
+
+#[test]
+fn an_interval_topic_whose_log_is_not_written_answers_nobody() {
+    let mut bench = Bench::new(Durability::Interval);
+    let reader = bench.open(row(1, 1));
+    bench.sync();
+    let mut answer = bench.append(Acks::Quorum);
+    bench
+        .disk
+        .fail(Operation::Write, 0, std::io::ErrorKind::Other);
+    bench.log.run_round().unwrap_err();
+    bench.complete();
+    assert_eq!(answer.try_recv().unwrap(), Err(Refusal::OutcomeUnknown));
+    assert_eq!(reader.tail().high_watermark, Offset::ZERO);
 }
 
 #[test]

@@ -24,6 +24,13 @@ enum Op {
     Sync {
         part: usize,
     },
+    Write {
+        batches: usize,
+    },
+    Configure {
+        interval: bool,
+    },
+    Kill,
     Wait {
         ms: u64,
     },
@@ -41,6 +48,9 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (1u32..4, any::<bool>()).prop_map(|(count, expect)| Op::Plain { count, expect }),
         1 => (0u64..3).prop_map(|producer| Op::Bump { producer }),
         4 => (0usize..4).prop_map(|part| Op::Sync { part }),
+        4 => (1usize..4).prop_map(|batches| Op::Write { batches }),
+        1 => any::<bool>().prop_map(|interval| Op::Configure { interval }),
+        1 => Just(Op::Kill),
         1 => (0u64..3_000).prop_map(|ms| Op::Wait { ms }),
         1 => Just(Op::Stop),
         1 => Just(Op::Crash),
@@ -85,7 +95,9 @@ fn play(world: &mut World, senders: &mut Senders, op: Op) {
             *sender = (sender.0 + 1, 0);
         }
         Op::Sync { part } => {
-            world.durable += (world.log.len() - world.durable).div_ceil(part + 1);
+            // A sync takes at least what was written before.
+            let more = (world.log.len() - world.durable).div_ceil(part + 1);
+            world.durable = world.written.max(world.durable + more);
             world.step(Input::Durable {
                 round: 0,
                 end: world.durable_end(),
@@ -103,6 +115,12 @@ fn play(world: &mut World, senders: &mut Senders, op: Op) {
             crash(world, senders);
         }
         Op::Crash => crash(world, senders),
+        Op::Write { batches } => world.write(batches),
+        Op::Configure { interval } => world.configure(interval),
+        Op::Kill => {
+            world.durable = world.written.max(world.durable);
+            crash(world, senders);
+        }
     }
 }
 

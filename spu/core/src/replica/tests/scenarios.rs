@@ -65,11 +65,46 @@ fn readers_are_told_before_the_producer_is() {
 }
 
 #[test]
-fn an_interval_topic_does_not_wait_for_the_disk_and_says_so() {
+fn an_interval_topic_waits_for_the_write_and_not_for_the_sync_and_says_so() {
+    for acks in [Acks::Leader, Acks::Quorum] {
+        let mut world = World::new(true);
+        let request = world.append(vec![batch(None, 1, None)], acks, None);
+        assert_eq!(world.outcome(request), None);
+        assert_eq!(world.replica.status().high_watermark, Offset::ZERO);
+        world.write(2); // The epoch's marker came first.
+        assert_eq!(world.replies[&request].unwrap().durable, Durable::Memory);
+        assert_eq!(world.replica.status().high_watermark, Offset::new(1));
+        world.kill();
+        assert_eq!(world.replica.status().end, Offset::new(1));
+    }
+}
+
+#[test]
+fn a_sync_alone_answers_too() {
     let mut world = World::new(true);
     let request = world.append(vec![batch(None, 1, None)], Acks::Quorum, None);
-    assert_eq!(world.replies[&request].unwrap().durable, Durable::Memory);
-    assert_eq!(world.replica.status().high_watermark, Offset::new(1));
+    world.sync();
+    assert_eq!(world.base(request), (0, false));
+}
+
+#[test]
+fn a_request_that_waits_as_its_topic_turns_to_interval_is_not_told_that_it_is_on_the_disk() {
+    let mut world = World::new(false);
+    let first = world.append(vec![batch(None, 1, None)], Acks::Quorum, None);
+    world.write(2);
+    assert_eq!(
+        world.outcome(first),
+        None,
+        "an ack topic waits for the sync"
+    );
+    world.configure(true);
+    assert_eq!(world.replies[&first].unwrap().durable, Durable::Memory);
+    world.configure(false);
+    let second = world.append(vec![batch(None, 1, None)], Acks::Quorum, None);
+    world.write(1);
+    assert_eq!(world.outcome(second), None);
+    world.sync();
+    assert_eq!(world.replies[&second].unwrap().durable, Durable::Quorum);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use tidegate_kit::acquaintance::greet;
 use tidegate_kit::auth::Principal;
 use tidegate_kit::http::ApiError;
 use tidegate_proto::error::{ErrorCode, Problem};
@@ -39,6 +40,7 @@ impl FromRequestParts<DataPlane> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, state: &DataPlane) -> Result<Self, ApiError> {
         let principal = state.auth().check(authorization(&parts.headers)?)?;
+        greet(&parts.extensions);
         Ok(Self(principal))
     }
 }
@@ -62,5 +64,7 @@ pub(crate) fn authenticate_with_ticket(
         .split('&')
         .find_map(|pair| pair.strip_prefix("ticket="));
     let authorization = authorization(&head.headers)?;
-    state.auth().check_with_ticket(authorization, ticket)
+    let principal = state.auth().check_with_ticket(authorization, ticket)?;
+    greet(&head.extensions);
+    Ok(principal)
 }

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -18,6 +19,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tidegate_kit::auth::{Op, Principal, require};
 use tidegate_kit::budget::ByteBudget;
+use tidegate_kit::clock;
 use tidegate_kit::http::{ApiPath, ApiResult};
 use tidegate_kit::tasks::Tasks;
 use tidegate_proto::api::records::{
@@ -134,6 +136,7 @@ pub(crate) async fn open_events(
         turn: 0,
         has_caught_up: false,
         has_ended: false,
+        ends_at: state.next_end(),
         ping,
     };
     let stream = unfold(session, |mut session| async move {
@@ -192,6 +195,7 @@ struct Session {
     turn: usize,
     has_caught_up: bool,
     has_ended: bool,
+    ends_at: Instant,
     ping: Interval,
 }
 
@@ -211,7 +215,8 @@ impl Session {
 
     async fn make_event(&mut self) -> Result<Bytes, Problem> {
         loop {
-            if self.tasks.token().is_cancelled() {
+            // Pings come often enough to look at the clock.
+            if self.tasks.token().is_cancelled() || clock::monotonic() >= self.ends_at {
                 return Ok(self.drain()?.into());
             }
             if self.ping.tick().now_or_never().is_some() {

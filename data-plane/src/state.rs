@@ -6,10 +6,13 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate_kit::auth::{Auth, Principal};
+use tidegate_kit::backoff::up_to_a_tenth_less;
 use tidegate_kit::budget::ByteBudget;
+use tidegate_kit::clock;
+use tidegate_kit::limits::CONNECTION_AGE_MAX;
 use tidegate_kit::memory::Memory;
 use tidegate_kit::tasks::Tasks;
 use tidegate_proto::control::Topology;
@@ -40,6 +43,8 @@ pub struct DataPlaneConfig {
     /// Origins (`https://app.example`) whose pages may open sockets with a ticket, beside the pages
     /// of this server itself.
     pub origins: Vec<String>,
+    /// Sockets and event streams of this age are told to connect again, each up to a tenth earlier.
+    pub age_max: Duration,
     /// Shared caches may keep pages of sealed segments that were asked for with a credential, and answer
     /// others from them: it is theirs then to say who may read.
     pub shared_pages: bool,
@@ -52,6 +57,7 @@ impl Default for DataPlaneConfig {
             ping_interval: Duration::from_secs(15),
             memory: Memory::default(),
             origins: Vec::new(),
+            age_max: CONNECTION_AGE_MAX,
             shared_pages: false,
         }
     }
@@ -64,6 +70,7 @@ impl fmt::Debug for DataPlaneConfig {
             .field("ping_interval", &self.ping_interval)
             .field("memory", &self.memory)
             .field("origins", &self.origins)
+            .field("age_max", &self.age_max)
             .field("shared_pages", &self.shared_pages)
             .finish()
     }
@@ -149,6 +156,12 @@ impl DataPlane {
     /// What answers to `principal` are made on.
     pub(crate) fn answer_budget(&self, principal: &Principal) -> ByteBudget {
         self.inner.config.memory.answers.of(&principal.name)
+    }
+
+    /// When what opens now is to be ended.
+    pub(crate) fn next_end(&self) -> Instant {
+        let age = up_to_a_tenth_less(self.inner.config.age_max, self.next_turn() as u64);
+        clock::monotonic() + age
     }
 
     pub(crate) fn produce_counters(&self) -> &ProduceCounters {

@@ -58,9 +58,34 @@ impl Backoff {
     }
 }
 
+/// A number in 0..1 for each turn, evenly spread however many there are: multiples of the golden ratio.
+/// For what many do once and should not do all at once.
+#[must_use]
+pub fn spread(turn: u64) -> f64 {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    (turn.wrapping_mul(GOLDEN) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// `limit`, or up to a tenth less: differently for each turn.
+#[must_use]
+pub fn up_to_a_tenth_less(limit: Duration, turn: u64) -> Duration {
+    limit.mul_f64(1.0 - spread(turn) / 10.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_spread_leaves_no_large_hole() {
+        let mut all: Vec<f64> = (0..1_000).map(spread).collect();
+        all.sort_by(f64::total_cmp);
+        assert!(all[0] >= 0.0 && all[999] < 1.0);
+        assert!(all.windows(2).all(|pair| pair[1] - pair[0] < 0.003));
+        let limit = Duration::from_secs(1_000);
+        let least = (0..1_000).map(|turn| up_to_a_tenth_less(limit, turn)).min();
+        assert!(least.unwrap() > limit * 9 / 10 && least.unwrap() < limit * 91 / 100);
+    }
 
     #[test]
     fn delays_stay_within_a_doubling_bound_and_the_maximum() {

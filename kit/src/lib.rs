@@ -21,6 +21,8 @@ pub mod http;
 pub mod metrics;
 pub mod tls;
 
+pub mod acquaintance;
+
 pub mod auth;
 pub mod serve;
 

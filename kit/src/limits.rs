@@ -9,8 +9,26 @@ const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 /// Open connections of one listener. At 24 KiB for an idle TLS connection this is 480 MiB at worst;
-/// the accept loop waits when it is reached, so that the rest queue in the kernel's backlog.
+/// one more is told so and closed.
 pub const CONNECTIONS_MAX: usize = 20_000;
+/// Connections beyond that which are being told so; when there are more, they are closed without a word.
+pub const REFUSALS_MAX: usize = 64;
+/// Such a connection must have done its handshake and sent its request within this.
+pub const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Connections on which nobody has shown a credential yet: the accept loop waits when it is reached, and
+/// the rest queue in the kernel's backlog. None of them stays one for longer than `STRANGER_AGE_MAX`.
+pub const STRANGERS_MAX: usize = 2_000;
+/// Of these, from one address: a browser opens six, a network behind a translator has room for ten.
+pub const STRANGERS_PER_ADDRESS_MAX: usize = 64;
+/// A connection on which nobody has shown a credential is closed after the request that it then serves:
+/// pages, documents and health need no more.
+pub const STRANGER_AGE_MAX: Duration = Duration::from_secs(60);
+/// A connection, a socket or an event stream of this age is ended in the way that tells its client to
+/// connect again, each up to a tenth of it earlier: no connection outlives the load balancing, the
+/// certificate and the software that it was made under for longer.
+pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// After a failure to accept, of which a lack of files is the likeliest, the next try waits for so long.
+pub const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(50);
 /// Open connections from one address, unless the program decides otherwise: one client, or one network
 /// behind a translator, cannot take all of them.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX / 4;

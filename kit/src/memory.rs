@@ -1,8 +1,8 @@
 //! The memory of a process that outside input can fill, and its parts.
 //!
-//! Every part has a fixed share, and the shares sum to less than the whole, so one kind of load
-//! cannot take the memory of another: uploads do not stop reads. What is left over is for fixed
-//! structures. Programs, their stacks and idle connections are not in it; those are bounded by count.
+//! Every part has a fixed share, and the shares sum to no more than the whole, so one kind of load
+//! cannot take the memory of another: uploads do not stop reads. Programs, their stacks, fixed
+//! structures and idle connections are not in it; those are bounded by count.
 
 use metrics::gauge;
 
@@ -29,12 +29,18 @@ pub struct Memory {
     pub decoders: ByteBudget,
     /// Answers and events until their clients have taken them: 2/16.
     pub answers: KeyedBudgets,
-    /// Messages and frames of sockets: 3/16.
+    /// Messages that sockets sent us, and what stands in their write buffers: 3/16.
     pub sockets: KeyedBudgets,
     /// Chunks read from disk until they are written out: 1/16.
     pub reads: ByteBudget,
     /// Batches between admission and durability: 2/16.
     pub appends: ByteBudget,
+    /// Frames of sockets, recent ones for those who may want them and those on their way, each counted
+    /// once however many share it: 1/16.
+    pub frames: ByteBudget,
+    /// What the log keeps of batches between durability and their segments, and of recent ones for
+    /// readers at the tail: 2/16, taken once by who opens the log, which keeps within it by itself.
+    pub log: ByteBudget,
 }
 
 impl Memory {
@@ -51,13 +57,15 @@ impl Memory {
             sockets: by_principal(part("sockets", 3)),
             reads: part("reads", 1),
             appends: part("appends", 2),
+            frames: part("frames", 1),
+            log: part("log", 2),
             process,
         }
     }
 
     /// The whole and its parts.
     #[must_use]
-    pub fn nodes(&self) -> [&ByteBudget; 7] {
+    pub fn nodes(&self) -> [&ByteBudget; 9] {
         [
             &self.process,
             self.bodies.parent(),
@@ -66,6 +74,8 @@ impl Memory {
             self.sockets.parent(),
             &self.reads,
             &self.appends,
+            &self.frames,
+            &self.log,
         ]
     }
 

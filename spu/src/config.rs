@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tidegate_kit::memory::Memory;
-use tidegate_log::SpaceConfig;
+use tidegate_log::limits::OPEN_FILES_MAX;
+use tidegate_log::{LogConfig, SpaceConfig};
 use tidegate_proto::control::NodeSite;
 use tidegate_proto::id::SpuId;
 use tidegate_proto::name::SpuGroupName;
@@ -51,6 +52,8 @@ pub struct SpuConfig {
     pub catch_up_bytes_per_second: Option<u64>,
     /// How stored bytes are looked at for rot; `None` when they are not.
     pub scrub: Option<ScrubConfig>,
+    /// Files with records that may be open; of these it takes no more than half of what the process may.
+    pub open_files_max: usize,
     /// When the disk counts as full, and what is held back for then.
     pub space: SpaceConfig,
 }
@@ -69,7 +72,23 @@ impl SpuConfig {
             catch_up_reads: cores.div_ceil(2).min(CATCH_UP_READS_MAX),
             catch_up_bytes_per_second: None,
             scrub: Some(ScrubConfig::weekly()),
+            open_files_max: OPEN_FILES_MAX,
             space: SpaceConfig::BY_SIZE,
+        }
+    }
+
+    /// Within the log's part of the memory: half of it for readers at the tail, who give way to what is not
+    /// in segments yet, which may take all of it.
+    pub(crate) fn log(&self) -> LogConfig {
+        let bytes_max = self.memory.log.total() as u64;
+        let standard = LogConfig::default();
+        LogConfig {
+            space: self.space,
+            open_files_max: self.open_files_max,
+            tail_cache_bytes: standard.tail_cache_bytes.min(bytes_max / 2),
+            unflushed_bytes_soft: standard.unflushed_bytes_soft.min(bytes_max / 4),
+            unflushed_bytes_max: standard.unflushed_bytes_max.min(bytes_max),
+            ..standard
         }
     }
 }

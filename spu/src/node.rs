@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 use tidegate_data_plane::partitions::Partitions;
+use tidegate_kit::budget::BytePermit;
 use tidegate_kit::health::Notice;
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_log::{Log, LogConfig, LogDead, OpenError, Opened, OsVfs, SpaceLevel, Vfs};
+use tidegate_log::{Log, LogDead, OpenError, Opened, OsVfs, SpaceLevel, Vfs};
 use tidegate_proto::control::{PartitionStatus, Register, Registered, ReplicaReport, Topology};
 use tidegate_proto::id::{Incarnation, RunId, StorageId, TopicId};
 use tidegate_proto::position::ReplicaKey;
@@ -86,6 +87,8 @@ pub struct Node {
     closings: watch::Sender<u64>,
     notice: watch::Sender<Option<Notice>>,
     stage: Mutex<Stage>,
+    /// The log keeps within it by itself; taken so that nobody counts on it.
+    _log_memory: Option<BytePermit>,
 }
 
 /// What was in the data directory.
@@ -129,11 +132,8 @@ impl Node {
         let uptime = Uptime::start();
         let seats: Vec<Arc<Seat>> = (0..count).map(|_| Seat::new()).collect();
         let listener = Arc::new(Listener::new(seats.clone()));
-        let log_config = LogConfig {
-            space: config.space,
-            ..LogConfig::default()
-        };
-        let opened = Log::open(vfs, &config.data_dir, log_config, listener)?;
+        let log_memory = config.memory.log.try_acquire(config.memory.log.total());
+        let opened = Log::open(vfs, &config.data_dir, config.log(), listener)?;
         let (log, found) = judge(opened);
         let handle = |seat: &Arc<Seat>| ShardHandle::new(Arc::clone(seat), appends.clone(), uptime);
         let shards = seats.iter().map(handle).collect();
@@ -161,6 +161,7 @@ impl Node {
             closings: watch::Sender::new(0),
             notice: watch::Sender::new(None),
             stage: Mutex::new(Stage::Opened(seats)),
+            _log_memory: log_memory,
         })
     }
 

@@ -89,7 +89,9 @@ async fn what_is_held_is_counted_and_given_back_however_a_client_ends() {
     ends.await;
     drop(half);
     wait_for("everything to be given back", async || {
-        let held = held(&mut connection).await;
+        let mut held = held(&mut connection).await;
+        // What the log takes for good, and frames that are kept for whoever comes.
+        held.retain(|part, _| !["process", "log", "frames"].contains(&part.as_str()));
         held.values().all(|bytes| *bytes == 0.0).then_some(())
     })
     .await;

@@ -88,8 +88,8 @@ pub(crate) struct UpArguments {
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     pub(crate) memory_max: Option<usize>,
 
-    /// Connections open at once; more wait to be accepted [default: 20000, or what the limit of open
-    /// files allows].
+    /// Connections open at once; one more is answered 503 and closed [default: 20000, or what the limit of
+    /// open files leaves beside those for records, which get fewer when more connections are asked for].
     #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub(crate) connections_max: Option<u32>,
 

@@ -6,7 +6,9 @@ use std::fs;
 use std::io;
 use std::net::TcpListener;
 
+use tidegate_kit::limits::CONNECTIONS_MAX;
 use tidegate_kit::memory::{MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN};
+use tidegate_log::limits::OPEN_FILES_MAX;
 
 /// What the process may fill when it is not told: half of what the machine or its control group has,
 /// at least 64 MiB and at most 1 GiB, because what is left is the page cache that reads are served
@@ -54,6 +56,37 @@ pub(crate) fn raise_open_files() -> Option<u64> {
     None
 }
 
+/// How the files that the process may open are shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Files {
+    /// Segments and their indexes.
+    pub(crate) log_max: usize,
+    /// Connections.
+    pub(crate) connections_max: usize,
+}
+
+impl Files {
+    /// The log gets what keeps it fast and connections the rest. When more connections are `asked` for, the
+    /// log opens its files anew more often, and takes few.
+    pub(crate) fn share(open_files: Option<u64>, asked: Option<usize>) -> Self {
+        const LOG_MIN: usize = 64;
+        let files = open_files.and_then(|files| usize::try_from(files).ok());
+        let files = files.unwrap_or(usize::MAX);
+        // The journal, the metadata store, the runtime and the like.
+        let kept = (files / 8).min(64 + files / 64);
+        let log_best = (files / 2).min(OPEN_FILES_MAX);
+        let log_least = log_best.min(LOG_MIN);
+        let connections_max = match asked {
+            Some(asked) => asked.min(files - kept - log_least),
+            None => CONNECTIONS_MAX.min(files - kept - log_best),
+        };
+        Self {
+            log_max: log_best.min(files - kept - connections_max),
+            connections_max: connections_max.max(1),
+        }
+    }
+}
+
 /// Connections that wait to be accepted: after a restart thousands of sockets come back at once, and
 /// the usual 128 would turn most of them away for a second or more. The system has a bound of its own.
 #[cfg(unix)]
@@ -80,6 +113,27 @@ mod tests {
         assert_eq!(share(Some(64 * GIB), Some("536870912\n")), GIB / 4);
         assert_eq!(share(Some(100), None), MEMORY_BYTES_MIN);
         assert_eq!(share(None, None), MEMORY_BYTES_MIN);
+    }
+
+    #[test]
+    fn files_are_for_the_log_and_for_connections_and_some_are_left() {
+        let share = |files, asked| {
+            let shared = Files::share(Some(files), asked);
+            (shared.log_max, shared.connections_max)
+        };
+        assert_eq!(share(20_000, None), (4096, 15_528));
+        assert_eq!(share(20_000, Some(100)), (4096, 100));
+        assert_eq!(share(20_000, Some(19_500)), (124, 19_500));
+        assert_eq!(share(20_000, Some(50_000)), (64, 19_560));
+        assert_eq!(share(1 << 20, None), (4096, CONNECTIONS_MAX));
+        assert_eq!(share(100, None), (50, 38));
+        assert_eq!(share(100, Some(20)), (50, 20));
+        assert_eq!(share(0, None), (0, 1));
+        let unknown = Files::share(None, Some(7));
+        assert_eq!(
+            (unknown.log_max, unknown.connections_max),
+            (OPEN_FILES_MAX, 7)
+        );
     }
 
     #[test]

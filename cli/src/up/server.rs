@@ -29,7 +29,7 @@ use crate::up::arguments::UpArguments;
 use crate::up::directory::DataDirectory;
 use crate::up::failures;
 use crate::up::leftovers::Leftovers;
-use crate::up::machine;
+use crate::up::machine::{self, Files};
 use crate::up::producers::LeasedIds;
 use crate::up::statuses::LocalStatuses;
 
@@ -98,13 +98,14 @@ impl Server {
             .map_or_else(Auth::dev, Auth::with_token);
         let controller = open_controller(directory.path(), &control).await?;
         // Before the log opens, which keeps as many files open as there is room for.
-        let open_files = machine::raise_open_files();
+        let asked = arguments.connections_max.map(|count| count as usize);
+        let files = Files::share(machine::raise_open_files(), asked);
         let bytes_max = arguments
             .memory_max
             .unwrap_or_else(machine::memory_bytes_max);
         let memory = Memory::new(bytes_max);
         metrics.watch_memory(&memory);
-        let node = open_node(directory.path(), arguments, &memory).await?;
+        let node = open_node(directory.path(), arguments, files, &memory).await?;
         let registered = admit(&controller, &node).await?;
         node.start(registered, controller.topology(), &storage)
             .map_err(|error| failures::node(directory.path(), &error))?;
@@ -129,7 +130,7 @@ impl Server {
         );
         let (parts, produce) = parts(&foundation, health, &edge, tls.is_some());
         let front = tidegate_gateway::front(parts, produce);
-        let limits = serve_limits(arguments, open_files);
+        let limits = serve_limits(arguments, files);
         serve(ServeConfig {
             listener,
             front,
@@ -220,21 +221,9 @@ async fn open_controller(directory: &Path, tasks: &Tasks) -> Result<Controller, 
         .map_err(|error| failures::store(&path, &error))
 }
 
-/// What a listener may have open. Of the files that the process may open, an eighth is for those that
-/// hold records.
-fn serve_limits(arguments: &UpArguments, open_files: Option<u64>) -> ServeLimits {
-    let limits = ServeLimits::default();
-    let files = open_files.map_or(usize::MAX, |files| {
-        usize::try_from(files).unwrap_or(usize::MAX)
-    });
-    // The log takes up to half of them; the rest leaves some for the store and the like.
-    let for_log = (files / 2).min(tidegate_log::limits::OPEN_FILES_MAX);
-    let for_sockets = files - for_log - files / 16;
-    let asked = arguments.connections_max.map(|count| count as usize);
-    let connections_max = asked
-        .unwrap_or(limits.connections_max)
-        .min(for_sockets)
-        .max(1);
+/// What a listener may have open.
+fn serve_limits(arguments: &UpArguments, files: Files) -> ServeLimits {
+    let connections_max = files.connections_max;
     let per_address = arguments.connections_per_address_max;
     let per_address = per_address.map_or(connections_max.div_ceil(4), |count| count as usize);
     ServeLimits {
@@ -242,7 +231,7 @@ fn serve_limits(arguments: &UpArguments, open_files: Option<u64>) -> ServeLimits
         connections_per_address_max: per_address,
         bounds_loopback: arguments.connections_per_address_max.is_some(),
         drain_timeout: DRAIN_TIMEOUT,
-        ..limits
+        ..ServeLimits::default()
     }
 }
 
@@ -250,6 +239,7 @@ fn serve_limits(arguments: &UpArguments, open_files: Option<u64>) -> ServeLimits
 async fn open_node(
     directory: &Path,
     arguments: &UpArguments,
+    files: Files,
     memory: &Memory,
 ) -> Result<Node, Failure> {
     let path = directory.join("storage");
@@ -258,6 +248,7 @@ async fn open_node(
         catch_up_bytes_per_second: arguments.catch_up_rate,
         scrub: arguments.scrub(),
         space: arguments.space(),
+        open_files_max: files.log_max,
         ..SpuConfig::new(SPU, path.clone())
     };
     let opened = tokio::task::spawn_blocking(move || Node::open(config)).await;

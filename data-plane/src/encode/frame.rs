@@ -5,7 +5,9 @@
 //! they have in common and the memory of recent ones. A subscriber that starts inside a frame of text
 //! gets its first frame made for itself; that one is not kept.
 //!
-//! Invariant: a frame has no field of one subscriber.
+//! Every frame takes its bytes from one budget and gives them back with the last handle to it. Without
+//! room the recent ones go first, oldest first; if that is not enough nothing is made, and who asked asks
+//! again. Invariants: a frame has no field of one subscriber; all frames together never pass the budget.
 
 mod packed;
 mod text;
@@ -15,6 +17,7 @@ use std::sync::Arc;
 
 use axum::extract::ws::{Message, Utf8Bytes};
 use bytes::Bytes;
+use tidegate_kit::budget::{ByteBudget, BytePermit};
 use tidegate_proto::batch::Batch;
 use tidegate_proto::compression::Codec;
 use tidegate_proto::error::{ErrorCode, Problem};
@@ -26,11 +29,10 @@ use super::shared::Shared;
 use crate::metrics::{self, FrameForm};
 use packed::GroupKey;
 
-/// What the frames of text of recent batches may hold: some hundred full frames, enough for
-/// subscribers that are a few seconds apart.
-pub const FRAME_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The frames of text of recent batches may hold this part of the budget: half.
+const TEXT_PART: usize = 2;
 /// Frames of batches may hold this part of it beside, and batches in another codec as much again.
-const PACKED_PART: usize = 2;
+const PACKED_PART: usize = 4;
 
 /// The message of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,26 +105,41 @@ impl BatchKey {
     }
 }
 
+/// Batches in another codec than the stored one.
+#[derive(Debug)]
+struct Recompressed {
+    batches: Vec<Batch>,
+    _room: BytePermit,
+}
+
 /// The frames of recent batches, one cache for all sockets of a process.
 #[derive(Debug)]
 pub struct FrameCache {
+    budget: ByteBudget,
     text: Shared<BatchKey, Arc<[Frame]>>,
     packed: Shared<GroupKey, Bytes>,
-    recompressed: Shared<(BatchKey, Codec), Arc<[Batch]>>,
+    recompressed: Shared<(BatchKey, Codec), Arc<Recompressed>>,
 }
 
 impl FrameCache {
-    /// A cache that holds at most `bytes_max` bytes of text and bookkeeping, and as much again of
-    /// batches.
-    pub fn new(bytes_max: usize) -> Self {
+    /// A cache whose frames, kept or on their way, hold at most `budget`.
+    pub fn new(budget: ByteBudget) -> Self {
+        let bytes_max = budget.total();
         Self {
-            text: Shared::new(bytes_max),
+            budget,
+            text: Shared::new(bytes_max / TEXT_PART),
             packed: Shared::new(bytes_max / PACKED_PART),
             recompressed: Shared::new(bytes_max / PACKED_PART),
         }
     }
 
-    /// The JSON frames of a batch from `from` on; none for a control batch.
+    /// What all frames are taken from.
+    pub fn budget(&self) -> &ByteBudget {
+        &self.budget
+    }
+
+    /// The JSON frames of a batch from `from` on; none for a control batch. Where there is not room for
+    /// all of them, the first ones, or 503 `overloaded`.
     pub fn frames_from(
         &self,
         topic: &TopicName,
@@ -134,16 +151,26 @@ impl FrameCache {
         }
         let encode = || {
             metrics::batches_encoded(FrameForm::Text, 1);
-            text::encode(topic, batch)
+            let mut room = |bytes| self.room(bytes);
+            let made = text::encode(topic, batch, Offset::ZERO, &mut room);
+            made.and_then(|made| made.whole())
         };
         let bytes = |frames: &Arc<[Frame]>| frames.iter().map(Frame::bytes).sum();
-        let shared = self.text.get(BatchKey::of(batch), encode, bytes)?;
+        let shared = match self.text.get(BatchKey::of(batch), encode, bytes) {
+            Ok(shared) => shared,
+            Err(problem) if problem.code() == ErrorCode::Overloaded => {
+                let mut room = |bytes| self.room(bytes);
+                return text::encode(topic, batch, from, &mut room)?.some();
+            }
+            Err(problem) => return Err(problem),
+        };
         let wanted = shared.iter().skip_while(|frame| frame.next_offset <= from);
         let mut frames: Vec<Frame> = wanted.cloned().collect();
         if let Some(first) = frames.first_mut()
             && first.first_offset < from
         {
-            *first = text::encode_one(topic, batch, from, first.next_offset)?;
+            let mut room = |bytes| self.room(bytes);
+            *first = text::encode_one(topic, batch, from, first.next_offset, &mut room)?;
             if first.records == 0 {
                 // Compaction left nothing between there and its end.
                 frames.remove(0);
@@ -154,7 +181,8 @@ impl FrameCache {
 
     /// The binary frames of consecutive batches from `from` on: several batches to a frame up to the
     /// target, a larger one alone; those without records are left out. Batches in a codec that `codecs` does
-    /// not know come in the one that it likes best.
+    /// not know come in the one that it likes best. Where there is not room for all frames, the first ones,
+    /// or 503 `overloaded`.
     pub fn batches_from(
         &self,
         topic_number: u32,
@@ -172,23 +200,28 @@ impl FrameCache {
             } else {
                 let made = self.recompressed(batch, codecs.best())?;
                 readable.extend(
-                    made.iter()
+                    made.batches
+                        .iter()
                         .filter(|part| part.next_offset() > from)
                         .cloned(),
                 );
             }
         }
-        packed::groups(&readable)
-            .map(|group| {
-                let key = GroupKey::of(topic_number, group);
-                let encode = || {
-                    metrics::batches_encoded(FrameForm::Packed, group.len());
-                    Ok(packed::encode(topic_number, group))
-                };
-                let payload = self.packed.get(key, encode, Bytes::len);
-                payload.map(|payload| packed::frame(group, from, payload))
-            })
-            .collect()
+        let mut frames = Vec::new();
+        for group in packed::groups(&readable) {
+            let key = GroupKey::of(topic_number, group);
+            let encode = || {
+                metrics::batches_encoded(FrameForm::Packed, group.len());
+                let room = self.room(packed::bytes(group))?;
+                Ok(room.around(packed::encode(topic_number, group)))
+            };
+            match self.packed.get(key, encode, Bytes::len) {
+                Ok(payload) => frames.push(packed::frame(group, from, payload)),
+                Err(problem) if frames.is_empty() => return Err(problem),
+                Err(_) => break,
+            }
+        }
+        Ok(frames)
     }
 
     /// Whether all of these batches may go out as they are; else making frames of them takes a while.
@@ -213,16 +246,38 @@ impl FrameCache {
         ]
     }
 
-    fn recompressed(&self, batch: &Batch, codec: Codec) -> Result<Arc<[Batch]>, Problem> {
+    fn recompressed(&self, batch: &Batch, codec: Codec) -> Result<Arc<Recompressed>, Problem> {
+        let bytes = |made: &[Batch]| made.iter().map(Batch::encoded_len).sum();
         let make = || {
             metrics::batches_encoded(FrameForm::Recompressed, 1);
             let made = batch.verify().and_then(|()| batch.recompress(codec));
-            made.map(Arc::from)
-                .map_err(|error| unreadable(batch, &error))
+            let batches = made.map_err(|error| unreadable(batch, &error))?;
+            let _room = self.room(bytes(&batches))?;
+            Ok(Arc::new(Recompressed { batches, _room }))
         };
-        let bytes = |made: &Arc<[Batch]>| made.iter().map(Batch::encoded_len).sum();
+        let key = (BatchKey::of(batch), codec);
         self.recompressed
-            .get((BatchKey::of(batch), codec), make, bytes)
+            .get(key, make, |made| bytes(&made.batches))
+    }
+
+    /// Room for `bytes`, for which recent frames go, oldest first. One that is larger than the whole
+    /// takes all of it.
+    fn room(&self, bytes: usize) -> Result<BytePermit, Problem> {
+        let bytes = bytes.min(self.budget.total());
+        while self.budget.available() < bytes {
+            let caches = [
+                self.text.give_up_oldest(),
+                self.packed.give_up_oldest(),
+                self.recompressed.give_up_oldest(),
+            ];
+            if caches == [false; 3] {
+                break;
+            }
+        }
+        self.budget.try_acquire(bytes).ok_or_else(|| {
+            let detail = "what other sockets have not taken yet leaves no room for more";
+            Problem::new(ErrorCode::Overloaded, detail)
+        })
     }
 }
 

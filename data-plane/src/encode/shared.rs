@@ -1,7 +1,8 @@
 //! A bounded memory of what was made from batches, so that it is made once however many ask.
 //!
-//! Bounded by bytes, oldest out first. Those who ask for the same thing at the same time wait for one
-//! making of it. Invariant: what is held never passes the bound by more than what is being made.
+//! Bounded by bytes, oldest out first, and earlier for whoever needs the room. Those who ask for the same
+//! thing at the same time wait for one making of it; what could not be made is made anew for who asks
+//! next. Invariant: what is held never passes the bound by more than what is being made.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -27,6 +28,18 @@ struct Entries<K, V> {
     /// Oldest first.
     order: VecDeque<K>,
     bytes: usize,
+}
+
+impl<K: Copy + Eq + Hash, V> Entries<K, V> {
+    fn pop_oldest(&mut self) -> Option<Entry<V>> {
+        loop {
+            let oldest = self.order.pop_front()?;
+            if let Some(entry) = self.by_key.remove(&oldest) {
+                self.bytes -= entry.bytes;
+                return Some(entry);
+            }
+        }
+    }
 }
 
 /// Values by key; clones of a value share its bytes.
@@ -64,10 +77,21 @@ impl<K: Copy + Eq + Hash, V: Clone> Shared<K, V> {
             make()
         });
         if is_fresh {
-            self.made.fetch_add(1, Ordering::Relaxed);
-            self.count(key, &slot, made.as_ref().map_or(0, bytes));
+            match made {
+                Ok(value) => {
+                    self.made.fetch_add(1, Ordering::Relaxed);
+                    self.count(key, &slot, bytes(value));
+                }
+                Err(_) => self.forget(key, &slot),
+            }
         }
         made.clone()
+    }
+
+    /// Gives up the oldest value; whether there was one. Who has a clone of it keeps that.
+    pub(super) fn give_up_oldest(&self) -> bool {
+        let gone = self.lock().pop_oldest();
+        gone.is_some()
     }
 
     /// Bytes held now.
@@ -107,17 +131,23 @@ impl<K: Copy + Eq + Hash, V: Clone> Shared<K, V> {
             entries.bytes += bytes;
         }
         while entries.bytes > self.bytes_max {
-            let Some(oldest) = entries.order.pop_front() else {
+            let Some(oldest) = entries.pop_oldest() else {
                 break;
             };
-            if let Some(entry) = entries.by_key.remove(&oldest) {
-                entries.bytes -= entry.bytes;
-                gone.push(entry);
-            }
+            gone.push(oldest);
         }
         // Memory is given back outside of the lock.
         drop(entries);
         drop(gone);
+    }
+
+    fn forget(&self, key: K, slot: &Slot<V>) {
+        let mut entries = self.lock();
+        let found = entries.by_key.get(&key);
+        if found.is_some_and(|entry| Arc::ptr_eq(&entry.slot, slot)) {
+            entries.by_key.remove(&key);
+            entries.order.retain(|other| *other != key);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries<K, V>> {

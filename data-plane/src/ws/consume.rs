@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tidegate_kit::auth::{Op, Principal, require};
 use tidegate_kit::tasks::TaskKind;
+use tidegate_proto::batch::Batch;
 use tidegate_proto::control::TopicSpec;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
@@ -108,17 +109,13 @@ pub(crate) async fn read(
 ) -> ReadOutcome {
     match sockets.data.partitions().read(key, from, CHUNK_BYTES).await {
         Ok(chunk) => match frames(sockets, topic, &chunk, from, form).await {
-            Ok(frames) => {
+            Ok(Made { frames, next }) => {
                 let tail = Tail {
                     log_start: chunk.log_start,
                     high_watermark: chunk.high_watermark,
                     leader_epoch: chunk.leader_epoch,
                 };
-                ReadOutcome::Frames {
-                    frames,
-                    next: chunk.next,
-                    tail,
-                }
+                ReadOutcome::Frames { frames, next, tail }
             }
             Err(problem) => ReadOutcome::Failed(problem),
         },
@@ -135,20 +132,57 @@ pub(crate) async fn read(
     }
 }
 
+/// What was made of a chunk, and where to go on.
+struct Made {
+    frames: Vec<Frame>,
+    next: Offset,
+}
+
+impl Made {
+    /// Up to the end of `chunk`, or to where there was no room for more.
+    fn of(chunk: &Chunk, frames: Vec<Frame>) -> Self {
+        let has_records =
+            |batch: &&Batch| !batch.client.is_control() && batch.client.record_count() > 0;
+        let end = chunk
+            .batches
+            .iter()
+            .rfind(has_records)
+            .map(Batch::next_offset);
+        let made = frames.last().map(|frame| frame.next_offset);
+        let next = match (made, end) {
+            (Some(made), Some(end)) if made < end => made,
+            _ => chunk.next,
+        };
+        Self { frames, next }
+    }
+}
+
 async fn frames(
     sockets: &Sockets,
     topic: &TopicName,
     chunk: &Chunk,
     from: Offset,
     form: Form,
-) -> Result<Vec<Frame>, Problem> {
-    match form {
+) -> Result<Made, Problem> {
+    let frames = match form {
         Form::Text => {
-            let mut frames = Vec::new();
+            let mut frames: Vec<Frame> = Vec::new();
             for batch in &chunk.batches {
-                frames.extend(sockets.frames.frames_from(topic, batch, from)?);
+                match sockets.frames.frames_from(topic, batch, from) {
+                    Ok(made) => frames.extend(made),
+                    Err(problem) if frames.is_empty() => return Err(problem),
+                    Err(_) => break,
+                }
+                // There was no room for more of it.
+                let is_cut = |frame: &Frame| {
+                    frame.next_offset > batch.placement.base_offset
+                        && frame.next_offset < batch.next_offset()
+                };
+                if frames.last().is_some_and(is_cut) {
+                    break;
+                }
             }
-            Ok(frames)
+            frames
         }
         Form::Batches {
             topic_number,
@@ -156,7 +190,7 @@ async fn frames(
         } if FrameCache::is_cheap(&chunk.batches, codecs) => {
             sockets
                 .frames
-                .batches_from(topic_number, &chunk.batches, from, codecs)
+                .batches_from(topic_number, &chunk.batches, from, codecs)?
         }
         Form::Batches {
             topic_number,
@@ -168,10 +202,11 @@ async fn frames(
             let work = move || cache.batches_from(topic_number, &batches, from, codecs);
             let tasks = sockets.data.tasks();
             let made = tasks.spawn_blocking(TaskKind::Blocking, Span::current(), work);
-            made.await
-                .unwrap_or_else(|error| Err(Problem::new(ErrorCode::Internal, error.to_string())))
+            let gave_up = |error| Err(Problem::new(ErrorCode::Internal, format!("{error}")));
+            made.await.unwrap_or_else(gave_up)?
         }
-    }
+    };
+    Ok(Made::of(chunk, frames))
 }
 
 /// The offset is gone: finds the next that can be read.

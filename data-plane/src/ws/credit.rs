@@ -29,6 +29,18 @@ impl Window {
         self.records.is_none_or(|left| left > 0) && self.bytes.is_none_or(|left| left > 0)
     }
 
+    /// Puts back what was spent on a frame that was not sent after all.
+    pub(crate) fn refund(&mut self, records: u64, bytes: usize) {
+        for (side, spent) in [
+            (&mut self.records, records),
+            (&mut self.bytes, bytes as u64),
+        ] {
+            if side.is_some() {
+                add(side, Some(spent));
+            }
+        }
+    }
+
     /// Takes one frame out.
     pub(crate) fn spend(&mut self, records: u64, bytes: usize) {
         assert!(self.is_open(), "a frame was sent without credit");

@@ -66,6 +66,23 @@ pub(crate) struct Of {
     pub(crate) generation: u64,
 }
 
+/// A frame on its way, and whose it is.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    pub(crate) of: Of,
+    pub(crate) partition: PartitionId,
+    pub(crate) frame: Frame,
+}
+
+/// What a socket that takes nothing gives up, to read it again later.
+#[derive(Debug, Default)]
+pub(crate) struct LetGo {
+    /// Frames that were handed over and not written, in order.
+    pub(crate) unsent: Vec<Sending>,
+    /// Reads that came back meanwhile, without what they brought.
+    pub(crate) unread: Vec<(Of, PartitionId)>,
+}
+
 /// Everything that can happen to a session.
 #[derive(Debug)]
 pub(crate) enum Input {
@@ -107,6 +124,8 @@ pub(crate) enum Input {
     Tick,
     /// All that was handed over has been written.
     Flushed,
+    /// Nothing could be written for a while, or others need the room: what was read goes.
+    Stuck(LetGo),
     Drain {
         retry_after_ms: u64,
     },
@@ -116,7 +135,7 @@ pub(crate) enum Input {
 #[derive(Debug)]
 pub(crate) enum Effect {
     Send(String),
-    SendRecords(Frame),
+    SendRecords(Sending),
     /// Look up where to start and follow the tails.
     Resolve {
         of: Of,
@@ -149,6 +168,25 @@ pub(crate) enum Effect {
     },
     Ping,
     Close(CloseCode),
+}
+
+impl Effect {
+    /// Length of the message that it sends, if it does.
+    pub(crate) fn message_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Send(text) => Some(text.len()),
+            Self::SendRecords(sending) => Some(sending.frame.bytes()),
+            Self::Ping => Some(0),
+            Self::Resolve { .. }
+            | Self::Follow { .. }
+            | Self::Read { .. }
+            | Self::RetryLater { .. }
+            | Self::Forget { .. }
+            | Self::Produce(_)
+            | Self::Reauthenticate { .. }
+            | Self::Close(_) => None,
+        }
+    }
 }
 
 /// What one input leads to.

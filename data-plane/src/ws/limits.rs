@@ -37,6 +37,9 @@ pub(crate) const WINDOW_BYTES: usize = 256 * 1024;
 pub(crate) const WINDOW_RECORDS: u64 = 10_000;
 /// One read of one partition: four frames of 64 KiB.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
+/// Read and not sent yet over all partitions of a socket, reads under way counted as whole chunks: four
+/// chunks, so that many partitions keep the disk busy and none of a thousand is held for one that waits.
+pub(crate) const AHEAD_BYTES_MAX: usize = 4 * CHUNK_BYTES;
 /// Batches that a client sends in a message smaller than this are copied out of the read buffer.
 pub(crate) const COPIED_BATCHES_BYTES_MAX: usize = 64 * 1024;
 /// Produces of one socket that are not answered yet; then it is not read from until one is.
@@ -54,6 +57,14 @@ pub(crate) const PING_EVERY: Duration = Duration::from_secs(20);
 pub(crate) const IDLE_AFTER: Duration = Duration::from_secs(45);
 /// Nothing could be written for so long: close 3000.
 pub(crate) const WRITE_STALL: Duration = Duration::from_secs(30);
+/// Nothing could be written for so long: what was read for the socket is let go, to be read again.
+pub(crate) const LET_GO_AFTER: Duration = Duration::from_secs(1);
+/// Nothing could be written for so long while there is no room for the frames of others: close 3000.
+pub(crate) const WRITE_STALL_SHORT: Duration = Duration::from_secs(2);
+/// How often a socket that waits to write looks whether the room that it holds is needed.
+pub(crate) const ROOM_LOOK_EVERY: Duration = Duration::from_millis(100);
+/// With less than this part of the frames' room left, sockets that wait let go at once: a quarter.
+pub(crate) const ROOM_SHORT_PART: usize = 4;
 /// After `drain`, answers of produces in flight are waited for so long.
 pub(crate) const DRAIN_WAIT: Duration = Duration::from_secs(5);
 /// After our close frame, the peer's is waited for so long.

@@ -17,6 +17,7 @@ mod protocol;
 mod pump;
 mod session;
 mod sockets;
+mod stall;
 mod subscription;
 #[cfg(test)]
 mod tests;

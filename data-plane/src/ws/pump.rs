@@ -6,7 +6,7 @@
 //!
 //! Invariant: only this loop calls `step`, and only [`Pump::carry_out`] acts on effects.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,20 +33,21 @@ use super::produce;
 use super::session::Session;
 use super::sockets::Sockets;
 use super::wake::{Done, Followed, Home, Woken};
-use super::wire::{Over, Wire};
+use super::wire::{Goal, Over, Wire};
 
 pub(crate) struct Pump {
-    sockets: Arc<Sockets>,
-    wire: Wire,
+    pub(super) sockets: Arc<Sockets>,
+    pub(super) wire: Wire,
     memory: ByteBudget,
-    session: Session,
+    pub(super) session: Session,
     principal: Principal,
-    opened_at: Instant,
-    work: FuturesUnordered<BoxFuture<'static, Done>>,
+    pub(super) opened_at: Instant,
+    ends_at: Instant,
+    pub(super) work: FuturesUnordered<BoxFuture<'static, Done>>,
     generations: HashMap<u64, CancellationToken>,
     topology: watch::Receiver<Arc<Topology>>,
     tick: Interval,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
     stopping: bool,
     drain_expired: Option<Pin<Box<Sleep>>>,
     subscriptions: OpenSubscriptions,
@@ -59,13 +60,14 @@ impl Pump {
         session: Session,
         principal: Principal,
     ) -> Self {
+        let ends_at = sockets.data.next_end();
         let topology = sockets.data.topology_watch();
         let stop = sockets.data.tasks().token();
         let mut tick = tokio::time::interval(sockets.times.tick_every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let of_principal = sockets.data.config().memory.sockets.of(&principal.name);
         let memory = of_principal.child("connection", SOCKET_BYTES_MAX);
-        let wire = Wire::new(socket, stop.clone(), sockets.times.write_stall);
+        let wire = Wire::new(socket, of_principal);
         Self {
             sockets,
             wire,
@@ -73,6 +75,7 @@ impl Pump {
             session,
             principal,
             opened_at: clock::monotonic(),
+            ends_at,
             work: FuturesUnordered::new(),
             generations: HashMap::new(),
             topology,
@@ -104,10 +107,6 @@ impl Pump {
         loop {
             Box::pin(self.settle()).await?;
             let woken = self.next_wake().await;
-            if matches!(woken, Woken::Stop) {
-                let limit = clock::monotonic() + DRAIN_WAIT;
-                self.drain_expired = Some(Box::pin(sleep_until(limit.into())));
-            }
             Box::pin(self.take(woken)).await?;
         }
     }
@@ -144,7 +143,8 @@ impl Pump {
     async fn settle(&mut self) -> Result<(), Over> {
         self.take_ready().await?;
         while self.wire.is_unflushed() {
-            self.wire.flush().await?;
+            self.wire.begin_flush();
+            self.write_out(Goal::Flushed, &mut VecDeque::new()).await?;
             self.step(Input::Flushed).await?;
             if self.wire.is_unflushed() {
                 self.take_ready().await?;
@@ -185,9 +185,14 @@ impl Pump {
             }
             // Whoever publishes the topology is gone: the process is ending.
             Woken::Topology(false) => Err(Over::Close(CloseCode::Drain)),
-            Woken::Tick => self.step(Input::Tick).await,
-            Woken::Stop => {
+            Woken::Tick if clock::monotonic() < self.ends_at || self.stopping => {
+                self.step(Input::Tick).await
+            }
+            // The process stops, or the socket is old: the same to its client.
+            Woken::Tick | Woken::Stop => {
                 self.stopping = true;
+                let limit = clock::monotonic() + DRAIN_WAIT;
+                self.drain_expired = Some(Box::pin(sleep_until(limit.into())));
                 let retry_after_ms = self.sockets.spread_ms();
                 self.step(Input::Drain { retry_after_ms }).await
             }
@@ -249,18 +254,22 @@ impl Pump {
     }
 
     async fn carry_out(&mut self, effects: Effects) -> Result<(), Over> {
-        for effect in effects {
+        let mut effects = VecDeque::from(effects);
+        while let Some(first) = effects.front() {
+            if let Some(bytes) = first.message_bytes() {
+                self.write_out(Goal::Room(bytes), &mut effects).await?;
+            }
+            // It may have been let go.
+            let Some(effect) = effects.pop_front() else {
+                break;
+            };
             match effect {
-                Effect::Send(text) => self.wire.feed(Message::Text(text.into()), 0).await?,
-                Effect::SendRecords(frame) => {
-                    let records = frame.records;
-                    self.wire.feed(frame.into_message(), records).await?;
+                Effect::Send(text) => self.wire.feed(Message::Text(text.into()), 0)?,
+                Effect::SendRecords(sending) => {
+                    let records = sending.frame.records;
+                    self.wire.feed(sending.frame.into_message(), records)?;
                 }
-                Effect::Ping => {
-                    self.wire
-                        .feed(Message::Ping(bytes::Bytes::new()), 0)
-                        .await?
-                }
+                Effect::Ping => self.wire.feed(Message::Ping(bytes::Bytes::new()), 0)?,
                 Effect::Close(code) => return Err(Over::Close(code)),
                 Effect::Forget { generation } => {
                     if let Some(token) = self.generations.remove(&generation) {

@@ -8,15 +8,15 @@
 //! Invariants: at most [`super::limits::WINDOW_BYTES`] and one frame are handed over between two flushes; no
 //! effect comes after a `Close`; every operation is answered at most once.
 
+mod appending;
 mod lifetime;
 mod serve;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::{Map, Value};
 use tidegate_proto::api::socket::{Ack, CloseCode, SUBPROTOCOL_BATCH, ServerFrame};
 use tidegate_proto::error::{ErrorCode, Problem};
@@ -26,7 +26,7 @@ use tidegate_proto::name::TopicName;
 use super::credit::Window;
 use super::effect::{Effect, Effects, Input, Of, SessionTimes, Speech};
 use super::limits::{PRODUCE_BYTES_IN_FLIGHT_MAX, PRODUCES_IN_FLIGHT_MAX, SUBSCRIPTIONS_MAX};
-use super::protocol::{self, Op, ProduceOp, encode, error_text};
+use super::protocol::{self, Op, encode, error_text};
 use super::subscription::{Opening, Resolution, Subscription};
 use crate::encode::codecs::Codecs;
 use crate::position::Start;
@@ -45,6 +45,8 @@ pub(crate) struct Session {
     unflushed_records: u64,
     /// Subscriptions that stopped because of the window of the socket.
     held_back: BTreeSet<TopicName>,
+    /// Partitions that have something to read when less was read and not sent.
+    waiting: VecDeque<(Of, PartitionId)>,
     heard_at: Duration,
     pinged_at: Duration,
     draining: bool,
@@ -64,6 +66,7 @@ impl Session {
             unflushed_bytes: 0,
             unflushed_records: 0,
             held_back: BTreeSet::new(),
+            waiting: VecDeque::new(),
             heard_at: Duration::ZERO,
             pinged_at: Duration::ZERO,
             draining: false,
@@ -102,6 +105,13 @@ impl Session {
 
     pub(crate) fn subscription_count(&self) -> usize {
         self.subscriptions.len()
+    }
+
+    /// In frames that were read and not sent.
+    #[cfg(test)]
+    fn pending_bytes(&self) -> usize {
+        let subscriptions = self.subscriptions.values();
+        subscriptions.map(Subscription::pending_bytes).sum()
     }
 
     /// Topics that are subscribed now.
@@ -156,8 +166,13 @@ impl Session {
             Input::Topology(topology) => self.topology_changed(&topology, out),
             Input::Tick => self.tick(now, out),
             Input::Flushed => self.flushed(now, out),
+            Input::Stuck(let_go) => {
+                self.let_go(let_go);
+                return effects;
+            }
             Input::Drain { retry_after_ms } => self.drain(retry_after_ms, out),
         }
+        self.serve_waiting(out);
         effects
     }
 
@@ -220,26 +235,6 @@ impl Session {
             Op::Produce(produce) => self.produce(produce, out),
             Op::Auth { id, token } => out.push(Effect::Reauthenticate { id, token }),
         }
-    }
-
-    /// Binary messages are produces, in the subprotocol that has them.
-    fn read_binary(&mut self, message: &Bytes, out: &mut Effects) {
-        if self.speech == Speech::Json {
-            self.close(CloseCode::Protocol, out);
-            return;
-        }
-        match protocol::parse_binary(message) {
-            Ok(produce) => self.produce(produce, out),
-            Err(refused) => {
-                out.push(Effect::Send(error_text(refused.id, None, refused.problem)));
-            }
-        }
-    }
-
-    fn produce(&mut self, produce: ProduceOp, out: &mut Effects) {
-        self.produces_in_flight += 1;
-        self.produce_bytes_in_flight += produce.bytes();
-        out.push(Effect::Produce(produce));
     }
 
     fn subscribe(
@@ -326,24 +321,6 @@ impl Session {
         act(subscription);
         acknowledge(id, Map::new(), out);
         true
-    }
-
-    fn produced(
-        &mut self,
-        id: Option<u32>,
-        bytes: usize,
-        outcome: Result<Map<String, Value>, Problem>,
-        out: &mut Effects,
-    ) {
-        self.produces_in_flight -= 1;
-        self.produce_bytes_in_flight -= bytes;
-        match outcome {
-            Ok(body) => out.push(Effect::Send(encode(&ServerFrame::Ack(Ack { id, body })))),
-            Err(problem) => out.push(Effect::Send(error_text(id, None, problem))),
-        }
-        if self.draining && self.produces_in_flight == 0 {
-            self.close(CloseCode::Drain, out);
-        }
     }
 
     fn close(&mut self, code: CloseCode, out: &mut Effects) {

@@ -16,7 +16,7 @@ use super::limits::{
     DRAIN_SPREAD_MS, IDLE_AFTER, PING_EVERY, SOCKETS_MAX, TICK_EVERY, WRITE_STALL,
 };
 use super::numbers::TopicNumbers;
-use crate::encode::frame::{FRAME_CACHE_BYTES_MAX, FrameCache};
+use crate::encode::frame::FrameCache;
 use crate::state::DataPlane;
 
 /// How long what may take on a socket.
@@ -59,9 +59,10 @@ pub(crate) struct Sockets {
 
 impl Sockets {
     pub(crate) fn new(data: DataPlane, times: SocketTimes) -> Self {
+        let frames = FrameCache::new(data.config().memory.frames.clone());
         Self {
             data,
-            frames: Arc::new(FrameCache::new(FRAME_CACHE_BYTES_MAX)),
+            frames: Arc::new(frames),
             numbers: TopicNumbers::default(),
             times,
             slots: Arc::new(Semaphore::new(SOCKETS_MAX)),

@@ -1,15 +1,18 @@
 //! One subscription: where each of its partitions stands, and what may be sent or read next.
 //!
 //! Pure. A partition has frames that were read and not sent (`pending`), and at most one read under
-//! Pure. A partition has frames that were read and not sent (`pending`), and at most one read under
-//! way. A read starts only when a frame could be sent and at most a chunk is pending: the disk works
-//! while the client takes what was read before, a socket without credit costs no disk, and two chunks per
-//! partition are held at most.
+//! way. A read starts only when a frame could be sent, at most a chunk is pending and the socket is not
+//! too far ahead: the disk works while the client takes what was read before, a socket without credit
+//! costs no disk, and two chunks per partition are held at most. All that was read can be let go and read
+//! again.
 //!
 //! Invariant: frames leave in offset order and each starts at or after the end of the one before,
 //! so that no record is sent twice between two seeks.
 
-use std::collections::{BTreeMap, VecDeque};
+mod part;
+mod start;
+
+use std::collections::BTreeMap;
 
 use tidegate_proto::cursor::{Cursor, CursorPosition};
 use tidegate_proto::id::{PartitionId, TopicId};
@@ -21,45 +24,8 @@ use super::limits::CHUNK_BYTES;
 use crate::encode::codecs::Codecs;
 use crate::encode::frame::Frame;
 use crate::partitions::Tail;
-
-/// Where one partition of a subscription starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StartPlace {
-    pub(crate) partition: PartitionId,
-    pub(crate) offset: Offset,
-    pub(crate) leader_epoch: LeaderEpoch,
-    pub(crate) tail: Tail,
-}
-
-/// What resolving a subscribe or seek gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Resolution {
-    pub(crate) topic_id: TopicId,
-    /// What binary messages call it.
-    pub(crate) topic_number: u32,
-    /// Partitions added later belong to it too.
-    pub(crate) all_partitions: bool,
-    pub(crate) starts: Vec<StartPlace>,
-}
-
-/// A subscribe or seek that is being looked up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Opening {
-    pub(crate) generation: u64,
-    pub(crate) id: Option<u32>,
-}
-
-#[derive(Debug)]
-struct Part {
-    /// The first record that was not sent.
-    next: Offset,
-    leader_epoch: LeaderEpoch,
-    tail: Tail,
-    reading: bool,
-    /// Where the next read starts; equals `next` but for control batches while nothing is pending.
-    read_from: Offset,
-    pending: VecDeque<Frame>,
-}
+use part::Part;
+pub(crate) use start::{Opening, Resolution, StartPlace};
 
 /// What a look at one partition asks for.
 #[derive(Debug)]
@@ -73,6 +39,9 @@ pub(crate) enum Turn {
     },
     /// There is a frame, and the socket must be flushed first.
     HeldBack,
+    /// There is something to read once less was read and not sent. Said once until
+    /// [`Subscription::may_read_now`].
+    Wait,
     Nothing,
 }
 
@@ -92,6 +61,9 @@ pub(crate) struct Subscription {
     topic_number: u32,
     all_partitions: bool,
     parts: BTreeMap<PartitionId, Part>,
+    /// In frames that were read and not sent.
+    pending_bytes: usize,
+    reads: usize,
     last_served: Option<PartitionId>,
 }
 
@@ -114,6 +86,8 @@ impl Subscription {
             topic_number: 0,
             all_partitions: false,
             parts: BTreeMap::new(),
+            pending_bytes: 0,
+            reads: 0,
             last_served: None,
         }
     }
@@ -148,6 +122,7 @@ impl Subscription {
         self.topic_number = resolution.topic_number;
         self.all_partitions = resolution.all_partitions;
         self.last_served = None;
+        (self.pending_bytes, self.reads) = (0, 0);
         self.parts = resolution
             .starts
             .into_iter()
@@ -219,18 +194,65 @@ impl Subscription {
         }
         assert!(next >= end, "a read ends before its last frame");
         let is_stuck = next == part.read_from && next < part.tail.high_watermark;
-        part.reading = is_stuck;
         part.read_from = next;
+        self.pending_bytes += frames.iter().map(Frame::bytes).sum::<usize>();
         part.pending.extend(frames);
         part.note_tail(tail);
         part.settle();
+        if !is_stuck {
+            self.end_read(partition);
+        }
         is_stuck
     }
 
     /// A read failed for now; the partition is left alone until [`Subscription::read_may_retry`].
     pub(crate) fn read_may_retry(&mut self, partition: PartitionId) {
-        if let Some(part) = self.parts.get_mut(&partition) {
+        self.end_read(partition);
+    }
+
+    /// A read is over, whatever it brought.
+    fn end_read(&mut self, partition: PartitionId) {
+        if let Some(part) = self.parts.get_mut(&partition)
+            && part.reading
+        {
             part.reading = false;
+            part.stale = false;
+            self.reads -= 1;
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pending_bytes(&self) -> usize {
+        let pending = self.parts.values().flat_map(|part| &part.pending);
+        assert_eq!(self.pending_bytes, pending.map(Frame::bytes).sum::<usize>());
+        self.pending_bytes
+    }
+
+    /// What it may hold: frames that were read, and reads under way.
+    pub(crate) fn ahead_bytes(&self) -> usize {
+        self.pending_bytes + self.reads * CHUNK_BYTES
+    }
+
+    /// The partition leaves the line of those who wait to read.
+    pub(crate) fn may_read_now(&mut self, partition: PartitionId) {
+        if let Some(part) = self.parts.get_mut(&partition) {
+            part.is_waiting = false;
+        }
+    }
+
+    /// Gives up a frame that was handed over and not sent; frames of a partition the last one first.
+    pub(crate) fn take_back(&mut self, partition: PartitionId, frame: &Frame) {
+        self.window.refund(frame.records, frame.bytes());
+        if let Some(part) = self.parts.get_mut(&partition) {
+            part.next = frame.first_offset;
+        }
+    }
+
+    /// Gives up all that was read and not sent, to be read again from the first record that was not sent.
+    pub(crate) fn let_go(&mut self) {
+        self.pending_bytes = 0;
+        for part in self.parts.values_mut() {
+            part.let_go();
         }
     }
 
@@ -240,19 +262,26 @@ impl Subscription {
         part.is_some_and(|part| !part.pending.is_empty())
     }
 
+    /// Whether what the read under way brings is not wanted any more.
+    pub(crate) fn is_stale(&self, partition: PartitionId) -> bool {
+        self.parts.get(&partition).is_some_and(|part| part.stale)
+    }
+
     /// Moves over offsets that can no longer be read. Gives the offset that was expected.
     pub(crate) fn jump(&mut self, partition: PartitionId, to: Offset) -> Option<Offset> {
         let part = self.parts.get_mut(&partition)?;
         let from = part.next;
-        part.reading = false;
+        self.pending_bytes -= part.pending.iter().map(Frame::bytes).sum::<usize>();
         part.pending.clear();
         part.next = to;
         part.read_from = to;
+        self.end_read(partition);
         Some(from)
     }
 
-    /// What one partition may do now. `may_send` is the window of the whole socket.
-    pub(crate) fn turn(&mut self, partition: PartitionId, may_send: bool) -> Turn {
+    /// What one partition may do now. `may_send` is the window of the whole socket, `may_read` whether that
+    /// is not too far ahead.
+    pub(crate) fn turn(&mut self, partition: PartitionId, may_send: bool, may_read: bool) -> Turn {
         if self.paused || self.opening.is_some() || !self.window.is_open() {
             return Turn::Nothing;
         }
@@ -266,8 +295,18 @@ impl Subscription {
         if is_ahead && !may_send {
             return Turn::HeldBack;
         }
-        if part.may_read() {
+        let may_read_on = part.may_read();
+        if may_read_on && !may_read && !is_ahead {
+            let waits_already = std::mem::replace(&mut part.is_waiting, true);
+            return if waits_already {
+                Turn::Nothing
+            } else {
+                Turn::Wait
+            };
+        }
+        if may_read_on && may_read {
             part.reading = true;
+            self.reads += 1;
             return Turn::Read {
                 key: ReplicaKey {
                     topic_id,
@@ -284,6 +323,7 @@ impl Subscription {
             part.next = frame.next_offset;
             part.leader_epoch = frame.leader_epoch;
             part.settle();
+            self.pending_bytes -= frame.bytes();
             self.window.spend(frame.records, frame.bytes());
             self.last_served = Some(partition);
             return Turn::Send(frame);
@@ -339,40 +379,5 @@ impl Subscription {
             .iter()
             .map(|(partition, part)| (partition.0, part.tail.high_watermark.get()))
             .collect()
-    }
-}
-
-impl Part {
-    fn at(start: StartPlace) -> Self {
-        Self {
-            next: start.offset,
-            leader_epoch: start.leader_epoch,
-            tail: start.tail,
-            reading: false,
-            read_from: start.offset,
-            pending: VecDeque::new(),
-        }
-    }
-
-    fn note_tail(&mut self, tail: Tail) {
-        if tail.high_watermark >= self.tail.high_watermark
-            || tail.leader_epoch > self.tail.leader_epoch
-        {
-            self.tail = tail;
-        }
-    }
-
-    /// Whether there is more to read, and not too much of it in hand.
-    fn may_read(&self) -> bool {
-        !self.reading
-            && self.read_from < self.tail.high_watermark
-            && self.pending.iter().map(Frame::bytes).sum::<usize>() <= CHUNK_BYTES
-    }
-
-    /// Offsets without a record, of control batches, are passed when nothing is left to send.
-    fn settle(&mut self) {
-        if self.pending.is_empty() {
-            self.next = self.read_from;
-        }
     }
 }

@@ -3,4 +3,5 @@
 mod batches;
 mod consume;
 mod refuse;
+mod room;
 mod server;

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::{ALLOW, SEC_WEBSOCKET_PROTOCOL};
 use http::request::Parts;
 use http::{HeaderValue, Method};
+use tidegate_kit::acquaintance::greet;
 use tidegate_kit::auth::Principal;
 use tidegate_kit::http::{ApiError, ApiPath};
 use tidegate_kit::tasks::TaskKind;
@@ -253,7 +254,10 @@ fn authenticate(
     };
     // Before the ticket is used up: the page that it was stolen by must not be able to spoil it.
     origin::check(parts, shown, &sockets.data.config().origins)?;
-    sockets.data.auth().check_with_ticket(authorization, ticket)
+    let auth = sockets.data.auth();
+    let principal = auth.check_with_ticket(authorization, ticket)?;
+    greet(&parts.extensions);
+    Ok(principal)
 }
 
 /// What the client offers as subprotocols.

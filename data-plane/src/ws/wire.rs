@@ -1,20 +1,20 @@
-//! The WebSocket itself, with an end to every wait: reading, feeding, flushing, closing.
+//! The WebSocket itself: reading, feeding, flushing, closing.
 //!
-//! Frames are fed and counted here and flushed when the loop says so. Nothing of subscriptions or
-//! operations is known. Invariant: a write ends within the stall limit, or within the drain's once
-//! the process stops.
+//! Frames are fed and counted here and flushed when the loop says so; how long it waits for either is the
+//! loop's to say. Nothing of subscriptions or operations is known. Invariant: what stands in the write
+//! buffer, but for the first few KiB, is taken from the budget of the socket's principal.
 
-use std::time::Duration;
+use std::future::poll_fn;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::{FutureExt as _, SinkExt as _};
+use tidegate_kit::budget::{ByteBudget, BytePermit};
 use tidegate_proto::api::socket::CloseCode;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite;
-use tokio_util::sync::CancellationToken;
 
 use super::effect::Input;
-use super::limits::{CLOSE_WAIT, DRAIN_WAIT};
+use super::limits::{CLOSE_WAIT, SOCKET_FREE_BYTES};
 use super::metrics::{self, Written};
 
 /// Why a socket is over.
@@ -28,25 +28,51 @@ pub(crate) enum Over {
     Gone,
 }
 
+/// What a write waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// A message of so many bytes can be handed over.
+    Room(usize),
+    /// All that was handed over has left.
+    Flushed,
+}
+
 /// One socket.
 #[derive(Debug)]
 pub(crate) struct Wire {
     socket: WebSocket,
-    stop: CancellationToken,
-    write_stall: Duration,
+    /// Of its principal.
+    memory: ByteBudget,
+    /// For the longest message that may stand in the write buffer.
+    buffered: Option<BytePermit>,
     is_unflushed: bool,
     written: Written,
 }
 
 impl Wire {
-    pub(crate) fn new(socket: WebSocket, stop: CancellationToken, write_stall: Duration) -> Self {
+    pub(crate) fn new(socket: WebSocket, memory: ByteBudget) -> Self {
         Self {
             socket,
-            stop,
-            write_stall,
+            memory,
+            buffered: None,
             is_unflushed: false,
             written: Written::default(),
         }
+    }
+
+    /// What its write buffer is taken from.
+    pub(crate) fn memory(&self) -> &ByteBudget {
+        &self.memory
+    }
+
+    /// Whether its write buffer holds something that others may need.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.buffered.is_some()
+    }
+
+    /// Makes the loop flush, though nothing may have been fed: the session waits to hear of it.
+    pub(crate) fn expect_flush(&mut self) {
+        self.is_unflushed = true;
     }
 
     pub(crate) fn is_unflushed(&self) -> bool {
@@ -76,31 +102,64 @@ impl Wire {
         self.receive().now_or_never()
     }
 
-    /// Hands one message over; it may stay in the buffer until the next flush.
-    pub(crate) async fn feed(&mut self, message: Message, records: u64) -> Result<(), Over> {
+    /// Waits for a goal, without an end of its own. May be dropped while it waits.
+    pub(crate) async fn reach(&mut self, goal: Goal) -> Result<(), Over> {
+        match goal {
+            Goal::Room(bytes) => {
+                // A full write buffer is emptied first, which also gives its room back.
+                let ready = poll_fn(|cx| self.socket.poll_ready_unpin(cx)).await;
+                ready.map_err(|_| Over::Gone)?;
+                self.make_room(bytes).await;
+                Ok(())
+            }
+            Goal::Flushed => {
+                let flushed = self.socket.flush().await;
+                flushed.map_err(|_| Over::Gone)?;
+                self.buffered = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// At most one message stands in the buffer beside what is small.
+    async fn make_room(&mut self, bytes: usize) {
+        if bytes <= SOCKET_FREE_BYTES {
+            return;
+        }
+        // One that is larger than all there is takes all of it.
+        let bytes = bytes.min(self.memory.total());
+        if let Some(held) = &mut self.buffered
+            && held.grow_to(bytes)
+        {
+            return;
+        }
+        if self.buffered.is_some() {
+            // Nobody waits for more while holding some: what is in the buffer leaves first.
+            if self.socket.flush().await.is_err() {
+                return;
+            }
+            self.buffered = None;
+        }
+        self.buffered = self.memory.acquire(bytes).await;
+    }
+
+    /// Hands one message over, for which there is room; it may stay in the buffer until the next flush.
+    pub(crate) fn feed(&mut self, message: Message, records: u64) -> Result<(), Over> {
         self.is_unflushed = true;
         match &message {
             Message::Text(text) => self.written.frame(records, text.len()),
             Message::Binary(bytes) => self.written.frame(records, bytes.len()),
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) => {}
         }
-        let stalled = stall(&self.stop, self.write_stall);
-        tokio::select! {
-            biased;
-            fed = self.socket.feed(message) => fed.map_err(|_| Over::Gone),
-            () = stalled => Err(Over::Close(CloseCode::SlowConsumer)),
-        }
+        self.socket
+            .start_send_unpin(message)
+            .map_err(|_| Over::Gone)
     }
 
-    pub(crate) async fn flush(&mut self) -> Result<(), Over> {
+    /// What was fed is counted; whether it leaves is for [`Goal::Flushed`].
+    pub(crate) fn begin_flush(&mut self) {
         self.is_unflushed = false;
         self.written.publish();
-        let stalled = stall(&self.stop, self.write_stall);
-        tokio::select! {
-            biased;
-            flushed = self.socket.flush() => flushed.map_err(|_| Over::Gone),
-            () = stalled => Err(Over::Close(CloseCode::SlowConsumer)),
-        }
     }
 
     /// Ends the socket: our close frame, and the peer's, so that neither is lost with the
@@ -125,17 +184,6 @@ impl Wire {
             }
         };
         let _ = timeout(CLOSE_WAIT, farewell).await;
-    }
-}
-
-/// Ends when a write has taken too long; sooner once the process stops.
-async fn stall(stop: &CancellationToken, limit: Duration) {
-    tokio::select! {
-        () = sleep(limit) => {}
-        () = async {
-            stop.cancelled().await;
-            sleep(DRAIN_WAIT).await;
-        } => {}
     }
 }
 

@@ -14,6 +14,7 @@ use tidegate_proto::error::{ErrorCode, Problem};
 
 use super::grants::{Grants, Principal};
 use super::tickets::Tickets;
+use crate::acquaintance::greet;
 use crate::http::{ApiError, TicketParameter};
 use crate::limits::TOKEN_LEN_MAX;
 use crate::secret::SecretDigest;
@@ -171,6 +172,7 @@ impl<S: Sync> FromRequestParts<S> for Authenticated {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let principal = auth_of(parts)?.check(authorization(parts)?)?;
+        greet(&parts.extensions);
         Ok(Self(principal))
     }
 }
@@ -185,6 +187,7 @@ impl<S: Sync> FromRequestParts<S> for AuthenticatedOrTicket {
             .split('&')
             .find_map(|pair| pair.strip_prefix("ticket="));
         let principal = auth_of(parts)?.check_with_ticket(authorization(parts)?, ticket)?;
+        greet(&parts.extensions);
         parts.extensions.insert(TicketParameter);
         Ok(Self(principal))
     }

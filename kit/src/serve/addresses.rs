@@ -8,8 +8,6 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::ServeLimits;
-
 #[derive(Debug, Clone)]
 pub(super) struct Addresses {
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
@@ -24,11 +22,12 @@ pub(super) struct Place {
 }
 
 impl Addresses {
-    pub(super) fn new(limits: &ServeLimits) -> Self {
+    /// At most `each_max` of one address; of this machine itself only when `bounds_loopback`.
+    pub(super) fn new(each_max: usize, bounds_loopback: bool) -> Self {
         Self {
             open: Arc::default(),
-            each_max: limits.connections_per_address_max,
-            bounds_loopback: limits.bounds_loopback,
+            each_max,
+            bounds_loopback,
         }
     }
 
@@ -83,17 +82,9 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn addresses(each_max: usize, bounds_loopback: bool) -> Addresses {
-        Addresses::new(&ServeLimits {
-            connections_per_address_max: each_max,
-            bounds_loopback,
-            ..ServeLimits::default()
-        })
-    }
-
     #[test]
     fn one_address_has_a_part_of_the_connections_and_gives_them_back() {
-        let addresses = addresses(2, false);
+        let addresses = Addresses::new(2, false);
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let first = addresses.admit(ip("192.0.2.1")).unwrap();
         let _second = addresses.admit(ip("::ffff:192.0.2.1")).unwrap();
@@ -106,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_network_of_version_six_is_one_client() {
-        let addresses = addresses(1, false);
+        let addresses = Addresses::new(1, false);
         let _one = addresses.admit("2001:db8::1".parse().unwrap()).unwrap();
         assert!(addresses.admit("2001:db8::ffff".parse().unwrap()).is_none());
         assert!(
@@ -119,8 +110,8 @@ mod tests {
     #[test]
     fn this_machine_is_bounded_only_when_asked() {
         let loopback: IpAddr = "127.0.0.1".parse().unwrap();
-        let free = addresses(0, false);
+        let free = Addresses::new(0, false);
         assert!(free.admit(loopback).is_some() && free.lock().is_empty());
-        assert!(addresses(0, true).admit(loopback).is_none());
+        assert!(Addresses::new(0, true).admit(loopback).is_none());
     }
 }

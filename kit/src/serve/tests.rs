@@ -22,6 +22,7 @@ use super::*;
 use crate::clock;
 use crate::tls::{ALPN_PUBLIC, Pki, provider, server_config};
 
+mod admission;
 mod refused;
 
 // Long enough for a loaded machine, never reached when things work.
@@ -277,33 +278,6 @@ async fn a_peer_that_does_not_read_holds_up_a_stop_for_a_moment_only() {
         .expect("the answer is still being written")
         .unwrap();
     assert!(server.tasks.shutdown(PATIENCE).await);
-}
-
-#[tokio::test]
-async fn connections_above_the_limit_wait_for_room() {
-    let limits = ServeLimits {
-        connections_max: 1,
-        ..ServeLimits::default()
-    };
-    let server = listen(hello(), None, limits);
-    let mut first = connect(server.address).await;
-    exchange(&mut first).await;
-    let mut second = connect(server.address).await;
-    second
-        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-        .await
-        .unwrap();
-    let mut byte = [0];
-    let early = timeout(Duration::from_millis(200), second.read(&mut byte)).await;
-    assert!(early.is_err(), "served above the limit");
-    drop(first);
-    assert_eq!(
-        timeout(PATIENCE, second.read(&mut byte))
-            .await
-            .unwrap()
-            .unwrap(),
-        1
-    );
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 //! frames. Invariant: a frame holds at least one batch, and more only up to the target.
 
 use bytes::Bytes;
-use tidegate_proto::api::binary::RecordsMessage;
+use tidegate_proto::api::binary::{RECORDS_HEADER_LEN, RecordsMessage};
 use tidegate_proto::batch::Batch;
 use tidegate_proto::limits::FRAME_BYTES_TARGET;
 use tidegate_proto::position::{Offset, ReplicaKey};
@@ -69,16 +69,19 @@ fn begins_frame(batch: &Batch, len: usize) -> bool {
     draw < 2 * len as u64
 }
 
+/// Length of the message.
+pub(super) fn bytes(group: &[Batch]) -> usize {
+    RECORDS_HEADER_LEN + group.iter().map(Batch::encoded_len).sum::<usize>()
+}
+
 /// The message: the number of the topic, then the batches as they are stored.
-pub(super) fn encode(topic_number: u32, group: &[Batch]) -> Bytes {
-    let header = RecordsMessage::header(topic_number);
-    let len: usize = group.iter().map(Batch::encoded_len).sum();
-    let mut message = Vec::with_capacity(header.len() + len);
-    message.extend_from_slice(&header);
+pub(super) fn encode(topic_number: u32, group: &[Batch]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(bytes(group));
+    message.extend_from_slice(&RecordsMessage::header(topic_number));
     for batch in group {
         batch.encode_into(&mut message);
     }
-    Bytes::from(message)
+    message
 }
 
 /// The frame of a reader that stands at `from`: the records below it do not count.

@@ -41,6 +41,10 @@ fn batch(base: u64, values: &[String]) -> Batch {
     }
 }
 
+fn cache_of(bytes_max: usize) -> FrameCache {
+    FrameCache::new(ByteBudget::new(bytes_max))
+}
+
 fn topic() -> TopicName {
     TopicName::parse("orders").unwrap()
 }
@@ -63,7 +67,7 @@ fn read(frame: &Frame) -> RecordsFrame {
 fn frames_are_cut_at_the_target_and_cover_the_batch() {
     let values: Vec<String> = (0..100).map(|n| format!("{n}").repeat(2_000)).collect();
     let batch = batch(40, &values);
-    let cache = FrameCache::new(FRAME_CACHE_BYTES_MAX);
+    let cache = cache_of(64 << 20);
     let frames = cache
         .frames_from(&topic(), &batch, Offset::new(40))
         .unwrap();
@@ -94,7 +98,7 @@ fn frames_are_cut_at_the_target_and_cover_the_batch() {
 fn a_record_above_the_target_gets_a_frame_of_its_own() {
     let large = "x".repeat(200_000);
     let batch = batch(0, &["a".to_owned(), large, "b".to_owned()]);
-    let cache = FrameCache::new(FRAME_CACHE_BYTES_MAX);
+    let cache = cache_of(64 << 20);
     let frames = cache.frames_from(&topic(), &batch, Offset::ZERO).unwrap();
     let counts: Vec<u64> = frames.iter().map(|frame| frame.records).collect();
     assert_eq!(counts, [1, 1, 1]);
@@ -104,7 +108,7 @@ fn a_record_above_the_target_gets_a_frame_of_its_own() {
 fn two_subscribers_share_the_text_and_a_late_one_gets_its_own_first_frame() {
     let values: Vec<String> = (0..100).map(|_| "y".repeat(3_000)).collect();
     let batch = batch(0, &values);
-    let cache = FrameCache::new(FRAME_CACHE_BYTES_MAX);
+    let cache = cache_of(64 << 20);
     let first = cache.frames_from(&topic(), &batch, Offset::ZERO).unwrap();
     let second = cache.frames_from(&topic(), &batch, Offset::ZERO).unwrap();
     for (one, other) in first.iter().zip(&second) {
@@ -126,7 +130,7 @@ fn two_subscribers_share_the_text_and_a_late_one_gets_its_own_first_frame() {
 
 #[test]
 fn the_cache_stays_within_its_bound() {
-    let cache = FrameCache::new(100_000);
+    let cache = cache_of(200_000);
     for base in 0..50 {
         let batch = batch(base, &["z".repeat(10_000)]);
         cache.frames_from(&topic(), &batch, Offset::ZERO).unwrap();
@@ -145,9 +149,64 @@ fn the_cache_stays_within_its_bound() {
 }
 
 #[test]
+fn frames_are_counted_once_and_until_the_last_handle_is_gone() {
+    let cache = cache_of(1 << 20);
+    let batch = batch(0, &vec!["v".repeat(500); 300]);
+    let held = cache.frames_from(&topic(), &batch, Offset::ZERO).unwrap();
+    let others: Vec<_> = (0..50)
+        .map(|_| cache.frames_from(&topic(), &batch, Offset::ZERO).unwrap())
+        .collect();
+    let bytes: usize = held.iter().map(Frame::bytes).sum();
+    assert_eq!(cache.budget().held(), bytes);
+    while cache.text.give_up_oldest() {}
+    drop(others);
+    assert_eq!(cache.budget().held(), bytes, "they are still on their way");
+    drop(held);
+    assert_eq!(cache.budget().held(), 0);
+}
+
+#[test]
+fn without_room_recent_frames_go_then_some_are_made_and_then_none() {
+    let cache = cache_of(400_000);
+    let values = vec!["v".repeat(1_000); 300];
+    let other = |base| batch(base, &vec!["o".repeat(500); 300]);
+    for base in 1..9 {
+        cache
+            .frames_from(&topic(), &other(base), Offset::ZERO)
+            .unwrap();
+    }
+    let whole = batch(0, &values);
+    let frames = cache.frames_from(&topic(), &whole, Offset::ZERO).unwrap();
+    assert_eq!(frames.iter().map(|frame| frame.records).sum::<u64>(), 300);
+    let held = cache.budget().held();
+    assert!((300_000..400_000).contains(&held), "{held}");
+
+    // What is on its way is not taken from anybody.
+    let next = batch(300, &values);
+    let some = cache
+        .frames_from(&topic(), &next, Offset::new(300))
+        .unwrap();
+    let made: u64 = some.iter().map(|frame| frame.records).sum();
+    assert!((1..100).contains(&made), "{made}");
+    assert_eq!(some[0].first_offset, Offset::new(300));
+    let problem = cache.frames_from(&topic(), &next, Offset::new(300 + made));
+    assert_eq!(problem.unwrap_err().code(), ErrorCode::Overloaded);
+    assert!(cache.budget().held() <= 400_000);
+    drop(frames);
+    let rest = cache
+        .frames_from(&topic(), &next, Offset::new(300 + made))
+        .unwrap();
+    assert_eq!(
+        rest.iter().map(|frame| frame.records).sum::<u64>(),
+        300 - made
+    );
+    assert_eq!(rest[0].first_offset, Offset::new(300 + made));
+}
+
+#[test]
 fn a_batch_is_encoded_once_however_many_ask() {
     let batch = batch(0, &vec!["w".repeat(500); 500]);
-    let cache = FrameCache::new(FRAME_CACHE_BYTES_MAX);
+    let cache = cache_of(64 << 20);
     let barrier = Barrier::new(8);
     let pointers: Vec<usize> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
@@ -175,7 +234,7 @@ fn a_damaged_batch_is_an_error_and_not_a_frame() {
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     let damaged = Batch::decode(&mut bytes::Bytes::from(bytes)).unwrap();
-    let cache = FrameCache::new(FRAME_CACHE_BYTES_MAX);
+    let cache = cache_of(64 << 20);
     let problem = cache
         .frames_from(&topic(), &damaged, Offset::ZERO)
         .unwrap_err();
@@ -208,7 +267,7 @@ mod packed {
     #[test]
     fn readers_that_began_at_different_places_soon_want_the_same_frames() {
         let log = log(2_000);
-        let cache = FrameCache::new(FRAME_CACHE_BYTES_MAX);
+        let cache = cache_of(64 << 20);
         let read = |from: usize| {
             let at = Offset::new(from as u64);
             cache
@@ -246,7 +305,7 @@ mod packed {
                 .unwrap();
             log.extend(made);
         }
-        let cache = FrameCache::new(FRAME_CACHE_BYTES_MAX);
+        let cache = cache_of(64 << 20);
         let read = |from: u64, codecs: &[Codec]| {
             let codecs = Codecs::of(codecs).unwrap();
             cache
@@ -272,7 +331,7 @@ mod packed {
 
     #[test]
     fn a_log_that_was_cut_and_written_anew_has_other_frames() {
-        let cache = FrameCache::new(FRAME_CACHE_BYTES_MAX);
+        let cache = cache_of(64 << 20);
         let old = [batch(0, &["a".into()]), batch(1, &["b".into()])];
         let new = [batch(0, &["a".into()]), batch(1, &["c".into()])];
         let frame = |log: &[Batch]| {

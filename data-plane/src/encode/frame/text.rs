@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::{mem, slice};
 
 use axum::extract::ws::Utf8Bytes;
+use tidegate_kit::budget::BytePermit;
 use tidegate_proto::api::socket::RECORDS_FRAME_PREFIX;
 use tidegate_proto::batch::Batch;
 use tidegate_proto::cursor::{Cursor, CursorPosition};
@@ -22,40 +23,71 @@ use super::{Frame, Payload, unreadable};
 use crate::encode::json::write_record;
 use crate::encode::walk::walk_records;
 
-/// All frames of a batch, cut where every reader cuts.
-pub(super) fn encode(topic: &TopicName, batch: &Batch) -> Result<Arc<[Frame]>, Problem> {
+const FRAME_END: &[u8] = b"]}";
+
+/// Takes the bytes of a frame from a budget.
+pub(super) type Room<'a> = dyn FnMut(usize) -> Result<BytePermit, Problem> + 'a;
+
+/// The frames that there was room for, and why there are not more.
+pub(super) struct Made {
+    frames: Vec<Frame>,
+    refused: Option<Problem>,
+}
+
+impl Made {
+    /// All of them, to be shared.
+    pub(super) fn whole(self) -> Result<Arc<[Frame]>, Problem> {
+        match self.refused {
+            None => Ok(self.frames.into()),
+            Some(problem) => Err(problem),
+        }
+    }
+
+    /// What there is, if that is anything.
+    pub(super) fn some(self) -> Result<Vec<Frame>, Problem> {
+        match self.refused {
+            Some(problem) if self.frames.is_empty() => Err(problem),
+            _ => Ok(self.frames),
+        }
+    }
+}
+
+/// The frames of a batch from `from` on; from its beginning, cut where every reader cuts. Ends early
+/// where there is no room.
+pub(super) fn encode(
+    topic: &TopicName,
+    batch: &Batch,
+    from: Offset,
+    room: &mut Room<'_>,
+) -> Result<Made, Problem> {
     batch.verify().map_err(|error| unreadable(batch, &error))?;
     let mut frames = Vec::new();
-    let mut open = OpenFrame::new(batch.placement.base_offset);
+    let mut open = OpenFrame::new(batch.placement.base_offset.max(from));
     let mut refused = None;
     let mut text = Vec::new();
-    walk_records(
-        slice::from_ref(batch),
-        Offset::ZERO,
-        |batch, offset, record| {
-            text.clear();
-            write_record(&mut text, batch, offset, record);
-            if open.records > 0 && open.text.len() + 1 + text.len() > FRAME_BYTES_TARGET {
-                let full = mem::replace(&mut open, OpenFrame::new(offset));
-                match full.close(topic, batch, offset) {
-                    Ok(frame) => frames.push(frame),
-                    Err(problem) => {
-                        refused = Some(problem);
-                        return ControlFlow::Break(());
-                    }
+    walk_records(slice::from_ref(batch), from, |batch, offset, record| {
+        text.clear();
+        write_record(&mut text, batch, offset, record);
+        if open.records > 0 && open.text.len() + 1 + text.len() > FRAME_BYTES_TARGET {
+            let full = mem::replace(&mut open, OpenFrame::new(offset));
+            match full.close(topic, batch, offset, room) {
+                Ok(frame) => frames.push(frame),
+                Err(problem) => {
+                    refused = Some(problem);
+                    return ControlFlow::Break(());
                 }
             }
-            open.push(&text);
-            ControlFlow::Continue(())
-        },
-    )?;
-    if let Some(problem) = refused {
-        return Err(problem);
+        }
+        open.push(&text);
+        ControlFlow::Continue(())
+    })?;
+    if refused.is_none() && open.records > 0 {
+        match open.close(topic, batch, batch.next_offset(), room) {
+            Ok(frame) => frames.push(frame),
+            Err(problem) => refused = Some(problem),
+        }
     }
-    if open.records > 0 {
-        frames.push(open.close(topic, batch, batch.next_offset())?);
-    }
-    Ok(frames.into())
+    Ok(Made { frames, refused })
 }
 
 /// One frame with exactly the records `from..to`.
@@ -64,6 +96,7 @@ pub(super) fn encode_one(
     batch: &Batch,
     from: Offset,
     to: Offset,
+    room: &mut Room<'_>,
 ) -> Result<Frame, Problem> {
     let mut open = OpenFrame::new(from);
     let mut text = Vec::new();
@@ -76,7 +109,7 @@ pub(super) fn encode_one(
         open.push(&text);
         ControlFlow::Continue(())
     })?;
-    open.close(topic, batch, to)
+    open.close(topic, batch, to, room)
 }
 
 struct OpenFrame {
@@ -102,7 +135,13 @@ impl OpenFrame {
         self.records += 1;
     }
 
-    fn close(self, topic: &TopicName, batch: &Batch, next: Offset) -> Result<Frame, Problem> {
+    fn close(
+        self,
+        topic: &TopicName,
+        batch: &Batch,
+        next: Offset,
+        room: &mut Room<'_>,
+    ) -> Result<Frame, Problem> {
         let placement = &batch.placement;
         let position = CursorPosition {
             offset: next,
@@ -113,17 +152,24 @@ impl OpenFrame {
             positions: BTreeMap::from([(placement.key.partition, position)]),
         };
         let cursor = cursor.encode().map_err(|error| unreadable(batch, &error))?;
-        let records = String::from_utf8(self.text).map_err(|error| unreadable(batch, &error))?;
-        let text = format!(
-            r#"{RECORDS_FRAME_PREFIX}"topic":"{topic}","partition":{},"cursor":"{cursor}","records":[{records}]}}"#,
+        let head = format!(
+            r#"{RECORDS_FRAME_PREFIX}"topic":"{topic}","partition":{},"cursor":"{cursor}","records":["#,
             placement.key.partition.0,
         );
+        let len = head.len() + self.text.len() + FRAME_END.len();
+        let room = room(len)?;
+        let mut message = Vec::with_capacity(len);
+        for part in [head.as_bytes(), &self.text, FRAME_END] {
+            message.extend_from_slice(part);
+        }
+        let text = Utf8Bytes::try_from(room.around(message));
+        let text = text.map_err(|error| unreadable(batch, &error))?;
         Ok(Frame {
             first_offset: self.first_offset,
             next_offset: next,
             leader_epoch: placement.leader_epoch,
             records: self.records,
-            payload: Payload::Text(Utf8Bytes::from(text)),
+            payload: Payload::Text(text),
         })
     }
 }

@@ -13,8 +13,8 @@ use tidegate_proto::limits::FRAME_BYTES_TARGET;
 use tidegate_proto::name::TopicName;
 
 use super::Session;
-use crate::ws::effect::{Effect, Effects, Form, Of, ReadOutcome, Speech};
-use crate::ws::limits::{FOLLOWED_PARTITIONS_MAX, WINDOW_BYTES, WINDOW_RECORDS};
+use crate::ws::effect::{Effect, Effects, Form, LetGo, Of, ReadOutcome, Sending, Speech};
+use crate::ws::limits::{AHEAD_BYTES_MAX, FOLLOWED_PARTITIONS_MAX, WINDOW_BYTES, WINDOW_RECORDS};
 use crate::ws::protocol::{encode, error_text};
 use crate::ws::subscription::{Resolution, Subscription, Turn};
 
@@ -121,8 +121,10 @@ impl Session {
         let Some(subscription) = self.current(of) else {
             return;
         };
-        if !matches!(outcome, ReadOutcome::Frames { .. }) && subscription.has_pending(partition) {
-            // It was read ahead. What is there goes out first; the next read will tell again.
+        let was_ahead =
+            subscription.has_pending(partition) && !matches!(outcome, ReadOutcome::Frames { .. });
+        if was_ahead || subscription.is_stale(partition) {
+            // What is there goes out first, or was let go; the next read will tell again.
             subscription.read_may_retry(partition);
             self.serve_one(&of.topic, partition, out);
             return;
@@ -182,6 +184,46 @@ impl Session {
         }
     }
 
+    /// All that was read and not written goes; [`Input::Flushed`] says when to read it again.
+    pub(super) fn let_go(&mut self, let_go: LetGo) {
+        for (of, partition) in let_go.unread {
+            if let Some(subscription) = self.current(&of) {
+                subscription.read_may_retry(partition);
+            }
+        }
+        for sending in let_go.unsent.into_iter().rev() {
+            let (records, bytes) = (sending.frame.records, sending.frame.bytes());
+            self.unflushed_records = self.unflushed_records.saturating_sub(records);
+            self.unflushed_bytes = self.unflushed_bytes.saturating_sub(bytes);
+            if let Some(subscription) = self.current(&sending.of) {
+                subscription.take_back(sending.partition, &sending.frame);
+            }
+        }
+        for (topic, subscription) in &mut self.subscriptions {
+            subscription.let_go();
+            self.held_back.insert(topic.clone());
+        }
+    }
+
+    /// Whether another read may begin: what is read and not sent is bounded over all subscriptions.
+    fn may_read(&self) -> bool {
+        let ahead = self.subscriptions.values().map(Subscription::ahead_bytes);
+        ahead.sum::<usize>() < AHEAD_BYTES_MAX
+    }
+
+    /// Lets those read who had to wait for it.
+    pub(super) fn serve_waiting(&mut self, out: &mut Effects) {
+        while !self.waiting.is_empty() && self.may_read() && !self.closed {
+            let Some((of, partition)) = self.waiting.pop_front() else {
+                return;
+            };
+            if let Some(subscription) = self.current(&of) {
+                subscription.may_read_now(partition);
+                self.serve_one(&of.topic, partition, out);
+            }
+        }
+    }
+
     pub(super) fn window_is_open(&self) -> bool {
         self.unflushed_bytes < WINDOW_BYTES && self.unflushed_records < WINDOW_RECORDS
     }
@@ -218,15 +260,24 @@ impl Session {
         if self.draining {
             return false;
         }
-        let may_send = self.window_is_open();
+        let (may_send, may_read) = (self.window_is_open(), self.may_read());
         let Some(subscription) = self.subscriptions.get_mut(topic) else {
             return false;
         };
-        match subscription.turn(partition, may_send) {
+        let generation = subscription.generation;
+        let of = || Of {
+            topic: topic.clone(),
+            generation,
+        };
+        match subscription.turn(partition, may_send, may_read) {
             Turn::Send(frame) => {
                 self.unflushed_bytes += frame.bytes();
                 self.unflushed_records += frame.records;
-                out.push(Effect::SendRecords(frame));
+                out.push(Effect::SendRecords(Sending {
+                    of: of(),
+                    partition,
+                    frame,
+                }));
                 true
             }
             Turn::Read {
@@ -234,16 +285,12 @@ impl Session {
                 from,
                 is_ahead,
             } => {
-                let of = Of {
-                    topic: topic.clone(),
-                    generation: subscription.generation,
-                };
                 let form = match self.speech {
                     Speech::Json => Form::Text,
                     Speech::Batches => subscription.form(),
                 };
                 out.push(Effect::Read {
-                    of,
+                    of: of(),
                     key,
                     from,
                     form,
@@ -252,6 +299,10 @@ impl Session {
             }
             Turn::HeldBack => {
                 self.held_back.insert(topic.clone());
+                false
+            }
+            Turn::Wait => {
+                self.waiting.push_back((of(), partition));
                 false
             }
             Turn::Nothing => false,

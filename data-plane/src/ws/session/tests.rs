@@ -18,7 +18,7 @@ use self::world::{World, topic};
 use crate::encode::codecs::Codecs;
 use crate::position::Start;
 use crate::ws::effect::{Input, ReadOutcome};
-use crate::ws::limits::{CHUNK_BYTES, PRODUCES_IN_FLIGHT_MAX, WINDOW_BYTES};
+use crate::ws::limits::{AHEAD_BYTES_MAX, CHUNK_BYTES, PRODUCES_IN_FLIGHT_MAX, WINDOW_BYTES};
 
 #[test]
 fn a_subscription_sends_all_there_is_and_says_so_once() {
@@ -264,7 +264,9 @@ enum Act {
     SeekBack(u64),
     SeekNowhere,
     Deliver(usize),
+    DeliverStuck(usize, usize),
     Flush,
+    FlushStuck,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -276,7 +278,9 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..50_u64).prop_map(Act::SeekBack),
         1 => Just(Act::SeekNowhere),
         8 => (0..8_usize).prop_map(Act::Deliver),
+        2 => (0..8_usize, 0..3_usize).prop_map(|(index, unread)| Act::DeliverStuck(index, unread)),
         2 => Just(Act::Flush),
+        1 => Just(Act::FlushStuck),
     ]
 }
 
@@ -314,7 +318,12 @@ proptest! {
                 }
                 Act::SeekNowhere => world.say(json!({"op": "seek", "topic": "t", "from": 5})),
                 Act::Deliver(index) => world.deliver(index),
+                Act::DeliverStuck(index, unread) => world.deliver_stuck(index, unread),
                 Act::Flush => world.flush(),
+                Act::FlushStuck => {
+                    world.unflushed = 0;
+                    world.input_stuck(Input::Flushed, 1);
+                }
             }
         }
         if let Some((records, bytes)) = &mut world.granted {
@@ -327,6 +336,44 @@ proptest! {
         prop_assert!(world.caught_up());
         prop_assert!(world.evs().contains(&"caught_up"));
     }
+}
+
+#[test]
+fn many_partitions_are_read_a_few_at_a_time_and_all_of_them_in_the_end() {
+    const PARTITIONS: u32 = 10;
+    let mut world = World::new(PARTITIONS, 1, CHUNK_BYTES / 2);
+    for partition in 0..PARTITIONS {
+        world.append(partition, 5);
+    }
+    world.say(json!({"op": "subscribe", "topic": "t", "from": "earliest"}));
+    let mut most = 0;
+    while !world.waiting.is_empty() || world.unflushed > 0 {
+        match world.waiting.pop_front() {
+            Some(input) => world.input(input),
+            None => world.flush(),
+        }
+        let is_read = |input: &&Input| matches!(input, Input::Read { .. });
+        most = most.max(world.waiting.iter().filter(is_read).count());
+    }
+    assert!(world.caught_up());
+    assert_eq!(most, AHEAD_BYTES_MAX / CHUNK_BYTES, "reads at a time");
+}
+
+#[test]
+fn what_is_let_go_gives_its_credit_back() {
+    let mut world = World::new(1, 1, 1_000);
+    world.append(0, 6);
+    let credit = json!({"records": 2});
+    world.say(json!({"op": "subscribe", "topic": "t", "from": "earliest", "credit": credit}));
+    world.deliver(0);
+    world.deliver_stuck(0, 0);
+    assert_eq!(world.expected[&PartitionId(0)], 0);
+    world.run();
+    assert_eq!(
+        world.expected[&PartitionId(0)],
+        2,
+        "what there is credit for"
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use tidegate_kit::auth::Auth;
+use tidegate_kit::memory::Memory;
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_proto::api::binary::RecordsMessage;
 use tidegate_proto::api::socket::{SUBPROTOCOL_BATCH, SUBPROTOCOL_JSON};
@@ -31,6 +32,7 @@ pub(super) struct Server {
     pub(super) tasks: Tasks,
     pub(super) address: String,
     pub(super) router: Router,
+    pub(super) memory: Memory,
 }
 
 impl Server {
@@ -40,12 +42,17 @@ impl Server {
     }
 
     pub(super) async fn start_with(times: SocketTimes) -> Self {
+        Self::start_in(times, Memory::default()).await
+    }
+
+    pub(super) async fn start_in(times: SocketTimes, memory: Memory) -> Self {
         let partitions = MemoryPartitions::new();
         partitions.create_topic("orders", 2);
         let (root, tasks) = (Tasks::new(), Tasks::new());
         let auth = Auth::with_token(TOKEN);
         let config = DataPlaneConfig {
             origins: vec!["https://app.example".to_owned()],
+            memory: memory.clone(),
             ..DataPlaneConfig::default()
         };
         let data = DataPlane::new(partitions.clone(), auth.clone(), tasks.clone(), config);
@@ -63,6 +70,7 @@ impl Server {
             tasks,
             address,
             router,
+            memory,
         }
     }
 
@@ -228,4 +236,31 @@ pub(super) fn values(frame: &Value) -> Vec<String> {
         .iter()
         .map(|record| record["value"].as_str().unwrap().to_owned())
         .collect()
+}
+
+/// Checks that a frame of text goes on at `next`; gives where it ends.
+pub(super) fn follow(text: &str, next: u64) -> u64 {
+    let frame: Value = serde_json::from_str(text).unwrap();
+    assert_ne!(frame["ev"], "error", "{frame}");
+    let records = frame["records"].as_array();
+    let offsets = records.into_iter().flatten();
+    offsets.fold(next, |next, record| {
+        assert_eq!(record["offset"], next, "a record is missing or came twice");
+        next + 1
+    })
+}
+
+/// The same for a message of batches, of which the first may begin earlier.
+pub(super) fn follow_batches(message: &Bytes, next: u64) -> u64 {
+    let mut rest = RecordsMessage::parse(message).unwrap().batches;
+    let (mut next, mut is_first) = (next, true);
+    while !rest.is_empty() {
+        let batch = Batch::decode(&mut rest).unwrap();
+        batch.verify().unwrap();
+        let base = batch.placement.base_offset.get();
+        assert!(base == next || is_first && base < next, "{base} at {next}");
+        next = batch.next_offset().get();
+        is_first = false;
+    }
+    next
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::encode::frame::{Frame, Payload};
 use crate::partitions::Tail;
 use crate::position::Start;
-use crate::ws::effect::{Effect, Input, Of, ReadOutcome, SessionTimes, Speech};
+use crate::ws::effect::{Effect, Input, LetGo, Of, ReadOutcome, SessionTimes, Speech};
 use crate::ws::limits::WINDOW_BYTES;
 use crate::ws::session::Session;
 use crate::ws::subscription::{Resolution, StartPlace};
@@ -81,6 +81,38 @@ impl World {
         }
     }
 
+    /// The same while the socket takes nothing: records at the end of what it leads to are let go, with the
+    /// first `unread` reads that came back meanwhile.
+    pub(super) fn input_stuck(&mut self, input: Input, unread: usize) {
+        let mut effects = self.session.step(Duration::ZERO, input);
+        let is_record = |effect: &Effect| matches!(effect, Effect::SendRecords(_));
+        let kept = effects.iter().rposition(|effect| !is_record(effect));
+        let unsent = effects.split_off(kept.map_or(0, |last| last + 1));
+        for effect in effects {
+            self.carry_out(effect);
+        }
+        let unsent = unsent.into_iter().filter_map(|effect| match effect {
+            Effect::SendRecords(sending) => Some(sending),
+            _ => None,
+        });
+        let mut let_go = LetGo {
+            unsent: unsent.collect(),
+            unread: Vec::new(),
+        };
+        self.waiting.retain(|input| match input {
+            Input::Read { of, partition, .. } if let_go.unread.len() < unread => {
+                let_go.unread.push((of.clone(), *partition));
+                false
+            }
+            _ => true,
+        });
+        let effects = self.session.step(Duration::ZERO, Input::Stuck(let_go));
+        assert!(effects.is_empty(), "{effects:?}");
+        assert_eq!(self.session.pending_bytes(), 0, "frames are still held");
+        // The loop flushes when it can, though it may have handed nothing over.
+        self.unflushed = self.unflushed.max(1);
+    }
+
     pub(super) fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Send(text) => {
@@ -92,7 +124,7 @@ impl World {
                 }
                 self.sent.push(frame);
             }
-            Effect::SendRecords(frame) => self.take_records(&frame),
+            Effect::SendRecords(sending) => self.take_records(&sending.frame),
             Effect::Resolve { of, at, .. } => {
                 let outcome = self.resolve(&at);
                 self.waiting.push_back(Input::Resolved { of, outcome });
@@ -223,6 +255,17 @@ impl World {
     pub(super) fn flush(&mut self) {
         self.unflushed = 0;
         self.input(Input::Flushed);
+    }
+
+    pub(super) fn deliver_stuck(&mut self, index: usize, unread: usize) {
+        if !self.waiting.is_empty() {
+            let input = self.waiting.remove(index % self.waiting.len()).unwrap();
+            // A look-up is carried out whole, as its tails come behind it.
+            match input {
+                Input::Resolved { .. } => self.arrive(input),
+                _ => self.input_stuck(input, unread),
+            }
+        }
     }
 
     pub(super) fn deliver(&mut self, index: usize) {

@@ -9,3 +9,4 @@ pub mod walk;
 mod shared;
 
 pub mod frame;
+pub(crate) mod latest;

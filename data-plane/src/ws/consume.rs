@@ -22,6 +22,7 @@ use super::limits::{CHUNK_BYTES, FOLLOWED_PARTITIONS_MAX};
 use super::sockets::Sockets;
 use super::subscription::{Resolution, StartPlace};
 use crate::encode::frame::{Frame, FrameCache};
+use crate::encode::latest;
 use crate::partitions::{Chunk, Tail};
 use crate::position::{Start, resolve_start};
 use crate::topics::{check_partition, find_topic};
@@ -106,8 +107,14 @@ pub(crate) async fn read(
     key: ReplicaKey,
     from: Offset,
     form: Form,
+    latest: bool,
 ) -> ReadOutcome {
-    match sockets.data.partitions().read(key, from, CHUNK_BYTES).await {
+    let read = sockets.data.partitions().read(key, from, CHUNK_BYTES).await;
+    let read = match read {
+        Ok(chunk) if latest => only_latest(sockets, chunk, from).await,
+        other => other,
+    };
+    match read {
         Ok(chunk) => match frames(sockets, topic, &chunk, from, form).await {
             Ok(Made { frames, next }) => {
                 let tail = Tail {
@@ -130,6 +137,19 @@ pub(crate) async fn read(
             _ => ReadOutcome::Failed(problem),
         },
     }
+}
+
+/// The last record of each key of a chunk, and all without one. Unpacks batches, so not on the thread where
+/// other sockets wait.
+async fn only_latest(sockets: &Sockets, chunk: Chunk, from: Offset) -> Result<Chunk, Problem> {
+    let work = move || match latest::of(&chunk.batches, from) {
+        Ok(batches) => Ok(Chunk { batches, ..chunk }),
+        Err(error) => Err(Problem::new(ErrorCode::Internal, error.to_string())),
+    };
+    let tasks = sockets.data.tasks();
+    let made = tasks.spawn_blocking(TaskKind::Blocking, Span::current(), work);
+    let gave_up = |error| Err(Problem::new(ErrorCode::Internal, format!("{error}")));
+    made.await.unwrap_or_else(gave_up)
 }
 
 /// What was made of a chunk, and where to go on.

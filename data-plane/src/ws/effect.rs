@@ -152,6 +152,8 @@ pub(crate) enum Effect {
         key: ReplicaKey,
         from: Offset,
         form: Form,
+        /// Only the last record of each key.
+        latest: bool,
     },
     RetryLater {
         of: Of,

@@ -55,6 +55,8 @@ pub(crate) const TICK_EVERY: Duration = Duration::from_secs(5);
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(20);
 /// Nothing heard for so long, two pings unanswered: close 3001.
 pub(crate) const IDLE_AFTER: Duration = Duration::from_secs(45);
+/// A slow reader of samples gets one frame of so many.
+pub(crate) const SAMPLE_OF: u64 = 16;
 /// Nothing could be written for so long: close 3000.
 pub(crate) const WRITE_STALL: Duration = Duration::from_secs(30);
 /// Nothing could be written for so long: what was read for the socket is let go, to be read again.

@@ -16,6 +16,7 @@ mod produce;
 mod protocol;
 mod pump;
 mod session;
+mod slow;
 mod sockets;
 mod stall;
 mod subscription;

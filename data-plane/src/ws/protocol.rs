@@ -19,6 +19,7 @@ use tidegate_proto::produce::Acks;
 
 use super::fields::{CursorTexts, Fields, StartText, invalid};
 use super::limits::{COPIED_BATCHES_BYTES_MAX, CURSORS_MAX};
+use super::slow::OnSlow;
 use crate::encode::codecs::Codecs;
 use crate::position::{Start, parse_cursors};
 use crate::topics::parse_name;
@@ -67,6 +68,7 @@ pub(crate) enum Op {
         at: Start,
         credit: Option<Credit>,
         codecs: Option<Codecs>,
+        on_slow: OnSlow,
     },
     Credit {
         id: Option<u32>,
@@ -190,19 +192,10 @@ fn read_subscribe(fields: &mut Fields<'_>, id: Option<u32>) -> Result<Op, Proble
             return Err(not_supported(feature, &format!("/{name}")));
         }
     }
+    let mut slow = OnSlow::Block;
     if let Some(on_slow) = fields.take::<String>("on_slow")? {
-        match on_slow.as_str() {
-            "block" => {}
-            "latest_per_key" | "sample" | "drop" | "disconnect" => {
-                return Err(not_supported("on_slow other than block", "/on_slow"));
-            }
-            _ => {
-                return Err(invalid(
-                    "/on_slow",
-                    "one of block, latest_per_key, sample, drop, disconnect",
-                ));
-            }
-        }
+        let wanted = "one of block, latest_per_key, sample, drop, disconnect";
+        slow = on_slow.parse().map_err(|()| invalid("/on_slow", wanted))?;
     }
     let topic = fields.topic()?;
     let partitions: Option<Vec<u32>> = fields.take("partitions")?;
@@ -223,6 +216,7 @@ fn read_subscribe(fields: &mut Fields<'_>, id: Option<u32>) -> Result<Op, Proble
         at,
         credit,
         codecs,
+        on_slow: slow,
     })
 }
 

@@ -301,9 +301,10 @@ impl Pump {
                 key,
                 from,
                 form,
+                latest,
             } => {
                 self.spawn(of.generation, async move {
-                    let outcome = consume::read(&sockets, &of.topic, key, from, form).await;
+                    let outcome = consume::read(&sockets, &of.topic, key, from, form, latest).await;
                     Done::Input(Input::Read {
                         of,
                         partition: key.partition,

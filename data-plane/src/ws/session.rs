@@ -192,6 +192,7 @@ impl Session {
                 at,
                 credit,
                 codecs,
+                on_slow,
             } => {
                 if codecs.is_some() && self.speech == Speech::Json {
                     let problem = Problem::new(
@@ -204,7 +205,8 @@ impl Session {
                 }
                 let opening = self.opening(id);
                 let (window, codecs) = (Window::new(credit), codecs.unwrap_or(Codecs::ANY));
-                let subscription = Subscription::new(opening, partitions, window, codecs);
+                let mut subscription = Subscription::new(opening, partitions, window, codecs);
+                subscription.watch(on_slow);
                 self.subscribe(topic, subscription, opening, at, out);
             }
             Op::Seek { id, topic, at } => self.seek(id, &topic, at, out),

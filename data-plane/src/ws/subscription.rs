@@ -10,6 +10,7 @@
 //! so that no record is sent twice between two seeks.
 
 mod part;
+mod skipping;
 mod start;
 
 use std::collections::BTreeMap;
@@ -21,10 +22,12 @@ use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use super::credit::Window;
 use super::effect::Form;
 use super::limits::CHUNK_BYTES;
+use super::slow::{OnSlow, Watcher};
 use crate::encode::codecs::Codecs;
 use crate::encode::frame::Frame;
 use crate::partitions::Tail;
 use part::Part;
+pub(crate) use skipping::Gap;
 pub(crate) use start::{Opening, Resolution, StartPlace};
 
 /// What a look at one partition asks for.
@@ -65,6 +68,7 @@ pub(crate) struct Subscription {
     pending_bytes: usize,
     reads: usize,
     last_served: Option<PartitionId>,
+    watcher: Option<Box<Watcher>>,
 }
 
 impl Subscription {
@@ -89,7 +93,13 @@ impl Subscription {
             pending_bytes: 0,
             reads: 0,
             last_served: None,
+            watcher: None,
         }
+    }
+
+    /// What is to become of it when it is too slow.
+    pub(crate) fn watch(&mut self, on_slow: OnSlow) {
+        self.watcher = Watcher::new(on_slow);
     }
 
     /// The incarnation of the topic, once it is known.
@@ -122,6 +132,9 @@ impl Subscription {
         self.topic_number = resolution.topic_number;
         self.all_partitions = resolution.all_partitions;
         self.last_served = None;
+        if let Some(watcher) = &mut self.watcher {
+            watcher.forget();
+        }
         (self.pending_bytes, self.reads) = (0, 0);
         self.parts = resolution
             .starts

@@ -154,7 +154,11 @@ pub struct Subscribe {
     /// that one. `none` is always understood. Default: batches come as they were stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub codecs: Option<Vec<Codec>>,
-    /// Only `block` for now: the server waits for the client.
+    /// What happens when records wait for longer than some seconds because the client does not take them, or
+    /// gives no credit, although it had kept up before. `block` (default): they wait. `drop`: the
+    /// subscription goes on at the end. `sample`: it gets one frame of sixteen. `latest_per_key`: of what is
+    /// read at one time, the last record of each key, and all without a key. `disconnect`: the socket is
+    /// closed with 3000. What `drop` and `sample` leave out is told by `gap` frames with the reason `slow`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_slow: Option<String>,
 }
@@ -288,7 +292,7 @@ pub struct Gap {
     pub partition: u32,
     pub from: u64,
     pub to: u64,
-    /// `retention` or `truncation`.
+    /// `retention`, `truncation`, or `slow` when the subscription asked for it.
     pub reason: String,
 }
 

@@ -84,7 +84,8 @@ impl Session {
             self.close(CloseCode::Idle, out);
             return;
         }
-        if now.saturating_sub(self.pinged_at) < self.times.ping_every {
+        self.look_for_slow(out);
+        if self.closed || now.saturating_sub(self.pinged_at) < self.times.ping_every {
             return;
         }
         self.pinged_at = now;

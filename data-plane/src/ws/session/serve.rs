@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tidegate_proto::api::socket::{CaughtUp, Gap, ServerFrame, Subscribed};
+use tidegate_proto::api::socket::{CaughtUp, CloseCode, Gap, ServerFrame, Subscribed};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
 use tidegate_proto::limits::FRAME_BYTES_TARGET;
@@ -16,7 +16,8 @@ use super::Session;
 use crate::ws::effect::{Effect, Effects, Form, LetGo, Of, ReadOutcome, Sending, Speech};
 use crate::ws::limits::{AHEAD_BYTES_MAX, FOLLOWED_PARTITIONS_MAX, WINDOW_BYTES, WINDOW_RECORDS};
 use crate::ws::protocol::{encode, error_text};
-use crate::ws::subscription::{Resolution, Subscription, Turn};
+use crate::ws::slow::OnSlow;
+use crate::ws::subscription::{self, Resolution, Subscription, Turn};
 
 impl Session {
     pub(super) fn resolved(
@@ -271,6 +272,7 @@ impl Session {
         };
         match subscription.turn(partition, may_send, may_read) {
             Turn::Send(frame) => {
+                let left_out = subscription.skip_to_sample(partition, frame.records);
                 self.unflushed_bytes += frame.bytes();
                 self.unflushed_records += frame.records;
                 out.push(Effect::SendRecords(Sending {
@@ -278,6 +280,9 @@ impl Session {
                     partition,
                     frame,
                 }));
+                if let Some(gap) = left_out {
+                    out.push(too_slow(topic, partition, gap));
+                }
                 true
             }
             Turn::Read {
@@ -289,11 +294,13 @@ impl Session {
                     Speech::Json => Form::Text,
                     Speech::Batches => subscription.form(),
                 };
+                let latest = subscription.wants_latest(partition);
                 out.push(Effect::Read {
                     of: of(),
                     key,
                     from,
                     form,
+                    latest,
                 });
                 is_ahead
             }
@@ -306,6 +313,28 @@ impl Session {
                 false
             }
             Turn::Nothing => false,
+        }
+    }
+
+    /// Does what clients want who do not take what comes.
+    pub(super) fn look_for_slow(&mut self, out: &mut Effects) {
+        let mut slow = Vec::new();
+        for (topic, subscription) in &mut self.subscriptions {
+            let (on_slow, partitions) = subscription.look();
+            slow.extend(partitions.into_iter().map(|p| (topic.clone(), p, on_slow)));
+        }
+        for (topic, partition, on_slow) in slow {
+            match on_slow {
+                // These change what is read from here on.
+                OnSlow::Block | OnSlow::LatestPerKey | OnSlow::Sample => {}
+                OnSlow::Disconnect => return self.close(CloseCode::SlowConsumer, out),
+                OnSlow::Drop => {
+                    let subscription = self.subscriptions.get_mut(&topic);
+                    let gap = subscription.and_then(|found| found.skip(partition, None));
+                    out.extend(gap.map(|gap| too_slow(&topic, partition, gap)));
+                }
+            }
+            self.serve_one(&topic, partition, out);
         }
     }
 
@@ -325,4 +354,15 @@ impl Session {
             out.push(Effect::Send(encode(&ServerFrame::CaughtUp(frame))));
         }
     }
+}
+
+/// Says what a reader that is too slow does not get.
+fn too_slow(topic: &TopicName, partition: PartitionId, gap: subscription::Gap) -> Effect {
+    Effect::Send(encode(&ServerFrame::Gap(Gap {
+        topic: topic.as_str().to_owned(),
+        partition: partition.0,
+        from: gap.from.get(),
+        to: gap.to.get(),
+        reason: "slow".to_owned(),
+    })))
 }

@@ -1,5 +1,6 @@
 //! The session against a small world that carries its effects out in any order.
 
+mod slow;
 mod world;
 
 use std::sync::Arc;

@@ -70,4 +70,12 @@ impl Part {
         self.read_from = self.next;
         self.stale = self.reading;
     }
+
+    /// Leaves out what is below `to`; gives the bytes of what was read of it.
+    pub(super) fn skip(&mut self, to: Offset) -> usize {
+        let bytes = self.pending.iter().map(Frame::bytes).sum();
+        self.next = to;
+        self.let_go();
+        bytes
+    }
 }

@@ -56,7 +56,6 @@ invalid_parameter /codecs {"op":"subscribe","topic":"orders","codecs":["zstd"]}
 invalid_parameter /codecs {"op":"subscribe","topic":"orders","codecs":["brotli"]}
 invalid_parameter /codecs {"op":"subscribe","topic":"orders","codecs":"zstd"}
 not_supported /filter {"op":"subscribe","topic":"orders","filter":"x"}
-not_supported /on_slow {"op":"subscribe","topic":"orders","on_slow":"drop"}
 invalid_parameter /on_slow {"op":"subscribe","topic":"orders","on_slow":"panic"}
 topic_not_found - {"op":"subscribe","topic":"nowhere"}
 not_supported /op {"op":"commit","topic":"orders"}

@@ -42,6 +42,8 @@ pub(super) struct World {
     pub(super) sent: Vec<Value>,
     pub(super) closed: Option<CloseCode>,
     produced: usize,
+    /// A read asked for the last record of each key.
+    pub(super) wants_latest: bool,
 }
 
 impl World {
@@ -62,6 +64,7 @@ impl World {
             sent: Vec::new(),
             closed: None,
             produced: 0,
+            wants_latest: false,
         }
     }
 
@@ -122,6 +125,13 @@ impl World {
                     let positions = cursor.positions.into_iter();
                     self.expected = positions.map(|(p, at)| (p, at.offset.get())).collect();
                 }
+                if frame["reason"] == "slow" {
+                    let partition = frame["partition"].as_u64().unwrap();
+                    let partition = PartitionId(u32::try_from(partition).unwrap());
+                    let at = self.expected.get_mut(&partition).unwrap();
+                    assert_eq!(frame["from"].as_u64(), Some(*at), "{frame}");
+                    *at = frame["to"].as_u64().unwrap();
+                }
                 self.sent.push(frame);
             }
             Effect::SendRecords(sending) => self.take_records(&sending.frame),
@@ -129,7 +139,14 @@ impl World {
                 let outcome = self.resolve(&at);
                 self.waiting.push_back(Input::Resolved { of, outcome });
             }
-            Effect::Read { of, key, from, .. } => {
+            Effect::Read {
+                of,
+                key,
+                from,
+                latest,
+                ..
+            } => {
+                self.wants_latest |= latest;
                 let outcome = self.read(key.partition, from.get());
                 self.waiting.push_back(Input::Read {
                     of,

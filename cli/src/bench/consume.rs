@@ -32,6 +32,10 @@ pub(crate) struct BenchConsumeArguments {
     #[arg(long, value_name = "N")]
     pub(crate) records: Option<u64>,
 
+    /// Read by requests for pages, not over a WebSocket.
+    #[arg(long)]
+    pub(crate) pages: bool,
+
     /// Bytes asked for per request.
     #[arg(long, default_value = "4MiB", value_parser = units::bytes)]
     pub(crate) page_bytes: u64,
@@ -49,6 +53,7 @@ pub(crate) async fn run(
             from: StartPosition::Earliest,
             follow: false,
             page_bytes: usize::try_from(arguments.page_bytes).unwrap_or(usize::MAX),
+            pages_only: arguments.pages,
             ..ConsumerConfig::default()
         };
         let max = arguments.records.unwrap_or(u64::MAX);
@@ -72,6 +77,7 @@ pub(crate) async fn run(
             "topic": arguments.topic,
             "connections": arguments.connections,
             "page_bytes": arguments.page_bytes,
+            "pages": arguments.pages,
         }),
         records,
         bytes,

@@ -75,6 +75,10 @@ impl Client {
         &self.config.url
     }
 
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
     pub(crate) async fn call(&self, call: Call) -> Result<Answer, Error> {
         self.transport.call(call).await
     }

@@ -38,6 +38,8 @@ mod error;
 mod backoff;
 mod transport;
 
+mod socket;
+
 mod client;
 
 mod topics;

@@ -55,6 +55,14 @@ pub const PARTITIONS_REFRESH: Duration = Duration::from_secs(10);
 /// Requests for offsets that run side by side when a consumer starts.
 pub const START_LOOKUPS: usize = 16;
 
+/// The largest message of a socket: one batch of the largest size, whatever became of it when it was made
+/// anew in another codec.
+pub const SOCKET_MESSAGE_BYTES_MAX: usize = ANSWER_BYTES_MAX;
+/// One read of a socket: as large as the frames that servers aim at, or four of them.
+pub const SOCKET_READ_BYTES: usize = 256 * 1024;
+/// A server says every 20 s that a socket lives; one that is silent for longer than this is gone.
+pub const SOCKET_SILENCE_MAX: Duration = Duration::from_secs(60);
+
 /// HTTP/2 windows: a window divided by the round trip bounds throughput, so both are generous.
 pub const H2_STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 pub const H2_CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;

@@ -4,6 +4,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::SinkExt as _;
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -12,6 +16,10 @@ use hyper_util::rt::TokioIo;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// What becomes of one request.
 pub(crate) enum Reply {
@@ -20,6 +28,15 @@ pub(crate) enum Reply {
     Held,
     /// The connection breaks.
     Broken,
+    /// A socket of that subprotocol, on which these are said; then it is held, or breaks.
+    Socket(&'static str, Vec<Message>, AfterWords),
+}
+
+/// What becomes of a socket on which all was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AfterWords {
+    Hold,
+    Break,
 }
 
 impl Reply {
@@ -55,6 +72,7 @@ pub(crate) async fn serve(handle: impl Fn(&Uri, Bytes) -> Reply + Send + Sync + 
                 // A connection that is broken on purpose ends with an error.
                 let _ = connection
                     .serve_connection(TokioIo::new(stream), service)
+                    .with_upgrades()
                     .await;
             });
         }
@@ -71,9 +89,13 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, LostAnswer> {
     let uri = request.uri().clone();
+    if request.headers().contains_key(UPGRADE) {
+        return Ok(open_socket(request, handle(&uri, Bytes::new())));
+    }
     let body = request.into_body().collect().await;
     let body = body.map_err(|_| LostAnswer)?.to_bytes();
     match handle(&uri, body) {
+        Reply::Socket(..) => unreachable!("nobody asked for a socket"),
         Reply::Answer(status, body) => {
             let mut response = Response::new(Full::new(body));
             *response.status_mut() = status;
@@ -82,4 +104,44 @@ async fn answer(
         Reply::Held => std::future::pending().await,
         Reply::Broken => Err(LostAnswer),
     }
+}
+
+fn open_socket(mut request: Request<Incoming>, reply: Reply) -> Response<Full<Bytes>> {
+    let (subprotocol, words, after) = match reply {
+        Reply::Socket(subprotocol, words, after) => (subprotocol, words, after),
+        Reply::Answer(status, body) => {
+            let mut response = Response::new(Full::new(body));
+            *response.status_mut() = status;
+            return response;
+        }
+        Reply::Held | Reply::Broken => unreachable!("a socket is opened or refused"),
+    };
+    let key = request.headers()[SEC_WEBSOCKET_KEY].as_bytes();
+    let accept = derive_accept_key(key);
+    let upgraded = hyper::upgrade::on(&mut request);
+    // It ends with its connection, which ends with the server.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test's socket needs no supervision"
+    )]
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgraded.await else { return };
+        let io = TokioIo::new(upgraded);
+        let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
+        for word in words {
+            if socket.send(word).await.is_err() {
+                return;
+            }
+        }
+        if after == AfterWords::Hold {
+            std::future::pending::<()>().await;
+        }
+    });
+    let response = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(CONNECTION, "upgrade")
+        .header(UPGRADE, "websocket")
+        .header(SEC_WEBSOCKET_ACCEPT, accept)
+        .header(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    response.body(Full::default()).unwrap()
 }

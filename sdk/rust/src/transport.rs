@@ -53,12 +53,14 @@ impl Answer {
     }
 }
 
-type Connector = HttpsConnector<HttpConnector>;
+pub(crate) type Connector = HttpsConnector<HttpConnector>;
 
 pub(crate) struct Transport {
     pool: Pool<Connector, Full<Bytes>>,
-    base: String,
-    authorization: Option<HeaderValue>,
+    /// HTTP/1.1 alone, which sockets are opened by.
+    pub(crate) connector: Connector,
+    pub(crate) base: String,
+    pub(crate) authorization: Option<HeaderValue>,
 }
 
 impl fmt::Debug for Transport {
@@ -86,8 +88,13 @@ impl Transport {
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let builder = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
+            .with_tls_config(tls.clone())
             .https_or_http();
+        let for_sockets = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp.clone());
         let connector = if http1_only {
             builder.enable_http1().wrap_connector(tcp)
         } else {
@@ -103,6 +110,7 @@ impl Transport {
             .build(connector);
         Ok(Self {
             pool,
+            connector: for_sockets,
             base,
             authorization,
         })
@@ -174,7 +182,7 @@ impl Transport {
     }
 }
 
-fn refusal(answer: &Answer, named: &str) -> Error {
+pub(crate) fn refusal(answer: &Answer, named: &str) -> Error {
     match serde_json::from_slice::<Problem>(&answer.body) {
         Ok(problem) => Error::Problem(Box::new(problem)),
         Err(_) => Error::Protocol {

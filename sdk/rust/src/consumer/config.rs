@@ -16,8 +16,11 @@ pub struct ConsumerConfig {
     pub partitions: Option<Vec<PartitionId>>,
     /// Go on with new records at the end; otherwise stop at the end as it was when starting.
     pub follow: bool,
-    /// Bytes asked for per page.
+    /// Bytes of a page, but for a last batch.
     pub page_bytes: usize,
+    /// Keeps to requests for pages. Otherwise records come over a WebSocket, and by pages where the server
+    /// or something before it opens none.
+    pub pages_only: bool,
     /// How long the server may hold a request while there is nothing new.
     pub wait: Duration,
     /// How long a server that cannot be reached is asked again; for ever when absent.
@@ -31,6 +34,7 @@ impl Default for ConsumerConfig {
             partitions: None,
             follow: true,
             page_bytes: FETCH_BYTES_DEFAULT,
+            pages_only: false,
             wait: FETCH_WAIT_DEFAULT,
             patience: None,
         }

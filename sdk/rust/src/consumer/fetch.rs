@@ -10,7 +10,6 @@ use bytes::Bytes;
 use http::Method;
 use http::header::{ACCEPT, HeaderValue};
 use tidegate_proto::api::records::MEDIA_TYPE_BATCH;
-use tidegate_proto::batch::Batch;
 use tidegate_proto::cursor::{Cursor, CursorPosition};
 use tidegate_proto::id::{PartitionId, TopicId};
 use tidegate_proto::name::TopicName;
@@ -21,7 +20,8 @@ use tokio::time::Instant;
 use crate::backoff;
 use crate::client::Client;
 use crate::clock;
-use crate::consumer::page::{Page, Part};
+use crate::consumer::feed::{self, Feed, Over};
+use crate::consumer::page::{Page, take_batches};
 use crate::consumer::span::Spans;
 use crate::consumer::start;
 use crate::error::Error;
@@ -38,10 +38,20 @@ pub(crate) struct Fetcher {
     pub(crate) spans: Spans,
     pub(crate) page_bytes: usize,
     pub(crate) wait: Duration,
+    pub(crate) way: Way,
     pub(crate) patience: Option<Duration>,
     /// Partitions that are added are to be read as well, from their beginning.
     pub(crate) grows: bool,
     pub(crate) pages: mpsc::Sender<Item>,
+}
+
+/// How records come.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// Over a socket, when one is open.
+    Socket(Option<Feed>),
+    /// Page by page.
+    Pages,
 }
 
 /// What the reader is sent. The last one is `End` or `Failed`: a channel that closes without them
@@ -66,7 +76,7 @@ impl Fetcher {
         let mut looked = clock::now();
         while !self.spans.all_done() {
             let outcome = match self.look_for_partitions(&mut looked).await {
-                Ok(()) => self.fetch().await,
+                Ok(()) => self.next().await,
                 Err(error) => Err(error),
             };
             let item = match outcome {
@@ -114,7 +124,9 @@ impl Fetcher {
 
     /// Now and then: partitions that were added since are read from their first record.
     async fn look_for_partitions(&mut self, looked: &mut Instant) -> Result<(), Error> {
-        if !self.grows || clock::now() - *looked < PARTITIONS_REFRESH {
+        // A socket of all partitions tells of them by itself.
+        let is_told = matches!(self.way, Way::Socket(_));
+        if !self.grows || is_told || clock::now() - *looked < PARTITIONS_REFRESH {
             return Ok(());
         }
         let facts = self.client.topic_facts(&self.topic).await?;
@@ -133,8 +145,46 @@ impl Fetcher {
         Ok(())
     }
 
+    /// The next records, over the socket or in a page.
+    async fn next(&mut self) -> Result<Page, Error> {
+        let mut feed = match &mut self.way {
+            Way::Pages => return self.fetch().await,
+            Way::Socket(feed) => feed.take(),
+        };
+        let pages = self.pages.clone();
+        let came = tokio::select! {
+            came = self.by_socket(&mut feed) => came,
+            () = pages.closed() => return Err(Error::Closed),
+        };
+        match came {
+            Ok(page) => {
+                self.way = Way::Socket(feed);
+                Ok(page)
+            }
+            // The next one begins where this one ended.
+            Err(Over::Broken(error)) => Err(error),
+            Err(Over::Refused) => {
+                self.way = Way::Pages;
+                Ok(Page::new(Vec::new()))
+            }
+        }
+    }
+
+    async fn by_socket(&mut self, feed: &mut Option<Feed>) -> Result<Page, Over> {
+        let feed = match feed {
+            Some(feed) => feed,
+            None => {
+                let path = self.path(&format!("ws?codecs={}&", feed::codecs()))?;
+                feed.insert(Feed::open(&self.client, &path).await?)
+            }
+        };
+        feed.next(&mut self.spans, self.grows, self.page_bytes)
+            .await
+    }
+
     async fn fetch(&mut self) -> Result<Page, Error> {
-        let path = self.path()?;
+        let (bytes, wait_ms) = (self.page_bytes, self.wait.as_millis());
+        let path = self.path(&format!("records?max_bytes={bytes}&wait_ms={wait_ms}&"))?;
         let call = Call {
             method: Method::GET,
             path: path.clone(),
@@ -146,12 +196,19 @@ impl Fetcher {
             answer = self.client.call(call) => answer?,
             () = self.pages.closed() => return Err(Error::Closed),
         };
-        self.decode(answer.body, &path)
+        let mut parts = Vec::new();
+        let taken = take_batches(answer.body, &mut self.spans, false, &mut parts);
+        taken.map_err(|reason| Error::Protocol {
+            request: path,
+            reason,
+        })?;
+        Ok(Page::new(parts))
     }
 
-    /// Where the next page is. Names the partitions that are still wanted beside their cursor: what
-    /// a cursor leaves out, the server takes for younger than it and sends from the beginning.
-    fn path(&self) -> Result<String, Error> {
+    /// Where the next page is, or a socket. Names the partitions that are still wanted beside their cursor:
+    /// what a cursor leaves out, the server takes for younger than it and sends from the beginning. That
+    /// is as well for a socket of all partitions.
+    fn path(&self, what: &str) -> Result<String, Error> {
         let too_many =
             || Error::Config("too many partitions for one consumer: name some of them".to_owned());
         let wanted = || self.spans.0.iter().filter(|(_, span)| !span.is_done());
@@ -169,39 +226,15 @@ impl Fetcher {
         let partitions: Vec<String> = wanted()
             .map(|(partition, _)| partition.to_string())
             .collect();
-        let path = format!(
-            "{}/records?cursor={}&partitions={}&max_bytes={}&wait_ms={}",
-            topic_path(&self.topic),
-            cursor.encode().map_err(|_| too_many())?,
-            partitions.join(","),
-            self.page_bytes,
-            self.wait.as_millis()
-        );
+        let topic = topic_path(&self.topic);
+        let cursor = cursor.encode().map_err(|_| too_many())?;
+        let mut path = format!("{topic}/{what}cursor={cursor}");
+        if !(self.grows && matches!(self.way, Way::Socket(_))) {
+            path.push_str(&format!("&partitions={}", partitions.join(",")));
+        }
         if path.len() > FETCH_PATH_BYTES_MAX {
             return Err(too_many());
         }
         Ok(path)
-    }
-
-    fn decode(&mut self, body: Bytes, path: &str) -> Result<Page, Error> {
-        let protocol = |reason: String| Error::Protocol {
-            request: path.to_owned(),
-            reason,
-        };
-        let mut rest = body;
-        let mut parts = Vec::new();
-        while !rest.is_empty() {
-            let batch = Batch::decode(&mut rest).map_err(|error| protocol(error.to_string()))?;
-            batch
-                .verify()
-                .map_err(|error| protocol(error.to_string()))?;
-            let wanted = self.spans.advance(&batch);
-            if !wanted.is_empty() {
-                let part = Part::new(batch, wanted).map_err(|error| protocol(error.to_string()))?;
-                // Compaction may have left nothing of those offsets.
-                parts.extend(Some(part).filter(|part| !part.is_empty()));
-            }
-        }
-        Ok(Page::new(parts))
     }
 }

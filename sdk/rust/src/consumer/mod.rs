@@ -1,6 +1,6 @@
 //! Reading records: from any position, several partitions, to the end or on and on.
 //!
-//! Pages of stored batches are fetched by long poll ahead of the reader. Connections that break are
+//! Stored batches come over a WebSocket, or in pages fetched by long poll, ahead of the reader. Connections that break are
 //! taken up again without a gap; what retention has removed meanwhile is an error, never a silent
 //! jump. Order is kept per partition.
 
@@ -10,6 +10,7 @@ mod span;
 
 mod start;
 
+mod feed;
 mod fetch;
 
 use tidegate_proto::id::PartitionId;
@@ -24,7 +25,7 @@ pub use page::{Page, Received};
 use crate::client::Client;
 use crate::error::Error;
 use crate::limits::PAGES_AHEAD;
-use fetch::{Fetcher, Item};
+use fetch::{Fetcher, Item, Way};
 
 /// Reads one topic. Dropping it stops the reading.
 #[derive(Debug)]
@@ -68,6 +69,11 @@ impl Consumer {
             spans,
             page_bytes: config.page_bytes,
             wait: config.wait,
+            way: if config.pages_only {
+                Way::Pages
+            } else {
+                Way::Socket(None)
+            },
             patience: config.patience,
             // Where the end is known from the start, later partitions are beyond it.
             grows: is_all && config.follow,

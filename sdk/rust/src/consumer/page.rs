@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use tidegate_proto::batch::{Batch, BatchError, Records};
 use tidegate_proto::id::PartitionId;
 use tidegate_proto::position::Offset;
 use tidegate_proto::record::RecordView;
 
+use super::span::Spans;
 use crate::error::Error;
 
 /// A record and where it is.
@@ -53,6 +55,30 @@ impl Part {
     pub(crate) fn is_empty(&self) -> bool {
         self.wanted.is_empty()
     }
+}
+
+/// Reads whole batches, one after the other, checks each and keeps what is wanted of it. `grows`: a
+/// partition that is not known is wanted from its beginning. Fails with what is wrong.
+pub(crate) fn take_batches(
+    mut rest: Bytes,
+    spans: &mut Spans,
+    grows: bool,
+    parts: &mut Vec<Part>,
+) -> Result<(), String> {
+    while !rest.is_empty() {
+        let batch = Batch::decode(&mut rest).map_err(|error| error.to_string())?;
+        batch.verify().map_err(|error| error.to_string())?;
+        if grows {
+            spans.follow(batch.placement.key.partition);
+        }
+        let wanted = spans.advance(&batch);
+        if !wanted.is_empty() {
+            let part = Part::new(batch, wanted).map_err(|error| error.to_string())?;
+            // Compaction may have left nothing of those offsets.
+            parts.extend(Some(part).filter(|part| !part.is_empty()));
+        }
+    }
+    Ok(())
 }
 
 /// Records of one answer, in order per partition.

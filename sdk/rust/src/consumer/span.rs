@@ -33,6 +33,21 @@ impl Spans {
         self.0.values().all(Span::is_done)
     }
 
+    /// Whether there is something of that partition to read.
+    pub(crate) fn wants(&self, partition: u32) -> bool {
+        let span = self.0.get(&PartitionId(partition));
+        span.is_none_or(|span| !span.is_done())
+    }
+
+    /// A partition that was not known is read from its beginning.
+    pub(crate) fn follow(&mut self, partition: PartitionId) {
+        self.0.entry(partition).or_insert(Span {
+            next: Offset::ZERO,
+            stop: None,
+            leader_epoch: LeaderEpoch(0),
+        });
+    }
+
     /// Takes note of a batch and returns which of its records are wanted, as offsets above its base.
     pub(crate) fn advance(&mut self, batch: &Batch) -> Range<u32> {
         let base = batch.placement.base_offset;

@@ -1,7 +1,7 @@
 //! The consumer against a server that reads cursors as the real one does: partitions that a request
 //! is for and its cursor leaves out start at their first record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use tidegate_proto::record::{Datum, RecordRef};
 use tokio::sync::watch;
 use uuid::Uuid;
+
+mod sockets;
 
 use super::*;
 use crate::ClientConfig;
@@ -34,6 +36,10 @@ struct Log {
     asked: watch::Sender<Asked>,
     /// Partitions of each page that was asked for.
     wanted: Mutex<Vec<Vec<u32>>>,
+    /// What those who ask for a socket get, one after the other.
+    sockets: Mutex<VecDeque<Reply>>,
+    /// Where those sockets were to begin.
+    cursors: Mutex<Vec<Cursor>>,
 }
 
 impl Log {
@@ -51,6 +57,17 @@ impl Log {
                 Reply::ok(format!(r#"{{"id":"{id}","partitions":{partitions}}}"#))
             }
             "/records" => self.page(&query),
+            "/ws" => match self.sockets.lock().unwrap().pop_front() {
+                Some(socket) => {
+                    self.cursors
+                        .lock()
+                        .unwrap()
+                        .push(Cursor::parse(query["cursor"]).unwrap());
+                    socket
+                }
+                // As behind a proxy that knows no sockets.
+                None => Reply::refusal(ErrorCode::NotSupported),
+            },
             path => {
                 let partition: usize = path.split('/').nth(2).unwrap().parse().unwrap();
                 let end = self.lengths[partition];
@@ -120,6 +137,8 @@ async fn start(lengths: &[u64]) -> (Server, Arc<Log>) {
         lengths: lengths.to_vec(),
         asked: watch::Sender::default(),
         wanted: Mutex::default(),
+        sockets: Mutex::default(),
+        cursors: Mutex::default(),
     });
     let shared = log.clone();
     let server = serve(move |uri: &Uri, _body: Bytes| shared.handle(uri)).await;

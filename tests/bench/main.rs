@@ -9,6 +9,7 @@ mod backlog;
 mod bare;
 mod batch;
 mod cold_readers;
+mod crowds;
 mod fanout;
 mod latency;
 mod load;
@@ -82,7 +83,7 @@ const QUICK: Effort = Effort {
     idle: 200,
     folded_bytes: 8 << 20,
     sockets: 300,
-    sockets_open: 500,
+    sockets_open: 2_000,
     cold_readers: 20,
     cold_bytes: 4 << 20,
 };
@@ -97,6 +98,7 @@ async fn main() -> Result<()> {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "bare-server" => return bare::serve().await,
+            "crowd" => return crowds::join(arguments).await,
             "--quick" => effort = QUICK,
             "--seconds" => seconds = arguments.next().map(|text| text.parse()).transpose()?,
             "--only" => only = arguments.next(),

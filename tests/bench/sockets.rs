@@ -11,6 +11,7 @@ use tidegate_tests::server::Server;
 use tokio::time::sleep;
 
 use crate::Effort;
+use crate::crowds::{Carrier, Crowds};
 use crate::report::Report;
 
 const KIB: f64 = 1024.0;
@@ -26,7 +27,7 @@ const PAGE_BYTES: f64 = 4096.0;
 
 pub(crate) async fn measure(effort: Effort, report: &mut Report) -> Result<()> {
     let files = usize::try_from(raise_open_files())?;
-    // The server keeps some for records, and more sockets than the rest would wait to be accepted.
+    // The server keeps some for records, and more sockets than the rest would be refused.
     let kept = (files / 2).min(LOG_FILES_MAX) + files / 16;
     let room = files.saturating_sub(kept + SPARE_FILES + WARM);
     for (what, server, bound) in [
@@ -36,11 +37,47 @@ pub(crate) async fn measure(effort: Effort, report: &mut Report) -> Result<()> {
         let (each, setting) = idle(&server, effort.sockets.min(room)).await?;
         report.bound(what, vec![each], "KiB", bound, &setting);
     }
-    let count = effort.sockets_open.min(room);
-    let server = Server::start_dev();
-    let (each, setting) = idle(&server, count).await?;
-    let what = format!("{count} open WebSockets, all alive, resident each");
-    report.bound(&what, vec![each], "KiB", 10.0, &setting);
+    // As many connections as there are files, but for the few that the server needs for itself.
+    let connections_max = files.saturating_sub(files / 40).min(20_000);
+    let count = effort.sockets_open.min(connections_max - 2 * WARM);
+    for (carrier, by, count) in [
+        (Carrier::Http1, "", count),
+        (Carrier::Http2, " over HTTP/2", effort.sockets_open),
+    ] {
+        let most = connections_max.to_string();
+        let server = Server::start_with(&["--dev", "--connections-max", &most]);
+        let (each, setting) = open(&server, carrier, count).await?;
+        let what = format!("{count} open WebSockets{by}, all alive, resident each");
+        report.bound(&what, vec![each], "KiB", 10.0, &setting);
+    }
+    Ok(())
+}
+
+/// KiB of resident memory for each of `count` sockets, opened by other processes.
+async fn open(server: &Server, carrier: Carrier, count: usize) -> Result<(f64, String)> {
+    server.create_topic("idle", 1).await;
+    let target = server.target();
+    let warm = Crowds::open(&target, carrier, PATH, WARM.min(count), GREETING)?;
+    settle(count).await;
+    let before = server.resident_bytes() as f64;
+    let mut crowds = Crowds::open(&target, carrier, PATH, count, GREETING)?;
+    settle(count).await;
+    let after = server.resident_bytes() as f64;
+    drop(warm);
+    say(server, "are you there?").await?;
+    crowds.all_say("are you there?").context("crowd")?;
+    let setting = format!(
+        "{count} sockets, each subscribed to one topic and caught up; all got the record that was written afterwards; opened by processes of their own"
+    );
+    Ok(((after - before) / count as f64 / KIB, setting))
+}
+
+async fn say(server: &Server, words: &str) -> Result<()> {
+    let mut connection = server.connect().await?;
+    let answer = connection
+        .post("/v1/topics/idle/records", "text/plain", words.to_owned())
+        .await?;
+    anyhow::ensure!(answer.status == 200, "{}", answer.text());
     Ok(())
 }
 
@@ -55,11 +92,7 @@ async fn idle(server: &Server, count: usize) -> Result<(f64, String)> {
     let mut crowd = Crowd::open(&target, PATH, count, GREETING).await?;
     settle(count).await;
     let (after, kernel_after) = (server.resident_bytes() as f64, kernel_bytes()?);
-    let mut connection = server.connect().await?;
-    let answer = connection
-        .post("/v1/topics/idle/records", "text/plain", "are you there?")
-        .await?;
-    anyhow::ensure!(answer.status == 200, "{}", answer.text());
+    say(server, "are you there?").await?;
     crowd.all_say("are you there?").await.context("crowd")?;
     let each = (after - before) / count as f64 / KIB;
     let kernel = (kernel_after - kernel_before) / count as f64 / KIB;

@@ -25,7 +25,7 @@ const AT_ONCE: usize = 64;
 /// Members opened between two signs of life.
 const BETWEEN_PONGS: usize = 1_000;
 /// A pong without content, masked by zeros.
-const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
+pub(crate) const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
 /// What the kernel keeps for a member.
 const RECEIVE_BYTES: u32 = 16 * 1024;
 /// Members of one source address: far below its 28,000 ports, because the search for a free one gets slow
@@ -64,6 +64,20 @@ impl Crowd {
     /// # Errors
     /// When one of them is refused.
     pub async fn open(target: &Target, path: &str, count: usize, greeting: &str) -> Result<Self> {
+        Self::open_from(target, path, 0, count, greeting).await
+    }
+
+    /// The same for members `first..first + count` of a crowd that several processes make up.
+    ///
+    /// # Errors
+    /// When one of them is refused.
+    pub async fn open_from(
+        target: &Target,
+        path: &str,
+        first: usize,
+        count: usize,
+        greeting: &str,
+    ) -> Result<Self> {
         let tls = match &target.ca_pem {
             Some(pem) => Some(TlsConnector::from(Arc::new(tls_config(pem)?))),
             None => None,
@@ -71,8 +85,8 @@ impl Crowd {
         let mut crowd = Self {
             members: Vec::with_capacity(count),
         };
-        for first in (0..count).step_by(BETWEEN_PONGS) {
-            let numbers = first..count.min(first + BETWEEN_PONGS);
+        for begin in (first..first + count).step_by(BETWEEN_PONGS) {
+            let numbers = begin..(first + count).min(begin + BETWEEN_PONGS);
             let opened: Vec<_> = stream::iter(numbers)
                 .map(|number| open_one(target, tls.clone(), path, number, greeting))
                 .buffer_unordered(AT_ONCE)
@@ -173,7 +187,7 @@ async fn read_until(stream: &mut Box<dyn Stream>, word: &str) -> Result<Vec<u8>>
     .await
 }
 
-fn says(said: &[u8], word: &str) -> bool {
+pub(crate) fn says(said: &[u8], word: &str) -> bool {
     said.windows(word.len())
         .any(|found| found == word.as_bytes())
 }

@@ -17,3 +17,4 @@ pub mod server;
 
 pub mod browser;
 pub mod crowd;
+pub mod muxed;

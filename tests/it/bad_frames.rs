@@ -64,8 +64,8 @@ const ERRORS: [(&str, &str); 34] = [
         "not_supported",
     ),
     (
-        r#"{"op":"subscribe","id":1,"topic":"t","on_slow":"drop"}"#,
-        "not_supported",
+        r#"{"op":"subscribe","id":1,"topic":"t","on_slow":"dropped"}"#,
+        "invalid_parameter",
     ),
     (
         r#"{"op":"subscribe","id":1,"topic":"t","partitions":[0],"from":"99"}"#,

@@ -7,6 +7,7 @@ mod bench;
 mod cli;
 mod disk;
 mod flights;
+mod full;
 mod kill;
 mod log_files;
 mod memory;

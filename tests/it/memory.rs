@@ -142,3 +142,51 @@ async fn consumers_that_never_read_hold_little_and_nobody_up() {
     assert!(held["process"] <= 64.0 * MIB as f64, "{held:?}");
     drop(stuck);
 }
+
+/// How many batches were made into frames of JSON.
+async fn encoded(connection: &mut Connection) -> u64 {
+    let text = connection.get("/metrics").await.expect("an answer").text();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("tidegate_ws_batches_encoded_total{form=\"json\"} "));
+    line.map_or(0, |count| count.parse().expect("a number"))
+}
+
+#[tokio::test]
+async fn one_stuck_reader_costs_the_others_nothing_that_can_be_counted() {
+    const OTHERS: usize = 60;
+    const RECORDS: usize = 120;
+    let server = Server::start_dev();
+    server.create_topic("t", 1).await;
+    let path = "/v1/topics/t/ws?from=latest";
+    // What the kernel takes for it, both ends, is less than what comes.
+    let stuck = Crowd::open(&server.target(), path, 1, "caught_up").await;
+    let mut others = Crowd::open(&server.target(), path, OTHERS, "caught_up")
+        .await
+        .expect("they open");
+    let mut connection = server.connect().await.expect("a connection");
+    let record = "x".repeat(50_000);
+    let produce = async {
+        for number in 0..RECORDS {
+            let word = if number + 1 == RECORDS { "the end" } else { "" };
+            let answer = connection
+                .post(
+                    "/v1/topics/t/records",
+                    "text/plain",
+                    format!("{record}{word}"),
+                )
+                .await;
+            assert_eq!(answer.expect("an answer").status, 200);
+        }
+        connection
+    };
+    let (mut connection, read) = tokio::join!(produce, others.all_say("the end"));
+    let read = read.expect("all who read get all of it");
+    assert!(read.iter().all(|said| said.len() > RECORDS * record.len()));
+    assert_eq!(
+        encoded(&mut connection).await,
+        RECORDS as u64,
+        "each batch was made into frames once"
+    );
+    drop(stuck);
+}

@@ -222,3 +222,68 @@ async fn a_stranger_sends_small_heads_only() {
     ask(&mut known, "/known", "").await;
     assert!(ask(&mut known, "/", &long).await.ends_with("hello"));
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn without_files_for_more_connections_those_who_knock_are_sent_away() {
+    use std::os::fd::AsRawFd as _;
+
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    const KNOCKING: usize = 30;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // They connect before anybody accepts, so that only the server runs out of files.
+    let mut clients = Vec::new();
+    for _ in 0..KNOCKING {
+        clients.push(connect(address).await);
+    }
+    let last = clients.last().unwrap().as_raw_fd();
+    let before = getrlimit(Resource::Nofile);
+    let few = Rlimit {
+        current: Some(last as u64 + 9),
+        ..before
+    };
+    setrlimit(Resource::Nofile, few).unwrap();
+    let tasks = Tasks::new();
+    let config = ServeConfig {
+        listener,
+        front: routes().into(),
+        tls: None,
+        tasks: tasks.clone(),
+        limits: ServeLimits::default(),
+    };
+    serve(config).unwrap();
+    let (mut served, mut closed) = (Vec::new(), 0);
+    for mut client in clients {
+        let request = b"GET /known HTTP/1.1\r\nhost: a\r\n\r\n";
+        let sent = client.write_all(request).await;
+        let mut byte = [0];
+        let read = timeout(PATIENCE, client.read(&mut byte)).await;
+        match read.expect("nobody is left hanging") {
+            Ok(1) if sent.is_ok() => served.push(client),
+            _ => closed += 1,
+        }
+    }
+    assert!(
+        (1..KNOCKING).contains(&served.len()),
+        "{} served",
+        served.len()
+    );
+    assert_eq!(served.len() + closed, KNOCKING);
+    // As soon as there are files again, everybody is served again.
+    drop(served);
+    setrlimit(Resource::Nofile, before).unwrap();
+    loop {
+        let mut late = connect(address).await;
+        late.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .ok();
+        let mut byte = [0];
+        let read = timeout(PATIENCE, late.read(&mut byte)).await;
+        if matches!(read.expect("nobody is left hanging"), Ok(1)) {
+            break;
+        }
+    }
+    assert!(tasks.shutdown(PATIENCE).await);
+}

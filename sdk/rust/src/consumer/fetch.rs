@@ -49,7 +49,7 @@ pub(crate) struct Fetcher {
 #[derive(Debug)]
 pub(crate) enum Way {
     /// Over a socket, when one is open.
-    Socket(Option<Feed>),
+    Socket(Option<Box<Feed>>),
     /// Page by page.
     Pages,
 }
@@ -170,12 +170,12 @@ impl Fetcher {
         }
     }
 
-    async fn by_socket(&mut self, feed: &mut Option<Feed>) -> Result<Page, Over> {
+    async fn by_socket(&mut self, feed: &mut Option<Box<Feed>>) -> Result<Page, Over> {
         let feed = match feed {
             Some(feed) => feed,
             None => {
                 let path = self.path(&format!("ws?codecs={}&", feed::codecs()))?;
-                feed.insert(Feed::open(&self.client, &path).await?)
+                feed.insert(Box::new(Feed::open(&self.client, &path).await?))
             }
         };
         feed.next(&mut self.spans, self.grows, self.page_bytes)

@@ -1,0 +1,144 @@
+//! Thousands of WebSockets over few connections: streams of HTTP/2 (RFC 8441), without TLS.
+//!
+//! As [`crate::crowd`]: raw frames, in which what a server says can be looked for.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use h2::client::SendRequest;
+use h2::ext::Protocol;
+use h2::{RecvStream, SendStream};
+use http::{Method, Request};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::crowd::{PONG, says};
+use crate::http::{Target, split_url};
+use crate::wait::{wait_for, within};
+
+/// Streams of one connection: a few fewer than a server lets be open.
+const OF_ONE_CONNECTION: usize = 250;
+
+/// Open sockets and the connections that carry them.
+#[derive(Debug)]
+pub struct MuxedCrowd {
+    members: Vec<Member>,
+    _connections: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Member {
+    send: SendStream<Bytes>,
+    receive: RecvStream,
+}
+
+impl MuxedCrowd {
+    /// Opens `count` sockets, each of which has said `greeting` before this returns.
+    ///
+    /// # Errors
+    /// When one of them is refused.
+    pub async fn open(target: &Target, path: &str, count: usize, greeting: &str) -> Result<Self> {
+        let mut crowd = Self {
+            members: Vec::with_capacity(count),
+            _connections: JoinSet::new(),
+        };
+        while crowd.members.len() < count {
+            let of_this = OF_ONE_CONNECTION.min(count - crowd.members.len());
+            let mut requests = crowd.connect(target).await?;
+            let mut opening = Vec::with_capacity(of_this);
+            for _ in 0..of_this {
+                requests = requests.ready().await?;
+                opening.push(open_one(&mut requests, target, path)?);
+            }
+            for opened in join_all(opening).await {
+                let mut member = opened?;
+                member.read_until(greeting).await.context("greeting")?;
+                crowd.members.push(member);
+            }
+        }
+        Ok(crowd)
+    }
+
+    async fn connect(&mut self, target: &Target) -> Result<SendRequest<Bytes>> {
+        let (_, address) = split_url(&target.url)?;
+        let address: SocketAddr = address.parse().context("an address, not a name")?;
+        let tcp = TcpStream::connect(address).await?;
+        tcp.set_nodelay(true)?;
+        let (requests, connection) = h2::client::handshake(tcp).await?;
+        self._connections.spawn(async move {
+            // Its end is seen by those who read from it.
+            connection.await.ok();
+        });
+        // The server's settings come first: they say that it takes the extended CONNECT.
+        wait_for("settings", async || {
+            requests
+                .is_extended_connect_protocol_enabled()
+                .then_some(())
+        })
+        .await;
+        Ok(requests)
+    }
+
+    /// Lets every member say that it lives.
+    ///
+    /// # Errors
+    /// When one of them is gone.
+    pub fn pong(&mut self) -> Result<()> {
+        for member in &mut self.members {
+            member.send.send_data(Bytes::from_static(&PONG), false)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every one of them has said `word`.
+    ///
+    /// # Errors
+    /// When one of them is gone.
+    pub async fn all_say(&mut self, word: &str) -> Result<()> {
+        let said = join_all(
+            self.members
+                .iter_mut()
+                .map(|member| member.read_until(word)),
+        );
+        said.await.into_iter().collect()
+    }
+}
+
+fn open_one(
+    requests: &mut SendRequest<Bytes>,
+    target: &Target,
+    path: &str,
+) -> Result<impl Future<Output = Result<Member>> + use<>> {
+    let mut request = Request::builder()
+        .method(Method::CONNECT)
+        .uri(format!("{}{path}", target.url))
+        .header("sec-websocket-version", "13")
+        .extension(Protocol::from_static("websocket"));
+    if let Some(token) = &target.token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let (answer, send) = requests.send_request(request.body(())?, false)?;
+    Ok(async move {
+        let answer = answer.await?;
+        ensure!(answer.status() == 200, "{}", answer.status());
+        let receive = answer.into_body();
+        Ok(Member { send, receive })
+    })
+}
+
+impl Member {
+    async fn read_until(&mut self, word: &str) -> Result<()> {
+        within("a word", async {
+            let mut said = Vec::new();
+            while !says(&said, word) {
+                let data = self.receive.data().await.context("hung up")??;
+                self.receive.flow_control().release_capacity(data.len())?;
+                said.extend_from_slice(&data);
+            }
+            Ok(())
+        })
+        .await
+    }
+}

@@ -132,6 +132,11 @@ pub(crate) fn scrub_found(kind: &'static str) {
     counter!("tidegate_scrub_errors_total", "kind" => kind).increment(1);
 }
 
+/// Indexes that did not fit their segments and were made anew.
+pub(crate) fn scrub_mended(indexes: u64) {
+    counter!("tidegate_scrub_mended_indexes_total").increment(indexes);
+}
+
 /// Everything stored was checked once.
 pub(crate) fn scrub_passed(now_ms: i64) {
     gauge!("tidegate_scrub_last_pass_timestamp_seconds").set(now_ms as f64 / 1000.0);

@@ -103,6 +103,13 @@ const RECOUNT: Duration = Duration::from_secs(60);
 
 fn tell(scrubbed: &Scrubbed, told: &mut usize) {
     metrics::scrubbed(scrubbed.bytes);
+    if scrubbed.mended_indexes > 0 {
+        metrics::scrub_mended(scrubbed.mended_indexes);
+        tracing::info!(
+            indexes = scrubbed.mended_indexes,
+            "indexes were made anew from their segments"
+        );
+    }
     for finding in &scrubbed.findings {
         metrics::scrub_found(finding.kind.name());
         *told += 1;

@@ -137,21 +137,29 @@ struct Recovered {
     snapshot_as_of: Option<Offset>,
     /// Of the batches behind the snapshot.
     bytes: u64,
-    /// False when rot hides a part of it.
+    /// False when rot hides a part of it, or the snapshot is needed and of no use.
     intact: bool,
 }
 
 /// The newest snapshot, and every batch behind it, up to the first that is damaged.
 fn recover(replica: &LogReplica) -> Result<Recovered, ReadError> {
     let (log_start, end) = (replica.log_start(), replica.end());
-    let decoded = snapshot(replica, end);
+    let (decoded, intact) = match snapshot(replica, end) {
+        Ok(decoded) => (decoded, true),
+        Err(what) => {
+            let key = replica.key();
+            tracing::error!(topic_id = %key.topic_id, partition = %key.partition, what,
+                "what producers did is not known any more, and would be done again: nothing is written");
+            (None, false)
+        }
+    };
     let snapshot_as_of = decoded.as_ref().map(|(as_of, _)| *as_of);
     let (from, ledger) = decoded.unwrap_or((log_start, Ledger::default()));
     let mut recovered = Recovered {
         ledger,
         snapshot_as_of,
         bytes: 0,
-        intact: true,
+        intact,
     };
     let mut from = from.max(log_start);
     while from < end {
@@ -184,16 +192,21 @@ fn recover(replica: &LogReplica) -> Result<Recovered, ReadError> {
     Ok(recovered)
 }
 
-/// The newest snapshot that can be used.
-fn snapshot(replica: &LogReplica, end: Offset) -> Option<(Offset, Ledger)> {
-    let (as_of, bytes) = replica.snapshot().filter(|(as_of, _)| *as_of <= end)?;
+/// The newest snapshot that can be used; what is wrong when the log that is left does not tell what
+/// was in it (D3).
+fn snapshot(replica: &LogReplica, end: Offset) -> Result<Option<(Offset, Ledger)>, String> {
+    let found = replica.snapshot().map_err(|lost| lost.to_string())?;
+    let Some((as_of, bytes)) = found.filter(|(as_of, _)| *as_of <= end) else {
+        return Ok(None);
+    };
     match Ledger::decode(&bytes) {
-        Ok(ledger) => Some((as_of, ledger)),
-        Err(error) => {
+        Ok(ledger) => Ok(Some((as_of, ledger))),
+        Err(error) if replica.is_whole() => {
             let key = replica.key();
             tracing::warn!(topic_id = %key.topic_id, partition = %key.partition, %error,
                 "a producer snapshot is of no use: the whole log is read instead");
-            None
+            Ok(None)
         }
+        Err(error) => Err(error.to_string()),
     }
 }

@@ -19,7 +19,9 @@ use crate::scalar::{Put as _, Reader, seal, unseal};
 use crate::vfs::Vfs;
 
 const MAGIC: [u8; 4] = *b"TGCP";
-const FORMAT: u32 = 1;
+/// The one before did not say how far records were taken out.
+const FORMAT: u32 = 2;
+const FORMAT_WITHOUT_THINNED: u32 = 1;
 
 /// How a replica is compacted. Absent where it is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,9 @@ pub struct CompactionConfig {
 pub(crate) struct Compacted {
     /// Below it no record is left that another one below it supersedes.
     pub(crate) clean_end: Offset,
+    /// Records may be missing below it: what stands there does not tell all that producers did, and a
+    /// producer snapshot must reach this far (D3).
+    pub(crate) thinned_end: Offset,
     /// Passes whose tombstones are still there, oldest first.
     pub(crate) passes: Vec<Pass>,
     pub(crate) exchange: Option<Exchange>,
@@ -98,6 +103,7 @@ impl Compacted {
     pub(crate) fn cut(&mut self, to: Offset) {
         self.exchange = None;
         self.clean_end = self.clean_end.min(to);
+        self.thinned_end = self.thinned_end.min(to);
         for pass in &mut self.passes {
             pass.end = pass.end.min(to);
         }
@@ -108,6 +114,7 @@ impl Compacted {
         let mut body = Vec::new();
         body.put_u32(FORMAT);
         body.put_u64(self.clean_end.get());
+        body.put_u64(self.thinned_end.get());
         body.put_u64(self.passes.len() as u64);
         for pass in &self.passes {
             body.put_u64(pass.end.get());
@@ -124,10 +131,16 @@ impl Compacted {
 
     fn decode(body: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(body);
-        if reader.u32()? != FORMAT {
+        let format = reader.u32()?;
+        if ![FORMAT, FORMAT_WITHOUT_THINNED].contains(&format) {
             return None;
         }
         let clean_end = Offset::new(reader.u64()?);
+        let thinned_end = match format {
+            FORMAT => Offset::new(reader.u64()?),
+            // An exchange above it may have been carried out; the snapshot then reaches further.
+            _ => clean_end,
+        };
         let count = usize::try_from(reader.u64()?).ok()?;
         if count > COMPACTION_PASSES_MAX {
             return None;
@@ -147,6 +160,7 @@ impl Compacted {
         let exchange = Some(inputs?).filter(|inputs| !inputs.is_empty());
         reader.is_empty().then_some(Self {
             clean_end,
+            thinned_end,
             passes,
             exchange: exchange.map(|inputs| Exchange { inputs }),
         })
@@ -154,8 +168,10 @@ impl Compacted {
 }
 
 impl Exchange {
-    /// Does what is left to do; can be called again after a crash.
+    /// Does what is left to do; can be called again after a crash. A process that was killed may not have
+    /// synced the announcement, and none of this may outlive it.
     pub(crate) fn finish(&self, vfs: &dyn Vfs, dir: &Path) -> Result<(), DiskError> {
+        vfs.sync_dir(dir).during("sync directory", dir)?;
         self.place_records(vfs, dir)?;
         self.place_index(vfs, dir)?;
         self.clear(vfs, dir)
@@ -202,8 +218,9 @@ impl Exchange {
         Ok(())
     }
 
-    /// Takes the old segments away; durable when it returns.
+    /// Takes the old segments away, none before the new one's name lasts; durable when it returns.
     pub(crate) fn clear(&self, vfs: &dyn Vfs, dir: &Path) -> Result<(), DiskError> {
+        vfs.sync_dir(dir).during("sync directory", dir)?;
         for base in self.inputs.iter().skip(1) {
             for name in [layout::segment(*base), layout::index(*base)] {
                 remove_if_there(vfs, &dir.join(name))?;
@@ -241,6 +258,7 @@ mod tests {
         });
         Compacted {
             clean_end: Offset::new(90),
+            thinned_end: Offset::new(70),
             passes: passes.collect(),
             exchange: Some(Exchange {
                 inputs: vec![Offset::new(1), Offset::new(7)],
@@ -254,6 +272,16 @@ mod tests {
         let body = compacted.encode();
         assert_eq!(Compacted::decode(&body), Some(compacted));
         assert_eq!(Compacted::decode(&body[..body.len() - 1]), None);
+    }
+
+    #[test]
+    fn of_a_file_of_the_format_before_all_that_is_clean_counts_as_thinned() {
+        let mut body = Vec::new();
+        body.put_u32(FORMAT_WITHOUT_THINNED);
+        [50, 0, 0].iter().for_each(|number| body.put_u64(*number));
+        let found = Compacted::decode(&body).unwrap();
+        let ends = (found.clean_end.get(), found.thinned_end.get());
+        assert_eq!(ends, (50, 50));
     }
 
     #[test]
@@ -296,6 +324,7 @@ mod tests {
         let mut compacted = passes(&[(10, 1), (50, 2), (90, 3)]);
         compacted.cut(Offset::new(40));
         assert_eq!(compacted.clean_end, Offset::new(40));
+        assert_eq!(compacted.thinned_end, Offset::new(40));
         assert_eq!(compacted.passes.len(), 2);
     }
 }

@@ -173,8 +173,8 @@ impl Compactor {
         match pass.step()? {
             Progress::More => Ok(true),
             Progress::Exchange { inputs, output } => {
-                let before: u64 = inputs.iter().map(|input| input.len).sum();
-                let exchanged = writer.exchange(&pass.replica, &inputs, output);
+                let before: u64 = inputs.iter().map(|input| input.info.len).sum();
+                let exchanged = writer.exchange(&pass.replica, pass.cuts, &inputs, output);
                 let exchanged = exchanged.map_err(Halt::Disk)?;
                 let is_placed = match exchanged {
                     Exchanged::Refused => {
@@ -187,7 +187,7 @@ impl Compactor {
                 let removed = pass.leave_staged();
                 if is_placed {
                     self.count(|stats| {
-                        stats.freed_bytes += before.saturating_sub(output.len);
+                        stats.freed_bytes += before.saturating_sub(output.info.len);
                         stats.removed_records += removed;
                     });
                 }
@@ -197,7 +197,7 @@ impl Compactor {
                 Err(Halt::Unsettled)
             }
             Progress::Done => {
-                let noted = writer.note_pass(&pass.replica, pass.outcome(now_ms));
+                let noted = writer.note_pass(&pass.replica, pass.cuts, pass.outcome(now_ms));
                 if !noted.map_err(Halt::Disk)? {
                     // Without a rest the same records would be read over and over.
                     let what = "what it came to cannot be noted";

@@ -16,6 +16,7 @@ use crate::index::{self, IndexEntry};
 use crate::limits::{DAMAGE_LOOK_BYTES, READ_CHUNK_BYTES};
 use crate::places::{Place, Reading};
 use crate::segment::{Home, SegmentInfo};
+use crate::segments::is_crossed;
 use crate::stored::{BatchScanner, Scanned};
 use crate::tail::Selection;
 
@@ -49,6 +50,16 @@ impl View {
         };
         let ends = self.segments().map(|segment| segment.base).skip(skip + 1);
         self.segments().skip(skip).zip(ends.chain([self.disk_end]))
+    }
+
+    /// The batch; what is left of it when a cut goes through a hole that segments still have whole.
+    fn within(&self, batch: Batch) -> Batch {
+        if !is_crossed(&batch, self.disk_end) {
+            return batch;
+        }
+        let left = self.disk_end.distance_from(batch.placement.base_offset);
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        Batch::hole(batch.placement, left).unwrap_or(batch)
     }
 
     /// Fails when the first segment from `offset` on begins above it, though disk should hold it.
@@ -100,7 +111,8 @@ pub(crate) fn read(
             if !selection.has_room(walker.scanner.next_len()) {
                 break true;
             }
-            match walker.next() {
+            let next = walker.next();
+            match next.map(|next| next.map(|batch| view.within(batch))) {
                 Ok(Some(batch)) if selection.take(&batch) => {}
                 // What is good before the damage is served; the next read will tell. And damage to
                 // what is below is nothing to one who reads at the end.
@@ -128,6 +140,7 @@ pub(crate) fn each(
     for (segment, end) in view.segments_from(from) {
         let mut walker = Walker::at_offset(home, segment, end, from, (READ_CHUNK_BYTES, None))?;
         while let Some(batch) = walker.next()? {
+            let batch = view.within(batch);
             // A batch without offsets stands at the end and is still the log's.
             let is_beyond = batch.next_offset() > view.disk_end || view.is_cut;
             if batch.placement.base_offset >= view.disk_end && is_beyond {

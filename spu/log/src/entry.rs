@@ -26,7 +26,9 @@ pub struct Submission {
 pub enum Entry {
     /// Records at the replica's end.
     Batch(Batch),
-    /// Drops every batch that begins at or above `to`, or reaches beyond it (rule T2).
+    /// Drops every batch that begins at or above `to`, or reaches beyond it (rule T2). `to` is where a
+    /// batch ended that was appended. Below the high watermark, which only an operator's recovery asks
+    /// for (rule T3), that goes down with it.
     Cut {
         /// The replica.
         key: ReplicaKey,

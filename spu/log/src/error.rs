@@ -223,6 +223,17 @@ pub(crate) const SYNC_NEW: &str = "sync new file";
 /// Closing such a file.
 pub(crate) const CLOSE_NEW: &str = "close new file";
 
+/// A producer snapshot that is needed, for stored batches do not tell what it did, and cannot be had.
+/// Whoever serves the replica without it lets duplicates in (rule D3).
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the producer snapshot of {key}: {what}")]
+pub struct SnapshotLost {
+    /// The replica.
+    pub key: ReplicaKey,
+    /// What is wrong with it.
+    pub what: &'static str,
+}
+
 /// An I/O error of the writing side with the operation it ended. Becomes [`LogDead`] or
 /// [`OpenError`] at the border.
 #[derive(Debug, Error)]

@@ -193,6 +193,7 @@ impl Folded {
             self.cut = Some(self.cut.map_or(to, |cut| cut.min(to)));
         }
         self.state.end = self.state.end.min(to);
+        self.state.high_watermark = self.state.high_watermark.min(to);
         if self.snapshot.as_ref().is_some_and(|(as_of, _)| *as_of > to) {
             self.snapshot = None;
         }

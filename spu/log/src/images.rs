@@ -10,7 +10,8 @@
 //! The state found is exactly the one after some submission between the last acknowledged and the last
 //! made: same batches, bounds, metadata, snapshots for all replicas at once. It is called intact, for
 //! nothing rotted. Reads, by offset and by time, give what was written or an error. Then the log
-//! appends, closes and opens again with all of that.
+//! appends, closes and opens again with all of that. Of a compacted replica records count, not batches:
+//! those that nothing superseded must be there, at their offsets; and it is compacted further.
 
 mod kind;
 
@@ -23,6 +24,8 @@ mod enumeration;
 mod setting;
 
 mod model;
+
+mod surviving;
 
 mod script;
 
@@ -41,7 +44,7 @@ pub use enumeration::Effort;
 pub use kind::Kind;
 pub use model::{Model, ReplicaModel};
 pub use rot::{Rot, RotReport};
-pub use script::{Moment, Recording, Script};
+pub use script::{Keyed, Moment, Recording, Script};
 pub use setting::tiny;
 pub use unit::{Failure, Place, UnitReport, replay_image, run_unit};
 pub use volatile::Volatile;

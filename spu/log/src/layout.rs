@@ -5,7 +5,7 @@
 //! lock  identity  replicas.ckpt  ballast  failed  accepted
 //! journal/<file_seq>.jnl   journal/<file_seq>.new (being filled)
 //! replicas/<topic uuid>-<partition>-<generation uuid>/<base offset>.log|.index, snapshot, compaction,
-//!     <base offset>.log|.index.compact (being written)
+//!     <base offset>.log|.index.compact, <base offset>.index.new (being written)
 //! trash/  quarantine/
 //! ```
 
@@ -32,6 +32,7 @@ pub(crate) const SNAPSHOT: &str = "snapshot";
 pub(crate) const COMPACTION: &str = "compaction";
 
 const STAGED: &str = ".compact";
+const REMADE: &str = ".new";
 
 const UUID_LEN: usize = 36;
 
@@ -71,10 +72,12 @@ pub(crate) fn staged(name: &str) -> String {
     format!("{name}{STAGED}")
 }
 
-/// True for a file that compaction was writing.
+/// True for a file that compaction was writing, and for an index that was being made anew.
 pub(crate) fn is_staged(name: &str) -> bool {
-    let name = name.strip_suffix(STAGED);
-    name.is_some_and(|name| parse_segment(name).or(parse_index(name)).is_some())
+    let staged = name.strip_suffix(STAGED);
+    let remade = name.strip_suffix(REMADE);
+    staged.is_some_and(|name| parse_segment(name).or(parse_index(name)).is_some())
+        || remade.is_some_and(|name| parse_index(name).is_some())
 }
 
 /// Base offset of a segment file; `None` for other files.

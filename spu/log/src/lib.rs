@@ -24,7 +24,8 @@
 //!
 //! trait RoundListener { durable(shard, round, ends: &[(ReplicaKey, Offset)]); written(shard, round, ends); failed(&LogDead) }      from the journal thread; must not block
 //!
-//! replica.key() replica_gen() meta() durable_meta() log_start() end() high_watermark() size_bytes() last_append_ms() snapshot()
+//! replica.key() replica_gen() meta() durable_meta() log_start() end() high_watermark() size_bytes() last_append_ms()
+//! replica.snapshot() -> Result<Option<(Offset, Bytes)>, SnapshotLost>                 replica.is_whole() -> bool
 //! replica.read_cached(from, upto, bytes_max) -> Option<Vec<Batch>>                   memory only; None = ask the disk
 //! replica.read(from, upto, bytes_max) -> Result<Vec<Batch>, ReadError>               blocks on the disk
 //! replica.offset_at(time_ms, upto) -> Result<Option<Offset>, ReadError>              blocks
@@ -144,7 +145,9 @@ pub use compacted::CompactionConfig;
 pub use compaction::CompactionStep;
 pub use config::{CompactionStats, LogConfig, LogStats, RoundListener};
 pub use entry::{Entry, ReplicaMeta, Submission};
-pub use error::{CreateError, DeadCause, DiskFailure, LogDead, OpenError, ReadError, SubmitError};
+pub use error::{
+    CreateError, DeadCause, DiskFailure, LogDead, OpenError, ReadError, SnapshotLost, SubmitError,
+};
 pub use failure::{AcceptedFailure, accept_failure};
 pub use log::{Log, NewReplica, Opened};
 pub use opening::{MissingReplica, ReplicaFacts};

@@ -38,7 +38,7 @@ use crate::identity::Clean;
 use crate::layout;
 use crate::opening::{self, MissingReplica, Parts, ReplicaFacts};
 use crate::registry::Registry;
-use crate::replica::Replica;
+use crate::replica::{Replica, Sight};
 use crate::vfs::{Place, Vfs};
 use crate::writer::SegmentWriter;
 
@@ -208,6 +208,20 @@ impl Log {
         let inner = &self.inner;
         let made = inner.with_reserve(|| inner.writer.checkpoint());
         made.map(drop).map_err(|error| inner.fail(&error))
+    }
+
+    /// Puts an index that was made anew in the place of a closed segment's; false when the segment has
+    /// changed since it was seen, or there is no room. Blocks.
+    pub(crate) fn replace_index(
+        &self,
+        replica: &Arc<Replica>,
+        sight: &Sight,
+        entries: &[u8],
+    ) -> Result<bool, LogDead> {
+        let inner = &self.inner;
+        inner.check_alive()?;
+        let replaced = inner.writer.replace_index(replica, sight, entries);
+        replaced.map_err(|error| inner.kill(&error))
     }
 
     /// Tells the time, in epoch milliseconds, about once a second: segments are closed and

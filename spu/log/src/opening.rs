@@ -32,7 +32,7 @@ use crate::registry::Replicas;
 use crate::replay::{self, Bodies};
 use crate::replica::Replica;
 use crate::segment::Home;
-use crate::snapshot;
+use crate::snapshot::{self, Untold};
 use crate::tail::TailBudget;
 use crate::vfs::{FileSystem, Place, Vfs, VfsFile};
 
@@ -55,8 +55,8 @@ pub struct ReplicaFacts {
     pub log_start: Offset,
     /// Next offset.
     pub end: Offset,
-    /// False when anything durable is missing or damaged, now or at an earlier opening: it may
-    /// follow, it may not lead (rule S2).
+    /// False when anything durable is missing or damaged, now or at an earlier opening, or the
+    /// producer snapshot is needed and cannot be had: it may follow, it may not lead (rule S2).
     pub intact: bool,
     /// Bytes that a crash had torn, cut; normal after a power loss.
     pub torn_bytes: u64,
@@ -308,6 +308,16 @@ impl Opening<'_> {
 
     fn facts(&self, home: &Home, recovered: &Recovered) -> ReplicaFacts {
         let state = &recovered.state;
+        let compacted = recovered.compacted.as_ref();
+        let untold = Untold {
+            log_start: state.log_start,
+            thinned_end: compacted.map(|known| known.thinned_end).unwrap_or_default(),
+        };
+        let snapshot = snapshot::recover(&self.root.vfs, &home.dir, untold);
+        if let Err(what) = snapshot {
+            let key = state.key;
+            tracing::error!(replica = %key, what, "what producers did before is not known any more");
+        }
         ReplicaFacts {
             key: state.key,
             replica_gen: state.meta.replica_gen,
@@ -317,10 +327,12 @@ impl Opening<'_> {
             high_watermark: state.high_watermark,
             log_start: state.log_start,
             end: state.end,
-            intact: state.intact,
+            intact: state.intact && snapshot.is_ok(),
             torn_bytes: recovered.torn_bytes,
             last_append_ms: state.last_append_ms,
-            snapshot: snapshot::load(&self.root.vfs, &home.dir)
+            snapshot: snapshot
+                .ok()
+                .flatten()
                 .filter(|(as_of, _)| *as_of <= state.end),
         }
     }

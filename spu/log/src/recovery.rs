@@ -10,11 +10,14 @@ mod exchange;
 
 mod judge;
 
+mod segment;
+
 mod verdict;
 
 pub(crate) use judge::Judge;
 pub(crate) use verdict::Verdicts;
 
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,18 +27,16 @@ use tidegate_proto::position::Offset;
 use crate::checkpoint::ReplicaState;
 use crate::compacted::Compacted;
 use crate::error::{Context as _, DiskError};
-use crate::files::{FileKind, Unsynced};
+use crate::files::Unsynced;
 use crate::fold::Folded;
 use crate::folded::FoldedBatch;
-use crate::index;
 use crate::layout;
 use crate::limits::ROUND_BYTES_MAX;
 use crate::replay::Bodies;
-use crate::segment::{Active, Home, SegmentConfig, SegmentInfo};
-use crate::segments::{Segments, remove_file};
+use crate::segment::{Home, SegmentConfig, SegmentInfo};
+use crate::segments::{CutSegment, Segments, remove_file};
 use crate::snapshot;
-use crate::vfs::Place;
-use crate::walk::{WalkStop, walk};
+use crate::vfs::{DirItem, Place};
 
 /// A replica ready to serve, with what was found.
 #[derive(Debug)]
@@ -64,8 +65,8 @@ pub(crate) struct Recovery<'a> {
 impl Recovery<'_> {
     pub(crate) fn run(mut self, folded: Folded) -> Result<Recovered, DiskError> {
         let mut state = folded.state;
-        let compacted = self.finish_exchange(&folded)?;
-        let mut bases = self.bases()?;
+        let (compacted, items) = self.finish_exchange(&folded)?;
+        let mut bases = self.bases(&items)?;
         if folded.is_touched {
             // A process that was killed may have removed or made names that do not last yet, and the
             // checkpoint after this will not tell of them again.
@@ -87,8 +88,10 @@ impl Recovery<'_> {
                 segments.remove(bases.remove(0), self.unsynced)?;
             }
         }
-        // Trimmed segments whose files were still to be deleted.
-        while let Some(base) = bases.first().copied() {
+        // Trimmed segments whose files were still to be deleted. Not when one may overlap the next.
+        while let Some(base) = bases.first().copied()
+            && !self.is_compaction_unknown
+        {
             let next = bases.get(1).copied();
             let tail = Some(state.tail_base).filter(|tail| *tail > base);
             if next
@@ -124,15 +127,14 @@ impl Recovery<'_> {
     }
 
     /// Base offsets of the segment files there, in order.
-    fn bases(&self) -> Result<Vec<Offset>, DiskError> {
+    fn bases(&self, items: &[DirItem]) -> Result<Vec<Offset>, DiskError> {
         let dir = &self.home.dir;
-        let items = self.home.pool.vfs().list_dir(dir).during("list", dir)?;
         let mut bases: Vec<Offset> = items
             .iter()
             .filter_map(|item| layout::parse_segment(&item.name))
             .collect();
         bases.sort_unstable();
-        for item in &items {
+        for item in items {
             // An index whose segment was removed when the power went.
             if let Some(base) = layout::parse_index(&item.name)
                 && bases.binary_search(&base).is_err()
@@ -158,26 +160,11 @@ impl Recovery<'_> {
         bases: Vec<Offset>,
     ) -> Result<(usize, u64), DiskError> {
         let mut judge = self.judge(folded, state);
-        let synced_end = folded.reset.unwrap_or_else(|| {
-            folded
-                .applied_end
-                .min(folded.cut.unwrap_or(folded.applied_end))
-        });
+        let synced_end = synced_end(folded);
         let mut rest = bases.into_iter().peekable();
         let mut torn_bytes = self.set_aside_unled(segments, &mut judge, &mut rest, synced_end)?;
         segments.end = rest.peek().copied().unwrap_or(synced_end);
-        // Batches that were trimmed, with their segments, before the crash.
-        let first = segments.end.min(state.log_start);
-        judge.kept = folded
-            .batches
-            .partition_point(|batch| batch.next <= first && batch.base < first);
-        if segments.end <= synced_end {
-            judge.kept = 0;
-        }
-        // Segments that must be there and are not, before the first one or all of them.
-        judge.rot |= segments.end > state.log_start
-            && segments.end <= synced_end
-            && synced_end > state.log_start;
+        judge.begin(segments.end, state.log_start, synced_end);
         while let Some(base) = rest.next() {
             if base > segments.end && base <= judge.tail_base {
                 // A segment between is lost. What is there stays; reads of the hole fail.
@@ -189,7 +176,9 @@ impl Recovery<'_> {
                 break;
             }
             let next = rest.peek().copied();
-            if let Some(next) = next.filter(|next| judge.trusts_up_to(*next))
+            // One that ends at the cut may have been longer, and be it again after a power loss.
+            let is_cut = next.is_some() && next == judge.cut;
+            if let Some(next) = next.filter(|next| !is_cut && judge.trusts_up_to(*next))
                 && let Some(info) = self.closed_info(base, next)?
             {
                 Arc::make_mut(&mut segments.closed).push(info);
@@ -198,6 +187,10 @@ impl Recovery<'_> {
             }
             let (found, torn) = self.walk_one(segments, &mut judge, base)?;
             torn_bytes += torn;
+            if let Some(cut) = found.cut_hole {
+                torn_bytes += self.take_up_cut(segments, &judge, cut, &mut rest)?;
+                break;
+            }
             if found.active.info.len < judge.synced_len(base, found.len) && judge.cut.is_none() {
                 // Rot in what was synced: the segment stays as it is, and is not written to.
                 judge.rot = true;
@@ -215,6 +208,10 @@ impl Recovery<'_> {
             }
             segments.end = found.end;
             segments.active = Some(found.active);
+            if !found.stopped {
+                self.set_aside_replaced(segments, &judge, &mut rest)?;
+            }
+            let next = rest.peek().copied();
             let follows = next.is_some_and(|next| {
                 next == found.end || (next > found.end && judge.trusts_up_to(next))
             });
@@ -234,89 +231,23 @@ impl Recovery<'_> {
         Ok((judge.kept, torn_bytes))
     }
 
-    /// Walks one segment and cuts off its file what does not belong there.
-    fn walk_one(
+    /// Goes on with what a cut left of a hole, which is the last of the log.
+    fn take_up_cut(
         &mut self,
-        segments: &Segments,
-        judge: &mut Judge<'_>,
-        base: Offset,
-    ) -> Result<(Found, u64), DiskError> {
-        let len = segments.file_len(base)?;
-        let path = self.home.path(base, FileKind::Records);
-        let (folded, tail) = (judge.folded, (judge.tail_base, judge.tail_len));
-        let walk = walk(
-            &self.home,
-            base,
-            len,
-            |entry| {
-                let synced = base < tail.0 || (base == tail.0 && entry.position < tail.1);
-                synced && folded.cut.is_none_or(|cut| entry.offset < cut)
-            },
-            |batch, at| judge.keeps(batch, base, at),
-        )?;
-        let good = walk.active.info.len;
-        let synced = judge.synced_len(base, len);
-        if len > synced || judge.cut.is_some() {
-            // Written by a process that was killed before it synced: kept, so it must last.
-            let file = self
-                .home
-                .pool
-                .get(self.home.id(base, FileKind::Records), &self.home.dir);
-            let file = file.during("open", &path)?;
-            let id = self.home.id(base, FileKind::Records);
-            self.unsynced.wrote(id, &self.home.dir, &file, 0)?;
-            self.unsynced.renamed(&self.home.dir)?;
+        segments: &mut Segments,
+        judge: &Judge<'_>,
+        cut: CutSegment,
+        rest: &mut Peekable<impl Iterator<Item = Offset>>,
+    ) -> Result<u64, DiskError> {
+        // A start before this one may have come as far.
+        rest.next_if_eq(&cut.active.info.base);
+        Arc::make_mut(&mut segments.closed).extend(cut.before);
+        segments.active = Some(cut.active);
+        segments.end = judge.cut.unwrap_or(segments.end);
+        match rest.next() {
+            Some(next) => self.set_aside(segments, judge, next, rest),
+            None => Ok(0),
         }
-        let stopped = walk.stop != WalkStop::End;
-        let keep = if good < synced && judge.cut.is_none() {
-            synced.min(len)
-        } else {
-            good
-        };
-        let torn = len - keep;
-        if torn > 0 {
-            let unexplained = judge.is_unexplained(|| self.has_batch_after(base, keep, len));
-            if unexplained.during("read", &path)? || good < synced.min(keep) {
-                self.quarantine(base, keep, len)?;
-                self.verdicts.not_intact(&judge.folded.state)?;
-            }
-            segments.shorten(base, keep, self.unsynced)?;
-        }
-        Ok((
-            Found {
-                active: walk.active,
-                end: walk.end,
-                stopped,
-                len,
-            },
-            torn,
-        ))
-    }
-
-    /// A segment that was closed and synced: its index says how it ends.
-    fn closed_info(&self, base: Offset, next: Offset) -> Result<Option<SegmentInfo>, DiskError> {
-        let path = self.home.path(base, FileKind::Records);
-        let file = self
-            .home
-            .pool
-            .vfs()
-            .open_read(&path)
-            .during("open", &path)?;
-        let len = file.len().during("stat", &path)?;
-        let path = self.home.path(base, FileKind::Index);
-        let Ok(file) = self.home.pool.vfs().open_read(&path) else {
-            return Ok(None);
-        };
-        let last = index::last_entry(&*file, |entry| {
-            entry.position == len && entry.offset == next
-        });
-        let last = last.during("read", &path)?;
-        Ok(last.map(|(_, entry)| SegmentInfo {
-            base,
-            len,
-            max_timestamp_ms: entry.timestamp_before_ms,
-            last_append_ms: entry.last_append_ms(),
-        }))
     }
 
     fn append_missing(
@@ -366,14 +297,11 @@ impl Recovery<'_> {
     }
 }
 
-/// A segment after its walk.
-struct Found {
-    active: Active,
-    end: Offset,
-    /// The walk did not reach the end of the file.
-    stopped: bool,
-    /// The file's length before.
-    len: u64,
+/// Where what had been synced ends, of what is not cut.
+fn synced_end(folded: &Folded) -> Offset {
+    let applied = folded.applied_end;
+    let kept = applied.min(folded.cut.unwrap_or(applied));
+    folded.reset.unwrap_or(kept)
 }
 
 fn decode(mut body: Bytes, folded: &FoldedBatch) -> Option<Batch> {

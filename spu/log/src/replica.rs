@@ -9,6 +9,8 @@ mod retention;
 
 mod scrubbing;
 
+mod snapshot;
+
 mod stages;
 
 mod written;
@@ -19,7 +21,6 @@ use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use tidegate_proto::batch::{Batch, ProducerStamp};
 use tidegate_proto::id::ReplicaGen;
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
@@ -31,7 +32,6 @@ use crate::entry::{Entry, Item, ReplicaMeta};
 use crate::error::ReadError;
 use crate::segment::{Home, SegmentConfig};
 use crate::segments::Segments;
-use crate::snapshot;
 use crate::tail::{Tail, TailBudget};
 
 /// A replica of the data directory. Cheap to share; readers on any thread.
@@ -56,6 +56,8 @@ pub(crate) struct Applied {
     /// and nothing in the journal speaks of them.
     pub(crate) checkpointed_tail: Offset,
     pub(crate) compacted: Option<Box<Compacted>>,
+    /// Counts cuts, so that a pass of compaction that was under way finds out.
+    pub(crate) cuts: u64,
     /// Set when the directory went to the trash.
     pub(crate) is_retired: bool,
 }
@@ -345,12 +347,6 @@ impl Replica {
             }
         }
         Ok(())
-    }
-
-    /// The newest applied producer snapshot. Blocks on the disk. `None` when there is none or it
-    /// is damaged.
-    pub fn snapshot(&self) -> Option<(Offset, Bytes)> {
-        snapshot::load(self.home.pool.vfs(), &self.home.dir)
     }
 }
 

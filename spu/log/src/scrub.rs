@@ -1,8 +1,13 @@
 //! Reads every stored byte again and again, a piece at a time, to find rot while it can be mended.
 //!
-//! Finds and tells; mends nothing, and is never in anybody's way: no lock is held while the disk is
-//! read, and segments may grow, be cut or go meanwhile. Reads go around the page cache. Invariant: a
-//! finding was seen twice, and in a segment that was still there after it was seen.
+//! Finds and tells. It mends indexes, of closed segments that are whole, for records can make them again;
+//! no record is touched. It is never in anybody's way: no lock is held while the disk is read, and
+//! segments may grow, be cut or go meanwhile. Reads of records go around the page cache. Invariant: a
+//! finding about records was seen twice, and in a segment that was still there after it was seen.
+
+mod mending;
+
+use mending::Mending;
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,6 +30,8 @@ pub struct Scrubbed {
     pub bytes: u64,
     /// What was found: `Rot`, `Missing`, `Unreadable`, `Index`.
     pub findings: Vec<Finding>,
+    /// Indexes that did not fit their segments and were made anew.
+    pub mended_indexes: u64,
     /// Everything was looked at once since the last time this was said.
     pub is_pass_done: bool,
 }
@@ -54,6 +61,10 @@ struct Current {
     sight: Sight,
     check: SegmentCheck,
     index: Option<IndexCheck>,
+    lacks_index: bool,
+    is_whole: bool,
+    /// The index that is being made; the segment is read for the second time.
+    mending: Option<Mending>,
     /// The last place where damage was seen; seen there again it is real.
     doubt: Option<u64>,
 }
@@ -91,7 +102,7 @@ impl Scrubber {
                 break;
             };
             let left = bytes_max - scrubbed.bytes;
-            if current.run(left, &mut scrubbed) {
+            if current.run(&self.log, left, &mut scrubbed) {
                 self.current = Some(current);
             }
         }
@@ -172,17 +183,20 @@ impl Scrubber {
                     continue;
                 }
             };
-            let index = sight
-                .is_closed
-                .then(|| open_index(&replica, &sight))
-                .flatten();
-            return Some(Current {
+            let mut current = Current {
                 replica,
                 sight,
                 check,
-                index,
+                index: None,
+                lacks_index: false,
+                is_whole: true,
+                mending: None,
                 doubt: None,
-            });
+            };
+            if sight.is_closed {
+                current.open_index();
+            }
+            return Some(current);
         }
     }
 }
@@ -206,14 +220,6 @@ fn open(replica: &Replica, sight: &Sight, from: Place) -> io::Result<SegmentChec
         from.expected,
         from.epoch,
     ))
-}
-
-fn open_index(replica: &Replica, sight: &Sight) -> Option<IndexCheck> {
-    let home = &replica.home;
-    let path = home.path(sight.info.base, FileKind::Index);
-    // Read as readers read it: damage costs them time, and no record.
-    let file = home.pool.vfs().open_read(&path).ok()?;
-    IndexCheck::new(file).ok()
 }
 
 fn unreadable(replica: &Replica, sight: &Sight, bytes: Range<u64>, error: &io::Error) -> Finding {
@@ -241,12 +247,22 @@ fn finding(
 }
 
 impl Current {
+    fn open_index(&mut self) {
+        let home = &self.replica.home;
+        let path = home.path(self.sight.info.base, FileKind::Index);
+        // Read as readers read it: damage costs them time, and no record.
+        match home.pool.vfs().open_read(&path) {
+            Ok(file) => self.index = IndexCheck::new(file).ok(),
+            Err(error) => self.lacks_index = error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
     /// Goes on for about so many bytes; false when the segment is done, or gone.
-    fn run(&mut self, bytes_max: u64, scrubbed: &mut Scrubbed) -> bool {
-        let start = self.check.position();
+    fn run(&mut self, log: &Log, bytes_max: u64, scrubbed: &mut Scrubbed) -> bool {
+        let start = scrubbed.bytes;
         loop {
             let before = self.check.position();
-            if before - start >= bytes_max {
+            if scrubbed.bytes - start >= bytes_max {
                 return true;
             }
             let checked = self.check.step();
@@ -257,6 +273,9 @@ impl Current {
                     if matches!(noted, Some(Err(_))) {
                         self.index = None;
                     }
+                    if let Some(mending) = &mut self.mending {
+                        mending.batch(&batch, at);
+                    }
                 }
                 Ok(Checked::Bad(bad)) => {
                     if !self.bad(bad, before, scrubbed) {
@@ -264,8 +283,9 @@ impl Current {
                     }
                 }
                 Ok(Checked::End) => {
-                    self.end(scrubbed);
-                    return false;
+                    if !self.end(log, scrubbed) {
+                        return false;
+                    }
                 }
                 Err(error) => {
                     // What follows may be good, but a disk that fails is not asked a thousand times.
@@ -282,10 +302,11 @@ impl Current {
 
     /// Looks at damage a second time, through a new handle; false when the segment is gone.
     fn bad(&mut self, bad: BadRange, before: u64, scrubbed: &mut Scrubbed) -> bool {
-        if !self.replica.still_holds(&self.sight) {
+        if !self.replica.still_holds(&self.sight) || self.mending.is_some() {
             return false;
         }
         if self.doubt.replace(bad.bytes.start) == Some(bad.bytes.start) {
+            self.is_whole = false;
             if let Some(index) = &mut self.index {
                 index.damage();
             }
@@ -315,24 +336,62 @@ impl Current {
         }
     }
 
-    fn end(&mut self, scrubbed: &mut Scrubbed) {
+    /// The end of the segment; true when it is read once more, for the sake of its index.
+    fn end(&mut self, log: &Log, scrubbed: &mut Scrubbed) -> bool {
         let (info, end) = (self.sight.info, self.sight.end);
         if !self.replica.still_holds(&self.sight) {
-            return;
+            return false;
         }
-        if self.check.expected < end {
+        let is_missing = self.check.expected < end;
+        if let Some(mending) = self.mending.take() {
+            let entries = mending.finish(&info, end);
+            // A log that is dead tells it to everybody.
+            let is_done = !is_missing
+                && log
+                    .replace_index(&self.replica, &self.sight, &entries)
+                    .unwrap_or(false);
+            scrubbed.mended_indexes += u64::from(is_done);
+            return false;
+        }
+        if is_missing {
             let what = "batches are missing at the end of the segment";
             let found = self.finding(FindingKind::Missing, FileKind::Records, what);
             scrubbed
                 .findings
                 .push(found.offsets(self.check.expected..end));
         }
-        let index = self.index.take();
-        let fault = index.map(|index| index.finish(info.len, end, Extent::Closed));
-        if let Some(Ok(Some(fault))) = fault {
-            let found = self.finding(FindingKind::Index, FileKind::Index, fault.what);
-            scrubbed.findings.push(found.bytes(fault.bytes));
+        let Some(found) = self.index_fault() else {
+            return false;
+        };
+        scrubbed.findings.push(found);
+        self.is_whole && !is_missing && self.begin_mending()
+    }
+
+    /// What is wrong with the index.
+    fn index_fault(&mut self) -> Option<Finding> {
+        let (info, end) = (self.sight.info, self.sight.end);
+        if self.lacks_index {
+            return Some(self.finding(FindingKind::Index, FileKind::Index, "it is not there"));
         }
+        let checked = self.index.take()?.finish(info.len, end, Extent::Closed);
+        let fault = checked.ok()??;
+        let found = self.finding(FindingKind::Index, FileKind::Index, fault.what);
+        Some(found.bytes(fault.bytes))
+    }
+
+    /// Goes back to the segment's front; false when it cannot be opened any more.
+    fn begin_mending(&mut self) -> bool {
+        let front = Place {
+            at: 0,
+            expected: self.sight.info.base,
+            epoch: LeaderEpoch(0),
+        };
+        let Ok(check) = open(&self.replica, &self.sight, front) else {
+            return false;
+        };
+        self.check = check;
+        self.mending = Some(Mending::new());
+        true
     }
 
     fn finding(&self, kind: FindingKind, file: FileKind, what: &'static str) -> Finding {

@@ -41,6 +41,13 @@ pub(crate) struct SegmentInfo {
     pub(crate) last_append_ms: i64,
 }
 
+/// A segment and where it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) info: SegmentInfo,
+    pub(crate) end: Offset,
+}
+
 /// Where a replica's files are.
 #[derive(Debug, Clone)]
 pub(crate) struct Home {

@@ -4,6 +4,10 @@
 //! state a crash leaves behind can be made right from it. Bytes are written in place order and
 //! synced later; [`Unsynced`] keeps count.
 
+mod hole;
+
+pub(crate) use hole::{CutSegment, is_crossed};
+
 use std::io;
 use std::sync::Arc;
 
@@ -115,13 +119,16 @@ impl Segments {
             let Some(base) = bases.pop() else { break };
             self.remove(base, unsynced)?;
         }
-        let kept = match bases.last() {
-            Some(base) => Some(self.cut_one(*base, to, unsynced)?),
+        let last = bases.last().copied();
+        let kept = match last {
+            Some(base) => Some(self.cut_one(base, to, unsynced)?),
             None => None,
         };
         let closed = Arc::make_mut(&mut self.closed);
-        closed.retain(|segment| segment.base < to && Some(segment.base) != bases.last().copied());
-        self.active = kept;
+        closed.retain(|segment| segment.base < to && Some(segment.base) != last);
+        let (before, active) = kept.map_or((None, None), |cut| (cut.before, Some(cut.active)));
+        closed.extend(before);
+        self.active = active;
         self.end = to;
         Ok(())
     }
@@ -132,22 +139,32 @@ impl Segments {
         base: Offset,
         to: Offset,
         unsynced: &mut Unsynced,
-    ) -> Result<Active, DiskError> {
+    ) -> Result<CutSegment, DiskError> {
         let path = self.home.path(base, FileKind::Records);
         let end = self.file_len(base)?;
+        let mut crossed = None;
         let walk = walk(
             &self.home,
             base,
             end,
             |entry| entry.offset < to,
-            |batch, _| batch.placement.base_offset < to && batch.next_offset() <= to,
+            |batch, _| {
+                crossed = Some(batch.clone()).filter(|batch| is_crossed(batch, to));
+                batch.placement.base_offset < to && batch.next_offset() <= to
+            },
         )?;
+        if let Some(hole) = crossed {
+            return self.cut_hole(base, &hole, to, unsynced);
+        }
         if walk.end != to {
             let what = io::Error::other(format!("no batch of the log ends at the cut at {to}"));
             return Err(what).during("cut", &path);
         }
         self.shorten(base, walk.active.info.len, unsynced)?;
-        Ok(walk.active)
+        Ok(CutSegment {
+            before: None,
+            active: walk.active,
+        })
     }
 
     /// Forgets segments that lie wholly below `to` and names their files, which the caller removes

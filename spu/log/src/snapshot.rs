@@ -1,6 +1,8 @@
 //! A replica's producer snapshot: one small file, replaced whole.
 //!
-//! What is in it belongs to the caller; here only that it is whole and as of which offset.
+//! What is in it belongs to the caller; here only that it is whole, as of which offset, and whether the
+//! batches that are stored could tell the same. Invariant: a snapshot that is needed and cannot be had is
+//! never taken for one that was not made.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,14 +18,52 @@ use crate::vfs::Vfs;
 
 const MAGIC: [u8; 4] = *b"TGSN";
 
+/// What stored batches do not tell of producers, so that a snapshot must.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Untold {
+    /// Batches below it were given up. A replica that had no producers has no snapshot all the same.
+    pub(crate) log_start: Offset,
+    /// Below it compaction took batches out, which it does only below a snapshot.
+    pub(crate) thinned_end: Offset,
+}
+
 /// Reads it; `None` when there is none, or it is damaged and so not to be used.
 pub(crate) fn load(vfs: &Arc<dyn Vfs>, dir: &Path) -> Option<(Offset, Bytes)> {
-    let file = durable::read_whole(&**vfs, &dir.join(layout::SNAPSHOT)).ok()??;
-    let body = unseal(MAGIC, &file).ok()?;
-    let mut reader = Reader::new(body);
-    let as_of = Offset::new(reader.u64()?);
-    let bytes = reader.bytes(reader.len())?;
-    Some((as_of, Bytes::copy_from_slice(bytes)))
+    read(vfs, dir).ok().flatten()
+}
+
+/// The same; what is wrong when it is needed and there is none that can be used. A damaged one is no
+/// loss where every batch is still there.
+pub(crate) fn recover(
+    vfs: &Arc<dyn Vfs>,
+    dir: &Path,
+    untold: Untold,
+) -> Result<Option<(Offset, Bytes)>, &'static str> {
+    let needed = untold.thinned_end;
+    match read(vfs, dir) {
+        Err(_) if untold.is_nothing() => Ok(None),
+        Ok(None) if needed > Offset::ZERO => Err("it is gone, and compaction relied on it"),
+        Ok(Some((as_of, _))) if as_of < needed => Err("it ends below what compaction took out"),
+        other => other,
+    }
+}
+
+impl Untold {
+    /// True when the stored batches tell everything.
+    pub(crate) fn is_nothing(self) -> bool {
+        self.log_start == Offset::ZERO && self.thinned_end == Offset::ZERO
+    }
+}
+
+fn read(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Option<(Offset, Bytes)>, &'static str> {
+    let file = durable::read_whole(&**vfs, &dir.join(layout::SNAPSHOT));
+    let Some(file) = file.map_err(|_| "it cannot be read")? else {
+        return Ok(None);
+    };
+    let mut reader = Reader::new(unseal(MAGIC, &file)?);
+    let as_of = reader.u64().ok_or("it is too short")?;
+    let bytes = reader.bytes(reader.len()).unwrap_or_default();
+    Ok(Some((Offset::new(as_of), Bytes::copy_from_slice(bytes))))
 }
 
 pub(crate) fn save(

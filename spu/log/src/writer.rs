@@ -9,6 +9,8 @@ mod apply;
 
 mod exchange;
 
+mod index;
+
 mod rolls;
 
 pub(crate) use apply::move_to_trash;

@@ -6,19 +6,10 @@
 
 use std::sync::Arc;
 
-use tidegate_proto::position::Offset;
-
 use crate::compacted::{Compacted, CompactionConfig};
 use crate::limits::{COMPACTION_DIRTY_PERCENT, COMPACTION_LAG_MS};
 use crate::replica::Replica;
-use crate::segment::SegmentInfo;
-
-/// A segment and where it ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) info: SegmentInfo,
-    pub(super) end: Offset,
-}
+use crate::segment::Span;
 
 /// A replica with something to do.
 #[derive(Debug)]
@@ -27,6 +18,8 @@ pub(super) struct Candidate {
     pub(super) config: CompactionConfig,
     pub(super) compacted: Compacted,
     pub(super) spans: Vec<Span>,
+    /// Cuts that were carried out when it was looked at.
+    pub(super) cuts: u64,
     /// Parts in a hundred that are dirty: the greatest goes first.
     pub(super) dirty_percent: u64,
 }
@@ -50,6 +43,7 @@ pub(super) fn candidate(replica: &Arc<Replica>, now_ms: i64) -> Option<Candidate
         .take_while(|span| span.end <= high_watermark && span.end <= applied.checkpointed_tail)
         .collect();
     let compacted = applied.compacted.as_deref().cloned().unwrap_or_default();
+    let cuts = applied.cuts;
     drop(applied);
     let dirty = spans.iter().filter(|span| span.end > compacted.clean_end);
     let dirty_bytes: u64 = dirty.clone().map(|span| span.info.len).sum();
@@ -66,6 +60,7 @@ pub(super) fn candidate(replica: &Arc<Replica>, now_ms: i64) -> Option<Candidate
         config,
         compacted,
         spans,
+        cuts,
         dirty_percent,
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! Runs of batches of which nothing is left become one hole of the same epoch, so that the log stays
 //! without gaps and an epoch keeps its place. Invariant: what is written takes every offset from the
-//! base to where it ends, once.
+//! base to where it ends, once; what does not is not given out.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::durable;
 use crate::error::{Context as _, DiskError};
 use crate::layout;
 use crate::limits::COMPACTION_STEP_BYTES;
-use crate::segment::{Active, Home, SegmentInfo};
+use crate::segment::{Active, Home, Span};
 use crate::vfs::{Vfs, VfsFile};
 
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Output {
     records: (PathBuf, Arc<dyn VfsFile>),
     index: (PathBuf, Vec<u8>),
     active: Active,
+    /// Where the next batch must begin; `None` once one did not.
+    end: Option<Offset>,
     /// Encoded, not yet written, and where that begins.
     pending: Vec<u8>,
     at: u64,
@@ -42,6 +44,7 @@ impl Output {
             records: (records, file),
             index: (index, Vec::new()),
             active: Active::new(base, i64::MIN),
+            end: Some(base),
             pending: Vec::new(),
             at: 0,
             hole: None,
@@ -74,9 +77,12 @@ impl Output {
         self.hole = Some((placement, span));
     }
 
-    /// Completes and syncs both files.
-    pub(super) fn finish(mut self, end: Offset) -> Result<SegmentInfo, DiskError> {
+    /// Completes and syncs both files; `None` when they do not take every offset up to `end`.
+    pub(super) fn finish(mut self, end: Offset) -> Result<Option<Span>, DiskError> {
         self.end_hole();
+        if self.end != Some(end) {
+            return Ok(None);
+        }
         self.flush()?;
         let (path, file) = self.records;
         durable::complete(file, &path)?;
@@ -86,7 +92,8 @@ impl Output {
         file.set_len(0).during("truncate", &path)?;
         durable::write_all_at(&*file, &[&entries], 0).during("write", &path)?;
         durable::complete(file, &path)?;
-        Ok(self.active.info)
+        let info = self.active.info;
+        Ok(Some(Span { info, end }))
     }
 
     /// Bytes so far.
@@ -103,6 +110,9 @@ impl Output {
     }
 
     fn put(&mut self, batch: &Batch) {
+        let base = batch.placement.base_offset;
+        let follows = self.end == Some(base);
+        self.end = follows.then(|| batch.next_offset());
         let entry = self.active.note(batch);
         self.index
             .1

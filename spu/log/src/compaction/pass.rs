@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tidegate_proto::batch::{Batch, Kept};
 use tidegate_proto::position::Offset;
 
-use super::choice::{Candidate, Span};
+use super::choice::Candidate;
 use super::keys::KeyMap;
 use super::output::{self, Output};
 use crate::compacted::Compacted;
@@ -20,7 +20,7 @@ use crate::error::DiskError;
 use crate::files::FileKind;
 use crate::limits::{COMPACTION_MERGE_MAX, COMPACTION_STEP_BYTES, READ_CHUNK_BYTES};
 use crate::replica::Replica;
-use crate::segment::{Home, SegmentInfo};
+use crate::segment::{Home, Span};
 use crate::stored::{BatchScanner, Scanned};
 
 /// Why a pass is given up.
@@ -61,8 +61,8 @@ pub(super) enum Progress {
     More,
     /// Segments are ready to be replaced by a staged one.
     Exchange {
-        inputs: Vec<SegmentInfo>,
-        output: SegmentInfo,
+        inputs: Vec<Span>,
+        output: Span,
     },
     Done,
 }
@@ -70,6 +70,8 @@ pub(super) enum Progress {
 #[derive(Debug)]
 pub(super) struct Pass {
     pub(super) replica: Arc<Replica>,
+    /// Cuts of the replica when it began: after another one nothing that it knows holds.
+    pub(super) cuts: u64,
     home: Home,
     compacted: Compacted,
     spans: Vec<Span>,
@@ -114,6 +116,7 @@ impl Pass {
             config,
             compacted,
             mut spans,
+            cuts,
             ..
         } = candidate;
         spans.retain(|span| span.end <= as_of);
@@ -129,6 +132,7 @@ impl Pass {
             stage: Stage::Map(first, None),
             staged: None,
             replica,
+            cuts,
             compacted,
             spans,
             read_bytes: 0,
@@ -294,9 +298,12 @@ impl Pass {
                 return Ok(None);
             }
             let end = self.spans[to - 1].end;
-            let output = writing.output.finish(end)?;
+            let Some(output) = writing.output.finish(end)? else {
+                let what = "what is left of segments does not take the offsets that they took";
+                return Err(Halt::Unreadable(what.to_owned()));
+            };
             self.stage = Stage::Group(to);
-            let inputs = self.spans[from..to].iter().map(|span| span.info).collect();
+            let inputs = self.spans[from..to].to_vec();
             return Ok(Some(Progress::Exchange { inputs, output }));
         };
         let (kept, removed) = self.filter(&batch, &writing.reader)?;

@@ -5,16 +5,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tidegate_proto::batch::{Batch, BatchBuilder, ClientBatch, Placement, epoch_marker};
 use tidegate_proto::compression::Codec;
+use tidegate_proto::position::ReplicaKey;
 use tidegate_proto::record::{Datum, RecordRef};
 
 use super::found::Found;
 use super::model::Model;
 use super::script::Moment;
-use super::setting::{DIR, deaf};
+use super::setting::{COMPACTION, DIR, deaf};
+use super::surviving;
 use crate::testing::trace::{TraceVfs, Tree};
-use crate::{Entry, Log, LogConfig, Opened, Submission};
+use crate::{Entry, Log, LogConfig, LogDead, Opened, Submission};
 
 /// When what is appended after recovery is: after everything.
 const AFTERWARDS_MS: i64 = 1 << 40;
@@ -126,9 +129,6 @@ pub(super) fn observe(
     if let Some(missing) = opened.missing.first() {
         return Err(format!("it misses the directory of {}", missing.key));
     }
-    if let Some(facts) = opened.replicas.iter().find(|facts| !facts.intact) {
-        return Err(format!("{} is called damaged, and is not", facts.key));
-    }
     let incarnation = opened.last_incarnation.map(|number| number.0);
     if incarnation < expected.incarnation {
         return Err(format!("the registration is {incarnation:?}"));
@@ -150,6 +150,7 @@ pub(super) fn observe(
         });
     // The last one tried is what was acknowledged: its difference says most.
     let entry = entry.ok_or(why)?;
+    check_intact(opened, &history[entry])?;
     let tree = vfs.tree();
     find_retired(&tree, &history[entry], expected.purged)?;
     for foreign in &expected.foreign {
@@ -164,6 +165,18 @@ pub(super) fn observe(
         incarnation,
         foreign: expected.foreign.len(),
     })
+}
+
+/// Nothing rotted: only the want of a snapshot, which a cut took, makes a replica not intact.
+fn check_intact(opened: &Opened, model: &Model) -> Result<(), String> {
+    let damaged = opened.replicas.iter().filter(|facts| !facts.intact);
+    for facts in damaged {
+        let replica = &model.replicas[&facts.key];
+        if !replica.may_lack_snapshot() {
+            return Err(format!("{} is called damaged, and is not", facts.key));
+        }
+    }
+    Ok(())
 }
 
 /// Whatever a replica held when it was given up is in the trash, or aside.
@@ -181,11 +194,9 @@ fn find_retired(tree: &Tree, model: &Model, purged: usize) -> Result<(), String>
         }
     }
     for (key, replica) in &model.retired[purged..] {
-        let gone = replica.batches.iter().find(|batch| !kept.contains(batch));
-        if let Some(batch) = gone {
-            let base = batch.placement.base_offset;
+        if let Some(offset) = surviving::missing(&kept, replica) {
             return Err(format!(
-                "{key} was given up, and its batch at {base} is not in the trash"
+                "{key} was given up, and its record at {offset} is not in the trash"
             ));
         }
     }
@@ -211,20 +222,50 @@ fn go_on(vfs: &TraceVfs, opened: Opened, config: &LogConfig, model: &Model) -> R
         }
     }
     entries.iter().for_each(|entry| model.entry(entry));
+    let compacted = model.replicas.iter();
+    let compacted = compacted.filter(|(_, replica)| replica.removable.is_some());
+    let compacted: Vec<_> = compacted
+        .map(|(key, replica)| (*key, replica.end))
+        .collect();
+    for (key, end) in &compacted {
+        let (key, as_of, bytes) = (*key, *end, Bytes::from_static(b"producers"));
+        let offset = as_of;
+        let commit = [
+            Entry::HighWatermark { key, offset },
+            Entry::Snapshot { key, as_of, bytes },
+        ];
+        commit.iter().for_each(|entry| model.entry(entry));
+        entries.extend(commit);
+    }
     let after =
         |what: &str, error: &dyn std::fmt::Display| format!("after recovery {what} fails: {error}");
     log.submit(Submission { shard: 0, entries })
         .map_err(|error| after("an append", &error))?;
     log.run_round().map_err(|error| after("a round", &error))?;
+    for (key, end) in compacted {
+        compact(&log, key).map_err(|error| after("compaction", &error))?;
+        model.compact(key, end);
+    }
     log.close(None).map_err(|error| after("closing", &error))?;
     drop(log);
     let opened = open(vfs, config).map_err(|error| after("opening", &error))?;
-    if !opened.clean || opened.replicas.iter().any(|facts| !facts.intact) {
+    if !opened.clean {
         return Err("after recovery and an orderly close it is not in order".to_owned());
     }
+    check_intact(&opened, &model).map_err(|what| format!("after recovery: {what}"))?;
     Found::read(&opened.log, &opened.replicas)
         .and_then(|found| found.difference(&model))
         .map_err(|what| format!("after recovery, an append and a restart: {what}"))
+}
+
+/// Compacts a replica as far as it goes.
+fn compact(log: &Log, key: ReplicaKey) -> Result<(), LogDead> {
+    log.checkpoint()?;
+    if let Some(replica) = log.replica(key) {
+        replica.set_compaction(Some(COMPACTION));
+    }
+    while !log.run_compaction_step(AFTERWARDS_MS)?.is_idle {}
+    Ok(())
 }
 
 fn a_record() -> ClientBatch {

@@ -9,6 +9,7 @@ use tidegate_proto::batch::Batch;
 use tidegate_proto::position::{Offset, ReplicaKey};
 
 use super::model::{Model, ReplicaModel};
+use super::surviving;
 use crate::{BatchHeader, Log, ReadError, Replica, ReplicaFacts};
 
 /// Bytes of one read: less than most batches, so that every border is met.
@@ -86,7 +87,8 @@ impl FoundReplica {
         replica
             .batch_headers(start, |header| headers.push(*header))
             .map_err(|error| format!("its headers cannot be read: {error}"))?;
-        let snapshot = replica.snapshot();
+        // Without it the replica is not called intact.
+        let snapshot = replica.snapshot().ok().flatten();
         if snapshot != facts.snapshot {
             return Err(format!(
                 "the snapshot as of {:?} is served, the one as of {:?} reported",
@@ -126,6 +128,13 @@ impl FoundReplica {
             .batches
             .iter()
             .filter(|batch| batch.client.record_count() > 0);
+        same("the snapshot", &self.snapshot, &model.snapshot)?;
+        if let Some(removable) = &model.removable {
+            surviving::compare(&self.batches, &self.headers, model, removable)?;
+            return self.by_time(model, |time_ms, found| {
+                surviving::check_offset_at(&self.batches, model, time_ms, found)
+            });
+        }
         if !self.batches.iter().eq(with_records) {
             let found: Vec<_> = self
                 .batches
@@ -144,16 +153,23 @@ impl FoundReplica {
                 "other batch headers than were written: at {found:?}"
             ));
         }
-        same("the snapshot", &self.snapshot, &model.snapshot)?;
+        self.by_time(model, |time_ms, found| {
+            let wanted = offset_at(model, start, time_ms);
+            same("the offset by time", &found, &wanted)
+        })
+    }
+
+    /// Hands out some times, and what is found by them.
+    fn by_time(
+        &self,
+        model: &ReplicaModel,
+        check: impl Fn(i64, Option<Offset>) -> Result<(), String>,
+    ) -> Result<(), String> {
         for batch in model.batches.iter().take(1).chain(model.batches.last()) {
             let time_ms = batch.max_timestamp_ms();
             let found = self.replica.offset_at(time_ms, model.end);
             let found = found.map_err(|error| format!("it cannot be read by time: {error}"))?;
-            same(
-                "the offset by time",
-                &found,
-                &offset_at(model, start, time_ms),
-            )?;
+            check(time_ms, found)?;
         }
         Ok(())
     }

@@ -3,7 +3,11 @@
 //!
 //! No threads: rounds and the writer's steps run when the script says so.
 
+mod compacting;
+
 mod unsynced;
+
+pub use compacting::Keyed;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -72,6 +76,8 @@ pub struct Script {
     /// Of the history, what is in a round.
     written: usize,
     time_ms: i64,
+    /// Where calls of compaction could reach, and when.
+    passes: Vec<(Offset, i64)>,
 }
 
 impl Script {
@@ -92,6 +98,7 @@ impl Script {
             durable: 0,
             written: 0,
             time_ms: 1_000,
+            passes: Vec::new(),
         }
     }
 

@@ -6,10 +6,15 @@ use tidegate_proto::id::{PartitionId, StorageId, TopicId};
 use tidegate_proto::position::{Offset, ReplicaKey};
 use uuid::Uuid;
 
-use crate::{LogConfig, LogDead, RoundListener, SegmentConfig};
+use crate::{CompactionConfig, LogConfig, LogDead, RoundListener, SegmentConfig};
 
 /// Where the log lives on the disk.
 pub(super) const DIR: &str = "/data";
+
+/// How replicas are compacted whose script asks for it.
+pub(super) const COMPACTION: CompactionConfig = CompactionConfig {
+    delete_retention_ms: 500,
+};
 
 struct Deaf;
 

@@ -75,6 +75,9 @@ workloads! {
     kill 600
     deferred 600
     everything 1_700
+    compact 2_300
+    compact_cut 1_500
+    compact_mixed 1_600
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //!
 //! Invariant: a workload is a function of its seed.
 
+mod compaction;
+
 mod deferred;
 
 mod directory;
@@ -11,6 +13,7 @@ mod everything;
 
 mod records;
 
+use compaction::{compact, compact_cut, compact_mixed};
 use deferred::deferred;
 use directory::{checkpoint, close, kill, metadata, quarantine, recycle, retire, snapshot};
 use everything::everything;
@@ -61,7 +64,7 @@ const fn plain(name: &'static str, run: fn(&mut Script)) -> Workload {
 }
 
 /// All of them.
-pub const WORKLOADS: [Workload; 17] = [
+pub const WORKLOADS: [Workload; 20] = [
     plain("format", format),
     plain("append", append),
     plain("append-many", append_many),
@@ -89,4 +92,7 @@ pub const WORKLOADS: [Workload; 17] = [
     plain("kill", kill),
     plain("deferred", deferred),
     plain("everything", everything),
+    plain("compact", compact),
+    plain("compact-cut", compact_cut),
+    plain("compact-mixed", compact_mixed),
 ];

@@ -13,6 +13,7 @@ use tidegate_proto::position::{LeaderEpoch, Offset};
 
 use super::finding::{Finding, FindingKind, Listener};
 use crate::checkpoint::ReplicaState;
+use crate::compacted::Compacted;
 use crate::fold::Folded;
 use crate::layout;
 use crate::recovery::Judge;
@@ -79,7 +80,9 @@ impl<'a> ReplicaCheck<'a> {
                 return self.held;
             }
         };
-        self.snapshot();
+        let compacted = self.compacted();
+        self.snapshot(&compacted);
+        let bases = self.without_replaced(bases, &compacted);
         for base in indexes.iter().filter(|base| !bases.contains(base)) {
             let path = self.place.path(layout::index(*base));
             let what = "an index without a segment";
@@ -102,6 +105,36 @@ impl<'a> ReplicaCheck<'a> {
             bases
         };
         Ok((of(layout::parse_segment), of(layout::parse_index)))
+    }
+
+    /// What the file on compaction says.
+    fn compacted(&mut self) -> Compacted {
+        let found = Compacted::load(&*self.place.vfs, &self.place.root);
+        let found = found.unwrap_or_else(|what| {
+            let path = self.place.path(layout::COMPACTION);
+            self.judge.rot = true;
+            self.tell(Finding::new(FindingKind::Rot, path, what));
+            None
+        });
+        found.unwrap_or_default()
+    }
+
+    /// Segments that compaction has put another one in the place of, and a crash kept it from removing.
+    fn without_replaced(&mut self, bases: Vec<Offset>, compacted: &Compacted) -> Vec<Offset> {
+        let Some(exchange) = &compacted.exchange else {
+            return bases;
+        };
+        let is_staged = exchange.is_staged(&*self.place.vfs, &self.place.root);
+        if is_staged.unwrap_or(true) {
+            return bases;
+        }
+        let replaced = exchange.inputs.get(1..).unwrap_or_default();
+        let (replaced, bases): (Vec<_>, Vec<_>) =
+            bases.into_iter().partition(|base| replaced.contains(base));
+        for base in replaced {
+            self.leftover(base, "a segment that compaction replaced");
+        }
+        bases
     }
 
     /// Segments that the next start removes, or the writer was about to.

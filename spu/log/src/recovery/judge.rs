@@ -11,6 +11,7 @@ use tidegate_proto::position::Offset;
 
 use crate::checkpoint::ReplicaState;
 use crate::fold::Folded;
+use crate::folded::FoldedBatch;
 
 /// Compares what segments hold with what they must.
 pub(crate) struct Judge<'a> {
@@ -33,6 +34,18 @@ impl<'a> Judge<'a> {
             kept: 0,
             rot: false,
         }
+    }
+
+    /// Begins with the segment at `end`.
+    pub(crate) fn begin(&mut self, end: Offset, log_start: Offset, synced_end: Offset) {
+        // Batches that were trimmed, with their segments, before the crash.
+        let first = end.min(log_start);
+        let is_trimmed = |batch: &FoldedBatch| batch.next <= first && batch.base < first;
+        if end > synced_end {
+            self.kept = self.folded.batches.partition_point(is_trimmed);
+        }
+        // Segments that must be there and are not, before the first one or all of them.
+        self.rot |= end > log_start && end <= synced_end && synced_end > log_start;
     }
 
     /// True when all below that base was synced and is not cut.

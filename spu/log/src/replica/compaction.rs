@@ -28,6 +28,11 @@ impl Replica {
         self.wants_snapshot.store(true, Ordering::Relaxed);
     }
 
+    /// True when a cut was submitted that segments do not know of.
+    pub(crate) fn awaits_cut(&self) -> bool {
+        !self.lock().cuts.is_empty()
+    }
+
     /// Names are about to change under readers.
     pub(crate) fn begin_exchange(&self) {
         self.lock().is_exchanging = true;

@@ -50,6 +50,11 @@ impl Replica {
                 .any(|segment| segment.base == sight.info.base && segment.len >= sight.info.len)
     }
 
+    /// True when something was cut or exchanged since. With the locks held that keep it from happening.
+    pub(crate) fn is_changed_since(&self, sight: &Sight) -> bool {
+        self.lock().cut_count != sight.cut_count
+    }
+
     /// Bytes of segments below an offset, roughly: by whole segments.
     pub(crate) fn base_at_byte(&self, mut bytes: u64) -> Offset {
         let state = self.lock();

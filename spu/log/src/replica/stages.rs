@@ -63,6 +63,7 @@ impl Replica {
             checkpointed_tail: applied.tail_base,
             state: applied,
             compacted: None,
+            cuts: 0,
             is_retired: false,
         };
         Self {
@@ -108,11 +109,13 @@ impl Replica {
             Entry::Cut { to, .. } => {
                 let to = *to;
                 state.end = state.end.min(to);
+                state.high_watermark = state.high_watermark.min(to);
                 let freed = state.tail.cut(to);
                 self.budget.free(freed);
                 state.cuts.push_back(to);
                 state.cut_count += 1;
                 state.view.disk_end = state.view.disk_end.min(to);
+                state.view.is_cut = true;
             }
             Entry::Trim { to, .. } => {
                 state.log_start = state.log_start.max(*to);
@@ -216,6 +219,8 @@ impl Replica {
         let mut state = self.lock();
         if cut_done {
             state.cuts.pop_front();
+            // What is left of a hole has a file of its own.
+            state.cut_count += 1;
         }
         state.operation_bytes = state.operation_bytes.saturating_sub(bytes);
         state.segments_changed(segments);

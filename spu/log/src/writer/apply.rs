@@ -163,14 +163,25 @@ impl SegmentWriter {
         let vfs = &self.root.vfs;
         match item {
             Item::Entry(Entry::Cut { to, .. }) => {
+                applied.cuts += 1;
+                let committed = &mut applied.state.high_watermark;
+                *committed = (*committed).min(*to);
+                // First: an exchange that is still announced would be carried out again, over what the
+                // cut leaves and what is written after it.
+                if !self.settle(replica, applied)? {
+                    let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+                    return Err(full).during("settle", &replica.home.dir);
+                }
+                if let Some(compacted) = &mut applied.compacted {
+                    let mut cut = (**compacted).clone();
+                    cut.cut(*to);
+                    cut.save(&**vfs, &replica.home.dir)?;
+                    **compacted = cut;
+                }
                 applied.segments.cut(*to, &mut work.unsynced)?;
                 snapshot::cut(vfs, &replica.home.dir, *to)?;
                 let (tail_base, _) = applied.segments.tail();
                 applied.checkpointed_tail = applied.checkpointed_tail.min(tail_base);
-                if let Some(compacted) = &mut applied.compacted {
-                    compacted.cut(*to);
-                    compacted.save(&**vfs, &replica.home.dir)?;
-                }
             }
             Item::Entry(Entry::Trim { to, .. }) => {
                 applied.state.log_start = applied.state.log_start.max(*to);

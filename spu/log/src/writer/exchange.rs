@@ -4,22 +4,25 @@
 //! is announced durably before the first name changes; from the moment the new segment has its name it
 //! is carried out, now, later or at the next opening. Before that a full disk takes it back, whole.
 
+use std::ops::Range;
 use std::sync::Arc;
+
+use tidegate_proto::position::Offset;
 
 use super::SegmentWriter;
 use crate::compacted::{Compacted, Exchange};
 use crate::error::{Context as _, DiskError};
 use crate::files::{FileId, FileKind};
 use crate::replica::{Applied, Replica};
-use crate::segment::{Home, SegmentInfo};
+use crate::segment::{Home, Span};
 
 /// How an exchange ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exchanged {
     /// The new segment is in place and nothing else is left.
     Done,
-    /// Nothing was changed: the segments are no longer what they were, or there is no room. What was
-    /// staged is of no use.
+    /// Nothing was changed: the segments are no longer what they were, there was a cut or one waits, what
+    /// was staged does not take the same offsets, or there is no room. What was staged is of no use.
     Refused,
     /// There is no room for the end of it. What was staged stays where it is until
     /// [`SegmentWriter::settle_exchange`].
@@ -30,35 +33,31 @@ pub(crate) enum Exchanged {
 }
 
 impl SegmentWriter {
-    /// Replaces closed segments by the one that is staged under the first one's base.
+    /// Replaces closed segments by the one that is staged under the first one's base. `cuts` is how many
+    /// there had been when the segments were looked at.
     pub(crate) fn exchange(
         &self,
         replica: &Arc<Replica>,
-        inputs: &[SegmentInfo],
-        output: SegmentInfo,
+        cuts: u64,
+        inputs: &[Span],
+        output: Span,
     ) -> Result<Exchanged, DiskError> {
         let mut work = self.lock_work();
         let mut applied = replica.lock_applied();
-        let closed = &applied.segments.closed;
-        let first = closed.iter().position(|info| info.base == output.base);
-        let Some(from) = first.filter(|_| !applied.is_retired) else {
+        let is_cut = applied.cuts != cuts || replica.awaits_cut();
+        let Some(range) = replaced(&applied, inputs, output).filter(|_| !is_cut) else {
             return Ok(Exchanged::Refused);
         };
-        let range = from..from + inputs.len();
-        let last = inputs.last().map_or(output.base, |last| last.base);
-        if closed.get(range.clone()) != Some(inputs) || last >= applied.checkpointed_tail {
-            return Ok(Exchanged::Refused);
-        }
         let (home, vfs) = (&replica.home, &self.root.vfs);
         let exchange = Exchange {
-            inputs: inputs.iter().map(|info| info.base).collect(),
+            inputs: inputs.iter().map(|input| input.info.base).collect(),
         };
         let names = vfs.sync_dir(&home.dir).during("sync directory", &home.dir);
         // Names that a checkpoint relies on are listed for its own sync.
         if !has_room(names)? {
             return Ok(Exchanged::Refused);
         }
-        if let Some(unsettled) = self.announce(replica, &mut applied, &exchange)? {
+        if let Some(unsettled) = self.announce(replica, &mut applied, &exchange, output.end)? {
             return Ok(unsettled);
         }
         replica.begin_exchange();
@@ -72,7 +71,7 @@ impl SegmentWriter {
             work.unsynced.forget(id);
             home.pool.forget(id);
         }
-        Arc::make_mut(&mut applied.segments.closed).splice(range, [output]);
+        Arc::make_mut(&mut applied.segments.closed).splice(range, [output.info]);
         replica.end_exchange(&applied.segments);
         if !indexed || !has_room(exchange.clear(&**vfs, &home.dir))? {
             return Ok(Exchanged::Unsettled { is_placed: true });
@@ -89,7 +88,15 @@ impl SegmentWriter {
     /// put whatever is staged under its names in place. False when there is no room for that.
     pub(crate) fn settle_exchange(&self, replica: &Arc<Replica>) -> Result<bool, DiskError> {
         let _work = self.lock_work();
-        let mut applied = replica.lock_applied();
+        self.settle(replica, &mut replica.lock_applied())
+    }
+
+    /// The same with the locks held.
+    pub(super) fn settle(
+        &self,
+        replica: &Replica,
+        applied: &mut Applied,
+    ) -> Result<bool, DiskError> {
         if applied.is_retired {
             return Ok(true);
         }
@@ -105,7 +112,7 @@ impl SegmentWriter {
             }
             file_ids(home, &exchange).for_each(|id| home.pool.forget(id));
         }
-        if !self.save_struck(replica, &mut applied)? {
+        if !self.save_struck(replica, applied)? {
             return Ok(false);
         }
         if !is_placed {
@@ -121,9 +128,12 @@ impl SegmentWriter {
         replica: &Replica,
         applied: &mut Applied,
         exchange: &Exchange,
+        end: Offset,
     ) -> Result<Option<Exchanged>, DiskError> {
         let mut compacted = applied.compacted.as_deref().cloned().unwrap_or_default();
         compacted.exchange = Some(exchange.clone());
+        // Not above the snapshot that the pass found.
+        compacted.thinned_end = compacted.thinned_end.max(end);
         let saved = compacted.save(&*self.root.vfs, &replica.home.dir);
         match saved {
             // The file is replaced whole or not at all.
@@ -170,17 +180,22 @@ impl SegmentWriter {
     }
 
     /// Saves what a finished pass came to; false when there is no room for that, or the replica is
-    /// no longer what it was.
+    /// no longer what it was: given up, or cut since there had been `cuts` cuts.
     pub(crate) fn note_pass(
         &self,
         replica: &Arc<Replica>,
-        compacted: Compacted,
+        cuts: u64,
+        mut compacted: Compacted,
     ) -> Result<bool, DiskError> {
         let _work = self.lock_work();
         let mut applied = replica.lock_applied();
-        if applied.is_retired || compacted.clean_end > applied.checkpointed_tail {
+        let is_beyond = compacted.clean_end > applied.checkpointed_tail;
+        if applied.is_retired || applied.cuts != cuts || is_beyond {
             return Ok(false);
         }
+        // Exchanges moved it while the pass went on.
+        let thinned = applied.compacted.as_ref().map(|known| known.thinned_end);
+        compacted.thinned_end = compacted.thinned_end.max(thinned.unwrap_or_default());
         // Without it the next pass looks at the same records again.
         if !has_room(compacted.save(&*self.root.vfs, &replica.home.dir))? {
             return Ok(false);
@@ -204,4 +219,24 @@ fn file_ids(home: &Home, exchange: &Exchange) -> impl Iterator<Item = FileId> {
         .inputs
         .iter()
         .flat_map(|base| [FileKind::Records, FileKind::Index].map(|kind| home.id(*base, kind)))
+}
+
+/// Where in the list of closed segments those stand that are to be replaced: when they are what they
+/// were, are synced, and the new one begins where the first begins and ends where the last ends.
+fn replaced(applied: &Applied, inputs: &[Span], output: Span) -> Option<Range<usize>> {
+    let segments = &applied.segments;
+    let closed = &segments.closed;
+    let from = closed
+        .iter()
+        .position(|info| info.base == output.info.base)?;
+    let range = from..from + inputs.len();
+    let last = inputs.last()?;
+    let known = closed.get(range.clone())?;
+    let next = closed
+        .get(range.end)
+        .or(segments.active.as_ref().map(|active| &active.info));
+    let is_known = known.iter().eq(inputs.iter().map(|input| &input.info));
+    let is_synced = last.info.base < applied.checkpointed_tail;
+    let end = next.map_or(segments.end, |next| next.base);
+    (!applied.is_retired && is_known && is_synced && output.end == end).then_some(range)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tidegate_kit::budget::ByteBudget;
 use tidegate_log::testing::{MemVfs, Operation};
-use tidegate_log::{LogConfig, SegmentConfig};
+use tidegate_log::{Entry, LogConfig, SegmentConfig, Submission};
 use tidegate_proto::batch::{BatchBuilder, ClientBatch};
 use tidegate_proto::compression::Codec;
 use tidegate_proto::control::{Durability, IsrMember};
@@ -360,8 +360,35 @@ fn a_stop_spares_the_next_start_what_this_one_had_to_read() {
     bench.take(Message::Stop(done));
     bench.sync();
     while bench.log.run_writer_step().unwrap() {}
-    let snapshot = reader.log.snapshot().map(|(as_of, _)| as_of);
+    let snapshot = reader.log.snapshot().unwrap().map(|(as_of, _)| as_of);
     assert_eq!(snapshot, Some(Offset::new(1)));
+}
+
+#[test]
+fn a_replica_whose_snapshot_is_of_no_use_takes_nothing_when_its_log_does_not_tell_the_same() {
+    for (trimmed, takes) in [(0, true), (1, false)] {
+        let mut bench = Bench::new(Durability::Ack);
+        bench.open(row(1, 1));
+        bench.sync();
+        for _ in 0..2 {
+            let _unknown = bench.append(Acks::Quorum);
+            bench.sync();
+        }
+        let (key, as_of, to) = (key(), Offset::new(1), Offset::new(trimmed));
+        let bytes = "of a version to come".into();
+        let snapshot = Entry::Snapshot { key, as_of, bytes };
+        let entries = vec![snapshot, Entry::Trim { key, to }];
+        bench.log.submit(Submission { shard: 0, entries }).unwrap();
+        bench.sync();
+        bench.log.checkpoint().unwrap();
+        bench.close();
+        bench.open(row(2, 1));
+        bench.sync();
+        let mut answer = bench.append(Acks::Quorum);
+        bench.sync();
+        let is_taken = answer.try_recv().is_ok_and(|answer| answer.is_ok());
+        assert_eq!(is_taken, takes, "{trimmed} records are gone");
+    }
 }
 
 #[test]

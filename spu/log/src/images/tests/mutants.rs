@@ -80,6 +80,21 @@ fn j1_a_round_that_does_not_say_that_those_before_it_are_not_synced_is_caught() 
 }
 
 #[test]
+fn a_compacted_segment_that_is_not_synced_before_it_takes_others_places_is_caught() {
+    lies("compact-mixed", |path| has_suffix(path, ".log.compact"));
+}
+
+#[test]
+fn an_exchange_whose_announcement_is_not_synced_is_caught() {
+    lies("compact-mixed", |path| has_suffix(path, "/compaction.new"));
+}
+
+#[test]
+fn what_a_cut_leaves_of_a_hole_is_synced_or_it_is_caught() {
+    lies("compact-cut", |path| has_suffix(path, ".log.compact"));
+}
+
+#[test]
 fn j2_a_cut_that_leaves_earlier_entries_is_caught() {
     let recording = find_workload("cut").unwrap().record(SEED);
     let mutant = || run_unit(&recording, SEED, &EFFORT);

@@ -2,7 +2,8 @@
 
 use super::assert_survived;
 use crate::images::{Effort, Script, run_unit, tiny};
-use crate::testing::trace::TraceVfs;
+use crate::layout;
+use crate::testing::trace::{Op, TraceVfs};
 
 const SEED: u64 = 5;
 
@@ -111,4 +112,56 @@ fn a_marker_at_the_end_is_among_the_headers() {
 #[test]
 fn what_a_killed_format_left_is_synced_before_a_checkpoint_is() {
     survives("format", TWO, |script| script.round());
+}
+
+/// Kills the process after the first operation of that kind, and crashes its successor's recovery, all
+/// images of each moment.
+fn survives_killed_after(name: &str, script: Script, is_it: impl Fn(&Op) -> bool) {
+    let mut recording = script.finish();
+    let last = recording.trace.iter().position(is_it).unwrap() + 1;
+    recording.trace.truncate(last);
+    recording.moments.retain(|(at, _)| *at <= last);
+    let effort = Effort {
+        per_moment: 2,
+        random: 2,
+        second_crash_every: last,
+        per_second_moment: 400,
+    };
+    let report = run_unit(&recording, SEED, &effort);
+    assert_survived(name, &report);
+    assert!(report.distinct() > 100, "{name}: {}", report.distinct());
+}
+
+/// It had announced an exchange; its successor carried that out before the announcement lasted.
+#[test]
+fn an_exchange_that_a_killed_process_announced_lasts_before_it_is_carried_out() {
+    let mut script = Script::new(TraceVfs::new(), tiny(SEED), SEED);
+    script.create(0, 1);
+    for round in 0..3 {
+        script.append_keyed(0, &[(Some(1), true)], 600 + round);
+    }
+    script.roll(0);
+    script.commit_all(0);
+    script.compact(0, 1);
+    let is_announced =
+        |op: &Op| matches!(op, Op::Rename(_, (_, name), _) if &**name == layout::COMPACTION);
+    survives_killed_after("announcement", script, is_announced);
+}
+
+/// The segment ended where the cut was, its index said so, and nobody synced that it had been longer.
+#[test]
+fn a_segment_that_a_killed_process_cut_short_and_closed_stays_short() {
+    let mut script = Script::new(TraceVfs::new(), tiny(SEED), SEED);
+    script.create(0, 1);
+    script.append(0, 3, 1, 300);
+    script.append(0, 3, 1, 300);
+    script.settle();
+    script.checkpoint();
+    script.tick(2_000_000);
+    script.cut(0, 4);
+    script.append(0, 1, 1, 100);
+    script.round();
+    script.checkpoint();
+    let is_new = |op: &Op| matches!(op, Op::Link((_, name), _) if name.ends_with("2.index"));
+    survives_killed_after("cut short", script, is_new);
 }

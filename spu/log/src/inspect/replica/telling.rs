@@ -7,21 +7,30 @@ use std::path::{Path, PathBuf};
 use tidegate_proto::position::Offset;
 
 use super::ReplicaCheck;
+use crate::compacted::Compacted;
 use crate::inspect::finding::{Finding, FindingKind};
 use crate::layout;
-use crate::snapshot;
+use crate::snapshot::{self, Untold};
 
 impl ReplicaCheck<'_> {
-    pub(super) fn snapshot(&mut self) {
+    pub(super) fn snapshot(&mut self, compacted: &Compacted) {
         let path = self.place.path(layout::SNAPSHOT);
-        let what = match self.place.vfs.exists(&path) {
-            Ok(false) => return,
+        let is_there = match self.place.vfs.exists(&path) {
+            Ok(is_there) => is_there,
             Err(error) => return self.unreadable(path, &error),
-            Ok(true) => match snapshot::load(&self.place.vfs, &self.place.root) {
-                Some((as_of, _)) if as_of <= self.folded.state.end => return,
-                Some(_) => "it knows more than the log holds",
-                None => "it is damaged; what producers did is read from the whole log instead",
-            },
+        };
+        let untold = Untold {
+            log_start: self.state.log_start,
+            thinned_end: compacted.thinned_end,
+        };
+        let what = match snapshot::recover(&self.place.vfs, &self.place.root, untold) {
+            // The journal has a newer one.
+            Err(_) if self.folded.snapshot.is_some() => return,
+            Err(what) => what,
+            Ok(Some((as_of, _))) if as_of <= self.folded.state.end => return,
+            Ok(Some(_)) => "it knows more than the log holds",
+            Ok(None) if !is_there => return,
+            Ok(None) => "it is damaged; what producers did is read from the whole log instead",
         };
         self.tell(Finding::new(FindingKind::Snapshot, path, what));
     }

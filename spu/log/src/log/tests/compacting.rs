@@ -3,6 +3,10 @@
 
 mod crashes;
 
+mod cuts;
+
+mod damage;
+
 mod full_disk;
 
 mod histories;

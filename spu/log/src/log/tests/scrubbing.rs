@@ -1,5 +1,7 @@
 //! The scrubber over logs in order, damaged, and changing under it.
 
+mod mending;
+
 use tidegate_proto::batch::Batch;
 use tidegate_proto::position::Offset;
 

@@ -1,6 +1,6 @@
 //! Random histories of a compacted replica against a plain list of all that was ever appended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use tidegate_proto::position::Offset;
@@ -16,6 +16,8 @@ enum Step {
     Commit,
     Roll,
     Trim(u8),
+    /// At the end of a batch that was appended, also below what is committed.
+    Cut(u8),
     /// So many steps of compaction, and then maybe the rest.
     Compact(u8, bool),
     Later(u16),
@@ -35,6 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Commit),
         3 => Just(Step::Roll),
         1 => any::<u8>().prop_map(Step::Trim),
+        1 => any::<u8>().prop_map(Step::Cut),
         5 => (0..4_u8, any::<bool>()).prop_map(|(count, all)| Step::Compact(count, all)),
         2 => (0..1_500_u16).prop_map(Step::Later),
         1 => Just(Step::Killed),
@@ -48,9 +51,17 @@ type Shown = (u64, Option<u64>, Option<u64>);
 #[derive(Debug, Default)]
 struct Model {
     all: Vec<Shown>,
+    /// Where batches began.
+    bases: Vec<u64>,
     /// Below it compaction may have worked.
     committed: u64,
     log_start: u64,
+    /// Offsets of what may have been taken out.
+    removable: BTreeSet<u64>,
+    /// What was taken out may have been for the sake of what a cut took since.
+    is_cut_deep: bool,
+    /// A cut may have taken the snapshot.
+    lacks_snapshot: bool,
 }
 
 fn newest(contents: impl IntoIterator<Item = Shown>) -> BTreeMap<u64, (u64, u64)> {
@@ -73,16 +84,49 @@ impl Model {
             .filter(|(offset, ..)| *offset >= self.log_start)
     }
 
+    /// Compaction is about to be at work.
+    fn compact(&mut self) {
+        let mut later = BTreeSet::new();
+        let committed = self.all.iter().filter(|(at, ..)| *at < self.committed);
+        for (at, key, value) in committed.rev() {
+            let Some(key) = key else { continue };
+            if !later.insert(key) || value.is_none() {
+                self.removable.insert(*at);
+            }
+        }
+    }
+
+    /// A base at or above the first offset kept.
+    fn base_to_cut_at(&self, part: u8) -> Option<u64> {
+        let bases = &self.bases;
+        let kept = &bases[bases.partition_point(|base| *base < self.log_start)..];
+        kept.get(kept.len() * usize::from(part) / 256).copied()
+    }
+
+    fn cut(&mut self, to: u64) {
+        self.is_cut_deep |= to < self.committed;
+        self.lacks_snapshot |= to < self.committed;
+        self.committed = self.committed.min(to);
+        self.all.retain(|(at, ..)| *at < to);
+        self.bases.retain(|base| *base < to);
+        self.removable.retain(|at| *at < to);
+    }
+
     fn check(&self, log: &Log) {
         let left = contents(&log.replica(key(0)).unwrap());
-        let mut wanted = self.kept();
-        for record in &left {
+        let mut rest = left.iter().peekable();
+        for record in self.kept() {
+            let is_there = rest.next_if_eq(&&record).is_some();
             assert!(
-                wanted.any(|known| known == *record),
-                "in order, and as appended: {record:?}"
+                is_there || self.removable.contains(&record.0),
+                "{record:?} is missing before {:?}",
+                rest.peek()
             );
         }
-        assert_eq!(newest(left.iter().copied()), newest(self.kept()));
+        assert_eq!(rest.next(), None, "in order, and as appended");
+        if !self.is_cut_deep {
+            assert_eq!(newest(left.iter().copied()), newest(self.kept()));
+        }
         let untouched = |(offset, key, _): &Shown| *offset >= self.committed || key.is_none();
         let found: Vec<Shown> = left.iter().copied().filter(untouched).collect();
         assert_eq!(found, self.kept().filter(untouched).collect::<Vec<_>>());
@@ -99,6 +143,7 @@ fn run(steps: Vec<Step>) {
         match step {
             Step::Append(pairs) => {
                 let base = replica.end().get();
+                model.bases.push(base);
                 let shown = (base..).zip(&pairs).map(|(offset, (key, value))| {
                     (offset, key.map(u64::from), value.map(u64::from))
                 });
@@ -108,6 +153,7 @@ fn run(steps: Vec<Step>) {
             Step::Commit => {
                 commit(&log, &replica);
                 model.committed = replica.end().get();
+                model.lacks_snapshot = false;
             }
             Step::Roll => {
                 settle(&log);
@@ -122,7 +168,17 @@ fn run(steps: Vec<Step>) {
                 submit(&log, vec![Entry::Trim { key, to }]);
                 settle(&log);
             }
+            Step::Cut(part) => {
+                let Some(to) = model.base_to_cut_at(part) else {
+                    continue;
+                };
+                model.cut(to);
+                let (key, to) = (key(0), Offset::new(to));
+                submit(&log, vec![Entry::Cut { key, to }]);
+                settle(&log);
+            }
             Step::Compact(count, all) => {
+                model.compact();
                 for _ in 0..count {
                     log.run_compaction_step(now_ms).unwrap();
                 }
@@ -139,7 +195,8 @@ fn run(steps: Vec<Step>) {
                     _ => log.close(None).unwrap(),
                 }
                 let opened = open(&vfs);
-                assert!(opened.replicas[0].intact && opened.missing.is_empty());
+                assert!(opened.replicas[0].intact || model.lacks_snapshot);
+                assert!(opened.missing.is_empty());
                 assert_eq!(opened.replicas[0].end, replica.end());
                 log = opened.log;
                 log.replica(key(0)).unwrap().set_compaction(Some(CONFIG));

@@ -11,6 +11,7 @@ use crate::log::LogCommand;
 use crate::openapi::OpenApiArguments;
 use crate::output::Output;
 use crate::produce::ProduceArguments;
+use crate::sc::ScCommand;
 use crate::topic::TopicCommand;
 use crate::up::UpArguments;
 
@@ -49,6 +50,9 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Start Tidegate: everything in one process, on one port.
     Up(Box<UpArguments>),
+    /// Prepare the metadata of a cluster.
+    #[command(subcommand)]
+    Sc(ScCommand),
     /// Create, list, describe, alter and delete topics.
     #[command(subcommand, visible_alias = "topics")]
     Topic(TopicCommand),

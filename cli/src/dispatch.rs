@@ -11,7 +11,7 @@ use crate::arguments::{Arguments, Command};
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{bench, ca, consume, disk, log, openapi, produce, topic, up};
+use crate::{bench, ca, consume, disk, log, openapi, produce, sc, topic, up};
 
 /// Blocking work that a server leaves behind gets this long.
 const RUNTIME_GRACE: Duration = Duration::from_secs(2);
@@ -23,6 +23,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::OpenApi(command) => openapi::run(&command),
         Command::Log(command) => log::run(command, arguments.output),
         Command::Disk(command) => disk::run(command, arguments.output),
+        Command::Sc(command) => {
+            let runtime = runtime()?;
+            let outcome = runtime.block_on(sc::run(command, arguments.output));
+            runtime.shutdown_timeout(RUNTIME_GRACE);
+            outcome
+        }
         Command::Up(command) => {
             let runtime = runtime()?;
             let outcome = runtime.block_on(up::run(*command, &arguments.connection));
@@ -50,6 +56,7 @@ async fn client(command: Command, connection: &Connection, output: Output) -> Re
         Command::Consume(arguments) => consume::run(arguments, connection, output).await,
         Command::Bench(command) => bench::run(command, connection, output).await,
         Command::Up(_)
+        | Command::Sc(_)
         | Command::Ca(_)
         | Command::Log(_)
         | Command::Disk(_)

@@ -28,6 +28,8 @@ mod disk;
 
 mod up;
 
+mod sc;
+
 mod openapi;
 
 mod arguments;

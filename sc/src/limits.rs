@@ -7,10 +7,13 @@ use std::time::Duration;
 pub const COMMANDS_MAX: usize = 256;
 /// How often a decision is made anew after somebody else changed what it was made on.
 pub const DECISION_ATTEMPTS_MAX: u32 = 8;
-/// Revisions whose events are kept for followers that were away; about 50 MiB at 500 bytes each.
+/// Revisions whose events are kept for followers that were away.
 pub const EVENT_REVISIONS_KEPT: u64 = 100_000;
-/// Events are compacted once per this many commits, so that no single commit pays for much.
-pub const COMPACTION_INTERVAL_COMMITS: u64 = 1_000;
+/// Events kept: about 100 MiB at 500 bytes each. A restart of a unit with ten thousand partitions is
+/// one revision and ten thousand events.
+pub const EVENT_ROWS_KEPT: u64 = 200_000;
+/// Events are compacted at the start and once per this many, so that no single commit pays for much.
+pub const COMPACTION_INTERVAL_ROWS: u64 = 10_000;
 /// Producer ids handed out at a time: an SPU that restarts often wastes ids, of which 2^53 exist.
 pub const PRODUCER_IDS_PER_LEASE: u64 = 1_000;
 /// How long to wait for a store that is in use before saying so.

@@ -29,7 +29,9 @@ pub use fault::{BoxFuture, StoreError};
 pub use lease::{Acquired, Leases};
 pub use ledger::{JoinToken, Ledger, NodeCertificate, Receipt, Redeemed, Use};
 pub use memory::{Fault, MemoryDatabase, MemoryStore, Weather};
-pub use meta_store::{ApplyError, ChainAt, Commit, Doorbell, Event, EventsError, Guard, MetaStore};
+pub use meta_store::{
+    ApplyError, ChainAt, Commit, Doorbell, Event, EventsError, Guard, Kept, MetaStore,
+};
 pub use postgres::{Applied, DatabaseUrl, PostgresStore, migrate};
 pub use sqlite::SqliteStore;
 pub use standing::{Durability, Standing};

@@ -16,6 +16,7 @@ mod openapi;
 mod page;
 mod pages;
 mod restart;
+mod sc;
 mod shutdown;
 mod topics;
 mod up;

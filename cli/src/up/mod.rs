@@ -23,6 +23,7 @@ use tidegate_client::{Client, ClientConfig, TopicName, WriteOptions};
 use tidegate_kit::boot::{self, LogFormat};
 
 pub(crate) use arguments::UpArguments;
+pub(crate) use failures::chain;
 pub(crate) use server::descriptions;
 
 use crate::connection::ConnectionArguments;

@@ -17,9 +17,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Command, Decided, Origin, stopping};
-use crate::limits::{COMPACTION_INTERVAL_COMMITS, DECISION_ATTEMPTS_MAX, EVENT_REVISIONS_KEPT};
+use crate::limits::{
+    COMPACTION_INTERVAL_ROWS, DECISION_ATTEMPTS_MAX, EVENT_REVISIONS_KEPT, EVENT_ROWS_KEPT,
+};
 use crate::metrics;
-use crate::store::{ApplyError, Commit, MetaStore, StoreError};
+use crate::store::{ApplyError, Commit, Kept, MetaStore, StoreError};
 
 pub(super) struct Task {
     store: Arc<dyn MetaStore>,
@@ -28,7 +30,8 @@ pub(super) struct Task {
     topologies: watch::Sender<Arc<Topology>>,
     /// The store may be ahead of `model`; read it before the next decision.
     is_stale: bool,
-    commits: u64,
+    /// Events written since old ones were last dropped.
+    rows_written: u64,
 }
 
 /// How a commit ended.
@@ -50,11 +53,12 @@ impl Task {
             models,
             topologies,
             is_stale: false,
-            commits: 0,
+            rows_written: 0,
         }
     }
 
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Command>, stop: CancellationToken) {
+        self.compact().await;
         loop {
             let command = tokio::select! {
                 biased;
@@ -72,7 +76,9 @@ impl Task {
             let answer = self.carry_out(&request, &origin).await;
             // Nobody may be listening any more; what was decided is done all the same.
             let _ = reply.send(answer);
-            self.compact_now_and_then().await;
+            if self.rows_written >= COMPACTION_INTERVAL_ROWS {
+                self.compact().await;
+            }
         }
         queue.close();
         while let Some(command) = queue.recv().await {
@@ -120,6 +126,7 @@ impl Task {
     ) -> Result<Fate, Problem> {
         let (actor, request_id) = (origin.actor.clone(), origin.request_id.clone());
         let commit = Commit::new(decision.changes.clone(), actor, request_id, at_ms);
+        self.rows_written += commit.changes.len() as u64;
         let began = clock::monotonic();
         let error = match self.store.apply(&commit).await {
             Ok(revision) => {
@@ -176,13 +183,13 @@ impl Task {
         self.models.send_replace(Arc::clone(&self.model));
     }
 
-    async fn compact_now_and_then(&mut self) {
-        self.commits += 1;
-        if !self.commits.is_multiple_of(COMPACTION_INTERVAL_COMMITS) {
-            return;
-        }
-        let floor = self.model.revision.saturating_sub(EVENT_REVISIONS_KEPT);
-        if let Err(error) = self.store.compact_events(floor).await {
+    async fn compact(&mut self) {
+        self.rows_written = 0;
+        let kept = Kept {
+            revisions: EVENT_REVISIONS_KEPT,
+            rows: EVENT_ROWS_KEPT,
+        };
+        if let Err(error) = self.store.compact_events(kept).await {
             metrics::store_failed();
             tracing::warn!(%error, "old events could not be dropped");
         }

@@ -2,6 +2,12 @@
 //!
 //! Each check gets a store of its own and tells what it checks by its name.
 
+mod conditions;
+mod events;
+mod histories;
+mod lease;
+mod ledger;
+
 use std::sync::Arc;
 
 use tidegate_proto::api::topic::TopicRequest;
@@ -18,12 +24,17 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::{ApplyError, BoxFuture, Commit, EventsError, MetaStore};
+use super::{ApplyError, BoxFuture, Commit, MetaStore};
 
 /// Makes stores of one kind for one check.
 pub(super) trait Bench: Send + Sync {
     /// Opens the store of this bench; the second time, what the first left.
     fn open(&self) -> BoxFuture<'_, Arc<dyn MetaStore>>;
+
+    /// Another controller on the same database, where there can be one.
+    fn open_another(&self) -> Option<BoxFuture<'_, Arc<dyn MetaStore>>> {
+        Some(self.open())
+    }
 
     /// A store as it would be found if every process had been killed now, without `close`.
     fn after_a_crash(&self) -> BoxFuture<'_, Arc<dyn MetaStore>>;
@@ -40,7 +51,10 @@ pub(super) async fn conforms<B: Bench>(bench: impl AsyncFn() -> B) {
     a_commit_is_found_by_its_id(&bench().await).await;
     a_deleted_topic_is_told_from_one_that_never_was(&bench().await).await;
     what_was_answered_survives_a_crash(&bench().await).await;
-    compacted_events_are_refused_and_later_ones_are_served(&bench().await).await;
+    conditions::check(&bench).await;
+    events::check(&bench).await;
+    lease::check(&bench).await;
+    ledger::check(&bench).await;
     producer_ids_are_never_leased_twice(&bench().await).await;
     a_commit_of_thousands_of_partitions_is_one_commit(&bench().await).await;
 }
@@ -316,33 +330,6 @@ async fn what_was_answered_survives_a_crash(bench: &impl Bench) {
         found.events_after(0, u64::MAX).await.unwrap(),
         store.events_after(0, u64::MAX).await.unwrap()
     );
-}
-
-async fn compacted_events_are_refused_and_later_ones_are_served(bench: &impl Bench) {
-    let store = bench.open().await;
-    let model = history(&*store).await;
-    store.compact_events(3).await.unwrap();
-    let refused = store.events_after(2, 10).await;
-    assert!(
-        matches!(refused, Err(EventsError::Compacted { floor: 3 })),
-        "{refused:?}"
-    );
-    let kept = store.events_after(3, 10).await.unwrap();
-    assert_eq!(kept.first().unwrap().revision, 4);
-    store.compact_events(1).await.unwrap();
-    assert!(
-        store.events_after(2, 10).await.is_err(),
-        "the floor only grows"
-    );
-    store.compact_events(1_000).await.unwrap();
-    assert!(
-        store
-            .events_after(model.revision, 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    assert_eq!(store.snapshot().await.unwrap(), model);
 }
 
 async fn producer_ids_are_never_leased_twice(bench: &impl Bench) {

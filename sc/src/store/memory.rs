@@ -21,7 +21,9 @@ use uuid::Uuid;
 
 use super::fault::{BoxFuture, StoreError};
 use super::lease::{Acquired, Leases};
-use super::meta_store::{ApplyError, ChainAt, Commit, Doorbell, Event, EventsError, MetaStore};
+use super::meta_store::{
+    ApplyError, ChainAt, Commit, Doorbell, Event, EventsError, Kept, MetaStore,
+};
 use super::standing::{Durability, Standing};
 use faults::Faults;
 use state::State;
@@ -202,8 +204,8 @@ impl MetaStore for MemoryStore {
         Box::new(Bell(self.database.committed.subscribe()))
     }
 
-    fn compact_events(&self, floor: u64) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.reach(move |state| state.compact_events(floor)))
+    fn compact_events(&self, kept: Kept) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.reach(move |state| state.compact_events(kept)))
     }
 
     fn lease_producer_ids(&self, count: u64) -> BoxFuture<'_, Result<Range<u64>, StoreError>> {

@@ -86,6 +86,14 @@ pub struct Event {
     pub chain: ChainHash,
 }
 
+/// How much of the history is kept: whichever of the two is less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    pub revisions: u64,
+    /// Events; a revision may have thousands.
+    pub rows: u64,
+}
+
 /// What the store knows about its history at one revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChainAt {
@@ -100,7 +108,7 @@ pub enum ChainAt {
     },
 }
 
-/// A commit was not made, or nobody knows.
+/// A commit was not made, or nobody knows. Where several hold: fenced, then repeated, then conflict.
 #[derive(Debug, Error)]
 pub enum ApplyError {
     /// A row had changed; nothing was done. Read again and decide again.
@@ -167,8 +175,8 @@ pub trait MetaStore: Leases + Ledger + Send + Sync + fmt::Debug + 'static {
     /// A bell of one's own.
     fn doorbell(&self) -> Box<dyn Doorbell>;
 
-    /// Drops the events up to and including `floor`.
-    fn compact_events(&self, floor: u64) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Drops the oldest events beyond what is to be kept; never those of the newest revision.
+    fn compact_events(&self, kept: Kept) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Takes `count` producer ids that nobody else will ever get.
     fn lease_producer_ids(&self, count: u64) -> BoxFuture<'_, Result<Range<u64>, StoreError>>;

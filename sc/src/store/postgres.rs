@@ -31,7 +31,9 @@ use super::fault::{BoxFuture, StoreError};
 use super::lease::{Acquired, Leases};
 use super::ledger::{JoinToken, NodeCertificate, Receipt, Redeemed, Use};
 use super::ledger_sql::{PUT_RECEIPT, hash, join_token, ledger_for};
-use super::meta_store::{ApplyError, ChainAt, Commit, Doorbell, Event, EventsError, MetaStore};
+use super::meta_store::{
+    ApplyError, ChainAt, Commit, Doorbell, Event, EventsError, Kept, MetaStore,
+};
 use super::standing::Standing;
 use crate::limits::{
     LEASE_STATEMENT_TIMEOUT, LEDGER_ROWS_MAX, STORE_CALL_TIMEOUT, STORE_SNAPSHOT_TIMEOUT,
@@ -142,9 +144,9 @@ impl MetaStore for PostgresStore {
         Box::new(bell::Bell::new(self.bell_pool.clone(), self.cluster_id))
     }
 
-    fn compact_events(&self, floor: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn compact_events(&self, kept: Kept) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            within!(self.pool, STORE_CALL_TIMEOUT, conn => write::compact_events(&mut conn, floor))
+            within!(self.pool, STORE_CALL_TIMEOUT, conn => write::compact_events(&mut conn, kept))
         })
     }
 
@@ -216,6 +218,11 @@ ledger_for!(PostgresStore, open::failure);
 /// Postgres has signed integers only; everything we count stays far below 2^63.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).expect("counters stay below 2^63")
+}
+
+/// A bound that may mean "all there are".
+fn bounded(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn unsigned(number: i64) -> Result<u64, StoreError> {

@@ -24,7 +24,9 @@ use super::fault::{BoxFuture, StoreError};
 use super::lease::{Acquired, Leases};
 use super::ledger::{JoinToken, NodeCertificate, Receipt, Redeemed, Use};
 use super::ledger_sql::{PUT_RECEIPT, hash, join_token, ledger_for};
-use super::meta_store::{ApplyError, ChainAt, Commit, Doorbell, Event, EventsError, MetaStore};
+use super::meta_store::{
+    ApplyError, ChainAt, Commit, Doorbell, Event, EventsError, Kept, MetaStore,
+};
 use super::standing::{Durability, Standing};
 use crate::limits::LEDGER_ROWS_MAX;
 
@@ -120,8 +122,8 @@ impl MetaStore for SqliteStore {
         Box::new(Bell(self.committed.subscribe()))
     }
 
-    fn compact_events(&self, floor: u64) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(write::compact_events(&self.pool, floor))
+    fn compact_events(&self, kept: Kept) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(write::compact_events(&self.pool, kept))
     }
 
     fn lease_producer_ids(&self, count: u64) -> BoxFuture<'_, Result<Range<u64>, StoreError>> {
@@ -210,6 +212,11 @@ fn primary_code(error: &sqlx::Error) -> Option<i32> {
 /// SQLite has signed integers only; everything we count stays far below 2^63.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).expect("counters stay below 2^63")
+}
+
+/// A bound that may mean "all there are".
+fn bounded(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn unsigned(number: i64) -> Result<u64, StoreError> {

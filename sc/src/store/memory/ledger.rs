@@ -18,12 +18,18 @@ pub(super) struct LedgerState {
 const ANSWER_MAX: usize = LEDGER_ROWS_MAX as usize;
 
 impl LedgerState {
-    pub(super) fn put_receipt(&mut self, receipt: &Receipt, now_ms: i64) -> bool {
+    /// Whether there is one for the same principal and key.
+    pub(super) fn has_receipt(&self, receipt: &Receipt, now_ms: i64) -> bool {
         let key = (receipt.principal.clone(), receipt.key.clone());
         let before = self.receipts.get(&key);
-        if before.is_some_and(|before| before.expires_at_ms > now_ms) {
+        before.is_some_and(|before| before.expires_at_ms > now_ms)
+    }
+
+    pub(super) fn put_receipt(&mut self, receipt: &Receipt, now_ms: i64) -> bool {
+        if self.has_receipt(receipt, now_ms) {
             return false;
         }
+        let key = (receipt.principal.clone(), receipt.key.clone());
         self.receipts.insert(key, receipt.clone());
         true
     }

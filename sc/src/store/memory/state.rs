@@ -16,7 +16,7 @@ use super::ledger::LedgerState;
 use crate::store::chain;
 use crate::store::fault::StoreError;
 use crate::store::lease::Acquired;
-use crate::store::meta_store::{ApplyError, ChainAt, Commit, Event, EventsError};
+use crate::store::meta_store::{ApplyError, ChainAt, Commit, Event, EventsError, Kept};
 use crate::store::rows::{by_kind, end_of, leaves_tombstone, version_after};
 
 /// Commits that can be taken back.
@@ -116,11 +116,8 @@ impl State {
             self.put_back(undo.rows);
             return Err(conflict);
         }
-        if let Some(receipt) = &commit.receipt
-            && !self.ledger.put_receipt(receipt, commit.at_ms)
-        {
-            self.put_back(undo.rows);
-            return Err(ApplyError::Repeated);
+        if let Some(receipt) = &commit.receipt {
+            self.ledger.put_receipt(receipt, commit.at_ms);
         }
         self.revision += 1;
         self.chain = chain::next(self.chain, chain::digest(commit));
@@ -191,8 +188,16 @@ impl State {
         }
     }
 
-    pub(super) fn compact_events(&mut self, floor: u64) {
-        self.events_floor = self.events_floor.max(floor.min(self.revision));
+    pub(super) fn compact_events(&mut self, kept: Kept) {
+        let mut rows = 0;
+        let beyond = self.commits.iter().rev().find(|(_, made)| {
+            rows += made.events.len() as u64;
+            rows > kept.rows
+        });
+        let by_rows = beyond.map_or(0, |(revision, _)| *revision);
+        let wanted = by_rows.max(self.revision.saturating_sub(kept.revisions));
+        let newest = self.revision.saturating_sub(1);
+        self.events_floor = self.events_floor.max(wanted.min(newest));
         let floor = self.events_floor;
         self.commits.retain(|revision, _| *revision >= floor);
         if let Some(made) = self.commits.get_mut(&floor) {
@@ -245,6 +250,11 @@ impl State {
             && epoch.0 != self.lease.epoch
         {
             return Err(ApplyError::Fenced(epoch));
+        }
+        if let Some(receipt) = &commit.receipt
+            && self.ledger.has_receipt(receipt, commit.at_ms)
+        {
+            return Err(ApplyError::Repeated);
         }
         let holds = commit.guards.iter().all(|guard| {
             let row = self.rows.get(&(guard.kind, guard.row_key.clone()));

@@ -64,7 +64,8 @@ async fn run(conn: &mut PgConnection) -> Result<Vec<Applied>, StoreError> {
     // A newer version may have been here; whether that matters is for the check of the schema.
     migrator.set_ignore_missing(true);
     let before = versions(conn).await?;
-    migrator.run(&mut *conn).await.map_err(|error| {
+    let done = migrator.run_direct(None, &mut *conn, false).await;
+    done.map_err(|error| {
         use sqlx::migrate::MigrateError;
         match error {
             MigrateError::VersionMismatch(version) | MigrateError::Dirty(version) => {

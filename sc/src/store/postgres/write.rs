@@ -15,12 +15,12 @@ use uuid::Uuid;
 
 use super::bell::channel;
 use super::open::{failure, sql_state};
-use super::{signed, unsigned};
+use super::{bounded, signed, unsigned};
 use crate::limits::{STORE_CALL_TIMEOUT, STORE_ROWS_AT_ONCE};
 use crate::store::chain;
 use crate::store::fault::StoreError;
 use crate::store::ledger_sql::PUT_RECEIPT;
-use crate::store::meta_store::{ApplyError, Commit, Guard};
+use crate::store::meta_store::{ApplyError, Commit, Guard, Kept};
 use crate::store::rows::{Rows, by_kind, end_of, leaves_tombstone, table, value, version_after};
 
 pub(super) async fn apply(conn: &mut PgConnection, commit: &Commit) -> Result<u64, ApplyError> {
@@ -36,13 +36,17 @@ pub(super) async fn apply(conn: &mut PgConnection, commit: &Commit) -> Result<u6
     }
 }
 
-pub(super) async fn compact_events(conn: &mut PgConnection, floor: u64) -> Result<(), StoreError> {
+pub(super) async fn compact_events(conn: &mut PgConnection, kept: Kept) -> Result<(), StoreError> {
     let mut tx = conn.begin().await.map_err(failure)?;
     let floor: i64 = sqlx::query_scalar(
-        "UPDATE cluster SET events_floor = greatest(events_floor, least($1, revision)) WHERE id = 1
-         RETURNING events_floor",
+        "UPDATE cluster SET events_floor = greatest(events_floor, least(revision - 1, greatest(
+             revision - $1,
+             (SELECT events.revision FROM events ORDER BY events.revision DESC, seq DESC
+              OFFSET $2 LIMIT 1))))
+         WHERE id = 1 RETURNING events_floor",
     )
-    .bind(signed(floor))
+    .bind(bounded(kept.revisions))
+    .bind(bounded(kept.rows))
     .fetch_one(&mut *tx)
     .await
     .map_err(failure)?;
@@ -97,13 +101,13 @@ pub(super) async fn adopt(
 
 async fn write(db: &mut PgConnection, commit: &Commit) -> Result<u64, ApplyError> {
     check_lease(db, commit).await?;
+    put_receipt(db, commit).await?;
     check_guards(db, &commit.guards).await?;
     for rows in by_kind(commit) {
         delete(db, &rows).await?;
         insert(db, &rows).await?;
         update(db, &rows).await?;
     }
-    put_receipt(db, commit).await?;
     let revision = advance(db, commit).await?;
     record(db, commit, revision).await?;
     Ok(unsigned(revision)?)

@@ -37,6 +37,10 @@ impl Bench for File {
         Box::pin(async { Arc::new(open(&self.path()).await.unwrap()) as Arc<dyn MetaStore> })
     }
 
+    fn open_another(&self) -> Option<BoxFuture<'_, Arc<dyn MetaStore>>> {
+        None
+    }
+
     fn after_a_crash(&self) -> BoxFuture<'_, Arc<dyn MetaStore>> {
         // What the files hold while the store is still open is what a kill leaves.
         for name in ["meta.db", "meta.db-wal"] {

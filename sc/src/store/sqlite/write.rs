@@ -16,12 +16,12 @@ use tidegate_sc_core::change::Change;
 use uuid::Uuid;
 
 use super::read::facts_of;
-use super::{CONSTRAINT, failure, primary_code, signed, unsigned};
+use super::{CONSTRAINT, bounded, failure, primary_code, signed, unsigned};
 use crate::limits::STORE_ROWS_AT_ONCE;
 use crate::store::chain;
 use crate::store::fault::StoreError;
 use crate::store::ledger_sql::PUT_RECEIPT;
-use crate::store::meta_store::{ApplyError, Commit, Guard};
+use crate::store::meta_store::{ApplyError, Commit, Guard, Kept};
 use crate::store::rows::{Rows, by_kind, end_of, leaves_tombstone, table, value, version_after};
 
 pub(super) async fn apply(pool: &SqlitePool, commit: &Commit) -> Result<u64, ApplyError> {
@@ -34,13 +34,17 @@ pub(super) async fn apply(pool: &SqlitePool, commit: &Commit) -> Result<u64, App
     Ok(revision)
 }
 
-pub(super) async fn compact_events(pool: &SqlitePool, floor: u64) -> Result<(), StoreError> {
+pub(super) async fn compact_events(pool: &SqlitePool, kept: Kept) -> Result<(), StoreError> {
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failure)?;
     let floor: i64 = sqlx::query_scalar(
-        "UPDATE cluster SET events_floor = max(events_floor, min(?, revision)) WHERE id = 1
-         RETURNING events_floor",
+        "UPDATE cluster SET events_floor = max(events_floor, min(revision - 1, max(
+             revision - ?1,
+             coalesce((SELECT events.revision FROM events
+                       ORDER BY events.revision DESC, seq DESC LIMIT 1 OFFSET ?2), 0))))
+         WHERE id = 1 RETURNING events_floor",
     )
-    .bind(signed(floor))
+    .bind(bounded(kept.revisions))
+    .bind(bounded(kept.rows))
     .fetch_one(&mut *tx)
     .await
     .map_err(failure)?;
@@ -101,13 +105,13 @@ pub(super) async fn adopt(
 
 async fn write(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> Result<u64, ApplyError> {
     check_lease(tx, commit).await?;
+    put_receipt(tx, commit).await?;
     check_guards(tx, &commit.guards).await?;
     for rows in by_kind(commit) {
         delete(tx, &rows).await?;
         insert(tx, &rows).await?;
         update(tx, &rows).await?;
     }
-    put_receipt(tx, commit).await?;
     let revision = advance(tx, commit).await?;
     record(tx, commit, revision).await?;
     Ok(unsigned(revision)?)

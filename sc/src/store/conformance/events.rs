@@ -1,0 +1,142 @@
+//! The outbox: what is kept of it, the hash chain, the doorbell, and who the store is.
+
+use tidegate_proto::id::StoreId;
+use tidegate_sc_core::decision::Request;
+
+use super::{Bench, commit, decided, history, make, topic};
+use crate::store::{ChainAt, EventsError, Kept, chain};
+
+pub(super) async fn check<B: Bench>(bench: &impl AsyncFn() -> B) {
+    compacted_events_are_refused_and_later_ones_are_served(&bench().await).await;
+    events_are_kept_by_revisions_and_by_rows(&bench().await).await;
+    each_hash_covers_the_commit_and_the_one_before(&bench().await).await;
+    a_commit_rings_the_bell(&bench().await).await;
+    a_store_that_is_adopted_is_another_with_the_same_content(&bench().await).await;
+}
+
+fn revisions(revisions: u64) -> Kept {
+    Kept {
+        revisions,
+        rows: u64::MAX,
+    }
+}
+
+async fn compacted_events_are_refused_and_later_ones_are_served(bench: &impl Bench) {
+    let store = bench.open().await;
+    store.compact_events(revisions(0)).await.unwrap();
+    let model = history(&*store).await;
+    store
+        .compact_events(revisions(model.revision - 3))
+        .await
+        .unwrap();
+    let refused = store.events_after(2, 10).await;
+    assert!(
+        matches!(refused, Err(EventsError::Compacted { floor: 3 })),
+        "{refused:?}"
+    );
+    let kept = store.events_after(3, 10).await.unwrap();
+    assert_eq!(kept.first().unwrap().revision, 4);
+    store
+        .compact_events(revisions(model.revision))
+        .await
+        .unwrap();
+    assert!(
+        store.events_after(2, 10).await.is_err(),
+        "the floor only grows"
+    );
+    let [gone, floor] = [store.chain_at(2).await, store.chain_at(3).await];
+    assert_eq!(gone.unwrap(), ChainAt::Compacted { floor: 3 });
+    assert!(matches!(floor.unwrap(), ChainAt::Known(_)), "still known");
+    store.compact_events(revisions(0)).await.unwrap();
+    let newest = store.events_after(model.revision - 1, 10).await.unwrap();
+    assert!(!newest.is_empty(), "the newest revision is always there");
+    assert!(store.events_after(model.revision - 2, 10).await.is_err());
+    assert_eq!(store.snapshot().await.unwrap(), model);
+}
+
+async fn events_are_kept_by_revisions_and_by_rows(bench: &impl Bench) {
+    let store = bench.open().await;
+    let mut model = store.snapshot().await.unwrap();
+    // Five rows each.
+    for name in ["a", "b", "c"] {
+        make(&*store, &mut model, &Request::CreateTopic(topic(name, 4))).await;
+    }
+    let rows = |rows| Kept {
+        revisions: 100,
+        rows,
+    };
+    store.compact_events(rows(15)).await.unwrap();
+    assert_eq!(store.events_after(0, 10).await.unwrap().len(), 15);
+    store.compact_events(rows(7)).await.unwrap();
+    assert!(matches!(
+        store.events_after(1, 10).await,
+        Err(EventsError::Compacted { floor: 2 })
+    ));
+    assert_eq!(store.events_after(2, 10).await.unwrap().len(), 5);
+    store.compact_events(rows(0)).await.unwrap();
+    assert_eq!(store.events_after(2, 10).await.unwrap().len(), 5);
+}
+
+async fn each_hash_covers_the_commit_and_the_one_before(bench: &impl Bench) {
+    let store = bench.open().await;
+    let mut model = store.snapshot().await.unwrap();
+    let mut expected = chain::start(model.cluster_id);
+    assert_eq!(store.chain_at(0).await.unwrap(), ChainAt::Known(expected));
+    for name in ["a", "b"] {
+        let commit = commit(decided(&model, &Request::CreateTopic(topic(name, 2))));
+        let revision = store.apply(&commit).await.unwrap();
+        model.commit(revision, &commit.changes);
+        expected = chain::next(expected, chain::digest(&commit));
+        let known = store.chain_at(revision).await.unwrap();
+        assert_eq!(known, ChainAt::Known(expected));
+        let events = store.events_after(revision - 1, 1).await.unwrap();
+        assert!(events.len() == 3 && events.iter().all(|event| event.chain == expected));
+        let standing = store.standing().await.unwrap();
+        assert_eq!((standing.revision, standing.chain), (revision, expected));
+    }
+    assert_eq!(
+        store.chain_at(3).await.unwrap(),
+        ChainAt::Ahead { revision: 2 }
+    );
+}
+
+async fn a_commit_rings_the_bell(bench: &impl Bench) {
+    let store = bench.open().await;
+    let another = match bench.open_another() {
+        Some(another) => another.await,
+        None => std::sync::Arc::clone(&store),
+    };
+    let mut bell = another.doorbell();
+    let mut model = store.snapshot().await.unwrap();
+    // Rings may come for nothing, and one may be for the connection: read until the commit is seen.
+    let mut seen = 0;
+    for name in ["a", "b", "c"] {
+        make(&*store, &mut model, &Request::CreateTopic(topic(name, 1))).await;
+        while seen < model.revision {
+            let ring = tokio::time::timeout(std::time::Duration::from_secs(30), bell.rung());
+            ring.await.expect("the bell rings");
+            let events = another.events_after(seen, 10).await.unwrap();
+            seen = events.last().map_or(seen, |event| event.revision);
+        }
+    }
+}
+
+async fn a_store_that_is_adopted_is_another_with_the_same_content(bench: &impl Bench) {
+    let store = bench.open().await;
+    let model = history(&*store).await;
+    let before = store.standing().await.unwrap();
+    assert_eq!(before.cluster_id, model.cluster_id);
+    assert!(before.is_writable);
+    let id: StoreId = store.adopt("ann", 9).await.unwrap();
+    let after = store.standing().await.unwrap();
+    assert_eq!(after.store_id, id);
+    assert_ne!(before.store_id, id);
+    assert_eq!(
+        (after.revision, after.chain),
+        (before.revision, before.chain)
+    );
+    assert_eq!(store.snapshot().await.unwrap(), model);
+    store.close().await;
+    let reopened = bench.open().await.standing().await.unwrap();
+    assert_eq!(reopened.store_id, id, "it stays");
+}

@@ -10,7 +10,6 @@
 mod accept;
 mod addresses;
 mod connection;
-mod head_clock;
 mod stream;
 
 use std::io;

@@ -3,22 +3,26 @@
 //! Plain data: the controller decides, everyone else looks up. A [`Topology`] is a snapshot at one
 //! revision and never changes; a newer one replaces it.
 
+mod report;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::compression::Codec;
-use crate::id::{
-    ClusterId, Incarnation, PartitionId, ReplicaGen, RunId, SpuId, StorageId, TopicId,
-};
+use crate::id::{Incarnation, PartitionId, ReplicaGen, SpuId, TopicId};
 use crate::limits::{
     DELETE_RETENTION_MS_DEFAULT, RECORD_BYTES_MAX_DEFAULT, RETENTION_MS_DEFAULT,
     SEGMENT_BYTES_DEFAULT, SEGMENT_MS_DEFAULT,
 };
-use crate::name::{SpuGroupName, TopicName};
+use crate::name::TopicName;
 use crate::position::{LeaderEpoch, Offset, ReplicaKey};
 use crate::produce::Acks;
+pub use report::{
+    Audience, Endpoint, IsrCandidate, IsrOutcome, IsrProposal, IsrRefusal, NodeSite,
+    PartitionStatus, Register, Registered, ReplicaReport, SealAnswer,
+};
 
 #[expect(clippy::cast_possible_truncation, reason = "a constant of 1 MiB")]
 const MAX_RECORD_BYTES_DEFAULT: u32 = RECORD_BYTES_MAX_DEFAULT as u32;
@@ -266,126 +270,3 @@ impl utoipa::PartialSchema for TopicCompression {
 
 #[cfg(feature = "openapi")]
 impl utoipa::ToSchema for TopicCompression {}
-
-/// A storage node's report at start: who it is and what it holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Register {
-    /// The node.
-    pub spu_id: SpuId,
-    /// Its data directory.
-    pub storage_id: StorageId,
-    /// This run of the process.
-    pub run_id: RunId,
-    /// The registration that the data directory remembers, if any.
-    pub last_incarnation: Option<Incarnation>,
-    /// What it holds.
-    pub replicas: Vec<ReplicaReport>,
-    /// The group to be taken into when the controller does not know the node yet. Without one, the
-    /// node must have been entered by an operator.
-    #[serde(default)]
-    pub group: Option<SpuGroupName>,
-    /// Where it is and how it is reached.
-    #[serde(default)]
-    pub site: NodeSite,
-}
-
-/// Where a node is and how it is reached, as the node itself knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct NodeSite {
-    /// Failure domain; what an operator entered wins.
-    pub rack: Option<String>,
-    /// Data centre or place; what an operator entered wins.
-    pub site: Option<String>,
-    /// Addresses it serves at.
-    pub endpoints: Vec<Endpoint>,
-}
-
-/// One address of a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Endpoint {
-    /// Who is meant to use it.
-    pub audience: Audience,
-    /// Scheme, host and port.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(example = "https://spu-0.example.org:8443")
-    )]
-    pub url: String,
-}
-
-/// Who is meant to use an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Audience {
-    /// Clients: the data plane.
-    Clients,
-    /// Gateways and other storage units.
-    Peers,
-    /// Operators: health and metrics.
-    Operators,
-}
-
-/// One replica as its node found it at start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReplicaReport {
-    /// Which partition.
-    pub key: ReplicaKey,
-    /// Which membership.
-    pub replica_gen: ReplicaGen,
-    /// True when nothing that was acknowledged can be missing.
-    pub intact: bool,
-    /// End of its log.
-    pub end: Offset,
-    /// The newest epoch it accepted.
-    pub leader_epoch: LeaderEpoch,
-}
-
-/// What one replica found when it was sealed: it journalled the epoch and takes no append below it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SealAnswer {
-    /// Which partition.
-    pub key: ReplicaKey,
-    /// Who answers.
-    pub member: IsrMember,
-    /// Which membership.
-    pub replica_gen: ReplicaGen,
-    /// The epoch it was sealed at.
-    pub sealed_at: LeaderEpoch,
-    /// Epoch of the last batch in its log.
-    pub last_epoch: LeaderEpoch,
-    /// End of its log; exclusive.
-    pub end: Offset,
-    /// The first record it still keeps.
-    pub log_start: Offset,
-    /// True when nothing that was acknowledged can be missing.
-    pub intact: bool,
-}
-
-/// The controller's answer to [`Register`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Registered {
-    /// The cluster the node now belongs to.
-    pub cluster_id: ClusterId,
-    /// The number of this registration.
-    pub incarnation: Incarnation,
-}
-
-/// Where a partition stands, as its leader sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PartitionStatus {
-    /// The first record still kept.
-    pub log_start: Offset,
-    /// Consumers may read below it; exclusive.
-    pub high_watermark: Offset,
-    /// End of the log; exclusive.
-    pub end: Offset,
-    /// The leader's term.
-    pub leader_epoch: LeaderEpoch,
-    /// Bytes kept.
-    pub size_bytes: u64,
-    /// When the last batch was appended, in milliseconds since the epoch; none when nobody knows.
-    pub last_append_ms: Option<i64>,
-}

@@ -134,6 +134,14 @@ pub struct TopicRequest {
     )]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<PlacementPolicy>))]
     pub placement: Setting<PlacementPolicy>,
+    /// With `placement` manual, the units of every partition, the preferred leader first; as many lists as
+    /// partitions. Partitions that are placed already are named where they are.
+    #[serde(default, skip_serializing_if = "Setting::is_absent")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(value_type = Option<Vec<Vec<SpuId>>>, example = json!([[0, 1], [1, 2]]))
+    )]
+    pub assignment: Setting<Vec<Vec<SpuId>>>,
     /// Settings of the topic; `null` puts all of them back to their defaults.
     #[serde(default, skip_serializing_if = "Setting::is_absent")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<TopicConfigRequest>))]

@@ -46,6 +46,15 @@ pub struct DeletedOperation {
     pub version: u64,
 }
 
+/// A row that a decision was made on and does not change: it must be at that version still.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Guard {
+    pub kind: Kind,
+    /// As [`Change::row_key`].
+    pub row_key: String,
+    pub version: u64,
+}
+
 /// What kind of thing an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {

@@ -3,38 +3,70 @@
 //! A function of its arguments: time is `now_ms`, randomness is `seed`. The caller makes the changes
 //! under their versions and asks again on a newer model when one of them lost.
 
-use tidegate_proto::id::Incarnation;
 use uuid::Uuid;
 
 use crate::admit::{create_topic, delete_topic, ensure_topic};
 use crate::decision::{Decision, Request};
 use crate::ids::Ids;
+use crate::isr::change_isr;
+use crate::membership;
 use crate::model::Model;
+use crate::rebalance::rebalance;
+use crate::recover::{recover, seal_answers};
 use crate::refusal::Refusal;
-use crate::register::{granted, register};
+use crate::register::register;
+use crate::requests;
 use crate::truncate::truncate_topic;
 
 /// What to do about `request` in the state `model`, at `now_ms`; new ids follow from `seed`.
+///
+/// # Errors
+/// A refusal: nothing is to be done, and why.
 pub fn decide(
     model: &Model,
     now_ms: i64,
     seed: Uuid,
     request: &Request,
 ) -> Result<Decision, Refusal> {
-    let mut ids = Ids::new(seed);
+    let ids = &mut Ids::new(seed);
     match request {
-        Request::CreateTopic(write) => create_topic(model, now_ms, &mut ids, write),
-        Request::EnsureTopic(write) => ensure_topic(model, now_ms, &mut ids, write),
+        Request::CreateTopic(write) => create_topic(model, now_ms, ids, write),
+        Request::EnsureTopic(write) => ensure_topic(model, now_ms, ids, write),
         Request::DeleteTopic { name, if_match } => delete_topic(model, name, if_match.as_ref()),
         Request::TruncateTopic(write) => truncate_topic(model, write),
-        Request::Register(report) => Ok(register(model, &mut ids, report)),
-    }
-}
-
-impl Decision {
-    /// The incarnation granted, when this is a registration.
-    #[must_use]
-    pub fn incarnation(&self) -> Option<Incarnation> {
-        granted(&self.changes)
+        Request::EnterSpu(write) => membership::enter_spu(model, write),
+        Request::DescribeSpu(write) => membership::describe_spu(model, write),
+        Request::JoinGroup { group, rack } => membership::join_group(model, group, rack.as_ref()),
+        Request::PutSpuGroup(write) => membership::put_group(model, now_ms, write),
+        Request::RemoveSpuGroup { name } => membership::remove_group(model, name),
+        Request::Register(report) => register(model, now_ms, ids, report),
+        Request::Leave { spu, incarnation } => membership::leave(model, *spu, *incarnation),
+        Request::Attest {
+            spu,
+            incarnation,
+            replicas,
+        } => membership::attest(model, *spu, *incarnation, replicas),
+        Request::ChangeIsr {
+            leader,
+            incarnation,
+            proposals,
+        } => change_isr(model, *leader, *incarnation, proposals),
+        Request::ElectPreferred { topic, partitions } => {
+            requests::elect_preferred(model, topic, partitions)
+        }
+        Request::Reassign { targets, terms } => {
+            requests::reassign(model, now_ms, ids, targets, terms)
+        }
+        Request::Rebalance { terms } => rebalance(model, now_ms, ids, terms),
+        Request::DrainSpu { spu, terms } => requests::drain(model, now_ms, ids, *spu, terms),
+        Request::ResumeSpu { spu } => requests::resume(model, now_ms, *spu),
+        Request::RemoveSpu { spu } => membership::remove_spu(model, *spu),
+        Request::Recover {
+            topic,
+            partition,
+            accept_loss,
+        } => recover(model, now_ms, ids, topic, *partition, *accept_loss),
+        Request::SealAnswers(answers) => Ok(seal_answers(model, ids, answers)),
+        Request::CancelOperation { id } => requests::cancel(model, now_ms, *id),
     }
 }

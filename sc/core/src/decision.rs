@@ -1,11 +1,16 @@
 //! What can be asked of the control state, and what a decision is.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use tidegate_proto::api::topic::{FieldChange, TopicRequest, WriteResult};
 use tidegate_proto::api::truncate::TruncatePartition;
-use tidegate_proto::control::Register;
-use tidegate_proto::name::TopicName;
+use tidegate_proto::control::{IsrOutcome, IsrProposal, Register, SealAnswer};
+use tidegate_proto::id::{Incarnation, OperationId, PartitionId, ReplicaGen, SpuId};
+use tidegate_proto::name::{SpuGroupName, TopicName};
+use tidegate_proto::position::ReplicaKey;
 
-use crate::change::Change;
+use crate::change::{Change, Guard};
+use crate::rows::Throttle;
 
 /// The precondition of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +38,43 @@ pub struct TruncateWrite {
     pub if_match: Option<IfMatch>,
 }
 
+/// What an operator says of a storage unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpuWrite {
+    pub spu: SpuId,
+    pub rack: Option<String>,
+    pub site: Option<String>,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What a group of storage units should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpuGroupWrite {
+    pub name: SpuGroupName,
+    pub replicas: u32,
+    pub first_id: SpuId,
+    pub racks: Vec<String>,
+    pub site: Option<String>,
+}
+
+/// Where the copies of one partition should be, the preferred leader first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub topic: TopicName,
+    pub partition: PartitionId,
+    pub replicas: Vec<SpuId>,
+}
+
+/// What is known beside the rows of partitions that are to be moved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MoveTerms {
+    pub throttle: Option<Throttle>,
+    /// Partitions that their leaders said are empty.
+    pub empty: BTreeSet<ReplicaKey>,
+    /// Move also what cannot be moved without a pause or a wait.
+    pub force: bool,
+}
+
 /// Something asked of the control state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
@@ -47,8 +89,81 @@ pub enum Request {
     },
     /// Give up the oldest records of some partitions.
     TruncateTopic(TruncateWrite),
+    /// Enter a custom unit before it runs; refused when there is one.
+    EnterSpu(SpuWrite),
+    /// Change what is said of a unit.
+    DescribeSpu(SpuWrite),
+    /// Give a managed unit that is about to start an id in a group.
+    JoinGroup {
+        group: SpuGroupName,
+        rack: Option<String>,
+    },
+    /// Make or change a group of units.
+    PutSpuGroup(SpuGroupWrite),
+    /// Remove a group that has no units.
+    RemoveSpuGroup { name: SpuGroupName },
     /// A storage unit starts.
     Register(Register),
+    /// A storage unit stops on purpose: as if it had been found dead, but at once.
+    Leave {
+        spu: SpuId,
+        incarnation: Incarnation,
+    },
+    /// A unit tells which replicas it made: from now on a missing one is lost.
+    Attest {
+        spu: SpuId,
+        incarnation: Incarnation,
+        replicas: Vec<(ReplicaKey, ReplicaGen)>,
+    },
+    /// Leaders change in-sync sets.
+    ChangeIsr {
+        leader: SpuId,
+        incarnation: Incarnation,
+        proposals: Vec<IsrProposal>,
+    },
+    /// Let preferred replicas lead: of these partitions, or of the whole topic when none are named.
+    ElectPreferred {
+        topic: TopicName,
+        partitions: Vec<PartitionId>,
+    },
+    /// Move copies to where the operator wants them.
+    Reassign {
+        targets: Vec<Target>,
+        terms: MoveTerms,
+    },
+    /// Move copies so that units hold and lead equally many.
+    Rebalance { terms: MoveTerms },
+    /// Empty a unit.
+    DrainSpu { spu: SpuId, terms: MoveTerms },
+    /// Let a unit that was being emptied take part again.
+    ResumeSpu { spu: SpuId },
+    /// Remove a unit that holds nothing.
+    RemoveSpu { spu: SpuId },
+    /// Find a leader for a partition that has no clean candidate (L3).
+    Recover {
+        topic: TopicName,
+        partition: PartitionId,
+        accept_loss: bool,
+    },
+    /// What replicas found when they were sealed.
+    SealAnswers(Vec<SealAnswer>),
+    /// Stop an operation and bring what it began to a good end.
+    CancelOperation { id: OperationId },
+}
+
+/// What a decision tells whoever asked, beside what changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Outcome {
+    #[default]
+    None,
+    /// A unit was given this registration.
+    Registered(Incarnation),
+    /// A unit was given this id.
+    Spu(SpuId),
+    /// Work began, or goes on, under this id.
+    Operation(OperationId),
+    /// One per proposal, in order.
+    Isr(Vec<IsrOutcome>),
 }
 
 /// What to do about a request.
@@ -59,6 +174,12 @@ pub struct Decision {
     pub differences: Vec<FieldChange>,
     /// To be made all or none; empty when nothing is to be done.
     pub changes: Vec<Change>,
+    /// Rows that must still be at these versions when the changes are made.
+    pub guards: Vec<Guard>,
+    /// Nothing at all may have changed since the state that this was decided on: for a decision about
+    /// rows that others may just be adding.
+    pub whole_state: bool,
+    pub outcome: Outcome,
 }
 
 impl Decision {
@@ -69,6 +190,18 @@ impl Decision {
             result: WriteResult::Unchanged,
             differences: Vec::new(),
             changes: Vec::new(),
+            guards: Vec::new(),
+            whole_state: false,
+            outcome: Outcome::None,
+        }
+    }
+
+    /// The incarnation granted, when this is a registration.
+    #[must_use]
+    pub const fn incarnation(&self) -> Option<Incarnation> {
+        match self.outcome {
+            Outcome::Registered(incarnation) => Some(incarnation),
+            Outcome::None | Outcome::Spu(_) | Outcome::Operation(_) | Outcome::Isr(_) => None,
         }
     }
 }

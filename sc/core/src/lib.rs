@@ -11,26 +11,43 @@ pub mod limits;
 
 pub mod ids;
 pub mod rows;
+pub mod shared;
 
 pub mod change;
 pub mod model;
 
 pub mod decision;
+pub mod invariant;
+pub mod liveness;
 pub mod refusal;
 pub mod status;
 
-pub mod place;
+mod draft;
+
+mod elect;
+mod place;
+
 mod settings;
 mod settle;
 
 mod difference;
 
+mod membership;
+mod operation;
+
+mod isr;
+mod moves;
+
 mod admit;
+mod rebalance;
+mod recover;
 mod register;
+mod requests;
 
 mod truncate;
 
 pub mod decide;
+pub mod tick;
 
 #[cfg(test)]
 mod tests;

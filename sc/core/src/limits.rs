@@ -6,3 +6,41 @@ pub const SEGMENT_MS_MIN: u64 = 100;
 pub const REPLICATION_FACTOR_DEFAULT: u16 = 3;
 /// Partitions of a topic that names no number.
 pub const PARTITIONS_DEFAULT: u32 = 1;
+
+/// Most storage units of a cluster: each is a heartbeat a second and a row in every placement.
+pub const SPUS_MAX: usize = 1_000;
+/// Most groups of storage units.
+pub const SPU_GROUPS_MAX: usize = 100;
+/// Most units of one group: no more than a cluster may have.
+pub const SPUS_PER_GROUP_MAX: u32 = 1_000;
+/// Longest rack, site, label or value of a label, in bytes: what fits a line of a table.
+pub const SPU_TEXT_LEN_MAX: usize = 128;
+/// Most labels of a storage unit; every registration and every list carries them.
+pub const LABELS_PER_SPU_MAX: usize = 32;
+/// Most topics of a cluster; topology snapshots list them all.
+pub const TOPICS_MAX: usize = 100_000;
+/// Most partitions of a cluster, over all topics: some 700 bytes each in every controller. Two
+/// controllers at once may pass it by one topic each.
+pub const PARTITIONS_MAX: u64 = 200_000;
+
+/// Silence after which a storage unit is taken for dead: longer than a stop for garbage, a slow disk or
+/// a dropped connection usually takes.
+pub const SPU_TIMEOUT_MS_DEFAULT: u64 = 6_000;
+/// Shortest such silence: two heartbeats of half a second.
+pub const SPU_TIMEOUT_MS_MIN: u64 = 1_000;
+
+/// Partitions that one operation may move: a row of each changes in its first transaction.
+pub const MOVES_PER_OPERATION_MAX: usize = 10_000;
+/// Partitions of an operation whose new copy catches up at the same time, unless it says otherwise.
+pub const MOVES_AT_ONCE_DEFAULT: u32 = 16;
+/// Most that an operation may ask for.
+pub const MOVES_AT_ONCE_MAX: u32 = 1_000;
+/// Steps of operations in one transaction: small enough that a row that others change too seldom
+/// makes it fail.
+pub const STEPS_PER_TICK_MAX: usize = 500;
+/// Operations that may run at the same time.
+pub const OPERATIONS_RUNNING_MAX: usize = 32;
+/// Ended operations that are remembered for whoever asks later.
+pub const OPERATIONS_KEPT_MAX: usize = 1_000;
+/// In-sync proposals in one request: all partitions that a unit may lead (I3).
+pub const ISR_PROPOSALS_MAX: usize = 20_000;

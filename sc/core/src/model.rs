@@ -1,21 +1,29 @@
 //! The control state: one row per storage unit, topic and partition, as the metadata store keeps them.
 //!
-//! Rows are shared behind `Arc`s, so that a copy of the model is cheap and a change copies one topic.
-//! No decision is made here.
+//! Rows are shared, so that a copy of the model is cheap and a change copies little. No decision is made
+//! here.
 //!
 //! Invariants: a topic's partitions are numbered from 0 without gaps and as many as its row says; the
 //! model after [`Model::commit`] equals the one built from the store's rows at that revision.
+
+mod accept;
+mod index;
+mod topic;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tidegate_proto::control::{TopicSpec, Topology};
+use tidegate_proto::control::Topology;
 use tidegate_proto::id::{ClusterId, OperationId, PartitionId, SpuId, TopicId};
 use tidegate_proto::name::{SpuGroupName, TopicName};
+use tidegate_proto::position::ReplicaKey;
 
 use crate::change::Change;
 use crate::rows::{OperationRow, PartitionRow, SpuGroupRow, SpuRow, TopicRow};
+use crate::shared::SharedMap;
+use index::Index;
+pub use topic::Topic;
 
 /// Every row of the store at one revision, in any order.
 #[derive(Debug, Clone, Default)]
@@ -25,29 +33,6 @@ pub struct Rows {
     pub topics: Vec<TopicRow>,
     pub partitions: Vec<PartitionRow>,
     pub operations: Vec<OperationRow>,
-}
-
-/// A topic with its partitions, and the form in which every process sees it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Topic {
-    pub row: TopicRow,
-    pub partitions: Vec<PartitionRow>,
-    spec: Arc<TopicSpec>,
-}
-
-impl Topic {
-    fn new(row: TopicRow, partitions: Vec<PartitionRow>) -> Self {
-        let spec = Arc::new(row.spec(&partitions));
-        Self {
-            row,
-            partitions,
-            spec,
-        }
-    }
-
-    fn refresh(&mut self) {
-        self.spec = Arc::new(self.row.spec(&self.partitions));
-    }
 }
 
 /// Rows that cannot belong to one state of the store.
@@ -76,22 +61,24 @@ pub struct Model {
     pub spus: BTreeMap<SpuId, SpuRow>,
     pub spu_groups: BTreeMap<SpuGroupName, SpuGroupRow>,
     pub operations: BTreeMap<OperationId, OperationRow>,
-    pub topics: BTreeMap<TopicName, Arc<Topic>>,
-    names: BTreeMap<TopicId, TopicName>,
+    pub topics: SharedMap<TopicName, Arc<Topic>>,
+    names: SharedMap<TopicId, TopicName>,
+    index: Index,
 }
 
 impl Model {
     /// A cluster without units or topics.
     #[must_use]
-    pub const fn empty(cluster_id: ClusterId) -> Self {
+    pub fn empty(cluster_id: ClusterId) -> Self {
         Self {
             cluster_id,
             revision: 0,
             spus: BTreeMap::new(),
             spu_groups: BTreeMap::new(),
             operations: BTreeMap::new(),
-            topics: BTreeMap::new(),
-            names: BTreeMap::new(),
+            topics: SharedMap::new(),
+            names: SharedMap::new(),
+            index: Index::default(),
         }
     }
 
@@ -143,6 +130,10 @@ impl Model {
                     found,
                 });
             }
+            for partition in &rows {
+                model.index.put(&model.spus, None, partition);
+            }
+            let rows = rows.into_iter().map(Arc::new).collect();
             model.names.insert(row.id, row.name.clone());
             model
                 .topics
@@ -182,6 +173,52 @@ impl Model {
         self.topics.get(self.names.get(&id)?)
     }
 
+    /// The partition of that key.
+    #[must_use]
+    pub fn partition(&self, key: ReplicaKey) -> Option<&Arc<PartitionRow>> {
+        let topic = self.topic_by_id(key.topic_id)?;
+        topic.partitions.get(key.partition.0 as usize)
+    }
+
+    /// The unit of that id, unless it was removed.
+    #[must_use]
+    pub fn spu(&self, spu: SpuId) -> Option<&SpuRow> {
+        self.spus.get(&spu).filter(|row| !row.removed)
+    }
+
+    /// The group of that name, unless it was removed.
+    #[must_use]
+    pub fn spu_group(&self, name: &SpuGroupName) -> Option<&SpuGroupRow> {
+        self.spu_groups.get(name).filter(|row| !row.removed)
+    }
+
+    /// Partitions that the unit has a copy of, in order.
+    pub fn held_by(&self, spu: SpuId) -> impl Iterator<Item = ReplicaKey> {
+        self.index.held(spu)
+    }
+
+    /// Partitions that the unit leads, in order.
+    pub fn led_by(&self, spu: SpuId) -> impl Iterator<Item = ReplicaKey> {
+        self.index.led(spu)
+    }
+
+    /// How many partitions the unit holds, and how many of them it leads.
+    #[must_use]
+    pub fn load(&self, spu: SpuId) -> (u64, u64) {
+        self.index.counts(spu)
+    }
+
+    /// Partitions that have no working leader, no place, or are on their way somewhere, in order.
+    pub fn waiting(&self) -> impl Iterator<Item = ReplicaKey> {
+        self.index.waiting()
+    }
+
+    /// True when the partition is one of [`Model::waiting`].
+    #[must_use]
+    pub fn is_waiting(&self, key: ReplicaKey) -> bool {
+        self.index.is_waiting(key)
+    }
+
     /// Units that may get replicas, by id.
     pub fn spus_at_hand(&self) -> impl Iterator<Item = &SpuRow> {
         self.spus.values().filter(|row| row.is_at_hand())
@@ -204,20 +241,8 @@ impl Model {
             self.revision
         );
         self.revision = revision;
-        let mut touched: Vec<TopicId> = Vec::new();
         for change in changes {
-            if let Some(topic_id) = self.take_in(change)
-                && touched.last() != Some(&topic_id)
-            {
-                touched.push(topic_id);
-            }
-        }
-        touched.sort_unstable();
-        touched.dedup();
-        for topic_id in touched {
-            if let Some(topic) = self.topic_mut(topic_id) {
-                topic.refresh();
-            }
+            self.take_in(change);
         }
     }
 
@@ -228,7 +253,7 @@ impl Model {
         Topology {
             revision: self.revision,
             topics: topics
-                .map(|(name, topic)| (name.clone(), Arc::clone(&topic.spec)))
+                .map(|(name, topic)| (name.clone(), Arc::clone(topic.spec())))
                 .collect(),
         }
     }
@@ -237,51 +262,53 @@ impl Model {
         self.topics.get_mut(self.names.get(&id)?).map(Arc::make_mut)
     }
 
-    /// Puts one change in place and names the topic it touched.
-    fn take_in(&mut self, change: &Change) -> Option<TopicId> {
+    /// Puts one change in place.
+    fn take_in(&mut self, change: &Change) {
         match change {
-            Change::PutSpu(row) => {
-                self.spus.insert(row.spu, row.clone());
-                None
-            }
+            Change::PutSpu(row) => self.take_in_spu(row),
             Change::PutTopic(row) => {
                 if let Some(topic) = self.topic_mut(row.id) {
-                    topic.row = row.clone();
+                    topic.set_row(row.clone());
                 } else {
                     self.names.insert(row.id, row.name.clone());
                     let topic = Topic::new(row.clone(), Vec::new());
                     self.topics.insert(row.name.clone(), Arc::new(topic));
                 }
-                Some(row.id)
             }
             Change::PutPartition(row) => {
+                let before = self.partition(row.key()).cloned();
+                self.index.put(&self.spus, before.as_deref(), row);
                 let topic = self
                     .topic_mut(row.topic_id)
                     .expect("a partition's topic comes first");
-                let at = row.partition.0 as usize;
-                if at == topic.partitions.len() {
-                    topic.partitions.push(row.clone());
-                } else {
-                    topic.partitions[at] = row.clone();
-                }
-                Some(row.topic_id)
+                topic.set_partition(row.clone());
             }
             Change::PutSpuGroup(row) => {
                 self.spu_groups.insert(row.name.clone(), row.clone());
-                None
             }
             Change::PutOperation(row) => {
                 self.operations.insert(row.id, row.clone());
-                None
             }
             Change::DeleteTopic(gone) => {
                 self.names.remove(&gone.id);
-                self.topics.remove(&gone.name);
-                None
+                if let Some(topic) = self.topics.remove(&gone.name) {
+                    for partition in &topic.partitions {
+                        self.index.take_out(partition);
+                    }
+                }
             }
             Change::DeleteOperation(gone) => {
                 self.operations.remove(&gone.id);
-                None
+            }
+        }
+    }
+
+    fn take_in_spu(&mut self, row: &SpuRow) {
+        self.spus.insert(row.spu, row.clone());
+        let led: Vec<_> = self.index.led(row.spu).collect();
+        for key in led {
+            if let Some(partition) = self.partition(key).cloned() {
+                self.index.wait_or_not(&self.spus, &partition);
             }
         }
     }

@@ -2,17 +2,27 @@
 //!
 //! Every refusal is definite: nothing was changed.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 use tidegate_proto::error::{ErrorCode, Problem};
-use tidegate_proto::id::PartitionId;
+use tidegate_proto::id::{OperationId, PartitionId, SpuId};
 use tidegate_proto::limits::INTEGER_MAX;
-use tidegate_proto::name::TopicName;
+use tidegate_proto::name::{SpuGroupName, TopicName};
 
 /// One thing wrong with a request body: a JSON pointer and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    pub pointer: &'static str,
+    pub pointer: Cow<'static, str>,
     pub what: String,
+}
+
+impl Fault {
+    /// What is wrong there.
+    pub fn new(pointer: impl Into<Cow<'static, str>>, what: String) -> Self {
+        let pointer = pointer.into();
+        Self { pointer, what }
+    }
 }
 
 /// Why nothing was done.
@@ -40,6 +50,38 @@ pub enum Refusal {
     OffsetTooLarge { at: usize },
     #[error("{what} is not supported by this version")]
     NotSupported { pointer: &'static str, what: String },
+    #[error("there is no storage unit {0}; enter it, or let it join a group with an empty disk")]
+    SpuNotFound(SpuId),
+    #[error("there is a storage unit {0} already")]
+    SpuExists(SpuId),
+    #[error("storage unit {0} is shut out until it registers again")]
+    SpuFenced(SpuId),
+    #[error("storage unit {0} was registered again by another process")]
+    SpuSuperseded(SpuId),
+    #[error("there is no group {0} of storage units")]
+    SpuGroupNotFound(SpuGroupName),
+    #[error("group {group} takes in units from {first} to below {end}, and no more")]
+    OutsideGroup {
+        group: SpuGroupName,
+        first: SpuId,
+        end: u32,
+    },
+    #[error("there is no operation {0}")]
+    OperationNotFound(OperationId),
+    /// Things are not so that it could be done; the sentence says what stands against it.
+    #[error("{0}")]
+    Conflict(String),
+}
+
+impl Refusal {
+    /// Refuses when anything is wrong.
+    pub(crate) fn unless_good(faults: Vec<Fault>) -> Result<(), Self> {
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Self::Invalid(faults))
+        }
+    }
 }
 
 impl From<Refusal> for Problem {
@@ -63,7 +105,7 @@ impl From<Refusal> for Problem {
                 faults
                     .into_iter()
                     .fold(problem, |problem, Fault { pointer, what }| {
-                        problem.at(pointer, what)
+                        problem.at(pointer.into_owned(), what)
                     })
             }
             Refusal::PartitionNotFound { count, .. } => {
@@ -77,6 +119,14 @@ impl From<Refusal> for Problem {
                 Self::new(ErrorCode::InvalidParameter, detail.clone())
                     .at(format!("/partitions/{at}/before_offset"), detail)
             }
+            Refusal::SpuNotFound(_) => Self::new(ErrorCode::SpuNotFound, detail),
+            Refusal::SpuGroupNotFound(_) => Self::new(ErrorCode::SpuGroupNotFound, detail),
+            Refusal::OperationNotFound(_) => Self::new(ErrorCode::OperationNotFound, detail),
+            Refusal::SpuExists(_) => Self::new(ErrorCode::AlreadyExists, detail),
+            Refusal::SpuFenced(_)
+            | Refusal::SpuSuperseded(_)
+            | Refusal::OutsideGroup { .. }
+            | Refusal::Conflict(_) => Self::new(ErrorCode::Conflict, detail),
             Refusal::NotSupported { pointer, what } => Self::new(ErrorCode::NotSupported, detail)
                 .at(pointer, format!("{what} is not supported by this version")),
         }

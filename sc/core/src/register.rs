@@ -7,17 +7,21 @@
 use std::collections::BTreeMap;
 
 use tidegate_proto::api::topic::WriteResult;
-use tidegate_proto::control::{IsrMember, Register, ReplicaReport};
-use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId, TopicId};
+use tidegate_proto::control::{Register, ReplicaReport};
+use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
 use tidegate_proto::position::{LeaderEpoch, ReplicaKey};
 
-use crate::change::Change;
-use crate::decision::Decision;
+use crate::admit::raise_what_is_short;
+use crate::decision::{Decision, Outcome};
+use crate::draft::Draft;
+use crate::elect::{candidate, elect, lead, may_lead};
 use crate::ids::Ids;
+use crate::membership::admitted;
 use crate::model::Model;
 use crate::place::Planner;
-use crate::rows::{PartitionRow, SpuKind, SpuRow};
-use crate::settle::{partition_changes, settle};
+use crate::refusal::Refusal;
+use crate::rows::{PartitionRow, SpuRow};
+use crate::settle::{follow_min_isr, settle};
 
 /// What the unit's disk is, compared with what its row remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,83 +39,86 @@ struct Arrival<'a> {
     incarnation: Incarnation,
     disk: Disk,
     reports: BTreeMap<ReplicaKey, &'a ReplicaReport>,
-    /// Units that may lead once this one is in.
-    alive: BTreeMap<SpuId, Incarnation>,
 }
 
 /// Admits the unit, in one decision with all that follows from it for its partitions.
-pub(crate) fn register(model: &Model, ids: &mut Ids, report: &Register) -> Decision {
-    let row = spu_row(model, report);
-    // Planner and elections look at the unit as it will be.
-    let mut model_after = model.clone();
-    model_after.spus.insert(row.spu, row.clone());
+pub(crate) fn register(
+    model: &Model,
+    now_ms: i64,
+    ids: &mut Ids,
+    report: &Register,
+) -> Result<Decision, Refusal> {
+    let known = admitted(model, report)?;
+    let row = spu_row(model, known, report);
     let arrival = Arrival {
         spu: row.spu,
         incarnation: row.incarnation,
-        disk: disk(model.spus.get(&row.spu), report),
+        disk: disk(model.spu(report.spu_id), report),
         reports: report
             .replicas
             .iter()
             .map(|replica| (replica.key, replica))
             .collect(),
-        alive: model_after
-            .spus_at_hand()
-            .map(|unit| (unit.spu, unit.incarnation))
-            .collect(),
     };
-    let mut planner = Planner::new(&model_after);
-    let mut changes = vec![Change::PutSpu(row)];
-    for topic in model.topics.values() {
-        let mut partitions = topic.partitions.clone();
-        for partition in &mut partitions {
-            receive(&arrival, topic.row.id, partition, ids);
-        }
-        settle(&topic.row, &mut partitions, &mut planner, ids);
-        changes.extend(partition_changes(&topic.partitions, partitions));
+    let mut draft = Draft::new(model);
+    draft.put_spu(row);
+    let held: Vec<_> = model.held_by(arrival.spu).collect();
+    for key in &held {
+        receive(&arrival, &mut draft, *key, ids);
     }
-    Decision {
+    place_what_waits(&mut draft, ids);
+    raise_what_is_short(&mut draft, now_ms, ids);
+    let (changes, guards) = draft.finish();
+    Ok(Decision {
         result: WriteResult::Updated,
-        differences: Vec::new(),
         changes,
-    }
-}
-
-/// The incarnation that a registration decided on `model` was given.
-pub(crate) fn granted(changes: &[Change]) -> Option<Incarnation> {
-    changes.iter().find_map(|change| {
-        if let Change::PutSpu(row) = change {
-            Some(row.incarnation)
-        } else {
-            None
-        }
+        guards,
+        // Nobody adds partitions to a unit that is shut out; to one that is not, somebody may just be.
+        whole_state: model.spu(report.spu_id).is_some_and(|row| !row.fenced),
+        outcome: Outcome::Registered(arrival.incarnation),
+        ..Decision::unchanged()
     })
 }
 
-fn spu_row(model: &Model, report: &Register) -> SpuRow {
-    let old = model.spus.get(&report.spu_id);
-    let known = old.filter(|row| row.storage_id == Some(report.storage_id));
-    let last_seen = old.map_or(0, |row| row.incarnation.0);
+/// Places partitions that waited for units.
+pub(crate) fn place_what_waits(draft: &mut Draft<'_>, ids: &mut Ids) {
+    let mut planner = Planner::new(draft);
+    let model = draft.model();
+    let unplaced = model.waiting().filter_map(|key| model.partition(key));
+    for partition in unplaced.filter(|row| !row.is_placed()) {
+        let Some(topic) = draft.topic(partition.topic_id) else {
+            continue;
+        };
+        if usize::from(topic.replication_factor) > planner.at_hand() {
+            continue;
+        }
+        let (topic, mut partition) = (topic.clone(), (**partition).clone());
+        settle(&topic, &mut partition, &mut planner, ids);
+        draft.put_partition(partition);
+    }
+}
+
+fn spu_row(model: &Model, known: SpuRow, report: &Register) -> SpuRow {
+    let same_disk = known.storage_id == Some(report.storage_id);
+    let last_seen = known.incarnation.0;
     let on_disk = report
         .last_incarnation
         .map_or(0, |incarnation| incarnation.0);
-    let blank = SpuRow::entered(report.spu_id, SpuKind::Managed);
+    let persisted = known.persisted.filter(|_| same_disk);
     SpuRow {
-        version: old.map_or(1, |row| row.version + 1),
         storage_id: Some(report.storage_id),
         run_id: Some(report.run_id),
         // The revision of this registration, unless the row or the disk is ahead of it.
         incarnation: Incarnation((model.revision + 1).max(last_seen + 1).max(on_disk + 1)),
-        persisted: report
-            .last_incarnation
-            .max(known.and_then(|row| row.persisted)),
+        persisted: report.last_incarnation.max(persisted),
         fenced: false,
         endpoints: report.site.endpoints.clone(),
-        ..old.cloned().unwrap_or(blank)
+        ..known
     }
 }
 
 fn disk(old: Option<&SpuRow>, report: &Register) -> Disk {
-    match old {
+    match old.filter(|row| row.storage_id.is_some()) {
         None => Disk::Current,
         Some(row) if row.storage_id != Some(report.storage_id) => Disk::Other,
         // A unit that died between being granted an incarnation and writing it down acted under
@@ -121,24 +128,18 @@ fn disk(old: Option<&SpuRow>, report: &Register) -> Disk {
     }
 }
 
-/// Brings one partition up to date with what its unit reports, if it has a replica there.
-fn receive(arrival: &Arrival<'_>, topic_id: TopicId, partition: &mut PartitionRow, ids: &mut Ids) {
-    let key = ReplicaKey {
-        topic_id,
-        partition: partition.partition,
-    };
-    let spu = arrival.spu;
-    let Some(replica) = partition
-        .replicas
-        .iter_mut()
-        .find(|replica| replica.spu == spu)
-    else {
+/// Brings one partition up to date with what its unit reports.
+fn receive(arrival: &Arrival<'_>, draft: &mut Draft<'_>, key: ReplicaKey, ids: &mut Ids) {
+    let Some(mut partition) = draft.partition(key).cloned() else {
         return;
     };
-    let report = arrival
-        .reports
-        .get(&key)
-        .filter(|report| report.replica_gen == replica.replica_gen);
+    let spu = arrival.spu;
+    let mut replicas = partition.replicas.iter_mut();
+    let Some(replica) = replicas.find(|replica| replica.spu == spu) else {
+        return;
+    };
+    let report = arrival.reports.get(&key);
+    let report = report.filter(|report| report.replica_gen == replica.replica_gen);
     let keeps_place = match report {
         Some(report) => report.intact && arrival.disk == Disk::Current,
         // Never seen: it was assigned, and its unit stopped before making it. Seen: it is lost (S4).
@@ -156,29 +157,33 @@ fn receive(arrival: &Arrival<'_>, topic_id: TopicId, partition: &mut PartitionRo
     } else {
         partition.isr.retain(|member| member.spu != spu);
     }
+    if let Some(seal) = &mut partition.seal {
+        // What its earlier run answered is not what this one holds.
+        seal.answers.retain(|answer| answer.member.spu != spu);
+    }
     if partition.leader == Some(spu) || partition.leader.is_none() {
         let accepted = report.map_or(LeaderEpoch(0), |report| report.leader_epoch);
-        elect(arrival, partition, accepted);
+        lead_on(arrival, draft, &mut partition, accepted);
     }
+    if let Some(topic) = draft.topic(key.topic_id) {
+        follow_min_isr(topic, &mut partition);
+    }
+    draft.put_partition(partition);
 }
 
-/// L1: the first live replica in preferred order that is in sync leads, in a new epoch.
-fn elect(arrival: &Arrival<'_>, partition: &mut PartitionRow, accepted: LeaderEpoch) {
-    let is_live = |spu: SpuId| {
-        let member = partition.isr.iter().find(|member| member.spu == spu);
-        member.is_some_and(|IsrMember { incarnation, .. }| {
-            arrival.alive.get(&spu) == Some(incarnation)
-        })
-    };
-    let mut preferred = partition.replicas.iter().map(|replica| replica.spu);
-    let leader = if is_live(arrival.spu) && partition.leader == Some(arrival.spu) {
-        Some(arrival.spu)
+/// L1, but a leader that comes back goes on leading unless it is to go.
+fn lead_on(
+    arrival: &Arrival<'_>,
+    draft: &Draft<'_>,
+    partition: &mut PartitionRow,
+    accepted: LeaderEpoch,
+) {
+    let spu = arrival.spu;
+    let led = partition.leader == Some(spu) && may_lead(draft, partition, spu);
+    let drains = draft.spu(spu).is_some_and(|row| row.draining);
+    if led && (!drains || candidate(draft, partition) == Some(spu)) {
+        lead(partition, Some(spu), accepted);
     } else {
-        preferred.find(|spu| is_live(*spu))
-    };
-    if leader.is_none() && partition.leader.is_none() {
-        return;
+        elect(draft, partition, accepted);
     }
-    partition.leader = leader;
-    partition.leader_epoch = LeaderEpoch(partition.leader_epoch.0.max(accepted.0) + 1);
 }

@@ -7,6 +7,7 @@ mod operation;
 mod partition;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidegate_proto::api::topic::PlacementPolicy;
@@ -144,7 +145,7 @@ impl TopicRow {
             .unwrap_or(if self.replication_factor < 3 { 1 } else { 2 })
     }
 
-    pub(crate) fn spec(&self, partitions: &[PartitionRow]) -> TopicSpec {
+    pub(crate) fn spec(&self, partitions: &[Arc<PartitionRow>]) -> TopicSpec {
         TopicSpec {
             id: self.id,
             name: self.name.clone(),
@@ -152,7 +153,7 @@ impl TopicRow {
             replication_factor: self.replication_factor,
             min_in_sync: self.effective_min_in_sync(),
             config: self.config.clone(),
-            partitions: partitions.iter().map(PartitionRow::spec).collect(),
+            partitions: partitions.iter().map(|row| row.spec()).collect(),
         }
     }
 }

@@ -88,7 +88,6 @@ impl Settings {
         self.check_min_in_sync(request, &mut faults);
         check_config(&self.config, &mut faults);
         faults.refuse_if_any()?;
-        self.check_support()?;
         Ok(self)
     }
 
@@ -109,19 +108,6 @@ impl Settings {
                 format!("at most the replication factor, {copies}"),
             );
         }
-    }
-
-    fn check_support(&self) -> Result<(), Refusal> {
-        let refuse = |pointer, what: &str| {
-            Err(Refusal::NotSupported {
-                pointer,
-                what: what.to_owned(),
-            })
-        };
-        if self.placement == PlacementPolicy::Manual {
-            return refuse("/placement", "manual placement");
-        }
-        Ok(())
     }
 }
 
@@ -225,7 +211,7 @@ struct Faults(Vec<Fault>);
 
 impl Faults {
     fn add(&mut self, pointer: &'static str, what: String) {
-        self.0.push(Fault { pointer, what });
+        self.0.push(Fault::new(pointer, what));
     }
 
     fn range<N: PartialOrd + std::fmt::Display>(
@@ -241,10 +227,6 @@ impl Faults {
     }
 
     fn refuse_if_any(self) -> Result<(), Refusal> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Refusal::Invalid(self.0))
-        }
+        Refusal::unless_good(self.0)
     }
 }

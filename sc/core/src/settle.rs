@@ -1,4 +1,4 @@
-//! Brings a topic's partitions as near to what the topic asks for as the units at hand allow.
+//! Brings a partition as near to what its topic asks for as the units at hand allow.
 //!
 //! Places what is not placed and follows the topic's `min_in_sync`. Does not add or remove replicas of
 //! partitions that are placed.
@@ -6,59 +6,58 @@
 //! Invariants: a partition is placed whole or not at all; `min_isr` is never raised above the size of
 //! the in-sync set (I3).
 
+use tidegate_proto::api::topic::PlacementPolicy;
+use tidegate_proto::control::IsrMember;
 use tidegate_proto::id::ReplicaGen;
 use tidegate_proto::position::LeaderEpoch;
 
-use crate::change::Change;
 use crate::ids::Ids;
 use crate::place::Planner;
 use crate::rows::{PartitionRow, Replica, TopicRow};
 
-/// Edits `partitions` of the topic `row` in place; versions are left to [`partition_changes`].
+/// Edits `partition` of the topic `row` in place; its version is left alone.
 pub(crate) fn settle(
     row: &TopicRow,
-    partitions: &mut [PartitionRow],
+    partition: &mut PartitionRow,
     planner: &mut Planner,
     ids: &mut Ids,
 ) {
-    for partition in partitions {
-        if !partition.is_placed()
-            && let Some(members) = planner.place(row.replication_factor, row.placement)
-        {
-            let replica = |spu| Replica {
-                spu,
-                replica_gen: ReplicaGen(ids.next_id()),
-                joined: false,
-            };
-            partition.replicas = members
-                .iter()
-                .map(|member| member.spu)
-                .map(replica)
-                .collect();
-            partition.leader = members.first().map(|member| member.spu);
-            partition.leader_epoch = LeaderEpoch(partition.leader_epoch.0 + 1);
-            // New replicas are empty, hence equal: all of them are in sync.
-            partition.isr = members;
-        }
-        let wanted = row.effective_min_in_sync();
-        let reached = usize::from(wanted) <= partition.isr.len();
-        if reached || wanted < partition.min_isr || !partition.is_placed() {
-            partition.min_isr = wanted;
-        }
+    // What an operator places is placed when it is asked for, or not taken.
+    if !partition.is_placed()
+        && row.placement != PlacementPolicy::Manual
+        && let Some(members) = planner.place(row.replication_factor, row.placement)
+    {
+        set_place(partition, members, ids);
     }
+    follow_min_isr(row, partition);
 }
 
-/// The changes that lead from `before` to `after`, which may have more partitions at its end.
-pub(crate) fn partition_changes(
-    before: &[PartitionRow],
-    after: Vec<PartitionRow>,
-) -> impl Iterator<Item = Change> {
-    after.into_iter().enumerate().filter_map(|(at, mut row)| {
-        let old = before.get(at);
-        if old == Some(&row) {
-            return None;
-        }
-        row.version = old.map_or(1, |old| old.version + 1);
-        Some(Change::PutPartition(row))
-    })
+/// Gives a partition that never had any its replicas, the leader first.
+pub(crate) fn set_place(partition: &mut PartitionRow, members: Vec<IsrMember>, ids: &mut Ids) {
+    let replica = |spu| Replica {
+        spu,
+        replica_gen: ReplicaGen(ids.next_id()),
+        joined: false,
+    };
+    partition.replicas = members
+        .iter()
+        .map(|member| member.spu)
+        .map(replica)
+        .collect();
+    partition.leader = members.first().map(|member| member.spu);
+    partition.leader_epoch = LeaderEpoch(partition.leader_epoch.0 + 1);
+    // New replicas are empty, hence equal: all of them are in sync.
+    partition.isr = members;
+}
+
+/// I3: lowering takes effect at once, raising where the in-sync set reaches it.
+pub(crate) fn follow_min_isr(row: &TopicRow, partition: &mut PartitionRow) {
+    let wanted = row.effective_min_in_sync();
+    // A copy more than there will be, while one is moved, is nothing to rely on.
+    let stays = partition.moving.as_ref();
+    let stays = stays.map_or(usize::MAX, |moving| moving.target.len());
+    let reached = usize::from(wanted) <= partition.isr.len().min(stays);
+    if reached || wanted < partition.min_isr || !partition.is_placed() {
+        partition.min_isr = wanted;
+    }
 }

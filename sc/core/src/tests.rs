@@ -1,8 +1,11 @@
 //! Tests of decisions: each decides on a model, commits what was decided, and looks at the result.
 
 mod alter;
+mod cluster;
 mod create;
 mod histories;
+mod moves;
 mod register;
+mod stale;
 mod truncate;
 mod world;

@@ -49,7 +49,7 @@ pub(crate) fn truncate_topic(model: &Model, write: &TruncateWrite) -> Result<Dec
         decision.changes.push(Change::PutPartition(PartitionRow {
             version: row.version + 1,
             truncate_before: before,
-            ..row.clone()
+            ..(**row).clone()
         }));
     }
     Ok(decision)
@@ -58,10 +58,8 @@ pub(crate) fn truncate_topic(model: &Model, write: &TruncateWrite) -> Result<Dec
 fn check_shape(write: &TruncateWrite) -> Result<(), Refusal> {
     let count = write.partitions.len();
     if count == 0 || count > PARTITIONS_PER_TOPIC_MAX as usize {
-        return Err(Refusal::Invalid(vec![Fault {
-            pointer: "/partitions",
-            what: format!("has {count} items; 1 to {PARTITIONS_PER_TOPIC_MAX} are taken"),
-        }]));
+        let what = format!("has {count} items; 1 to {PARTITIONS_PER_TOPIC_MAX} are taken");
+        return Err(Refusal::Invalid(vec![Fault::new("/partitions", what)]));
     }
     let mut offsets = write.partitions.iter();
     match offsets.position(|item| item.before_offset.get() > INTEGER_MAX) {

@@ -36,7 +36,8 @@ pub(super) async fn list_spus(
     let rows = model
         .spus
         .range((start, Bound::Unbounded))
-        .map(|(_, row)| row);
+        .map(|(_, row)| row)
+        .filter(|row| !row.removed);
     let (items, next) = page.cut(
         rows,
         |row| row.spu.to_string(),

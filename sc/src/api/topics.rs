@@ -45,9 +45,7 @@ pub(super) async fn list_topics(
         .after
         .as_ref()
         .map_or(Bound::Unbounded, Bound::Excluded);
-    let rows = model
-        .topics
-        .range::<TopicName, _>((start, Bound::Unbounded));
+    let rows = model.topics.range_from(start);
     // The rights of each item stand for the rights on the list.
     let visible = rows.filter(|(name, _)| principal.allows(Op::Describe, Some(name)));
     let (items, next) = page.cut(

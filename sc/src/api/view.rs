@@ -47,21 +47,14 @@ pub(super) fn partition(row: &PartitionRow, status: Option<PartitionStatus>) -> 
 }
 
 pub(super) fn spu(model: &Model, row: &SpuRow) -> Spu {
-    let partitions = || model.topics.values().flat_map(|topic| &topic.partitions);
-    let holds = |partition: &&PartitionRow| {
-        partition
-            .replicas
-            .iter()
-            .any(|replica| replica.spu == row.spu)
-    };
-    let leads = |partition: &&PartitionRow| partition.leader == Some(row.spu);
+    let (replicas, leaders) = model.load(row.spu);
     Spu {
         id: row.spu,
         rack: row.rack.clone(),
         incarnation: row.incarnation.0,
         status: spu_status(row),
-        replicas: partitions().filter(holds).count() as u64,
-        leaders: partitions().filter(leads).count() as u64,
+        replicas,
+        leaders,
         version: row.version,
     }
 }
@@ -76,7 +69,7 @@ pub(super) fn cluster(controller: &Controller) -> Cluster {
             store: controller.store_name().to_owned(),
             started_at: controller.started_at_ms(),
         },
-        spus: model.spus.len() as u64,
+        spus: model.spus.values().filter(|row| !row.removed).count() as u64,
         topics: model.topics.len() as u64,
         partitions: model.partition_count(),
     }

@@ -125,7 +125,9 @@ impl Task {
         at_ms: i64,
     ) -> Result<Fate, Problem> {
         let (actor, request_id) = (origin.actor.clone(), origin.request_id.clone());
-        let commit = Commit::new(decision.changes.clone(), actor, request_id, at_ms);
+        let mut commit = Commit::new(decision.changes.clone(), actor, request_id, at_ms);
+        commit.guards.clone_from(&decision.guards);
+        commit.at_revision = decision.whole_state.then_some(self.model.revision);
         self.rows_written += commit.changes.len() as u64;
         let began = clock::monotonic();
         let error = match self.store.apply(&commit).await {

@@ -12,7 +12,8 @@ use std::ops::Range;
 use thiserror::Error;
 use tidegate_proto::chain::ChainHash;
 use tidegate_proto::id::{LeaseEpoch, StoreId, TopicId};
-use tidegate_sc_core::change::{Change, Kind};
+use tidegate_sc_core::change::Change;
+pub use tidegate_sc_core::change::Guard;
 use tidegate_sc_core::model::Model;
 use uuid::Uuid;
 
@@ -61,15 +62,6 @@ impl Commit {
             receipt: None,
         }
     }
-}
-
-/// A row that has to be at the version at which it was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guard {
-    pub kind: Kind,
-    pub row_key: String,
-    /// At least 1.
-    pub version: u64,
 }
 
 /// One change as it was committed.

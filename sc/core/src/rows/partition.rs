@@ -24,6 +24,9 @@ pub struct Move {
     pub operation: OperationId,
     /// Preferred leader first; never empty.
     pub target: Vec<SpuId>,
+    /// It was said to hold no record: not copied, but closed here and opened there, if that is so.
+    #[serde(default)]
+    pub empty: bool,
 }
 
 /// A partition without a leader whose replicas are asked what they hold (L3).

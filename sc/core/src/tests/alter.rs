@@ -139,16 +139,6 @@ fn raising_min_in_sync_waits_for_a_row_that_reaches_it() {
 }
 
 #[test]
-fn copies_that_are_placed_are_not_taken_away() {
-    let mut world = World::new(3);
-    world.create("orders", asking(1, 3)).unwrap();
-    assert!(matches!(
-        world.ensure("orders", asking(1, 2)),
-        Err(Refusal::NotSupported { .. })
-    ));
-}
-
-#[test]
 fn differences_name_each_field_with_old_and_new() {
     let mut world = World::new(1);
     let made = world.create("orders", asking(2, 1)).unwrap();

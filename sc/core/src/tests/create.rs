@@ -178,7 +178,7 @@ fn every_bound_is_checked_and_points_at_its_field() {
         let Err(Refusal::Invalid(faults)) = world.create("orders", request) else {
             panic!("{pointer} was let through");
         };
-        let pointers: Vec<_> = faults.iter().map(|fault| fault.pointer).collect();
+        let pointers: Vec<_> = faults.iter().map(|fault| &*fault.pointer).collect();
         assert_eq!(pointers, [pointer]);
     }
 }

@@ -97,10 +97,10 @@ fn check(model: &Model) {
     }
 }
 
-fn rebuilt(model: &Model) -> Model {
+pub(super) fn rebuilt(model: &Model) -> Model {
     let topics = || model.topics.values();
     let partitions = topics()
-        .flat_map(|topic| topic.partitions.iter().rev().cloned())
+        .flat_map(|topic| topic.partitions.iter().rev().map(|row| (**row).clone()))
         .collect();
     Model::from_rows(
         model.cluster_id,

@@ -1,20 +1,34 @@
 //! A cluster in a test: a model, a clock that counts up and seeds that follow from a number.
+//!
+//! Every commit is checked against the versions it expects and against all invariants.
+
+use std::collections::BTreeSet;
 
 use tidegate_proto::api::topic::{Setting, TopicConfigRequest, TopicRequest};
-use tidegate_proto::control::{NodeSite, Register, ReplicaReport};
-use tidegate_proto::id::{ClusterId, Incarnation, RunId, SpuId, StorageId};
+use tidegate_proto::control::{
+    IsrCandidate, IsrMember, IsrOutcome, IsrProposal, NodeSite, Register, ReplicaReport, SealAnswer,
+};
+use tidegate_proto::id::{ClusterId, Incarnation, OperationId, RunId, SpuId, StorageId};
 use tidegate_proto::name::{SpuGroupName, TopicName};
-use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use uuid::Uuid;
 
+use crate::change::{Change, Guard};
 use crate::decide::decide;
-use crate::decision::{Decision, IfMatch, Request, TopicWrite};
+use crate::decision::{Decision, IfMatch, Outcome, Request, TopicWrite};
+use crate::invariant::{check_state, check_step};
+use crate::liveness::Liveness;
 use crate::model::{Model, Topic};
 use crate::refusal::Refusal;
-use crate::rows::PartitionRow;
+use crate::rows::{OperationRow, PartitionRow};
+use crate::tick::{Clocks, Tick, tick};
 
 pub(super) struct World {
     pub(super) model: Model,
+    /// Units whose process runs and sends heartbeats.
+    pub(super) alive: BTreeSet<SpuId>,
+    pub(super) liveness: Liveness,
+    pub(super) monotonic_ms: u64,
     step: u128,
 }
 
@@ -54,6 +68,9 @@ impl World {
     pub(super) fn new(spus: u32) -> Self {
         let mut world = Self {
             model: Model::empty(ClusterId(Uuid::from_u128(1))),
+            alive: BTreeSet::new(),
+            liveness: Liveness::with_default(0),
+            monotonic_ms: 0,
             step: 0,
         };
         for spu in 0..spus {
@@ -62,7 +79,8 @@ impl World {
         world
     }
 
-    pub(super) fn decide(&self, request: &Request) -> Result<Decision, Refusal> {
+    pub(super) fn decide(&mut self, request: &Request) -> Result<Decision, Refusal> {
+        self.step += 1;
         let now_ms = i64::try_from(self.step).unwrap();
         decide(
             &self.model,
@@ -74,13 +92,140 @@ impl World {
 
     /// Decides and commits.
     pub(super) fn ask(&mut self, request: &Request) -> Result<Decision, Refusal> {
-        self.step += 1;
         let decision = self.decide(request)?;
-        if !decision.changes.is_empty() {
-            self.model
-                .commit(self.model.revision + 1, &decision.changes);
-        }
+        self.commit(&decision.changes, &decision.guards);
         Ok(decision)
+    }
+
+    /// Makes changes that were decided on the state as it is.
+    pub(super) fn commit(&mut self, changes: &[Change], guards: &[Guard]) {
+        assert!(self.model.accepts(changes, guards));
+        let before = self.model.clone();
+        if !changes.is_empty() {
+            self.model.commit(self.model.revision + 1, changes);
+        }
+        check_state(&self.model).unwrap();
+        check_step(&before, &self.model).unwrap();
+    }
+
+    /// What the controller would do by itself now.
+    pub(super) fn due(&mut self) -> Tick {
+        self.step += 1;
+        for spu in self.alive.clone() {
+            let incarnation = self.model.spus[&spu].incarnation;
+            self.liveness.hear(spu, incarnation, self.monotonic_ms);
+        }
+        let clocks = Clocks {
+            wall_ms: i64::try_from(self.step).unwrap(),
+            monotonic_ms: self.monotonic_ms,
+        };
+        let seed = Uuid::from_u128(self.step << 64 | 9);
+        tick(&self.model, clocks, seed, &self.liveness)
+    }
+
+    /// Lets time pass and the controller work until it has nothing to do. The data side does nothing.
+    pub(super) fn pass(&mut self, ms: u64) {
+        self.monotonic_ms += ms;
+        for _ in 0..10_000 {
+            let due = self.due();
+            if due.changes.is_empty() {
+                return;
+            }
+            self.commit(&due.changes, &due.guards);
+        }
+        panic!("the controller never comes to rest");
+    }
+
+    /// The process of a unit is gone; nobody is told.
+    pub(super) fn die(&mut self, spu: u32) {
+        self.alive.remove(&SpuId(spu));
+    }
+
+    /// What the data side would do by now: copies catch up, sealed replicas answer. True when it did any.
+    pub(super) fn follow(&mut self) -> bool {
+        let before = self.model.revision;
+        let rows: Vec<_> = self
+            .model
+            .topics
+            .values()
+            .flat_map(|t| t.partitions.clone())
+            .collect();
+        for row in rows {
+            let live = |spu: SpuId| {
+                let unit = &self.model.spus[&spu];
+                (self.alive.contains(&spu) && !unit.fenced).then_some(IsrMember {
+                    spu,
+                    incarnation: unit.incarnation,
+                })
+            };
+            if let Some(seal) = &row.seal {
+                let answers = row.replicas.iter().filter_map(|replica| {
+                    Some(SealAnswer {
+                        key: row.key(),
+                        member: live(replica.spu)?,
+                        replica_gen: replica.replica_gen,
+                        sealed_at: seal.epoch,
+                        last_epoch: LeaderEpoch(1),
+                        end: Offset::ZERO,
+                        log_start: Offset::ZERO,
+                        intact: true,
+                    })
+                });
+                let answers = answers.collect();
+                self.ask(&Request::SealAnswers(answers)).unwrap();
+            } else if let Some(leader) = row.leader.and_then(live) {
+                let attached = row.replicas.iter().filter_map(|replica| {
+                    let member = live(replica.spu)?;
+                    Some(IsrCandidate {
+                        member,
+                        replica_gen: replica.replica_gen,
+                    })
+                });
+                let isr: Vec<_> = attached.collect();
+                let grows = isr.iter().any(|new| !row.isr.contains(&new.member));
+                if grows {
+                    self.propose(leader, &row, isr).unwrap();
+                }
+            }
+        }
+        self.model.revision > before
+    }
+
+    pub(super) fn propose(
+        &mut self,
+        leader: IsrMember,
+        row: &PartitionRow,
+        isr: Vec<IsrCandidate>,
+    ) -> Result<Vec<IsrOutcome>, Refusal> {
+        let decision = self.ask(&Request::ChangeIsr {
+            leader: leader.spu,
+            incarnation: leader.incarnation,
+            proposals: vec![IsrProposal {
+                key: row.key(),
+                leader_epoch: row.leader_epoch,
+                version: row.version,
+                isr,
+            }],
+        })?;
+        match decision.outcome {
+            Outcome::Isr(outcomes) => Ok(outcomes),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Controller and data side by turns, until nothing changes any more.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..10_000 {
+            self.pass(1);
+            if !self.follow() {
+                return;
+            }
+        }
+        panic!("the cluster never comes to rest");
+    }
+
+    pub(super) fn operation(&self, id: OperationId) -> &OperationRow {
+        &self.model.operations[&id]
     }
 
     pub(super) fn create(
@@ -129,6 +274,7 @@ impl World {
 
     pub(super) fn register(&mut self, report: &Register) -> Incarnation {
         let decision = self.ask(&Request::Register(report.clone())).unwrap();
+        self.alive.insert(report.spu_id);
         decision.incarnation().unwrap()
     }
 
@@ -165,7 +311,8 @@ impl World {
             })
         });
         Register {
-            last_incarnation: Some(row.incarnation),
+            last_incarnation: Some(row.incarnation).filter(|incarnation| incarnation.0 > 0),
+            storage_id: row.storage_id.unwrap_or(blank(spu).storage_id),
             replicas: replicas.collect(),
             ..blank(spu)
         }

@@ -67,7 +67,9 @@ const TABLE: &str = r#"
 400 invalid_parameter /config/max_record_bytes PUT /v1/topics/a {"config":{"max_record_bytes":0}}
 400 invalid_parameter /config/max_record_bytes PUT /v1/topics/a {"config":{"max_record_bytes":99999999}}
 400 invalid_parameter /config/timestamp PUT /v1/topics/a {"config":{"timestamp":"now"}}
-501 not_supported /placement PUT /v1/topics/a {"placement":"manual"}
+400 invalid_parameter /assignment PUT /v1/topics/a {"placement":"manual"}
+400 invalid_parameter /assignment PUT /v1/topics/a {"assignment":[[0]]}
+400 invalid_parameter /assignment/0 PUT /v1/topics/a {"placement":"manual","assignment":[[7]],"partitions":1,"replication_factor":1}
 
 409 already_exists - POST /v1/topics {"name":"kept"}
 404 topic_not_found - GET /v1/topics/none

@@ -1,0 +1,216 @@
+//! Seal and survey: a partition without a clean candidate asks its replicas what they hold (L3).
+//!
+//! Also the way in which a partition without records changes its place. Invariants: answers count only
+//! at the epoch of the seal, from the replica and registration that the rows name now; nothing is given
+//! up unless an operator said so, and then `recovery_gen` grows.
+
+use std::collections::BTreeSet;
+
+use tidegate_proto::api::topic::WriteResult;
+use tidegate_proto::control::{IsrMember, SealAnswer};
+use tidegate_proto::id::{PartitionId, SpuId};
+use tidegate_proto::name::TopicName;
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+
+use crate::decision::{Decision, Outcome};
+use crate::draft::Draft;
+use crate::elect::{elect, is_live, lead};
+use crate::ids::Ids;
+use crate::membership::drafted;
+use crate::model::Model;
+use crate::moves::put_empty;
+use crate::operation::{begin, count_failed, operation_of};
+use crate::refusal::Refusal;
+use crate::rows::{OperationKind, PartitionRow, Seal};
+
+/// Takes the leader away and begins the survey.
+pub(crate) fn recover(
+    model: &Model,
+    now_ms: i64,
+    ids: &mut Ids,
+    topic: &TopicName,
+    partition: PartitionId,
+    accept_loss: bool,
+) -> Result<Decision, Refusal> {
+    let found = model.topics.get(topic);
+    let found = found.ok_or_else(|| Refusal::TopicNotFound(topic.clone()))?;
+    let row = found.partitions.get(partition.0 as usize);
+    let row = row.ok_or_else(|| Refusal::PartitionNotFound {
+        name: topic.clone(),
+        count: found.row.partitions,
+    })?;
+    if !row.is_placed() {
+        let what = format!("partition {partition} of {topic} was never placed");
+        return Err(Refusal::Conflict(what));
+    }
+    if let Some(other) = operation_of(row) {
+        return Err(Refusal::Conflict(format!(
+            "partition {partition} of {topic} is part of operation {other}; cancel it first"
+        )));
+    }
+    let mut draft = Draft::new(model);
+    let kind = OperationKind::Recover {
+        partition: row.key(),
+    };
+    let operation = begin(&mut draft, now_ms, ids, kind, 1, None)?;
+    let mut row = (**row).clone();
+    let copies = u16::try_from(row.replicas.len()).unwrap_or(u16::MAX);
+    lead(&mut row, None, LeaderEpoch(0));
+    row.seal = Some(Box::new(Seal {
+        operation,
+        epoch: row.leader_epoch,
+        accept_loss,
+        // Every quorum of min_isr has one of any so many in it.
+        answers_needed: copies.saturating_sub(row.min_isr) + 1,
+        answers: Vec::new(),
+    }));
+    draft.put_partition(row);
+    let outcome = Outcome::Operation(operation);
+    Ok(drafted(draft, WriteResult::Updated, outcome))
+}
+
+/// Takes answers in and ends the surveys that have enough of them.
+pub(crate) fn seal_answers(model: &Model, ids: &mut Ids, answers: &[SealAnswer]) -> Decision {
+    let mut draft = Draft::new(model);
+    let mut keys = BTreeSet::new();
+    for answer in answers {
+        if take_in(&mut draft, answer) {
+            keys.insert(answer.key);
+        }
+    }
+    for key in keys {
+        end_survey(&mut draft, ids, key);
+    }
+    drafted(draft, WriteResult::Updated, Outcome::None)
+}
+
+/// Notes one answer; false when it does not count.
+fn take_in(draft: &mut Draft<'_>, answer: &SealAnswer) -> bool {
+    let Some(mut row) = draft.partition(answer.key).cloned() else {
+        return false;
+    };
+    let is_replica = row
+        .replica(answer.member.spu)
+        .is_some_and(|own| own.replica_gen == answer.replica_gen);
+    let Some(seal) = &mut row.seal else {
+        return false;
+    };
+    if !is_replica || seal.epoch != answer.sealed_at || !is_live(draft, &answer.member) {
+        return false;
+    }
+    let mut known = seal.answers.iter();
+    if !known.any(|other| other.member == answer.member) {
+        seal.answers.push(*answer);
+    }
+    draft.put_partition(row);
+    true
+}
+
+/// Decides on a sealed partition, if enough is known.
+pub(crate) fn end_survey(draft: &mut Draft<'_>, ids: &mut Ids, key: ReplicaKey) {
+    let Some(row) = draft.partition(key).cloned() else {
+        return;
+    };
+    let Some(seal) = row.seal.clone() else {
+        return;
+    };
+    let ended = if row.moving.is_some() {
+        end_relocation(draft, ids, &row, &seal)
+    } else {
+        end_recovery(draft, &row, &seal)
+    };
+    if let Some(row) = ended {
+        draft.put_partition(row);
+    }
+}
+
+/// The only copy says whether it holds anything.
+fn end_relocation(
+    draft: &mut Draft<'_>,
+    ids: &mut Ids,
+    row: &PartitionRow,
+    seal: &Seal,
+) -> Option<PartitionRow> {
+    let answer = seal.answers.first()?;
+    if answer.intact
+        && answer.end == Offset::ZERO
+        && let Some(moved) = put_empty(draft, ids, row)
+    {
+        return Some(moved);
+    }
+    let why = if answer.end == Offset::ZERO {
+        "cannot be taken over now"
+    } else {
+        "has got records meanwhile"
+    };
+    let reason = format!("{} {why} and stays where it is", row.key());
+    count_failed(draft, seal.operation, reason);
+    let mut row = row.clone();
+    row.seal = None;
+    row.moving = None;
+    elect(draft, &mut row, LeaderEpoch(0));
+    Some(row)
+}
+
+fn end_recovery(draft: &Draft<'_>, row: &PartitionRow, seal: &Seal) -> Option<PartitionRow> {
+    let live = |answer: &&SealAnswer| is_live(draft, &answer.member);
+    let clean: Vec<&SealAnswer> = seal
+        .answers
+        .iter()
+        .filter(live)
+        .filter(|a| a.intact)
+        .collect();
+    if clean.len() >= usize::from(seal.answers_needed) {
+        return Some(led_by_the_longest(draft, row, &clean, false));
+    }
+    if !seal.accept_loss {
+        return None;
+    }
+    // Whoever can still answer is waited for: the more answers, the less is lost.
+    let is_silent = |spu: SpuId| {
+        let lives = draft.spu(spu).is_some_and(|unit| !unit.fenced);
+        lives && !seal.answers.iter().any(|answer| answer.member.spu == spu)
+    };
+    if row.replicas.iter().any(|replica| is_silent(replica.spu)) {
+        return None;
+    }
+    let any: Vec<&SealAnswer> = seal.answers.iter().filter(live).collect();
+    if any.is_empty() {
+        return None;
+    }
+    Some(led_by_the_longest(draft, row, &any, true))
+}
+
+/// The newest epoch wins, then the longest log, then the preferred replica. Intact ones of the same end
+/// are in sync with it: equal ends in equal epochs are equal logs.
+fn led_by_the_longest(
+    draft: &Draft<'_>,
+    row: &PartitionRow,
+    answers: &[&SealAnswer],
+    loses: bool,
+) -> PartitionRow {
+    let mut row = row.clone();
+    let reached = |answer: &SealAnswer| (answer.last_epoch, answer.end);
+    let order = |spu: SpuId| row.replicas.iter().position(|replica| replica.spu == spu);
+    let best = answers.iter().max_by_key(|answer| {
+        let order = std::cmp::Reverse(order(answer.member.spu));
+        (reached(answer), answer.intact, order)
+    });
+    let Some(best) = best else {
+        return row;
+    };
+    let (leader, end) = (best.member.spu, reached(best));
+    let equal = answers.iter().filter(|answer| {
+        let leads = answer.member.spu == leader;
+        leads || (answer.intact && reached(answer) == end)
+    });
+    let isr: Vec<IsrMember> = equal.map(|answer| answer.member).collect();
+    row.isr = isr;
+    row.seal = None;
+    row.recovery_gen += u64::from(loses);
+    lead(&mut row, Some(leader), LeaderEpoch(0));
+    if let Some(topic) = draft.topic(row.topic_id) {
+        crate::settle::follow_min_isr(topic, &mut row);
+    }
+    row
+}

@@ -1,0 +1,339 @@
+//! Operators' requests about where copies are: preferred leaders, reassignment, drain, cancel.
+//!
+//! Checks and wishes only; the steps are in `moves.rs`. A request is refused as a whole or taken as a
+//! whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidegate_proto::api::topic::WriteResult;
+use tidegate_proto::id::{OperationId, PartitionId, SpuId};
+use tidegate_proto::name::TopicName;
+use tidegate_proto::position::{LeaderEpoch, ReplicaKey};
+
+use crate::decision::{Decision, MoveTerms, Outcome, Target};
+use crate::draft::Draft;
+use crate::elect::{elect, lead, may_lead};
+use crate::ids::Ids;
+use crate::membership::drafted;
+use crate::model::{Model, Topic};
+use crate::moves::{begin_moves, give_up};
+use crate::operation::{begin, keep_books, operation_of};
+use crate::place::Planner;
+use crate::refusal::{Fault, Refusal};
+use crate::rows::{Move, OperationKind, OperationState, PartitionRow, SpuRow};
+
+/// Lets preferred replicas lead that can. A partition that was named and cannot is a refusal.
+pub(crate) fn elect_preferred(
+    model: &Model,
+    name: &TopicName,
+    partitions: &[PartitionId],
+) -> Result<Decision, Refusal> {
+    let topic = found(model, name)?;
+    let all = || topic.partitions.iter().map(|row| row.partition).collect();
+    let numbers: BTreeSet<PartitionId> = if partitions.is_empty() {
+        all()
+    } else {
+        partitions.iter().copied().collect()
+    };
+    let mut draft = Draft::new(model);
+    for number in numbers {
+        let row = partition_of(topic, name, number)?;
+        let Some(preferred) = row.replicas.first().map(|replica| replica.spu) else {
+            continue;
+        };
+        if row.leader == Some(preferred) {
+            continue;
+        }
+        if may_lead(&draft, row, preferred) {
+            let mut row = row.clone();
+            lead(&mut row, Some(preferred), LeaderEpoch(0));
+            draft.put_partition(row);
+        } else if !partitions.is_empty() {
+            return Err(Refusal::Conflict(format!(
+                "storage unit {preferred}, the preferred leader of partition {number}, is not in sync or not there"
+            )));
+        }
+    }
+    Ok(drafted(draft, WriteResult::Updated, Outcome::None))
+}
+
+/// Moves copies to where the operator wants them.
+pub(crate) fn reassign(
+    model: &Model,
+    now_ms: i64,
+    ids: &mut Ids,
+    targets: &[Target],
+    terms: &MoveTerms,
+) -> Result<Decision, Refusal> {
+    let mut wishes = Vec::with_capacity(targets.len());
+    let mut seen = BTreeSet::new();
+    for (at, target) in targets.iter().enumerate() {
+        let topic = found(model, &target.topic)?;
+        let row = partition_of(topic, &target.topic, target.partition)?;
+        if !seen.insert(row.key()) {
+            let what = format!("partition {} is named twice", target.partition);
+            let pointer = format!("/partitions/{at}/partition");
+            return Err(Refusal::Invalid(vec![Fault::new(pointer, what)]));
+        }
+        let pointer = format!("/partitions/{at}/replicas");
+        check_target(model, topic, row, &target.replicas, pointer)?;
+        wishes.push((row.key(), target.replicas.clone()));
+    }
+    let mut draft = Draft::new(model);
+    let kind = OperationKind::Reassign;
+    let operation = begin_moves(&mut draft, now_ms, ids, kind, wishes, terms)?;
+    let outcome = operation.map_or(Outcome::None, Outcome::Operation);
+    Ok(drafted(draft, WriteResult::Updated, outcome))
+}
+
+/// Empties a unit: it gets nothing new, others lead where they can, and its copies move away.
+pub(crate) fn drain(
+    model: &Model,
+    now_ms: i64,
+    ids: &mut Ids,
+    spu: SpuId,
+    terms: &MoveTerms,
+) -> Result<Decision, Refusal> {
+    let row = model.spu(spu).ok_or(Refusal::SpuNotFound(spu))?;
+    if let Some(running) = drain_of(model, spu) {
+        return Ok(Decision {
+            outcome: Outcome::Operation(running),
+            ..Decision::unchanged()
+        });
+    }
+    let mut draft = Draft::new(model);
+    draft.put_spu(SpuRow {
+        draining: true,
+        ..row.clone()
+    });
+    let wishes = wishes_without(&draft, spu, terms)?;
+    let kind = OperationKind::Drain { spu };
+    let operation = match begin_moves(&mut draft, now_ms, ids, kind.clone(), wishes, terms)? {
+        Some(operation) => operation,
+        None => begin(&mut draft, now_ms, ids, kind, 0, terms.throttle)?,
+    };
+    for key in model.led_by(spu) {
+        let Some(mut row) = draft.partition(key).cloned() else {
+            continue;
+        };
+        if row.replicas.len() > 1 && row.seal.is_none() {
+            elect(&draft, &mut row, LeaderEpoch(0));
+            if row.leader != Some(spu) {
+                draft.put_partition(row);
+            }
+        }
+    }
+    if model.load(spu).0 == 0 {
+        end_now(&mut draft, now_ms, operation);
+    }
+    let outcome = Outcome::Operation(operation);
+    Ok(drafted(draft, WriteResult::Updated, outcome))
+}
+
+/// Takes into running drains what came to their units while they were begun. What cannot be moved is
+/// said in the operation's row.
+pub(crate) fn drain_the_rest(draft: &mut Draft<'_>) {
+    let model = draft.model();
+    let running = model
+        .operations
+        .values()
+        .filter(|row| row.state == OperationState::Running);
+    for operation in running {
+        let OperationKind::Drain { spu } = operation.kind else {
+            continue;
+        };
+        let rest = model.held_by(spu).filter_map(|key| model.partition(key));
+        let rest: Vec<_> = rest.filter(|row| operation_of(row).is_none()).collect();
+        let mut planner = Planner::new(draft);
+        for row in rest {
+            let Ok(target) = without(draft, &mut planner, row, spu) else {
+                continue;
+            };
+            let mut row = (**row).clone();
+            row.moving = Some(Box::new(Move {
+                operation: operation.id,
+                target,
+                empty: false,
+            }));
+            draft.put_partition(row);
+            if let Some(mut operation) = draft.operation(operation.id).cloned() {
+                operation.progress.total += 1;
+                draft.put_operation(operation);
+            }
+        }
+    }
+}
+
+/// Lets a unit take part again; a drain of it that is running is cancelled.
+pub(crate) fn resume(model: &Model, now_ms: i64, spu: SpuId) -> Result<Decision, Refusal> {
+    let row = model.spu(spu).ok_or(Refusal::SpuNotFound(spu))?;
+    let mut draft = Draft::new(model);
+    draft.put_spu(SpuRow {
+        draining: false,
+        ..row.clone()
+    });
+    if let Some(operation) = drain_of(model, spu) {
+        stop(&mut draft, now_ms, operation);
+    }
+    Ok(drafted(draft, WriteResult::Updated, Outcome::Spu(spu)))
+}
+
+/// Stops an operation. What it began is undone, or finished where that is the shorter way.
+pub(crate) fn cancel(model: &Model, now_ms: i64, id: OperationId) -> Result<Decision, Refusal> {
+    let row = model.operations.get(&id);
+    let row = row.ok_or(Refusal::OperationNotFound(id))?;
+    let outcome = Outcome::Operation(id);
+    if row.state != OperationState::Running {
+        return Ok(Decision {
+            outcome,
+            ..Decision::unchanged()
+        });
+    }
+    let mut draft = Draft::new(model);
+    stop(&mut draft, now_ms, id);
+    Ok(drafted(draft, WriteResult::Updated, outcome))
+}
+
+fn stop(draft: &mut Draft<'_>, now_ms: i64, id: OperationId) {
+    let Some(mut row) = draft.operation(id).cloned() else {
+        return;
+    };
+    let model = draft.model();
+    for key in model.waiting() {
+        let Some(partition) = draft.partition(key) else {
+            continue;
+        };
+        if operation_of(partition) != Some(id) {
+            continue;
+        }
+        let partition = if partition.moving.is_some() {
+            give_up(draft, partition)
+        } else {
+            let mut partition = partition.clone();
+            partition.seal = None;
+            elect(draft, &mut partition, LeaderEpoch(0));
+            partition
+        };
+        draft.put_partition(partition);
+    }
+    row.state = OperationState::Cancelling;
+    row.updated_at_ms = now_ms;
+    draft.put_operation(row);
+    keep_books(draft, now_ms, &BTreeMap::new());
+}
+
+fn end_now(draft: &mut Draft<'_>, now_ms: i64, id: OperationId) {
+    if let Some(mut row) = draft.operation(id).cloned() {
+        row.state = OperationState::Done;
+        row.ended_at_ms = Some(now_ms);
+        draft.put_operation(row);
+    }
+}
+
+fn drain_of(model: &Model, spu: SpuId) -> Option<OperationId> {
+    let mut running = model.operations.values();
+    running
+        .find(|row| !row.state.is_ended() && row.kind == OperationKind::Drain { spu })
+        .map(|row| row.id)
+}
+
+/// For each partition of the unit, the same units with another in its place.
+fn wishes_without(
+    draft: &Draft<'_>,
+    spu: SpuId,
+    terms: &MoveTerms,
+) -> Result<Vec<(ReplicaKey, Vec<SpuId>)>, Refusal> {
+    let model = draft.model();
+    let mut planner = Planner::new(draft);
+    let mut wishes = Vec::new();
+    for key in model.held_by(spu) {
+        let Some(row) = model.partition(key) else {
+            continue;
+        };
+        // The gate: what is short of copies already does not give up one more.
+        if row.isr.len() < row.replicas.len() && !terms.force {
+            return Err(Refusal::Conflict(format!(
+                "partition {key} has {} of {} copies in sync; wait for them, or force it",
+                row.isr.len(),
+                row.replicas.len()
+            )));
+        }
+        wishes.push((key, without(draft, &mut planner, row, spu)?));
+    }
+    Ok(wishes)
+}
+
+/// The units of the partition with another one in the place of `spu`.
+fn without(
+    draft: &Draft<'_>,
+    planner: &mut Planner,
+    row: &PartitionRow,
+    spu: SpuId,
+) -> Result<Vec<SpuId>, Refusal> {
+    let key = row.key();
+    let held: Vec<SpuId> = row.replicas.iter().map(|replica| replica.spu).collect();
+    let keep: Vec<SpuId> = held.iter().copied().filter(|other| *other != spu).collect();
+    let policy = draft.topic(key.topic_id).map(|topic| topic.placement);
+    let leads = held.first() == Some(&spu);
+    let other = planner.one_more(&keep, &[spu], policy.unwrap_or_default(), leads);
+    let Some(other) = other else {
+        return Err(Refusal::Conflict(format!(
+            "partition {key} has {} copies and no other storage unit is at hand for the one on {spu}",
+            held.len()
+        )));
+    };
+    let swap = |old: SpuId| if old == spu { other } else { old };
+    Ok(held.into_iter().map(swap).collect())
+}
+
+fn check_target(
+    model: &Model,
+    topic: &Topic,
+    row: &PartitionRow,
+    target: &[SpuId],
+    pointer: String,
+) -> Result<(), Refusal> {
+    let copies = usize::from(topic.row.replication_factor);
+    let fault = if target.len() != copies {
+        Some(format!(
+            "names {} units, the topic has {copies} copies",
+            target.len()
+        ))
+    } else if target.iter().collect::<BTreeSet<_>>().len() != target.len() {
+        Some("names a unit twice".to_owned())
+    } else {
+        let bad = target.iter().find(|spu| {
+            let at_hand = model.spu(**spu).is_some_and(SpuRow::is_at_hand);
+            row.replica(**spu).is_none() && !at_hand
+        });
+        bad.map(|spu| format!("storage unit {spu} is not at hand"))
+    };
+    match fault {
+        None if row.is_placed() => Ok(()),
+        None => Err(Refusal::Conflict(format!(
+            "partition {} is not placed yet",
+            row.partition
+        ))),
+        Some(what) => Err(Refusal::Invalid(vec![Fault::new(pointer, what)])),
+    }
+}
+
+fn found<'a>(model: &'a Model, name: &TopicName) -> Result<&'a Topic, Refusal> {
+    let topic = model.topics.get(name).map(AsRef::as_ref);
+    topic.ok_or_else(|| Refusal::TopicNotFound(name.clone()))
+}
+
+fn partition_of<'a>(
+    topic: &'a Topic,
+    name: &TopicName,
+    partition: PartitionId,
+) -> Result<&'a PartitionRow, Refusal> {
+    let row = topic
+        .partitions
+        .get(partition.0 as usize)
+        .map(AsRef::as_ref);
+    row.ok_or_else(|| Refusal::PartitionNotFound {
+        name: name.clone(),
+        count: topic.row.partitions,
+    })
+}

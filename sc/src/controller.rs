@@ -23,14 +23,17 @@ use uuid::Uuid;
 
 use crate::limits::{COMMANDS_MAX, PRODUCER_IDS_PER_LEASE};
 use crate::metrics;
-use crate::store::{MetaStore, SqliteStore, StoreError};
+use crate::store::{DatabaseUrl, MetaStore, PostgresStore, SqliteStore, StoreError};
 use task::Task;
 
 /// Where the metadata is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum StoreLocation {
     /// In this SQLite file, made when it is not there.
     Sqlite(PathBuf),
+    /// In this Postgres database, prepared by `tidegate sc migrate`; the server's administrator sees us
+    /// under this name.
+    Postgres { url: DatabaseUrl, name: String },
 }
 
 /// What a controller needs to start.
@@ -81,13 +84,20 @@ impl Controller {
     /// Opens the store and starts the controller on it.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when another controller has the store; [`StoreError::SchemaTooNew`] when a
-    /// newer version wrote it; others as the database says.
+    /// [`StoreError::InUse`] when another controller has the file; [`StoreError::SchemaTooNew`] when a
+    /// newer version wrote it; [`StoreError::SchemaMissing`] and [`StoreError::SchemaTooOld`] when the
+    /// database was not prepared; others as the database says.
     pub async fn open(config: ScConfig) -> Result<Self, StoreError> {
-        let StoreLocation::Sqlite(path) = &config.store;
-        let cluster_id = ClusterId(Uuid::new_v4());
-        let store = SqliteStore::open(path, cluster_id, clock::now_ms()).await?;
-        Self::start(Arc::new(store), &config.tasks).await
+        let store: Arc<dyn MetaStore> = match &config.store {
+            StoreLocation::Sqlite(path) => {
+                let cluster_id = ClusterId(Uuid::new_v4());
+                Arc::new(SqliteStore::open(path, cluster_id, clock::now_ms()).await?)
+            }
+            StoreLocation::Postgres { url, name } => {
+                Arc::new(PostgresStore::open(url, name).await?)
+            }
+        };
+        Self::start(store, &config.tasks).await
     }
 
     /// Starts a controller on a store that is open.

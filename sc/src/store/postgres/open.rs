@@ -24,7 +24,7 @@ use crate::store::migrations;
 /// TLS follows `sslmode` (`disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full`), with
 /// `sslrootcert`, `sslcert` and `sslkey`; a directory as the host, percent-encoded, is a Unix socket.
 #[derive(Clone)]
-pub struct DatabaseUrl(PgConnectOptions);
+pub struct DatabaseUrl(Box<PgConnectOptions>);
 
 impl DatabaseUrl {
     /// Reads an address.
@@ -44,7 +44,7 @@ impl DatabaseUrl {
             };
             StoreError::Address(what.to_owned())
         })?;
-        Ok(Self(options.disable_statement_logging()))
+        Ok(Self(Box::new(options.disable_statement_logging())))
     }
 
     /// Opens one connection that is not part of a pool.

@@ -1,6 +1,7 @@
 //! The Postgres store against the conformance suite, and what only a server can do wrong.
 
 mod faults;
+mod figures;
 mod schema;
 mod tls;
 

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::limits::BLOCKING_THREADS_MAX;
+use crate::limits::{BLOCKING_THREAD_REST, BLOCKING_THREADS_MAX};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +48,7 @@ pub fn runtime(worker_threads: Option<usize>) -> io::Result<Runtime> {
         .enable_all()
         .thread_name("tidegate")
         .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_keep_alive(BLOCKING_THREAD_REST)
         .build()
 }
 

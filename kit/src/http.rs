@@ -15,6 +15,7 @@ mod origin;
 mod request_id;
 
 pub use body::{Pace, read_body};
+pub(crate) use direct::FrontFuture;
 pub use direct::{Direct, Front};
 pub use edge::{EdgeConfig, EdgeLayer, EdgeService, edge};
 pub use error::{ApiError, ApiResult, PROBLEM_JSON, not_supported, problem_response};

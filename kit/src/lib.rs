@@ -6,6 +6,8 @@
 //! ([`http::ApiJson`], [`http::ApiQuery`], [`http::ApiPath`]), the error ([`http::ApiError`]) and
 //! the identity ([`auth::Authenticated`] with [`auth::require`]).
 
+mod aside;
+
 pub mod backoff;
 pub mod budget;
 pub mod clock;

@@ -10,6 +10,7 @@
 mod accept;
 mod addresses;
 mod connection;
+mod head_clock;
 mod stream;
 
 use std::io;

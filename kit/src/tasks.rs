@@ -11,6 +11,7 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Instrument as _, Span};
+
+use crate::aside::Aside;
 
 /// What happens to a task when its token is cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -345,20 +348,20 @@ impl Tasks {
         F: Future + Send + 'static,
         F::Output: Outcome + Send,
     {
-        let tracked = self.tracked();
-        let stage = Arc::clone(&self.stage);
+        let (tracked, stage) = (self.tracked(), Arc::clone(&self.stage));
         async move {
             let _tracked = tracked;
-            let stop = match kind.on_cancel() {
-                OnCancel::Abort => stage.token.clone(),
-                OnCancel::Wait => stage.kill.clone(),
-            };
+            let stopped = pin!(async {
+                tokio::select! {
+                    () = stage.token.cancelled(), if kind.on_cancel() == OnCancel::Abort => {}
+                    // A stage killed at its deadline drops tasks of both sorts.
+                    () = stage.kill.cancelled() => {}
+                }
+            });
             let ended = tokio::select! {
                 biased;
                 ended = AssertUnwindSafe(future).catch_unwind() => ended,
-                () = stop.cancelled() => return,
-                // A stage killed at its deadline drops tasks of both sorts.
-                () = stage.kill.cancelled() => return,
+                () = Aside::new(stopped) => return,
             };
             match ended {
                 Ok(outcome) => {

@@ -36,7 +36,7 @@ pub trait Direct: Send + Sync + 'static {
     fn answer(&self, head: Parts, body: Body) -> impl Future<Output = Response> + Send + use<Self>;
 }
 
-type Answer = BoxFuture<'static, Result<Response, Infallible>>;
+pub(crate) type Answer = BoxFuture<'static, Result<Response, Infallible>>;
 
 trait Way: Send + Sync {
     fn takes(&self, method: &http::Method, path: &str) -> bool;
@@ -100,6 +100,25 @@ impl fmt::Debug for Front {
     }
 }
 
+/// An answer under way.
+pub(crate) type FrontFuture = Either<Answer, RouteFuture<Infallible>>;
+
+impl Front {
+    /// Answers a request. Neither routers nor direct handlers make anybody wait before.
+    pub(crate) fn ask<B>(&self, request: Request<B>) -> FrontFuture
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        if let Some(direct) = &self.direct
+            && direct.takes(request.method(), request.uri().path())
+        {
+            return Either::Left(direct.answer(request.map(Body::new)));
+        }
+        Either::Right(self.router.clone().call(request))
+    }
+}
+
 impl<B> Service<Request<B>> for Front
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
@@ -107,20 +126,14 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<Answer, RouteFuture<Infallible>>;
+    type Future = FrontFuture;
 
-    // Neither routers nor direct handlers make anybody wait here.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        if let Some(direct) = &self.direct
-            && direct.takes(request.method(), request.uri().path())
-        {
-            return Either::Left(direct.answer(request.map(Body::new)));
-        }
-        Either::Right(self.router.call(request))
+    fn call(&mut self, request: Request<B>) -> FrontFuture {
+        self.ask(request)
     }
 }
 

@@ -9,11 +9,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use futures_util::FutureExt as _;
 use metrics::counter;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_rustls::TlsAcceptor;
 use tracing::Span;
 
 use super::ServeConfig;
@@ -30,7 +30,7 @@ pub(super) struct Acceptor {
     /// A second handle, given up when there are no files for a connection.
     spare: Option<Spare>,
     bounds: Arc<Bounds>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<RustlsAcceptor>,
     patience: Patience,
     room: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
@@ -56,7 +56,9 @@ impl Acceptor {
         Ok(Self {
             spare: second_handle(&listener),
             listener,
-            tls: config.tls.map(TlsAcceptor::from),
+            tls: config
+                .tls
+                .map(|tls| RustlsAcceptor::new(RustlsConfig::from_config(tls))),
             patience: Patience {
                 serving: limits.write_stall_timeout,
                 stopping: limits.stopping_write_stall_timeout,

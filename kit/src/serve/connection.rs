@@ -15,6 +15,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use axum::response::{IntoResponse as _, Response};
+use axum_server::accept::Accept as _;
+use axum_server::tls_rustls::RustlsAcceptor;
 use futures_util::future::Either;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request};
@@ -22,19 +24,18 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::{Builder, UpgradeableConnection};
 use tidegate_proto::error::{ErrorCode, Problem};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
-use tokio::time::{Sleep, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
-use tower::Service as _;
+use tokio::time::{Sleep, sleep_until};
 
 use super::ServeLimits;
-use super::stream::Stream;
+use super::head_clock::HeadClock;
+use super::stream::{Stream, Transport};
 use crate::acquaintance::Acquaintance;
+use crate::aside::Aside;
 use crate::backoff::up_to_a_tenth_less;
 use crate::clock;
-use crate::http::{ApiError, Front};
+use crate::http::{ApiError, Front, FrontFuture};
 use crate::limits::{self, REFUSAL_TIMEOUT};
 
 /// Of all connections of a listener.
@@ -67,10 +68,9 @@ impl Bounds {
 fn protocols(bounds: &ServeLimits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     // `pipeline_flush` stays off: with it hyper buffers an answer without any bound.
-    // Without timers on both protocols these time-outs do nothing.
+    // Without timers on both protocols these time-outs do nothing; that of HTTP/1 is each connection's own.
     builder
         .http1()
-        .timer(TokioTimer::new())
         .header_read_timeout(bounds.next_request_timeout)
         .max_buf_size(limits::HTTP1_BUFFER_BYTES_MAX)
         .max_headers(limits::HEADER_COUNT_MAX);
@@ -104,7 +104,7 @@ pub(super) enum Door {
 pub(super) struct Connection {
     pub(super) stream: Stream,
     pub(super) address: SocketAddr,
-    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) tls: Option<RustlsAcceptor>,
     pub(super) door: Door,
     pub(super) acquaintance: Acquaintance,
     pub(super) bounds: Arc<Bounds>,
@@ -140,9 +140,10 @@ impl Connection {
             number,
         };
         let Some(tls) = tls else {
-            return course.serve(stream, service).await;
+            return course.serve(Transport::Plain(stream), service).await;
         };
-        let handshake = timeout(course.handshake_timeout(), tls.accept(stream));
+        let tls = tls.handshake_timeout(course.handshake_timeout());
+        let handshake = tls.accept(stream, ());
         let stopped = bounds.stopping.notified();
         // A client that has not finished it when the stop begins has nothing under way.
         let accepted = tokio::select! {
@@ -150,9 +151,11 @@ impl Connection {
             () = stopped => return,
         };
         match accepted {
-            Ok(Ok(stream)) => course.serve(stream, service).await,
-            Ok(Err(error)) => tracing::debug!(%address, %error, "handshake failed"),
-            Err(_) => tracing::debug!(%address, "handshake took too long"),
+            Ok((stream, _)) => {
+                let transport = Transport::Secure(Box::new(stream));
+                course.serve(transport, service).await;
+            }
+            Err(error) => tracing::debug!(%address, %error, "handshake failed"),
         }
     }
 }
@@ -178,6 +181,9 @@ enum Due {
     /// The same, with an end.
     StopIsOver,
 }
+
+/// A protocol as it is spoken over one connection.
+type Protocol<'a> = UpgradeableConnection<'a, TokioIo<Transport>, Served, TokioExecutor>;
 
 enum Event {
     Ended,
@@ -207,14 +213,15 @@ impl Course<'_> {
         up_to_a_tenth_less(self.bounds.limits.connection_age_max, self.number)
     }
 
-    async fn serve<I>(&self, io: I, service: Served)
-    where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn serve(&self, transport: Transport, service: Served) {
         let bounds = self.bounds;
-        let builder = &bounds.builder;
-        let mut connection =
-            pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
+        let clock = HeadClock::start();
+        let mut builder = bounds.builder.clone();
+        builder.http1().timer(clock.clone());
+        let io = TokioIo::new(transport);
+        let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
+        let overdue = pin!(clock.overdue(bounds.limits.next_request_timeout));
+        let mut overdue = Aside::new(overdue);
         let mut stopping = pin!(bounds.stopping.notified());
         let mut listening: Option<Waker> = None;
         let mut due = Due::FirstRequest;
@@ -222,7 +229,11 @@ impl Course<'_> {
         let mut timer = pin!(sleep_until(first.into()));
         loop {
             let may_stop = due != Due::StopIsOver;
+            let mut is_due = Aside::new(timer.as_mut());
             let event = poll_fn(|cx| {
+                if Pin::new(&mut overdue).poll(cx).is_ready() {
+                    return Poll::Ready(Event::Ended);
+                }
                 let listening = may_stop.then_some(&mut listening);
                 next(
                     cx,
@@ -230,7 +241,7 @@ impl Course<'_> {
                     stopping.as_mut(),
                     listening,
                     &bounds.is_stopping,
-                    timer.as_mut(),
+                    &mut is_due,
                     due,
                 )
             });
@@ -257,17 +268,10 @@ impl Course<'_> {
     }
 
     /// What happens when a time is there, and what is due next; `None` ends the connection.
-    fn after<I>(
-        &self,
-        due: Due,
-        connection: Pin<&mut UpgradeableConnection<'_, TokioIo<I>, Served, TokioExecutor>>,
-    ) -> Option<(Due, Instant)>
-    where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    fn after(&self, due: Due, connection: Pin<&mut Protocol<'_>>) -> Option<(Due, Instant)> {
         let stranger_until = self.opened_at + self.bounds.limits.stranger_age_max;
         let old_at = self.opened_at + self.age_max();
-        let finish = |connection: Pin<&mut UpgradeableConnection<'_, _, _, _>>| {
+        let finish = |connection: Pin<&mut Protocol<'_>>| {
             connection.graceful_shutdown();
             Some((Due::Nothing, old_at))
         };
@@ -284,18 +288,15 @@ impl Course<'_> {
 
 /// The next thing to happen. The note that the stop begins is shared by all connections: it is looked at
 /// once and then only when the waker changes, not whenever a connection is woken.
-fn next<I>(
+fn next(
     cx: &mut Context<'_>,
-    connection: Pin<&mut UpgradeableConnection<'_, TokioIo<I>, Served, TokioExecutor>>,
+    connection: Pin<&mut Protocol<'_>>,
     stopping: Pin<&mut Notified<'_>>,
     listening: Option<&mut Option<Waker>>,
     is_stopping: &AtomicBool,
-    timer: Pin<&mut Sleep>,
+    is_due: &mut Aside<Pin<&mut Sleep>>,
     due: Due,
-) -> Poll<Event>
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) -> Poll<Event> {
     if connection.poll(cx).is_ready() {
         return Poll::Ready(Event::Ended);
     }
@@ -310,7 +311,7 @@ where
             return Poll::Ready(Event::Stop);
         }
     }
-    if due != Due::Nothing && timer.poll(cx).is_ready() {
+    if due != Due::Nothing && Pin::new(is_due).poll(cx).is_ready() {
         return Poll::Ready(Event::Due);
     }
     Poll::Pending
@@ -327,10 +328,7 @@ struct Served {
 impl hyper::service::Service<Request<Incoming>> for Served {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<
-        Ready<Result<Response, Infallible>>,
-        <Front as tower::Service<Request<Incoming>>>::Future,
-    >;
+    type Future = Either<Ready<Result<Response, Infallible>>, FrontFuture>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         if !self.acquaintance.is_known() {
@@ -354,7 +352,7 @@ impl hyper::service::Service<Request<Incoming>> for Served {
             }
             request.extensions_mut().insert(self.acquaintance.clone());
         }
-        Either::Right(self.bounds.front.clone().call(request))
+        Either::Right(self.bounds.front.ask(request))
     }
 }
 

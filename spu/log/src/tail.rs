@@ -36,8 +36,9 @@ impl Tail {
     pub(crate) fn push(&mut self, batch: Batch) {
         self.bytes += batch.encoded_len() as u64;
         if self.batches.capacity() == 0 {
-            // Of ten thousand replicas most have one: by itself it would make room for four.
-            self.batches.reserve_exact(1);
+            // Of ten thousand replicas most have one, and the marker of its epoch before it: by itself it
+            // would make room for four.
+            self.batches.reserve_exact(2);
         }
         self.batches.push_back(batch);
     }

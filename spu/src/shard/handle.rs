@@ -4,7 +4,7 @@
 //! and a full inbox is an answer, not a wait. A request that was handed over is always answered by the
 //! shard, which alone knows whether it was submitted.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tidegate_data_plane::partitions::{AppendRequest, Appended};
 use tidegate_kit::budget::ByteBudget;
@@ -60,26 +60,29 @@ impl ShardHandle {
 pub(crate) struct PartitionHandle {
     pub(crate) reader: Arc<Reader>,
     pub(crate) shard: ShardHandle,
-    /// Its part of what the node may hold.
-    appends: ByteBudget,
+    /// Its part of what the node may hold, from the first append on: of thousands most get none.
+    appends: OnceLock<ByteBudget>,
 }
 
 impl PartitionHandle {
     pub(crate) fn new(reader: Arc<Reader>, shard: ShardHandle) -> Self {
-        let appends = shard.appends.child("partition", PARTITION_APPEND_BYTES_MAX);
         Self {
             reader,
             shard,
-            appends,
+            appends: OnceLock::new(),
         }
     }
 
     /// Appends all batches or none; the answer is what the machine said.
     pub(crate) async fn append(&self, request: AppendRequest) -> Result<Appended, Problem> {
         let bytes = request.batches.iter().map(ClientBatch::len).sum();
-        let Some(permit) = self.appends.try_acquire(bytes) else {
-            if bytes > self.appends.total() {
-                return Err(refusal::too_large(self.appends.total()));
+        let appends = self.appends.get_or_init(|| {
+            let node = &self.shard.appends;
+            node.child("partition", PARTITION_APPEND_BYTES_MAX)
+        });
+        let Some(permit) = appends.try_acquire(bytes) else {
+            if bytes > appends.total() {
+                return Err(refusal::too_large(appends.total()));
             }
             metrics::shed("bytes");
             return Err(refusal::throttled());

@@ -193,7 +193,7 @@ impl Inner {
 
     fn take_waiting(&self) -> Vec<Waiting> {
         let mut queue = self.lock_queue();
-        let mut taken = Vec::new();
+        let mut taken = Vec::with_capacity(queue.waiting.len());
         let mut bytes = 0;
         while let Some(next) = queue.waiting.front() {
             if !taken.is_empty() && bytes + next.bytes > ROUND_BYTES_MAX {

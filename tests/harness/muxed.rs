@@ -20,6 +20,8 @@ use crate::wait::{wait_for, within};
 
 /// Streams of one connection: a few fewer than a server lets be open.
 const OF_ONE_CONNECTION: usize = 250;
+/// Members opened between two signs of life, at most.
+const BETWEEN_PONGS: usize = 2_000;
 
 /// Open sockets and the connections that carry them.
 #[derive(Debug)]
@@ -56,6 +58,9 @@ impl MuxedCrowd {
                 let mut member = opened?;
                 member.read_until(greeting).await.context("greeting")?;
                 crowd.members.push(member);
+            }
+            if crowd.members.len() % BETWEEN_PONGS < OF_ONE_CONNECTION {
+                crowd.pong()?;
             }
         }
         Ok(crowd)

@@ -6,9 +6,11 @@ use axum::body::Body;
 use http::Request;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tidegate_kit::auth::Auth;
 use tidegate_proto::position::Offset;
 
 use super::Surface;
+use crate::state::DataPlaneConfig;
 
 struct Stream {
     body: Body,
@@ -175,6 +177,20 @@ async fn a_quiet_stream_says_that_it_lives_and_where_the_ends_are() {
         tidegate_kit::clock::monotonic() - started,
         Duration::from_secs(30)
     );
+}
+
+#[tokio::test]
+async fn an_old_stream_says_drain_and_ends() {
+    let config = DataPlaneConfig {
+        age_max: Duration::ZERO,
+        ..DataPlaneConfig::default()
+    };
+    let surface = Surface::with(Auth::dev(), config);
+    surface.memory.create_topic("t", 1);
+    let mut stream = Stream::open(&surface, "/v1/topics/t/events", "").await;
+    let drain = stream.expect("drain").await;
+    assert_eq!(drain.data["cursor"], drain.id);
+    assert!(stream.next().await.is_none());
 }
 
 #[tokio::test]

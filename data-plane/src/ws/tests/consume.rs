@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::json;
+use tidegate_kit::memory::Memory;
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_tungstenite::MaybeTlsStream;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::server::{Server, TOKEN, values};
 use crate::ws::SocketTimes;
@@ -315,6 +317,91 @@ async fn a_drain_tells_the_cursors_and_closes_with_1012() {
     });
     assert!(ended.0, "the socket was waited for");
     assert!(tidegate_proto::cursor::Cursor::parse(&ended.1).is_ok());
+}
+
+#[tokio::test]
+async fn an_old_socket_is_told_to_come_back() {
+    let times = SocketTimes {
+        tick_every: Duration::from_millis(20),
+        ..SocketTimes::STANDARD
+    };
+    let age_max = Duration::from_millis(300);
+    let server = Server::start_aging(times, Memory::default(), age_max).await;
+    let mut client = server.connect("/v1/topics/orders/ws?from=earliest").await;
+    client.frame_of("subscribed").await;
+    client.frame_of("caught_up").await;
+    client.produce(0, &numbers(0..1)).await;
+    client.frame_of("records").await;
+    let drain = client.frame_of("drain").await;
+    let cursor = drain["cursors"]["orders"].as_str().unwrap();
+    let cursor = tidegate_proto::cursor::Cursor::parse(cursor).unwrap();
+    let next: u64 = cursor.positions.values().map(|at| at.offset.get()).sum();
+    assert_eq!(next, 1, "behind what was sent");
+    assert_eq!(client.closed().await, (1012, "drain".to_owned()));
+    let again = format!(
+        "/v1/topics/orders/ws?cursor={}",
+        drain["cursors"]["orders"].as_str().unwrap()
+    );
+    server.connect(&again).await.frame_of("subscribed").await;
+}
+
+#[tokio::test]
+async fn a_slow_reader_that_wants_the_latest_gets_the_last_of_each_key() {
+    let times = SocketTimes {
+        tick_every: Duration::from_millis(30),
+        ..SocketTimes::STANDARD
+    };
+    let server = Server::start_with(times).await;
+    let mut producer = server.connect("/v1/ws").await;
+    for subprotocol in ["tidegate.v1.json", "tidegate.v1.batch"] {
+        let bearer = format!("Bearer {TOKEN}");
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("sec-websocket-protocol", subprotocol),
+        ];
+        let mut client = server.connect_as("/v1/ws", &headers).await.unwrap();
+        client
+            .say(
+                json!({"op": "subscribe", "topic": "orders", "partitions": [0], "from": "latest",
+                "credit": {"records": 0}, "on_slow": "latest_per_key"}),
+            )
+            .await;
+        client.frame_of("subscribed").await;
+        client.frame_of("caught_up").await;
+        // It has kept up by the looks of it, and then gives no credit for a while.
+        tokio::time::timeout(Duration::from_millis(100), std::future::pending::<()>())
+            .await
+            .unwrap_err();
+        let records: Vec<_> = (0..90)
+            .map(|n| json!({"key": format!("k{}", n % 3), "value": format!("v{n}.")}))
+            .collect();
+        producer
+            .say(json!({"op": "produce", "id": 1, "topic": "orders", "partition": 0, "records": records}))
+            .await;
+        producer.frame_of("ack").await;
+        tokio::time::timeout(Duration::from_millis(150), std::future::pending::<()>())
+            .await
+            .unwrap_err();
+        client
+            .say(json!({"op": "credit", "topic": "orders", "records": 1000}))
+            .await;
+        let message = loop {
+            match client.socket.next().await.unwrap().unwrap() {
+                Message::Text(text) if text.contains("\"records\"") => {
+                    break text.as_bytes().to_vec();
+                }
+                Message::Binary(bytes) => break bytes.to_vec(),
+                _ => {}
+            }
+        };
+        let shown = String::from_utf8_lossy(&message);
+        for wanted in ["v87.", "v88.", "v89."] {
+            assert!(shown.contains(wanted), "{shown}");
+        }
+        for superseded in ["v0.", "v84.", "v86."] {
+            assert!(!shown.contains(superseded), "{shown}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -46,6 +46,11 @@ impl Server {
     }
 
     pub(super) async fn start_in(times: SocketTimes, memory: Memory) -> Self {
+        Self::start_aging(times, memory, DataPlaneConfig::default().age_max).await
+    }
+
+    /// Its sockets get no older than `age_max`.
+    pub(super) async fn start_aging(times: SocketTimes, memory: Memory, age_max: Duration) -> Self {
         let partitions = MemoryPartitions::new();
         partitions.create_topic("orders", 2);
         let (root, tasks) = (Tasks::new(), Tasks::new());
@@ -53,6 +58,7 @@ impl Server {
         let config = DataPlaneConfig {
             origins: vec!["https://app.example".to_owned()],
             memory: memory.clone(),
+            age_max,
             ..DataPlaneConfig::default()
         };
         let data = DataPlane::new(partitions.clone(), auth.clone(), tasks.clone(), config);

@@ -1,8 +1,10 @@
 //! Thousands of WebSockets over few connections: streams of HTTP/2 (RFC 8441), without TLS.
 //!
-//! As [`crate::crowd`]: raw frames, in which what a server says can be looked for.
+//! As [`crate::crowd`]: raw frames, in which what a server says can be looked for. Every member is read from
+//! all the time: a client that leaves many small frames unread is told by its own library to calm down.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -16,10 +18,12 @@ use tokio::task::JoinSet;
 
 use crate::crowd::{PONG, says};
 use crate::http::{Target, split_url};
-use crate::wait::{wait_for, within};
+use crate::wait::wait_for;
 
 /// Streams of one connection: a few fewer than a server lets be open.
 const OF_ONE_CONNECTION: usize = 250;
+/// Of what a member has heard.
+const KEPT_BYTES: usize = 4 * 1024;
 /// Members opened between two signs of life, at most.
 const BETWEEN_PONGS: usize = 2_000;
 
@@ -27,13 +31,21 @@ const BETWEEN_PONGS: usize = 2_000;
 #[derive(Debug)]
 pub struct MuxedCrowd {
     members: Vec<Member>,
-    _connections: JoinSet<()>,
+    /// Of connections, and of members that are read from.
+    tasks: JoinSet<()>,
 }
 
 #[derive(Debug)]
 struct Member {
     send: SendStream<Bytes>,
-    receive: RecvStream,
+    said: Arc<Mutex<Said>>,
+}
+
+/// The last that one has heard.
+#[derive(Debug, Default)]
+struct Said {
+    tail: Vec<u8>,
+    is_over: bool,
 }
 
 impl MuxedCrowd {
@@ -44,7 +56,7 @@ impl MuxedCrowd {
     pub async fn open(target: &Target, path: &str, count: usize, greeting: &str) -> Result<Self> {
         let mut crowd = Self {
             members: Vec::with_capacity(count),
-            _connections: JoinSet::new(),
+            tasks: JoinSet::new(),
         };
         while crowd.members.len() < count {
             let of_this = OF_ONE_CONNECTION.min(count - crowd.members.len());
@@ -55,10 +67,14 @@ impl MuxedCrowd {
                 opening.push(open_one(&mut requests, target, path)?);
             }
             for opened in join_all(opening).await {
-                let mut member = opened?;
-                member.read_until(greeting).await.context("greeting")?;
-                crowd.members.push(member);
+                let (send, receive) = opened?;
+                let said = Arc::default();
+                crowd.tasks.spawn(listen(receive, Arc::clone(&said)));
+                crowd.members.push(Member { send, said });
             }
+            let begun = crowd.members.len() - of_this;
+            let said = said_by_all(&crowd.members[begun..], greeting).await;
+            said.context("greeting")?;
             if crowd.members.len() % BETWEEN_PONGS < OF_ONE_CONNECTION {
                 crowd.pong()?;
             }
@@ -72,7 +88,7 @@ impl MuxedCrowd {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         let (requests, connection) = h2::client::handshake(tcp).await?;
-        self._connections.spawn(async move {
+        self.tasks.spawn(async move {
             // Its end is seen by those who read from it.
             connection.await.ok();
         });
@@ -102,20 +118,46 @@ impl MuxedCrowd {
     /// # Errors
     /// When one of them is gone.
     pub async fn all_say(&mut self, word: &str) -> Result<()> {
-        let said = join_all(
-            self.members
-                .iter_mut()
-                .map(|member| member.read_until(word)),
-        );
-        said.await.into_iter().collect()
+        said_by_all(&self.members, word).await
     }
+}
+
+async fn said_by_all(members: &[Member], word: &str) -> Result<()> {
+    for member in members {
+        let heard = wait_for("a word", async || member.has_said(word)).await;
+        ensure!(heard, "hung up");
+    }
+    Ok(())
+}
+
+impl Member {
+    /// `None` while it may still come.
+    fn has_said(&self, word: &str) -> Option<bool> {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_said = says(&said.tail, word);
+        (has_said || said.is_over).then_some(has_said)
+    }
+}
+
+/// Reads to the end and keeps the last of it.
+async fn listen(mut receive: RecvStream, said: Arc<Mutex<Said>>) {
+    while let Some(Ok(data)) = receive.data().await {
+        // Without a connection there is nothing to give back.
+        receive.flow_control().release_capacity(data.len()).ok();
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.tail.extend_from_slice(&data);
+        let surplus = said.tail.len().saturating_sub(KEPT_BYTES);
+        said.tail.drain(..surplus);
+    }
+    let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+    said.is_over = true;
 }
 
 fn open_one(
     requests: &mut SendRequest<Bytes>,
     target: &Target,
     path: &str,
-) -> Result<impl Future<Output = Result<Member>> + use<>> {
+) -> Result<impl Future<Output = Result<(SendStream<Bytes>, RecvStream)>> + use<>> {
     let mut request = Request::builder()
         .method(Method::CONNECT)
         .uri(format!("{}{path}", target.url))
@@ -128,22 +170,6 @@ fn open_one(
     Ok(async move {
         let answer = answer.await?;
         ensure!(answer.status() == 200, "{}", answer.status());
-        let receive = answer.into_body();
-        Ok(Member { send, receive })
+        Ok((send, answer.into_body()))
     })
-}
-
-impl Member {
-    async fn read_until(&mut self, word: &str) -> Result<()> {
-        within("a word", async {
-            let mut said = Vec::new();
-            while !says(&said, word) {
-                let data = self.receive.data().await.context("hung up")??;
-                self.receive.flow_control().release_capacity(data.len())?;
-                said.extend_from_slice(&data);
-            }
-            Ok(())
-        })
-        .await
-    }
 }

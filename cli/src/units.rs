@@ -106,6 +106,12 @@ pub(crate) fn show_milliseconds(ms: u64) -> Option<String> {
     Some(format!("{}{unit}", ms / scale))
 }
 
+/// `1 record`, `2,300 records`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", show_count(count))
+}
+
 /// `231,083`.
 pub(crate) fn show_count(count: u64) -> String {
     let digits = count.to_string();
@@ -127,6 +133,15 @@ pub(crate) fn per_second(amount: u64, elapsed: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        let texts = [0, 1, 2, 2_300].map(|count| counted(count, "record"));
+        assert_eq!(
+            texts,
+            ["0 records", "1 record", "2 records", "2,300 records"]
+        );
+    }
 
     #[test]
     fn sizes_are_read_in_both_families_of_units() {

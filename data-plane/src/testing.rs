@@ -210,6 +210,7 @@ impl Partitions for MemoryPartitions {
                         .map(|batch| batch.encoded_len() as u64)
                         .sum(),
                     last_append_ms: replica.batches.last().map(|b| b.placement.append_time_ms),
+                    damage: None,
                 })
             })
         })

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::compression::Codec;
+pub use crate::damage::Damage;
 use crate::id::{Incarnation, PartitionId, ReplicaGen, SpuId, TopicId};
 use crate::limits::{
     DELETE_RETENTION_MS_DEFAULT, RECORD_BYTES_MAX_DEFAULT, RETENTION_MS_DEFAULT,

@@ -37,6 +37,8 @@ pub mod cursor;
 
 pub mod produce;
 
+pub mod damage;
+
 pub mod control;
 
 pub mod api;

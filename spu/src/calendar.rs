@@ -57,7 +57,7 @@ impl Calendar {
         let since_ms = *state.doubted_since_ms.get_or_insert(monotonic_ms);
         let doubted_ms = monotonic_ms.saturating_sub(since_ms);
         let before = state.leap_ms;
-        if is_expected || i128::from(doubted_ms) >= i128::from(millis(CLOCK_DOUBT)) {
+        if is_expected || u128::from(doubted_ms) >= CLOCK_DOUBT.as_millis() {
             *state = State {
                 wall_ms,
                 monotonic_ms,
@@ -75,10 +75,10 @@ impl Calendar {
             (Some(_), None) => tracing::info!("the clock is believed again"),
             _ => {}
         }
-        wall_ms.min(match state.leap_ms {
+        match state.leap_ms {
             Some(_) => expected_ms,
             None => wall_ms,
-        })
+        }
     }
 
     /// How far the wall clock is ahead, while that is not believed.

@@ -10,7 +10,9 @@ use tidegate_proto::control::NodeSite;
 use tidegate_proto::id::SpuId;
 use tidegate_proto::name::SpuGroupName;
 
-use crate::limits::{CATCH_UP_READS_MAX, SCRUB_PERIOD_DEFAULT, SCRUB_RATE_DEFAULT, SHARDS_MAX};
+use crate::limits::{
+    CATCH_UP_READS_MAX, SCRUB_PERIOD_DEFAULT, SCRUB_RATE_DEFAULT, SHARDS_MAX, TRASH_DELAY_DEFAULT,
+};
 
 /// How stored bytes are looked at in the background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub struct SpuConfig {
     pub open_files_max: usize,
     /// When the disk counts as full, and what is held back for then.
     pub space: SpaceConfig,
+    /// How long deleted partitions stay in the trash before their files go, looked at once a minute.
+    pub trash_delay: Duration,
 }
 
 impl SpuConfig {
@@ -74,6 +78,7 @@ impl SpuConfig {
             scrub: Some(ScrubConfig::weekly()),
             open_files_max: OPEN_FILES_MAX,
             space: SpaceConfig::BY_SIZE,
+            trash_delay: TRASH_DELAY_DEFAULT,
         }
     }
 

@@ -14,6 +14,7 @@
 
 pub mod limits;
 
+mod calendar;
 mod config;
 mod lane;
 mod metrics;

@@ -45,8 +45,21 @@ pub const TURNS_PER_TICK: usize = 64;
 /// How often the trash is emptied.
 pub const TRASH_TICK: Duration = Duration::from_secs(60);
 
-/// How long deleted partitions stay in the trash.
-pub const TRASH_AGE: Duration = Duration::from_secs(5 * 60);
+/// How long deleted partitions stay in the trash by default: long enough to notice a mistake while
+/// looking at it, short enough that deleting makes room.
+pub const TRASH_DELAY_DEFAULT: Duration = Duration::from_secs(5 * 60);
+
+/// A wall clock that is further ahead of the steady one than this has leapt. Time services correct
+/// less than a second at a time, and an hour more or less is nothing to a retention.
+pub const CLOCK_LEAP_MAX: Duration = Duration::from_secs(3600);
+
+/// A wall clock that is further ahead of the newest record than this when a node starts is doubted as
+/// well. Nodes are off for a week at times, and rarely for a month.
+pub const CLOCK_GAP_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long a leap is doubted: somebody who is told of it has a day to set the clock right. Then it is
+/// believed, for what grew too old must go at last.
+pub const CLOCK_DOUBT: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a stop waits for what was submitted to become durable.
 pub const STOP_WAIT_MAX: Duration = Duration::from_secs(10);

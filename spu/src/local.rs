@@ -16,7 +16,7 @@ use tidegate_kit::clock;
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_log::{Log, ReadError, SpaceLevel};
 use tidegate_proto::batch::Batch;
-use tidegate_proto::control::{PartitionStatus, Topology};
+use tidegate_proto::control::{Damage, PartitionStatus, Topology};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::SpuId;
 use tidegate_proto::limits::READ_BYTES_MAX;
@@ -246,6 +246,11 @@ fn read_problem(error: &ReadError, from: Offset, reader: &Reader) -> Problem {
         ReadError::Corrupt { at, until, .. } => {
             metrics::read_failed("corrupt");
             unreadable(error, reader.key);
+            reader.damaged(Damage {
+                read_only: false,
+                from: Some(*at),
+                until: *until,
+            });
             refusal::damaged(*at, *until)
         }
         ReadError::Io { .. } => {

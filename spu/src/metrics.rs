@@ -90,6 +90,11 @@ pub(crate) fn replicas(count: usize) {
     gauge!("tidegate_replicas").set(count as f64);
 }
 
+/// How far the wall clock is ahead and not believed, once a second.
+pub(crate) fn clock_leap(leap: Option<Duration>) {
+    gauge!("tidegate_clock_leap_seconds").set(leap.unwrap_or_default().as_secs_f64());
+}
+
 /// The journal's numbers, once a second.
 pub(crate) fn journal(stats: &LogStats) {
     counter!("tidegate_journal_rounds_total").absolute(stats.round);

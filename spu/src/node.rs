@@ -4,18 +4,23 @@
 //! serves what the controller confirmed. [`Node::stop`] makes everything durable and leaves the mark
 //! of a clean stop; without it a restart recovers from the journal, slower and with the same outcome.
 
-use std::collections::{BTreeMap, HashSet};
+mod found;
+
+use found::{Found, judge};
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
 use tidegate_data_plane::partitions::Partitions;
 use tidegate_kit::budget::BytePermit;
+use tidegate_kit::clock;
 use tidegate_kit::health::Notice;
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_log::{Log, LogDead, OpenError, Opened, OsVfs, SpaceLevel, Vfs};
-use tidegate_proto::control::{PartitionStatus, Register, Registered, ReplicaReport, Topology};
-use tidegate_proto::id::{Incarnation, RunId, StorageId, TopicId};
+use tidegate_log::{Log, LogDead, OpenError, OsVfs, SpaceLevel, Vfs};
+use tidegate_proto::control::{PartitionStatus, Register, Registered, Topology};
+use tidegate_proto::id::{Incarnation, RunId, TopicId};
 use tidegate_proto::position::ReplicaKey;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -23,6 +28,7 @@ use tracing::{Span, info_span};
 use uuid::Uuid;
 
 use crate::assign::Assigner;
+use crate::calendar::Calendar;
 use crate::config::SpuConfig;
 use crate::lane::Lane;
 use crate::leftovers::Leftovers;
@@ -84,27 +90,12 @@ pub struct Node {
     directory: Directory,
     local: Arc<LocalPartitions>,
     uptime: Uptime,
+    calendar: Arc<Calendar>,
     closings: watch::Sender<u64>,
     notice: watch::Sender<Option<Notice>>,
     stage: Mutex<Stage>,
     /// The log keeps within it by itself; taken so that nobody counts on it.
     _log_memory: Option<BytePermit>,
-}
-
-/// What was in the data directory.
-#[derive(Debug)]
-struct Found {
-    storage_id: StorageId,
-    last_incarnation: Option<Incarnation>,
-    /// Until the node is started: ten thousand of them are a megabyte.
-    reports: Mutex<Vec<ReplicaReport>>,
-    missing: HashSet<ReplicaKey>,
-}
-
-impl Found {
-    fn reports(&self) -> MutexGuard<'_, Vec<ReplicaReport>> {
-        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 #[derive(Debug)]
@@ -134,6 +125,9 @@ impl Node {
         let listener = Arc::new(Listener::new(seats.clone()));
         let log_memory = config.memory.log.try_acquire(config.memory.log.total());
         let opened = Log::open(vfs, &config.data_dir, config.log(), listener)?;
+        let newest_ms = opened.replicas.iter().filter_map(|at| at.last_append_ms);
+        let newest_ms = newest_ms.max();
+        let calendar = Calendar::new(newest_ms, clock::now_ms(), uptime.now_ms());
         let (log, found) = judge(opened);
         let handle = |seat: &Arc<Seat>| ShardHandle::new(Arc::clone(seat), appends.clone(), uptime);
         let shards = seats.iter().map(handle).collect();
@@ -158,6 +152,7 @@ impl Node {
             directory,
             local,
             uptime,
+            calendar: Arc::new(calendar),
             closings: watch::Sender::new(0),
             notice: watch::Sender::new(None),
             stage: Mutex::new(Stage::Opened(seats)),
@@ -215,6 +210,7 @@ impl Node {
                 log: self.log.clone(),
                 directory: self.directory.clone(),
                 uptime: self.uptime,
+                calendar: Arc::clone(&self.calendar),
             };
             // Here, not in the task: what is told from now on must not find an empty seat.
             seat.install(Shard::new(parts));
@@ -236,6 +232,9 @@ impl Node {
             appends: self.config.memory.appends.clone(),
             directory: self.directory.clone(),
             tasks: upkeep.clone(),
+            calendar: Arc::clone(&self.calendar),
+            uptime: self.uptime,
+            trash_delay: self.config.trash_delay,
             notice: self.notice.clone(),
         };
         upkeep.spawn(TaskKind::Sweep, info_span!("sweep"), sweep.run());
@@ -282,7 +281,7 @@ impl Node {
         }
     }
 
-    /// What operators should know of this node's disk, about once a second.
+    /// What operators should know of this node's disk and clock, about once a second.
     pub fn notice(&self) -> watch::Receiver<Option<Notice>> {
         self.notice.subscribe()
     }
@@ -345,34 +344,6 @@ impl Node {
             }
         }
     }
-}
-
-fn judge(opened: Opened) -> (Log, Found) {
-    let report = |facts: &tidegate_log::ReplicaFacts| ReplicaReport {
-        key: facts.key,
-        replica_gen: facts.replica_gen,
-        intact: facts.intact,
-        end: facts.end,
-        leader_epoch: facts.leader_epoch,
-    };
-    let reports: Vec<ReplicaReport> = opened.replicas.iter().map(report).collect();
-    let damaged = reports.iter().filter(|report| !report.intact).count();
-    let missing: HashSet<ReplicaKey> = opened.missing.iter().map(|missing| missing.key).collect();
-    tracing::info!(
-        storage_id = %opened.storage_id,
-        replicas = reports.len(),
-        clean = opened.clean,
-        damaged,
-        missing = missing.len(),
-        "data directory opened"
-    );
-    let found = Found {
-        storage_id: opened.storage_id,
-        last_incarnation: opened.last_incarnation,
-        reports: Mutex::new(reports),
-        missing,
-    };
-    (opened.log, found)
 }
 
 /// Looks up where partitions stand.

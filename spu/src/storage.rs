@@ -10,6 +10,7 @@ use thiserror::Error;
 use tidegate_log::{
     CompactionConfig, CreateError, Log, NewReplica, ReadError, Replica as LogReplica, SegmentConfig,
 };
+use tidegate_proto::control::Damage;
 use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
 use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_spu_core::{
@@ -122,6 +123,9 @@ fn open(replica: Arc<LogReplica>, plan: OpenPlan) -> Result<Hosted, OpenFailure>
         config: plan.config,
     });
     let reader = Arc::new(Reader::new(replica, &machine.status()));
+    if !(plan.intact && recovered.intact) {
+        reader.damaged(recovered.damage);
+    }
     Ok(Hosted::new(
         machine,
         reader,
@@ -139,6 +143,8 @@ struct Recovered {
     bytes: u64,
     /// False when rot hides a part of it, or the snapshot is needed and of no use.
     intact: bool,
+    /// Where that is, for a replica that is not intact.
+    damage: Damage,
 }
 
 /// The newest snapshot, and every batch behind it, up to the first that is damaged.
@@ -160,12 +166,19 @@ fn recover(replica: &LogReplica) -> Result<Recovered, ReadError> {
         snapshot_as_of,
         bytes: 0,
         intact,
+        damage: Damage {
+            read_only: true,
+            from: None,
+            until: None,
+        },
     };
     let mut from = from.max(log_start);
     while from < end {
         let batches = match replica.read(from, end, RECOVERY_READ_BYTES) {
             Ok(batches) => batches,
-            Err(error @ ReadError::Corrupt { .. }) => {
+            Err(error @ ReadError::Corrupt { at, until, .. }) => {
+                recovered.damage.from = Some(at);
+                recovered.damage.until = until;
                 let key = replica.key();
                 tracing::error!(topic_id = %key.topic_id, partition = %key.partition, %error,
                     "a replica is damaged: what is good of it is read, nothing is written to it");

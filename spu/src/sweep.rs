@@ -3,6 +3,9 @@
 //! Nothing depends on it for being right; without it segments would close by size alone and deleted
 //! partitions would keep their space.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tidegate_kit::budget::ByteBudget;
 use tidegate_kit::clock;
 use tidegate_kit::health::Notice;
@@ -12,9 +15,10 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::Span;
 
-use crate::limits::{MAINTENANCE_TICK, TRASH_AGE, TRASH_TICK};
+use crate::calendar::Calendar;
+use crate::limits::{MAINTENANCE_TICK, TRASH_TICK};
 use crate::metrics;
-use crate::shard::{Directory, ShardHandle};
+use crate::shard::{Directory, ShardHandle, Uptime};
 
 /// What a node does by the clock, besides its shards.
 #[derive(Debug)]
@@ -24,7 +28,10 @@ pub(crate) struct Sweep {
     pub(crate) appends: ByteBudget,
     pub(crate) directory: Directory,
     pub(crate) tasks: Tasks,
-    /// What operators should know of the disk and of the shards.
+    pub(crate) calendar: Arc<Calendar>,
+    pub(crate) uptime: Uptime,
+    pub(crate) trash_delay: Duration,
+    /// What operators should know of the disk, the shards and the clock.
     pub(crate) notice: watch::Sender<Option<Notice>>,
 }
 
@@ -43,15 +50,19 @@ impl Sweep {
             if empties {
                 emptied = now;
             }
+            let now_ms = self.calendar.observe(clock::now_ms(), self.uptime.now_ms());
+            metrics::clock_leap(self.calendar.leap());
             let log = self.log.clone();
-            let work = move || sweep(&log, empties);
+            let empties = empties.then_some(self.trash_delay);
+            let work = move || sweep(&log, now_ms, empties);
             // Its failure is the task's failure, which is logged there.
             let _ = self
                 .tasks
                 .spawn_blocking(TaskKind::Blocking, Span::current(), work)
                 .await;
             let is_broken = self.shards.iter().any(ShardHandle::is_broken);
-            let notice = notice(&self.log, is_broken);
+            let clock = clock_notice(&self.calendar);
+            let notice = notice(&self.log, is_broken).or(clock);
             self.notice
                 .send_if_modified(|seen| std::mem::replace(seen, notice.clone()) != notice);
         }
@@ -79,15 +90,20 @@ fn notice(log: &Log, is_broken: bool) -> Option<Notice> {
     Some(Notice { text, ready: true })
 }
 
-fn sweep(log: &Log, empties: bool) {
+fn clock_notice(calendar: &Calendar) -> Option<Notice> {
+    calendar.leap()?;
+    let text = "the clock leapt ahead: nothing is given up for being old by it".to_owned();
+    Some(Notice { text, ready: true })
+}
+
+fn sweep(log: &Log, now_ms: i64, empties: Option<Duration>) {
     log.poll_space();
     let stats = log.stats();
     metrics::journal(&stats);
     metrics::disk(&stats);
-    let now_ms = clock::now_ms();
     log.tick(now_ms);
-    if empties {
-        let age_ms = i64::try_from(TRASH_AGE.as_millis()).unwrap_or(i64::MAX);
+    if let Some(delay) = empties {
+        let age_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         if let Err(error) = log.purge_trash(now_ms.saturating_sub(age_ms)) {
             tracing::warn!(%error, "the trash cannot be emptied");
         }

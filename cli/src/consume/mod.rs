@@ -19,7 +19,7 @@ use tidegate_kit::signal::Signals;
 use crate::connection::Connection;
 use crate::failure::{Failure, interrupts};
 use crate::output::{self, Output};
-use crate::units::show_count;
+use crate::units;
 use format::OutputFormat;
 use sink::{Sink, SinkRule};
 
@@ -119,7 +119,7 @@ pub(crate) async fn run(
     let mut sink = Sink::start(rule, || io::stdout().lock());
     let outcome = drain(&mut consumer, &mut sink, &arguments, &mut signals).await;
     if !arguments.quiet && output::is_interactive() {
-        output::say(&format!("{} records", show_count(sink.written())));
+        output::say(&units::counted(sink.written(), "record"));
     }
     outcome
 }

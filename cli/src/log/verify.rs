@@ -93,22 +93,26 @@ fn summary(verified: &Verified) -> String {
         "closed in order".to_owned()
     } else {
         format!(
-            "not closed in order: the next start reads {} journal rounds and writes {} batches",
-            units::show_count(verified.rounds),
-            units::show_count(verified.to_replay)
+            "not closed in order: the next start reads {} and writes {}",
+            units::counted(verified.rounds, "journal round"),
+            counted_batches(verified.to_replay)
         )
     };
     format!(
-        "{} replicas, {} segments, {}: {} batches with {} records are good\n{state}\n{} problems, {} \
-         harmless findings",
-        units::show_count(verified.replicas),
-        units::show_count(verified.segments),
+        "{}, {}, {}: {} with {}: good\n{state}\n{}, {}",
+        units::counted(verified.replicas, "replica"),
+        units::counted(verified.segments, "segment"),
         units::show_bytes(verified.bytes),
-        units::show_count(verified.batches),
-        units::show_count(verified.records),
-        verified.problems,
-        verified.harmless,
+        counted_batches(verified.batches),
+        units::counted(verified.records, "record"),
+        units::counted(verified.problems, "problem"),
+        units::counted(verified.harmless, "harmless finding"),
     )
+}
+
+fn counted_batches(count: u64) -> String {
+    let noun = if count == 1 { "batch" } else { "batches" };
+    format!("{} {noun}", units::show_count(count))
 }
 
 fn document(verified: &Verified, findings: Vec<Value>) -> Value {

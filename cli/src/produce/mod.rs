@@ -25,6 +25,7 @@ pub(crate) use arguments::{CodecChoice, ProduceArguments, acks};
 use crate::connection::Connection;
 use crate::failure::{Failure, interrupts};
 use crate::output::{self, Output};
+use crate::units;
 use blocks::{Block, Blocks};
 use line::LineRule;
 use meter::Meter;
@@ -66,13 +67,18 @@ pub(crate) async fn run(
     if !arguments.quiet {
         let mut text = meter::summary(progress.delivered_records, job.bytes, elapsed);
         if progress.repeats > 0 {
-            text.push_str(&format!("; {} requests were repeated", progress.repeats));
+            let was = if progress.repeats == 1 { "was" } else { "were" };
+            let requests = units::counted(progress.repeats, "request");
+            text.push_str(&format!("; {requests} {was} repeated"));
         }
         if progress.failed_records > 0 {
-            text.push_str(&format!(
-                "; {} records were NOT stored",
-                progress.failed_records
-            ));
+            let was = if progress.failed_records == 1 {
+                "was"
+            } else {
+                "were"
+            };
+            let records = units::counted(progress.failed_records, "record");
+            text.push_str(&format!("; {records} {was} NOT stored"));
         }
         output::say(&text);
     }

@@ -39,6 +39,7 @@ pub(crate) async fn run(
             cell(partition.get("log_start")),
             cell(partition.get("high_watermark")),
             size.map_or_else(|| "-".to_owned(), units::show_bytes),
+            damage(partition.get("damage")),
         ]
     });
     let header = [
@@ -50,8 +51,25 @@ pub(crate) async fn run(
         "log start",
         "records to",
         "size",
+        "damage",
     ];
     output::print_table(&header, rows.collect())
+}
+
+/// What cannot be read of a partition, and whether it takes records.
+fn damage(found: Option<&Value>) -> String {
+    let Some(found) = found.filter(|found| !found.is_null()) else {
+        return "-".to_owned();
+    };
+    let offset = |name: &str| found.get(name).and_then(Value::as_u64);
+    let place = match (offset("from"), offset("until")) {
+        (Some(from), Some(until)) => format!("offsets {from} to {}", until.saturating_sub(1)),
+        (Some(from), None) => format!("from offset {from}"),
+        (None, _) => "somewhere".to_owned(),
+    };
+    let is_read_only = found.get("read_only") == Some(&Value::Bool(true));
+    let suffix = if is_read_only { ", read-only" } else { "" };
+    format!("{place}{suffix}")
 }
 
 /// Scalars by name, nested objects with a dotted name.

@@ -1,5 +1,6 @@
 //! `tidegate topic ..`: create, look at, change and truncate and delete topics.
 
+mod caution;
 mod confirm;
 mod settings;
 mod written;

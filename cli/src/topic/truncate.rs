@@ -5,12 +5,12 @@
 
 use clap::Args;
 use serde_json::json;
-use tidegate_client::{TopicName, WriteOptions};
+use tidegate_client::TopicName;
 
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::topic::confirm::confirm;
+use crate::topic::caution::Caution;
 use crate::topic::written;
 
 #[derive(Args, Debug)]
@@ -29,17 +29,8 @@ pub(crate) struct TruncateArguments {
     #[arg(long, value_name = "OFFSET")]
     pub(crate) before_offset: u64,
 
-    /// Do not ask.
-    #[arg(long, short = 'y')]
-    pub(crate) yes: bool,
-
-    /// Only when the topic still has this version (see `topic describe`).
-    #[arg(long, value_name = "VERSION")]
-    pub(crate) if_version: Option<u64>,
-
-    /// Say what would happen, and do nothing.
-    #[arg(long)]
-    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) caution: Caution,
 }
 
 pub(crate) async fn run(
@@ -51,24 +42,18 @@ pub(crate) async fn run(
         name,
         partition,
         before_offset,
-        yes,
-        if_version,
-        dry_run,
+        caution,
     } = arguments;
-    let client = connection.client()?;
-    if !yes && !dry_run {
-        let doing = format!(
-            "truncating topic {name} deletes the records of partition {partition} below {before_offset}"
-        );
-        confirm(&name, &doing, connection.url())?;
-    }
+    let doing = format!(
+        "truncating topic {name} deletes the records of partition {partition} below {before_offset}"
+    );
+    caution.ask(&name, &doing, connection).await?;
     let body = json!({
         "partitions": [{ "partition": partition, "before_offset": before_offset }]
     });
-    let options = WriteOptions {
-        if_version,
-        dry_run,
-    };
-    let outcome = client.truncate_topic(&name, &body, options).await?;
-    written::show(&name, &outcome, dry_run, output)
+    let client = connection.client()?;
+    let outcome = client
+        .truncate_topic(&name, &body, caution.options())
+        .await?;
+    written::show(&name, &outcome, caution.dry_run, output)
 }

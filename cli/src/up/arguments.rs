@@ -71,6 +71,11 @@ pub(crate) struct UpArguments {
     #[arg(long, value_name = "SIZE", value_parser = units::bytes, overrides_with = "disk_ballast")]
     pub(crate) disk_ballast: Option<u64>,
 
+    /// How long the files of deleted topics and partitions stay in the trash directory before their
+    /// space is given back; whole minutes in effect.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = units::milliseconds)]
+    pub(crate) trash_delay: u64,
+
     /// Make sure that this topic exists, with three partitions.
     #[arg(long, value_name = "TOPIC")]
     pub(crate) demo_topic: Option<TopicName>,

@@ -249,6 +249,7 @@ async fn open_node(
         scrub: arguments.scrub(),
         space: arguments.space(),
         open_files_max: files.log_max,
+        trash_delay: Duration::from_millis(arguments.trash_delay),
         ..SpuConfig::new(SPU, path.clone())
     };
     let opened = tokio::task::spawn_blocking(move || Node::open(config)).await;

@@ -9,7 +9,7 @@
 use serde::de::IntoDeserializer as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::control::{Cleanup, Durability, TimestampType, TopicCompression, TopicConfig};
+use crate::control::{Cleanup, Damage, Durability, TimestampType, TopicCompression, TopicConfig};
 use crate::id::{SpuId, TopicId};
 use crate::name::TopicName;
 use crate::position::Offset;
@@ -375,6 +375,8 @@ pub struct Partition {
     pub size_bytes: Option<u64>,
     /// When the leader last appended, in milliseconds since 1970.
     pub last_append_at: Option<i64>,
+    /// Records that the leader cannot read any more; `null` when it knows of none.
+    pub damage: Option<Damage>,
 }
 
 /// A page of partitions, by number.

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::IsrMember;
+use crate::damage::Damage;
 use crate::id::{ClusterId, Incarnation, ReplicaGen, RunId, SpuId, StorageId};
 use crate::name::SpuGroupName;
 use crate::position::{LeaderEpoch, Offset, ReplicaKey};
@@ -182,4 +183,7 @@ pub struct PartitionStatus {
     pub size_bytes: u64,
     /// When the last batch was appended, in milliseconds since the epoch; none when nobody knows.
     pub last_append_ms: Option<i64>,
+    /// What is known to be damaged; none when nothing is.
+    #[serde(default)]
+    pub damage: Option<Damage>,
 }

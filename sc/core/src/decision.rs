@@ -7,7 +7,7 @@ use tidegate_proto::api::truncate::TruncatePartition;
 use tidegate_proto::control::{IsrOutcome, IsrProposal, Register, SealAnswer};
 use tidegate_proto::id::{Incarnation, OperationId, PartitionId, ReplicaGen, SpuId};
 use tidegate_proto::name::{SpuGroupName, TopicName};
-use tidegate_proto::position::ReplicaKey;
+use tidegate_proto::position::{LeaderEpoch, ReplicaKey};
 
 use crate::change::{Change, Guard};
 use crate::rows::Throttle;
@@ -35,6 +35,8 @@ pub struct TopicWrite {
 pub struct TruncateWrite {
     pub name: TopicName,
     pub partitions: Vec<TruncatePartition>,
+    /// Whose word on what is committed was taken, where it was: another leader's log may be shorter.
+    pub leader_epochs: BTreeMap<PartitionId, LeaderEpoch>,
     pub if_match: Option<IfMatch>,
 }
 

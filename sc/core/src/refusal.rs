@@ -46,6 +46,8 @@ pub enum Refusal {
     PartitionNotFound { name: TopicName, count: u32 },
     #[error("partition {partition} is named twice")]
     PartitionTwice { at: usize, partition: PartitionId },
+    #[error("the leader of partition {partition} changed meanwhile: nothing was given up")]
+    LeaderChanged { partition: PartitionId },
     #[error("before_offset is above {INTEGER_MAX}")]
     OffsetTooLarge { at: usize },
     #[error("{what} is not supported by this version")]
@@ -115,6 +117,7 @@ impl From<Refusal> for Problem {
                 Self::new(ErrorCode::InvalidParameter, detail.clone())
                     .at(format!("/partitions/{at}/partition"), detail)
             }
+            Refusal::LeaderChanged { .. } => Self::new(ErrorCode::Unavailable, detail),
             Refusal::OffsetTooLarge { at } => {
                 Self::new(ErrorCode::InvalidParameter, detail.clone())
                     .at(format!("/partitions/{at}/before_offset"), detail)

@@ -2,7 +2,8 @@
 //!
 //! A desired state in the partition's row, which its leader carries out. Invariant: it never goes
 //! down, so that whoever repeats a request, or sends an older one late, changes nothing. Whether an
-//! offset is committed is known to the leader alone and not judged here.
+//! offset is committed is known to the leader alone and not judged here; only that the leader who was asked
+//! still is it.
 
 use std::collections::BTreeMap;
 
@@ -39,6 +40,10 @@ pub(crate) fn truncate_topic(model: &Model, write: &TruncateWrite) -> Result<Dec
         })?;
         if before <= row.truncate_before {
             continue;
+        }
+        let asked = write.leader_epochs.get(&partition);
+        if asked.is_some_and(|asked| *asked != row.leader_epoch) {
+            return Err(Refusal::LeaderChanged { partition });
         }
         decision.result = WriteResult::Updated;
         decision.differences.push(FieldChange {

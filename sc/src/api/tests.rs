@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tidegate_kit::auth::{Grants, Op, Principal, TopicPattern};
 use tidegate_kit::http::{EdgeConfig, edge, fallback_method, fallback_not_found};
 use tidegate_kit::tasks::Tasks;
-use tidegate_proto::control::{NodeSite, Register};
+use tidegate_proto::control::{Damage, NodeSite, Register};
 use tidegate_proto::id::{RunId, SpuId, StorageId};
 use tidegate_proto::name::SpuGroupName;
 use tidegate_proto::position::{LeaderEpoch, Offset};
@@ -48,6 +48,11 @@ impl Statuses for OnlyFirst {
             leader_epoch: LeaderEpoch(1),
             size_bytes: 4096,
             last_append_ms: Some(77),
+            damage: Some(Damage {
+                read_only: true,
+                from: Some(Offset::new(4)),
+                until: None,
+            }),
         })
     }
 

@@ -1,7 +1,10 @@
 //! `/v1/topics/{topic}/truncate`: gives up the oldest records of partitions.
 //!
-//! Invariant: nothing is noted that is not committed. What is noted never goes down, so an offset above
-//! the high watermark would take records that nobody has written yet, as soon as they come.
+//! Invariant: nothing is noted that is not committed under the leader who is it when it is noted. What is
+//! noted never goes down, so an offset above the high watermark would take records that nobody has
+//! written yet, as soon as they come.
+
+use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -10,7 +13,7 @@ use tidegate_kit::http::{ApiJson, ApiPath, ApiQuery, ApiResult, RequestId};
 use tidegate_proto::api::truncate::{TruncatePartition, TruncateRequest};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::name::TopicName;
-use tidegate_proto::position::ReplicaKey;
+use tidegate_proto::position::{LeaderEpoch, ReplicaKey};
 use tidegate_sc_core::change::Change;
 use tidegate_sc_core::decision::{Request, TruncateWrite};
 use tidegate_sc_core::rows::PartitionRow;
@@ -56,26 +59,30 @@ pub(super) async fn truncate_topic(
 ) -> ApiResult<Response> {
     require(&principal, Op::Admin, Some(&name))?;
     let items = request.partitions;
-    let write = Request::TruncateTopic(TruncateWrite {
+    let mut write = TruncateWrite {
         name: name.clone(),
         partitions: items.clone(),
+        leader_epochs: BTreeMap::new(),
         if_match,
-    });
-    for change in &api.controller.preview(&write)?.changes {
+    };
+    let asked = Request::TruncateTopic(write.clone());
+    for change in &api.controller.preview(&asked)?.changes {
         if let Change::PutPartition(row) = change {
-            check_committed(&api, row, &items)?;
+            let epoch = check_committed(&api, row, &items)?;
+            write.leader_epochs.insert(row.partition, epoch);
         }
     }
-    carry_out(&api, &principal, &request_id, query, &name, write).await
+    let request = Request::TruncateTopic(write);
+    carry_out(&api, &principal, &request_id, query, &name, request).await
 }
 
-/// Refuses what is not known to be committed. The high watermark only grows, so it may be looked at
-/// before the change is made.
+/// Refuses what is not known to be committed; gives the epoch of the leader who said so. Within it the
+/// high watermark only grows, so it may be looked at before the change is made.
 fn check_committed(
     api: &Api,
     row: &PartitionRow,
     items: &[TruncatePartition],
-) -> Result<(), Problem> {
+) -> Result<LeaderEpoch, Problem> {
     let (partition, before) = (row.partition, row.truncate_before);
     let key = ReplicaKey {
         topic_id: row.topic_id,
@@ -87,7 +94,7 @@ fn check_committed(
         return Err(Problem::new(ErrorCode::Unavailable, detail));
     };
     if before <= status.high_watermark {
-        return Ok(());
+        return Ok(status.leader_epoch);
     }
     let at = items.iter().position(|item| item.partition == partition);
     let detail = format!(

@@ -43,6 +43,7 @@ pub(super) fn partition(row: &PartitionRow, status: Option<PartitionStatus>) -> 
         end: status.map(|status| status.end),
         size_bytes: status.map(|status| status.size_bytes),
         last_append_at: status.and_then(|status| status.last_append_ms),
+        damage: status.and_then(|status| status.damage),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_data_plane::partitions::Tail;
 use tidegate_log::Replica as LogReplica;
-use tidegate_proto::control::PartitionStatus;
+use tidegate_proto::control::{Damage, PartitionStatus};
 use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_spu_core::{RoleName, Status};
 use tokio::sync::watch;
@@ -35,6 +35,7 @@ pub(crate) struct Reader {
     end: AtomicU64,
     last_append_ms: AtomicI64,
     service: AtomicU8,
+    damage: Mutex<Option<Damage>>,
 }
 
 /// What followers see. The channel is there only while somebody follows: it takes half a kilobyte,
@@ -60,6 +61,7 @@ impl Reader {
             end: AtomicU64::new(status.end.get()),
             last_append_ms: AtomicI64::new(status.last_append_ms.unwrap_or(NEVER)),
             service: AtomicU8::new(Service::Opening as u8),
+            damage: Mutex::new(None),
         }
     }
 
@@ -125,6 +127,19 @@ impl Reader {
         Offset::new(self.end.load(Ordering::Acquire)).max(self.tail().high_watermark)
     }
 
+    /// Somebody met records that cannot be read. The first place is kept; what is read-only stays so.
+    pub(crate) fn damaged(&self, found: Damage) {
+        let mut known = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.unwrap_or(found);
+        let is_earlier =
+            before.from.is_none() || found.from.is_some_and(|at| Some(at) < before.from);
+        let place = if is_earlier { found } else { before };
+        *known = Some(Damage {
+            read_only: before.read_only || found.read_only,
+            ..place
+        });
+    }
+
     pub(crate) fn status(&self) -> PartitionStatus {
         let tail = self.tail();
         let last_append_ms = self.last_append_ms.load(Ordering::Acquire);
@@ -135,6 +150,7 @@ impl Reader {
             leader_epoch: tail.leader_epoch,
             size_bytes: self.log.size_bytes(),
             last_append_ms: (last_append_ms != NEVER).then_some(last_append_ms),
+            damage: *self.damage.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 }

@@ -20,6 +20,7 @@ use super::hosted::Hosted;
 use super::inbox::{Completion, Inbox, Stage, Waiting};
 use super::message::{AppendMessage, Message, Uptime};
 use super::replies::Replies;
+use crate::calendar::Calendar;
 use crate::limits::SUBMISSION_BYTES_TARGET;
 
 /// What a shard is made of.
@@ -29,6 +30,7 @@ pub(crate) struct ShardParts {
     pub(crate) log: Log,
     pub(crate) directory: Directory,
     pub(crate) uptime: Uptime,
+    pub(crate) calendar: Arc<Calendar>,
 }
 
 /// A shard's state, owned by whoever is at its seat.
@@ -107,6 +109,12 @@ impl Shard {
         }
     }
 
+    /// The same moment by the time that ages are counted by.
+    fn dated(&self, now: Now) -> Now {
+        let wall_ms = self.parts.calendar.observe(now.wall_ms, now.monotonic_ms);
+        Now { wall_ms, ..now }
+    }
+
     fn take(&mut self, now: Now, message: Message) {
         match message {
             Message::Open(hosted) => self.open(now, hosted),
@@ -118,7 +126,8 @@ impl Shard {
                 self.step(now, key, Input::Configure(config));
                 // Whoever gave up records looks for them next.
                 let hosted = self.hosted.get(&key);
-                if let Some(to) = hosted.and_then(|hosted| hosted.expired(now.wall_ms)) {
+                let now_ms = self.dated(now).wall_ms;
+                if let Some(to) = hosted.and_then(|hosted| hosted.expired(now_ms)) {
                     self.step(now, key, Input::Retain { to });
                 }
             }
@@ -249,7 +258,7 @@ impl Shard {
     /// Looks at deadlines.
     pub(crate) fn tick(&mut self) {
         self.is_timed = !self.replies.is_empty();
-        let now = self.now();
+        let now = self.dated(self.now());
         // Whatever waits was stepped since the last maintenance, or was found waiting by it.
         let stirred: Vec<ReplicaKey> = self.outbox.rota.stirred().collect();
         for key in stirred {
@@ -265,7 +274,11 @@ impl Shard {
 
     /// Looks at replicas that something happened to, and at some of the others; says at how many.
     pub(crate) fn maintain(&mut self) -> usize {
-        let now = self.now();
+        self.maintain_at(self.now())
+    }
+
+    fn maintain_at(&mut self, now: Now) -> usize {
+        let now = self.dated(now);
         let rota = &mut self.outbox.rota;
         let mut keys = rota.take_stirred();
         for key in rota.take_turns(|| self.hosted.keys().copied()) {

@@ -26,8 +26,35 @@ fn truncate(
     world.ask(&Request::TruncateTopic(TruncateWrite {
         name: name("orders"),
         partitions: items.iter().map(item).collect(),
+        leader_epochs: BTreeMap::new(),
         if_match,
     }))
+}
+
+#[test]
+fn what_one_leader_said_is_committed_does_not_count_under_the_next() {
+    let mut world = World::new(1);
+    world.create("orders", asking(2, 1)).unwrap();
+    let asked = world.partition("orders", 0).leader_epoch;
+    let request = |before| {
+        Request::TruncateTopic(TruncateWrite {
+            name: name("orders"),
+            partitions: vec![TruncatePartition {
+                partition: PartitionId(0),
+                before_offset: Offset::new(before),
+            }],
+            leader_epochs: BTreeMap::from([(PartitionId(0), asked)]),
+            if_match: None,
+        })
+    };
+    assert_eq!(world.ask(&request(7)).unwrap().result, WriteResult::Updated);
+    world.register(&blank(0)).unwrap();
+    assert!(world.partition("orders", 0).leader_epoch > asked);
+    let refused = world.ask(&request(9));
+    assert!(matches!(refused, Err(Refusal::LeaderChanged { .. })));
+    assert_eq!(world.partition("orders", 0).truncate_before, Offset::new(7));
+    // What was given up already is not asked for again.
+    assert_eq!(world.ask(&request(7)).unwrap(), Decision::unchanged());
 }
 
 #[test]

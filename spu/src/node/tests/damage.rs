@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tidegate_log::inspect::Contents;
 use tidegate_log::testing::MemVfs;
+use tidegate_proto::control::Damage;
 
 use super::*;
 use crate::config::ScrubConfig;
@@ -68,6 +69,7 @@ async fn a_rotten_batch_costs_its_own_records_and_no_others() {
         let mut number = 0;
         let known = life.partitions.offsets(rotten).await.unwrap();
         assert!(known.high_watermark.get() >= 39, "{known:?}");
+        assert!(known.damage.unwrap().read_only);
         while number < known.high_watermark.get() {
             match life.partitions.read(rotten, Offset::new(number), 1).await {
                 Ok(chunk) => assert_eq!(values(&chunk.batches), [text(number)]),
@@ -82,6 +84,14 @@ async fn a_rotten_batch_costs_its_own_records_and_no_others() {
             number += 1;
         }
         assert_eq!(lost.len(), 1, "{lost:?}");
+        let known = life.node.statuses();
+        let damage = Damage {
+            read_only: true,
+            from: Some(Offset::new(lost[0])),
+            until: Some(Offset::new(lost[0] + 1)),
+        };
+        assert_eq!(known.partition(rotten).unwrap().damage, Some(damage));
+        assert_eq!(known.partition(good).unwrap().damage, None);
         let refused = life.append(rotten, &["b"]).await.unwrap_err();
         assert_eq!(refused.code(), ErrorCode::Unavailable);
         assert!(refused.is_definite() && !refused.is_retryable());

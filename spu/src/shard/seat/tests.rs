@@ -28,6 +28,7 @@ use super::super::message::Uptime;
 use super::super::reader::Service;
 use super::super::task::ShardParts;
 use super::*;
+use crate::calendar::Calendar;
 use crate::storage::{self, OpenPlan};
 
 /// A future that is polled by hand, and whether it was woken since.
@@ -82,6 +83,7 @@ fn bench() -> Bench {
         log: log.clone(),
         directory: Directory::new(),
         uptime,
+        calendar: Arc::new(Calendar::new(None, 0, 0)),
     }));
     let (_, hosted) = storage::open_all(&log, vec![plan()]).remove(0);
     let hosted = hosted.unwrap();

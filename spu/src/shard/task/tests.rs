@@ -33,6 +33,7 @@ struct Bench {
     disk: MemVfs,
     budget: ByteBudget,
     durability: Durability,
+    retention_ms: Option<u64>,
 }
 
 fn key() -> ReplicaKey {
@@ -82,6 +83,7 @@ impl Bench {
             log: opened.log.clone(),
             directory: Directory::new(),
             uptime: Uptime::start(),
+            calendar: Arc::new(Calendar::new(None, clock::now_ms(), 0)),
         });
         Self {
             shard,
@@ -90,6 +92,7 @@ impl Bench {
             disk,
             budget: ByteBudget::new(1 << 20),
             durability,
+            retention_ms: None,
         }
     }
 
@@ -122,7 +125,7 @@ impl Bench {
             },
             compaction: None,
             retention: Retention {
-                age_ms: None,
+                age_ms: self.retention_ms,
                 bytes: None,
                 before: Offset::ZERO,
             },
@@ -440,4 +443,39 @@ fn followers_see_what_is_published_and_a_partition_without_any_keeps_no_channel(
     let _answer = bench.append(Acks::Quorum);
     bench.sync();
     assert_eq!(reader.follow().borrow().high_watermark, reader.end());
+}
+
+#[test]
+fn a_clock_that_leaps_years_ahead_deletes_nothing_for_a_day() {
+    const HOUR_MS: u64 = 3_600_000;
+    let year_ms = 365 * 24 * HOUR_MS as i64;
+    let mut bench = Bench::new(Durability::Ack);
+    bench.retention_ms = Some(HOUR_MS);
+    let reader = bench.open(row(1, 1));
+    bench.sync();
+    for _ in 0..5 {
+        let _answer = bench.append_batch(Acks::Quorum, batch(&"x".repeat(300_000)));
+        bench.sync();
+    }
+    bench.log.checkpoint().unwrap();
+    let begun = bench.shard.now();
+    let mut look = |uptime_ms: u64, leap_ms: i64| {
+        let now = Now {
+            wall_ms: begun.wall_ms + uptime_ms as i64 + leap_ms,
+            monotonic_ms: begun.monotonic_ms + uptime_ms,
+        };
+        // Twice: what is there is looked at in turns.
+        bench.shard.maintain_at(now);
+        bench.shard.maintain_at(now);
+        reader.tail().log_start.get()
+    };
+    assert_eq!(look(1_000, year_ms), 0);
+    assert_eq!(look(HOUR_MS / 2, year_ms), 0);
+    assert_eq!(look(HOUR_MS / 2 + 1, 0), 0, "it was set right again");
+    let later = HOUR_MS / 2 + 1_000;
+    assert_eq!(look(later, year_ms), 0);
+    assert!(
+        look(2 * HOUR_MS, year_ms) > 0,
+        "time goes on by the steady clock"
+    );
 }

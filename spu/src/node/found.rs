@@ -1,0 +1,54 @@
+//! What a node finds in its data directory, before anybody has said what is to become of it.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tidegate_log::{Log, Opened};
+use tidegate_proto::control::ReplicaReport;
+use tidegate_proto::id::{Incarnation, StorageId};
+use tidegate_proto::position::ReplicaKey;
+
+/// What was in the data directory.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) storage_id: StorageId,
+    pub(super) last_incarnation: Option<Incarnation>,
+    /// Until the node is started: ten thousand of them are a megabyte.
+    reports: Mutex<Vec<ReplicaReport>>,
+    pub(super) missing: HashSet<ReplicaKey>,
+}
+
+impl Found {
+    pub(super) fn reports(&self) -> MutexGuard<'_, Vec<ReplicaReport>> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes what was found out of what was opened, and tells operators.
+pub(super) fn judge(opened: Opened) -> (Log, Found) {
+    let report = |facts: &tidegate_log::ReplicaFacts| ReplicaReport {
+        key: facts.key,
+        replica_gen: facts.replica_gen,
+        intact: facts.intact,
+        end: facts.end,
+        leader_epoch: facts.leader_epoch,
+    };
+    let reports: Vec<ReplicaReport> = opened.replicas.iter().map(report).collect();
+    let damaged = reports.iter().filter(|report| !report.intact).count();
+    let missing: HashSet<ReplicaKey> = opened.missing.iter().map(|missing| missing.key).collect();
+    tracing::info!(
+        storage_id = %opened.storage_id,
+        replicas = reports.len(),
+        clean = opened.clean,
+        damaged,
+        missing = missing.len(),
+        "data directory opened"
+    );
+    let found = Found {
+        storage_id: opened.storage_id,
+        last_incarnation: opened.last_incarnation,
+        reports: Mutex::new(reports),
+        missing,
+    };
+    (opened.log, found)
+}

@@ -29,6 +29,10 @@ pub use scratch::{Scratch, ScratchDatabase};
 const ROLE: &str = "tidegate";
 /// How often the server's state is looked at while it starts or stops.
 const STEP: Duration = Duration::from_millis(10);
+/// What the server says while processes of one before it still hold its memory.
+const LEFTOVERS: &str = "pre-existing shared memory block";
+/// How often it is tried again then.
+const LEFTOVERS_STEP: Duration = Duration::from_millis(200);
 /// How long starting (with recovery after a crash) or stopping may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -213,7 +217,20 @@ impl LocalPostgres {
         self.account.take_over(path)
     }
 
+    /// Starts it; tries again while processes of one that was killed are still on their way out.
     fn launch(&mut self) -> Result<(), LocalPostgresError> {
+        for _ in 0..PATIENCE.as_millis() / LEFTOVERS_STEP.as_millis() {
+            match self.launch_once() {
+                Err(LocalPostgresError::Refused(words)) if words.contains(LEFTOVERS) => {
+                    sleep(LEFTOVERS_STEP);
+                }
+                done => return done,
+            }
+        }
+        self.launch_once()
+    }
+
+    fn launch_once(&mut self) -> Result<(), LocalPostgresError> {
         let (host, port) = match &self.options.door {
             Door::Socket => ("", 5432),
             Door::Loopback { port, .. } => ("127.0.0.1", *port),
@@ -258,8 +275,13 @@ impl LocalPostgres {
             }
             sleep(STEP);
         }
+        // A supervisor whose server ended has nothing left to do.
+        if let Some(mut supervisor) = self.supervisor.take() {
+            drop(supervisor.stdin.take());
+            self.wait_end(&mut supervisor)?;
+        }
         let log = fs::read_to_string(self.log()).unwrap_or_default();
-        let tail: Vec<&str> = log.lines().rev().take(10).collect();
+        let tail: Vec<&str> = log.lines().rev().take(30).collect();
         let tail: Vec<&str> = tail.into_iter().rev().collect();
         Err(LocalPostgresError::Refused(tail.join("\n")))
     }

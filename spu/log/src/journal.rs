@@ -68,6 +68,8 @@ struct Head {
     last_round_empty: bool,
     /// Number of the last round that is synced.
     synced: u64,
+    /// A write at `position` failed, and what it left there may be a whole round of that number.
+    is_soiled: bool,
 }
 
 /// A round that is written.
@@ -150,6 +152,7 @@ impl Journal {
             len,
             last_round_empty: true,
             synced: position.round_seq - 1,
+            is_soiled: false,
         };
         let files = Files {
             current,
@@ -192,7 +195,9 @@ impl Journal {
             file_seq,
             round_seq,
         });
+        head.is_soiled = true;
         durable::write_all_at(&*head.file, &buffers, at).during("write", &path)?;
+        head.is_soiled = false;
         head.position = JournalPosition {
             file_seq,
             at: at + bytes,
@@ -217,6 +222,18 @@ impl Journal {
             let path = self.place.path(layout::journal(head.position.file_seq));
             head.file.sync_data().during("sync", &path)?;
             head.synced = head.position.round_seq - 1;
+        }
+        Ok(())
+    }
+
+    /// Wipes what a failed write left of the next round, which goes to another file: found first, it
+    /// would be taken for that round.
+    fn wipe(&self, head: &mut Head) -> Result<(), DiskError> {
+        if head.is_soiled {
+            let path = self.place.path(layout::journal(head.position.file_seq));
+            zero_fill(&*head.file, head.position.at, ROUND_ALIGN).during("write", &path)?;
+            head.file.sync_data().during("sync", &path)?;
+            head.is_soiled = false;
         }
         Ok(())
     }
@@ -275,6 +292,7 @@ impl Journal {
     /// Moves the head to the next file; false at the cap.
     fn next_file(&self, head: &mut Head, bytes: u64) -> Result<bool, DiskError> {
         self.sync_head(head)?;
+        self.wipe(head)?;
         // A spare that is getting its name right now is worth waiting for.
         let naming = lock(&self.naming);
         let file_seq = head.position.file_seq + 1;

@@ -362,6 +362,33 @@ fn the_ballast_makes_room_for_whatever_met_none() {
 }
 
 #[test]
+fn a_round_that_met_no_space_is_not_taken_for_the_one_that_went_to_the_next_file() {
+    let mut run = Run::new();
+    let replica = run.replica(0).unwrap().unwrap();
+    // A round of 4 KiB in a file of 16, so that what comes does not fit behind it.
+    for (size, times) in [(200, 1), (3_100, 4)] {
+        let batches = (0..times).map(|_| append(&run.log, &replica, 1, size, 0));
+        let batches: Vec<Batch> = batches.collect();
+        run.sent.entry(replica.key()).or_default().extend(batches);
+        if times == 1 {
+            assert!(run.log.run_round().unwrap());
+            // Half of an empty round is all of it but zeros, and zeros are there.
+            run.faulty.fail(Step::Write, 0, Trouble::NoSpace, false);
+            assert!(!run.log.run_closing_round().unwrap());
+            assert!(run.faulty.struck() && run.log.dead().is_none());
+        }
+    }
+    run.log.poll_space();
+    while run.log.run_round().unwrap() {}
+    assert_eq!(run.acknowledged()[&replica.key()], replica.end());
+    run.check_image(&run.disk.killed(), "killed");
+    for seed in 0..8 {
+        let image = run.disk.power_lost(&mut Dice::new(seed));
+        run.check_image(&image, &format!("seed {seed}"));
+    }
+}
+
+#[test]
 fn no_space_at_a_sync_is_a_death() {
     for after in (0..counts()[&Step::Sync]).step_by(3) {
         let what = format!("sync {after}");

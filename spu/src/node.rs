@@ -167,6 +167,7 @@ impl Node {
             storage_id: self.found.storage_id,
             run_id: self.run_id,
             last_incarnation: self.found.last_incarnation,
+            same_boot: self.found.same_boot,
             replicas: self.found.reports().clone(),
             group: self.config.group.clone(),
             site: self.config.site.clone(),

@@ -22,6 +22,10 @@ pub struct Register {
     pub run_id: RunId,
     /// The registration that the data directory remembers, if any.
     pub last_incarnation: Option<Incarnation>,
+    /// False when the system went down since that registration, and the directory was not closed in
+    /// order: records that were acknowledged before they were synced may be gone.
+    #[serde(default)]
+    pub same_boot: bool,
     /// What it holds.
     pub replicas: Vec<ReplicaReport>,
     /// The group to be taken into when the controller does not know the node yet. Without one, the

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_proto::api::topic::WriteResult;
-use tidegate_proto::control::{Register, ReplicaReport};
+use tidegate_proto::control::{Durability, Register, ReplicaReport};
 use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
 use tidegate_proto::position::{LeaderEpoch, ReplicaKey};
 
@@ -38,6 +38,7 @@ struct Arrival<'a> {
     spu: SpuId,
     incarnation: Incarnation,
     disk: Disk,
+    same_boot: bool,
     reports: BTreeMap<ReplicaKey, &'a ReplicaReport>,
 }
 
@@ -54,6 +55,7 @@ pub(crate) fn register(
         spu: row.spu,
         incarnation: row.incarnation,
         disk: disk(model.spu(report.spu_id), report),
+        same_boot: report.same_boot,
         reports: report
             .replicas
             .iter()
@@ -134,6 +136,9 @@ fn receive(arrival: &Arrival<'_>, draft: &mut Draft<'_>, key: ReplicaKey, ids: &
         return;
     };
     let spu = arrival.spu;
+    let is_only = partition.replicas.len() == 1;
+    let topic = draft.topic(key.topic_id);
+    let is_synced = topic.is_some_and(|topic| topic.config.durability == Durability::Ack);
     let mut replicas = partition.replicas.iter_mut();
     let Some(replica) = replicas.find(|replica| replica.spu == spu) else {
         return;
@@ -141,7 +146,11 @@ fn receive(arrival: &Arrival<'_>, draft: &mut Draft<'_>, key: ReplicaKey, ids: &
     let report = arrival.reports.get(&key);
     let report = report.filter(|report| report.replica_gen == replica.replica_gen);
     let keeps_place = match report {
-        Some(report) => report.intact && arrival.disk == Disk::Current,
+        Some(report) => {
+            let is_kept = report.intact && arrival.disk == Disk::Current;
+            // An only replica's owner chose what a power loss takes, and no other copy will ever come.
+            is_kept && (arrival.same_boot || is_only || is_synced)
+        }
         // Never seen: it was assigned, and its unit stopped before making it. Seen: it is lost (S4).
         None => !replica.joined && arrival.disk == Disk::Current,
     };

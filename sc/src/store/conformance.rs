@@ -81,6 +81,7 @@ fn registration(model: &Model) -> Request {
         storage_id: StorageId(Uuid::from_u128(1)),
         run_id: RunId(Uuid::from_u128(2)),
         last_incarnation: row.map(|row| row.incarnation),
+        same_boot: true,
         replicas: Vec::new(),
         group: Some(SpuGroupName::default()),
         site: NodeSite::default(),

@@ -5,6 +5,7 @@
 //! directory that says clean is clean.
 
 use tidegate_proto::id::{Incarnation, StorageId};
+use uuid::Uuid;
 
 use crate::durable;
 use crate::error::{DiskError, OpenError};
@@ -13,7 +14,8 @@ use crate::scalar::{Put as _, Reader, seal, unseal};
 use crate::vfs::Place;
 
 const MAGIC: [u8; 4] = *b"TGID";
-const FORMAT: u32 = 1;
+/// Files of format 1 are read: they name no boot.
+const FORMAT: u32 = 2;
 
 /// What the identity file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,9 @@ pub(crate) struct Identity {
     pub(crate) last_incarnation: Option<Incarnation>,
     /// The registration under which the directory was closed in order.
     pub(crate) clean: Option<Clean>,
+    /// The run of the system in which it was last taken into service ([`crate::Vfs::boot_id`]): while
+    /// that goes on, what was written and not synced is still there.
+    pub(crate) boot: Option<Uuid>,
 }
 
 /// The marker of an orderly close.
@@ -58,12 +63,14 @@ impl Identity {
         body.put_optional_u64(self.clean.map(|clean| clean.checkpoint));
         let clean_incarnation = self.clean.and_then(|clean| clean.incarnation);
         body.put_optional_u64(clean_incarnation.map(|incarnation| incarnation.0));
+        body.put_optional_uuid(self.boot);
         body
     }
 
     fn decode(body: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(body);
-        if reader.u32()? != FORMAT {
+        let format = reader.u32()?;
+        if ![1, FORMAT].contains(&format) {
             return None;
         }
         let storage_id = StorageId(reader.uuid()?);
@@ -74,10 +81,16 @@ impl Identity {
             incarnation,
             checkpoint,
         });
+        let boot = if format == 1 {
+            None
+        } else {
+            reader.optional_uuid()?
+        };
         reader.is_empty().then_some(Self {
             storage_id,
             last_incarnation,
             clean,
+            boot,
         })
     }
 }
@@ -85,7 +98,6 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uuid::Uuid;
 
     #[test]
     fn an_identity_is_read_back_as_it_was_written() {
@@ -100,8 +112,24 @@ mod tests {
                 storage_id: StorageId(Uuid::from_u128(3)),
                 last_incarnation: Some(Incarnation(5)),
                 clean,
+                boot: Some(Uuid::from_u128(6)),
             };
             assert_eq!(Identity::decode(&identity.encode()), Some(identity));
         }
+    }
+
+    #[test]
+    fn an_identity_of_the_first_format_is_read_and_names_no_boot() {
+        let mut body = Vec::new();
+        body.put_u32(1);
+        body.put_uuid(Uuid::from_u128(3));
+        body.put_optional_u64(Some(5));
+        body.put_optional_u64(None);
+        body.put_optional_u64(None);
+        let identity = Identity::decode(&body).unwrap();
+        assert_eq!(identity.last_incarnation, Some(Incarnation(5)));
+        assert_eq!((identity.clean, identity.boot), (None, None));
+        body.push(0);
+        assert_eq!(Identity::decode(&body), None);
     }
 }

@@ -5,7 +5,7 @@
 //! # Surface
 //! ```text
 //! Log::open(vfs: Arc<dyn Vfs>, dir: &Path, LogConfig, listener: Arc<dyn RoundListener>) -> Result<Opened, OpenError>
-//! Opened { log, storage_id, last_incarnation, clean, clean_incarnation, replicas: Vec<ReplicaFacts>, missing: Vec<MissingReplica>, journal_rot }
+//! Opened { log, storage_id, last_incarnation, clean, clean_incarnation, same_boot, replicas: Vec<ReplicaFacts>, missing: Vec<MissingReplica>, journal_rot }
 //!
 //! log.replica(ReplicaKey) -> Option<Arc<Replica>>          log.replicas() -> Vec<Arc<Replica>>
 //! log.create_replica(ReplicaKey, ReplicaGen, SegmentConfig) -> Result<Arc<Replica>, CreateError>     makes a directory: blocks

@@ -55,6 +55,10 @@ pub struct Opened {
     pub clean: bool,
     /// The registration under which it was closed in order.
     pub clean_incarnation: Option<Incarnation>,
+    /// True when it was closed in order, or when it last served ([`Log::set_incarnation`]) under the
+    /// same run of the system: what was written then and not synced is there. False after a power loss,
+    /// and where the system cannot say: what rested on its memory alone may be gone.
+    pub same_boot: bool,
     /// Replicas that serve, by key.
     pub replicas: Vec<ReplicaFacts>,
     /// Replicas whose directory is gone.
@@ -155,6 +159,7 @@ impl Log {
             last_incarnation: identity.last_incarnation,
             clean: clean.is_some(),
             clean_incarnation: clean.and_then(|clean| clean.incarnation),
+            same_boot: parts.is_same_boot,
             replicas: parts.facts,
             missing: parts.missing,
             journal_rot: parts.journal_rot,
@@ -239,6 +244,8 @@ impl Log {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         identity.last_incarnation = Some(incarnation);
+        // Not before: until the registration stands, whoever opens the directory must learn of a loss.
+        identity.boot = inner.root.vfs.boot_id();
         let saved = inner.with_reserve(|| identity.save(&inner.root));
         saved.map_err(|error| inner.fail(&error))
     }

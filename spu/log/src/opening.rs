@@ -89,6 +89,8 @@ pub(crate) struct Parts {
     pub(crate) identity: Identity,
     /// The marker that was found.
     pub(crate) clean: Option<crate::identity::Clean>,
+    /// Nothing that was written before is lost for not having been synced.
+    pub(crate) is_same_boot: bool,
     pub(crate) checkpoint: u64,
     pub(crate) ballast: Ballast,
     pub(crate) journal: Journal,
@@ -128,7 +130,13 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, config: &LogConfig) -> Result<
     let clean = identity
         .clean
         .filter(|clean| clean.checkpoint == checkpoint.generation && !is_accepted);
+    let boot = root.vfs.boot_id();
+    let is_same_boot = clean.is_some() || (boot.is_some() && boot == identity.boot);
     if identity.clean.take().is_some() {
+        if clean.is_some() {
+            // Nothing was only in memory.
+            identity.boot = boot;
+        }
         // From here on the directory is not clean, whatever happens.
         identity.save(&root)?;
     } else {
@@ -148,6 +156,7 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, config: &LogConfig) -> Result<
         lock,
         identity,
         clean,
+        is_same_boot,
         is_accepted,
     }
     .run(checkpoint, ballast)
@@ -161,6 +170,7 @@ struct Opening<'a> {
     file_system: Option<Arc<dyn FileSystem>>,
     identity: Identity,
     clean: Option<crate::identity::Clean>,
+    is_same_boot: bool,
     is_accepted: bool,
     pool: Arc<FilePool>,
     budget: Arc<TailBudget>,
@@ -228,6 +238,7 @@ impl Opening<'_> {
             lock: self.lock,
             identity: self.identity,
             clean: self.clean,
+            is_same_boot: self.is_same_boot,
             checkpoint: generation,
             ballast,
             journal,

@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::path::Path;
 
+use uuid::Uuid;
+
 use crate::space::Space;
 
 /// Writes buffers at a place; may write less than all of them.
@@ -199,6 +201,19 @@ pub(crate) fn sync_file_system(root: &File) -> io::Result<()> {
     {
         let _ = root;
         Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Names this run of the kernel; `None` where it has no name.
+pub(crate) fn boot_id() -> Option<Uuid> {
+    #[cfg(target_os = "linux")]
+    {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        text.trim().parse().ok()
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        None
     }
 }
 

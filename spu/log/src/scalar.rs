@@ -41,6 +41,17 @@ impl<'a> Reader<'a> {
         self.array().map(Uuid::from_bytes)
     }
 
+    /// An id that is there only when the flag before it is 1.
+    pub(crate) fn optional_uuid(&mut self) -> Option<Option<Uuid>> {
+        let flag = self.u32()?;
+        let id = self.uuid()?;
+        match flag {
+            0 => Some(None),
+            1 => Some(Some(id)),
+            _ => None,
+        }
+    }
+
     /// A number that is there only when the flag before it is 1.
     pub(crate) fn optional_u64(&mut self) -> Option<Option<u64>> {
         let flag = self.u32()?;
@@ -79,6 +90,11 @@ pub(crate) trait Put {
 
     fn put_uuid(&mut self, id: Uuid) {
         self.put(id.as_bytes());
+    }
+
+    fn put_optional_uuid(&mut self, id: Option<Uuid>) {
+        self.put_u32(u32::from(id.is_some()));
+        self.put_uuid(id.unwrap_or_default());
     }
 
     fn put_optional_u64(&mut self, number: Option<u64>) {

@@ -23,6 +23,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use uuid::Uuid;
+
 use crate::space::Space;
 use crate::vfs::{DirItem, FileSystem, Vfs, VfsFile};
 
@@ -43,6 +45,8 @@ struct Disk {
     /// Bytes of all files together.
     capacity: Option<u64>,
     counts: Counts,
+    /// Power losses before.
+    boots: u64,
 }
 
 /// Operations so far.
@@ -96,35 +100,6 @@ impl MemVfs {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// The disk after kill -9: everything that was written, synced or not.
-    #[must_use]
-    pub fn killed(&self) -> Self {
-        let disk = lock(&self.disk);
-        let mut live = disk.live.deep_clone();
-        for inode in live.files.values_mut() {
-            let mut inode = lock(inode);
-            inode.durable = inode.live.clone();
-            inode.unsynced.clear();
-        }
-        Self::of(live)
-    }
-
-    /// A disk that a power loss may have left.
-    #[must_use]
-    pub fn power_lost(&self, dice: &mut Dice) -> Self {
-        let disk = lock(&self.disk);
-        let mut names = disk.durable.clone();
-        let kept = dice.below(disk.unsynced.len() as u64 + 1) as usize;
-        for change in &disk.unsynced[..kept] {
-            names.apply(change);
-        }
-        let names = names.deep_clone();
-        for inode in names.files.values() {
-            lock(inode).lose(dice);
-        }
-        Self::of(names)
     }
 
     /// Makes an operation fail after so many of its kind have passed, from then on every time.
@@ -181,17 +156,6 @@ impl MemVfs {
             let mut inode = lock(inode);
             change(&mut inode.live);
             inode.durable = inode.live.clone();
-        }
-    }
-
-    fn of(names: Names) -> Self {
-        let disk = Disk {
-            live: names.clone(),
-            durable: names,
-            ..Disk::default()
-        };
-        Self {
-            disk: Arc::new(Mutex::new(disk)),
         }
     }
 
@@ -386,6 +350,10 @@ impl Vfs for MemVfs {
     fn exists(&self, path: &Path) -> io::Result<bool> {
         let disk = lock(&self.disk);
         Ok(disk.live.files.contains_key(path) || disk.live.dirs.contains(path))
+    }
+
+    fn boot_id(&self) -> Option<Uuid> {
+        Some(Uuid::from_u128(lock(&self.disk).boots.into()))
     }
 
     fn space(&self, _path: &Path) -> io::Result<Space> {

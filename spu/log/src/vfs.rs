@@ -12,6 +12,8 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::platform;
 use crate::space::Space;
 use direct::DirectFile;
@@ -50,6 +52,11 @@ pub trait Vfs: Debug + Send + Sync {
     /// Files that the log may keep open for later use; others of the process need some as well.
     fn open_files_max(&self) -> usize {
         usize::MAX
+    }
+    /// Names the run of the system whose memory holds what was written and not synced; `None` where
+    /// nobody knows.
+    fn boot_id(&self) -> Option<Uuid> {
+        None
     }
     /// Space on the file system under `path`, which exists.
     fn space(&self, path: &Path) -> io::Result<Space> {
@@ -214,6 +221,10 @@ impl Vfs for OsVfs {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         path.try_exists()
+    }
+
+    fn boot_id(&self) -> Option<Uuid> {
+        platform::boot_id()
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {

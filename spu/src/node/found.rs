@@ -13,6 +13,7 @@ use tidegate_proto::position::ReplicaKey;
 pub(super) struct Found {
     pub(super) storage_id: StorageId,
     pub(super) last_incarnation: Option<Incarnation>,
+    pub(super) same_boot: bool,
     /// Until the node is started: ten thousand of them are a megabyte.
     reports: Mutex<Vec<ReplicaReport>>,
     pub(super) missing: HashSet<ReplicaKey>,
@@ -40,6 +41,7 @@ pub(super) fn judge(opened: Opened) -> (Log, Found) {
         storage_id = %opened.storage_id,
         replicas = reports.len(),
         clean = opened.clean,
+        same_boot = opened.same_boot,
         damaged,
         missing = missing.len(),
         "data directory opened"
@@ -47,6 +49,7 @@ pub(super) fn judge(opened: Opened) -> (Log, Found) {
     let found = Found {
         storage_id: opened.storage_id,
         last_incarnation: opened.last_incarnation,
+        same_boot: opened.same_boot,
         reports: Mutex::new(reports),
         missing,
     };

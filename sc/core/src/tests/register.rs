@@ -1,11 +1,12 @@
 //! Registration: incarnations, epochs, and which replicas keep their place.
 
-use tidegate_proto::control::Register;
+use tidegate_proto::api::topic::{TopicConfigRequest, TopicRequest};
+use tidegate_proto::control::{Durability, Register};
 use tidegate_proto::id::{Incarnation, SpuId, StorageId};
 use tidegate_proto::position::LeaderEpoch;
 use uuid::Uuid;
 
-use super::world::{World, asking, blank};
+use super::world::{World, asking, blank, with_config};
 
 fn alone() -> World {
     let mut world = World::new(1);
@@ -163,4 +164,42 @@ fn another_live_in_sync_replica_takes_over_from_one_that_is_not_intact() {
     assert_eq!(row.isr.len(), 2);
     assert!(!row.has_in_sync(leader));
     assert_eq!(row.leader_epoch.0, 2);
+}
+
+/// Partitions with that many copies each, synced before they are acknowledged or not.
+fn with_durability(copies: u16, durability: Durability) -> World {
+    let mut world = World::new(3);
+    let config = TopicConfigRequest {
+        durability: durability.into(),
+        ..TopicConfigRequest::default()
+    };
+    let request = TopicRequest {
+        replication_factor: copies.into(),
+        ..with_config(config)
+    };
+    world.create("orders", request).unwrap();
+    world
+}
+
+#[test]
+fn a_power_loss_takes_the_place_of_a_copy_that_was_not_synced_while_others_are_there() {
+    for (copies, durability, same_boot, stays) in [
+        (3, Durability::Interval, false, false),
+        (3, Durability::Interval, true, true),
+        (3, Durability::Ack, false, true),
+        (1, Durability::Interval, false, true),
+    ] {
+        let mut world = with_durability(copies, durability);
+        let leader = world.partition("orders", 0).leader.unwrap();
+        let report = world.remembered(leader.0);
+        world.register(&Register {
+            same_boot,
+            ..report
+        });
+        let row = world.partition("orders", 0);
+        let what = format!("{copies} {durability:?} {same_boot}");
+        assert_eq!(row.has_in_sync(leader), stays, "{what}");
+        assert_eq!(row.leader == Some(leader), stays, "{what}");
+        assert_eq!(row.leader_epoch.0, 2, "{what}");
+    }
 }

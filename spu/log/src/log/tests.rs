@@ -2,6 +2,8 @@
 
 mod announcing;
 
+mod booting;
+
 mod census;
 
 mod compacting;

@@ -53,6 +53,7 @@ pub(super) fn load_or_make(root: &Place, config: &LogConfig) -> Result<Identity,
         storage_id,
         last_incarnation: None::<Incarnation>,
         clean: None,
+        boot: root.vfs.boot_id(),
     };
     identity.save(root)?;
     sync_names(root)?;

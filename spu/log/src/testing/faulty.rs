@@ -10,6 +10,8 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use uuid::Uuid;
+
 use super::lock;
 use crate::space::Space;
 use crate::vfs::{DirItem, FileSystem, Vfs, VfsFile};
@@ -247,6 +249,10 @@ impl Vfs for FaultyVfs {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         self.disk.exists(path)
+    }
+
+    fn boot_id(&self) -> Option<Uuid> {
+        self.disk.boot_id()
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {

@@ -7,10 +7,53 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use super::lock;
+use super::{Disk, MemVfs, lock};
 
 /// Tears happen at multiples of this.
 const SECTOR: u64 = 512;
+
+impl MemVfs {
+    /// The disk after kill -9: everything that was written, synced or not.
+    #[must_use]
+    pub fn killed(&self) -> Self {
+        let disk = lock(&self.disk);
+        let mut live = disk.live.deep_clone();
+        for inode in live.files.values_mut() {
+            let mut inode = lock(inode);
+            inode.durable = inode.live.clone();
+            inode.unsynced.clear();
+        }
+        Self::of(live, disk.boots)
+    }
+
+    /// A disk that a power loss may have left.
+    #[must_use]
+    pub fn power_lost(&self, dice: &mut Dice) -> Self {
+        let disk = lock(&self.disk);
+        let mut names = disk.durable.clone();
+        let kept = dice.below(disk.unsynced.len() as u64 + 1) as usize;
+        for change in &disk.unsynced[..kept] {
+            names.apply(change);
+        }
+        let names = names.deep_clone();
+        for inode in names.files.values() {
+            lock(inode).lose(dice);
+        }
+        Self::of(names, disk.boots + 1)
+    }
+
+    fn of(names: Names, boots: u64) -> Self {
+        let disk = Disk {
+            live: names.clone(),
+            durable: names,
+            boots,
+            ..Disk::default()
+        };
+        Self {
+            disk: Arc::new(Mutex::new(disk)),
+        }
+    }
+}
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {

@@ -44,6 +44,8 @@ struct Effort {
     active: u32,
     /// Partitions that are there and do nothing.
     idle: u32,
+    /// How long they do nothing before their memory is looked at: a checkpoint comes within 30 seconds.
+    rest: Duration,
     /// Journal that a start after a kill has to fold.
     folded_bytes: u64,
     /// Idle sockets whose memory is measured.
@@ -65,6 +67,7 @@ const FULL: Effort = Effort {
     starts: 11,
     active: 1_000,
     idle: 10_000,
+    rest: Duration::from_secs(40),
     folded_bytes: 1 << 30,
     sockets: 10_000,
     sockets_open: 20_000,
@@ -81,6 +84,7 @@ const QUICK: Effort = Effort {
     starts: 2,
     active: 40,
     idle: 200,
+    rest: Duration::from_secs(1),
     folded_bytes: 8 << 20,
     sockets: 300,
     sockets_open: 2_000,

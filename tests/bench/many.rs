@@ -20,8 +20,6 @@ use crate::report::Report;
 use crate::{Effort, now};
 
 const BATCH_BYTES: usize = 16 * 1024;
-/// Memory is looked at this long after the last partition answered.
-const REST: Duration = Duration::from_secs(3);
 
 pub(crate) async fn measure(effort: Effort, report: &mut Report) -> Result<()> {
     let count = effort.idle;
@@ -31,18 +29,18 @@ pub(crate) async fn measure(effort: Effort, report: &mut Report) -> Result<()> {
     server.stop();
     server.launch();
     produce(&server, "one", 0).await?;
-    let before = at_rest(&server).await;
+    let before = at_rest(&server, effort.rest).await;
 
     let start = now();
     server.create_topic("t", count).await;
     produce(&server, "t", count - 1).await?;
     let made = start.elapsed().as_secs_f64();
     each_once(&address(&server), one_record_each(&server, count), 32).await?;
-    let produced = at_rest(&server).await;
+    let produced = at_rest(&server, effort.rest).await;
     server.stop();
 
     let clean = restart(&mut server, count).await?;
-    let rested = at_rest(&server).await;
+    let rested = at_rest(&server, effort.rest).await;
     server.stop();
     let folded = leave_journal(&server.data_dir().join("storage"), effort.folded_bytes)?;
     let killed = restart(&mut server, count).await?;
@@ -55,7 +53,7 @@ pub(crate) async fn measure(effort: Effort, report: &mut Report) -> Result<()> {
         ("topic made and its last partition served", made, 10.0, "s", "one topic, from the request to the answer of a durable produce into its last partition".to_owned()),
         ("restart after a clean stop", clean, 3.0, "s", "from the start of the process to the answers of durable produces into the first and the last partition".to_owned()),
         ("restart after a kill", killed, 10.0, "s", format!("the same, with {} MiB of journal over all partitions to fold", folded >> 20)),
-        ("memory each, after a restart", each(rested), 4.0, "KiB", "resident, whole process, less that with 1 partition; one record in each".to_owned()),
+        ("memory each, after a restart", each(rested), 4.0, "KiB", format!("resident, whole process, less that with 1 partition; one record in each, and no request for {} s", effort.rest.as_secs())),
         ("memory each, after they were made and written to", each(produced), 4.0, "KiB", "the same, in the process that made them".to_owned()),
         ("topic deleted and its replicas closed", deleted, 5.0, "s", "from the request until another topic of the node serves a durable produce".to_owned()),
     ];
@@ -79,8 +77,9 @@ fn one_record_each(server: &Server, count: u32) -> Arc<Vec<Vec<u8>>> {
     Arc::new((0..count).map(one).collect())
 }
 
-async fn at_rest(server: &Server) -> u64 {
-    tokio::time::sleep(REST).await;
+/// Resident bytes of a server that nobody has asked anything for as long as `rest`.
+async fn at_rest(server: &Server, rest: Duration) -> u64 {
+    tokio::time::sleep(rest).await;
     server.resident_bytes()
 }
 

@@ -182,13 +182,7 @@ async fn insert(db: &mut PgConnection, rows: &Rows<'_>) -> Result<(), ApplyError
              SELECT * FROM unnest($1::text[], $2::bigint[], $3::jsonb[]) ON CONFLICT DO NOTHING",
             table(rows.kind)
         );
-        let done = sqlx::query(AssertSqlSafe(statement))
-            .bind(keys(changes))
-            .bind(after(changes))
-            .bind(values(changes))
-            .execute(&mut *db)
-            .await;
-        all(done, changes.len())?;
+        put(db, statement, changes).await?;
     }
     Ok(())
 }
@@ -201,15 +195,24 @@ async fn update(db: &mut PgConnection, rows: &Rows<'_>) -> Result<(), ApplyError
              WHERE old.row_key = new.row_key AND old.version = new.version - 1",
             table(rows.kind)
         );
-        let done = sqlx::query(AssertSqlSafe(statement))
-            .bind(keys(changes))
-            .bind(after(changes))
-            .bind(values(changes))
-            .execute(&mut *db)
-            .await;
-        all(done, changes.len())?;
+        put(db, statement, changes).await?;
     }
     Ok(())
+}
+
+/// Carries out a statement over the keys, new versions and values of `changes`, each of which must match.
+async fn put(
+    db: &mut PgConnection,
+    statement: String,
+    changes: &[&Change],
+) -> Result<(), ApplyError> {
+    let done = sqlx::query(AssertSqlSafe(statement))
+        .bind(keys(changes))
+        .bind(after(changes))
+        .bind(values(changes))
+        .execute(db)
+        .await;
+    all(done, changes.len())
 }
 
 async fn put_receipt(db: &mut PgConnection, commit: &Commit) -> Result<(), ApplyError> {

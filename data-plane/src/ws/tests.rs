@@ -2,6 +2,7 @@
 
 mod batches;
 mod consume;
+mod over_http_2;
 mod refuse;
 mod room;
 mod server;

@@ -1,24 +1,17 @@
 //! Subscribing, producing, moving, resuming, ending.
 
 use std::collections::BTreeMap;
-use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use serde_json::json;
 use tidegate_kit::memory::Memory;
-use tidegate_kit::tasks::{TaskKind, Tasks};
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
 use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::server::{Server, TOKEN, values};
+use super::server::{Server, TOKEN, numbers, values};
 use crate::ws::SocketTimes;
-
-fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
-    range.map(|number| format!("v{number}")).collect()
-}
 
 #[tokio::test]
 async fn what_is_produced_on_a_socket_comes_back_on_it() {
@@ -83,65 +76,6 @@ async fn a_topic_socket_delivers_without_being_asked() {
     reader.frame_of("caught_up").await;
     producer.produce(0, &numbers(10..12)).await;
     assert_eq!(values(&reader.frame_of("records").await), numbers(10..12));
-}
-
-#[tokio::test]
-async fn http_2_opens_a_socket_by_extended_connect() {
-    let server = Server::start().await;
-    let text = first_over_http_2(&server, "tidegate.v1.json").await;
-    assert!(
-        text.contains(r#"{"ev":"subscribed","topic":"orders","partitions":[0,1]"#),
-        "{text}"
-    );
-    let mut producer = server.connect("/v1/ws").await;
-    producer.produce(0, &numbers(0..3)).await;
-    let text = first_over_http_2(&server, "tidegate.v1.batch").await;
-    assert!(text.contains(r#""topic_number":"#), "{text}");
-    // A binary frame of less than 126 bytes, of records, of the first topic; then the batch.
-    assert!(
-        text.contains("\u{1}\u{1}\0\0\0") && text.contains("v2"),
-        "{text}"
-    );
-}
-
-/// What a topic socket says until it has caught up.
-async fn first_over_http_2(server: &Server, subprotocol: &'static str) -> String {
-    let connection = TcpStream::connect(&server.address).await.unwrap();
-    let (mut requests, mut connection) = h2::client::handshake(connection).await.unwrap();
-    let tasks = Tasks::new();
-    // The server's settings come first: they say that it takes the extended CONNECT.
-    while !requests.is_extended_connect_protocol_enabled() {
-        std::future::poll_fn(|context| {
-            let _ = connection.poll_unpin(context);
-            Poll::Ready(())
-        })
-        .await;
-        tokio::task::yield_now().await;
-    }
-    tasks.spawn(TaskKind::Connection, tracing::Span::none(), connection);
-    let request = http::Request::builder()
-        .method(http::Method::CONNECT)
-        .uri(format!(
-            "http://{}/v1/topics/orders/ws?from=earliest",
-            server.address
-        ))
-        .header("sec-websocket-protocol", subprotocol)
-        .header("authorization", format!("Bearer {TOKEN}"))
-        .header("sec-websocket-version", "13")
-        .extension(h2::ext::Protocol::from_static("websocket"))
-        .body(())
-        .unwrap();
-    let (answer, _sender) = requests.send_request(request, false).unwrap();
-    let answer = answer.await.unwrap();
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["sec-websocket-protocol"], subprotocol);
-    let mut body = answer.into_body();
-    let mut text = String::new();
-    while !text.contains("caught_up") {
-        let more = body.data().await.unwrap().unwrap();
-        text.push_str(&String::from_utf8_lossy(&more));
-    }
-    text
 }
 
 #[tokio::test]

@@ -270,3 +270,8 @@ pub(super) fn follow_batches(message: &Bytes, next: u64) -> u64 {
     }
     next
 }
+
+/// What records hold that are told apart by their numbers.
+pub(super) fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
+    range.map(|number| format!("v{number}")).collect()
+}

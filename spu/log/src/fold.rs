@@ -134,6 +134,31 @@ impl Folded {
             .is_ok()
     }
 
+    /// True when the first segment, which begins there, holds nothing that a reset kept. A cut before
+    /// it may have left segments above it as well. The first one written since begins with a batch of
+    /// the journal, and below that nothing is missing.
+    pub(crate) fn is_given_up_by_reset(&self, base: Offset) -> bool {
+        self.reset.is_some_and(|reset| {
+            let start = reset.max(self.state.log_start);
+            base < reset || base > start || !self.begins(base)
+        })
+    }
+
+    /// True when the first segment, which begins at `base`, was trimmed and its file still to be
+    /// deleted: the one after it begins no later than the log. One that a cut took away tells nothing
+    /// of that, for what was written in its stead may begin before it.
+    pub(crate) fn is_trimmed(&self, base: Offset, next: Option<Offset>) -> bool {
+        let tail = Some(self.state.tail_base).filter(|tail| *tail > base);
+        next.into_iter()
+            .chain(tail)
+            .any(|next| next <= self.state.log_start && !self.is_left_by_cut(next))
+    }
+
+    /// All that was written above the lowest cut since then is in the fold.
+    fn is_left_by_cut(&self, base: Offset) -> bool {
+        self.lowest_cut.is_some_and(|cut| base > cut) && !self.begins(base)
+    }
+
     fn entry(&mut self, entry: Entry, file_seq: u64, at: u64, len: usize) {
         match entry {
             Entry::Batch(batch) => self.batch(&batch, file_seq, at, len),

@@ -78,29 +78,16 @@ impl Recovery<'_> {
             active: None,
             end: state.end,
         };
-        if let Some(reset) = folded.reset {
-            // A cut before it may have left segments above it as well. The first one written since
-            // begins with a batch of the journal, and below that nothing is missing.
-            let start = reset.max(state.log_start);
-            while let Some(base) = bases.first().copied()
-                && (base < reset || base > start || !folded.begins(base))
-            {
-                segments.remove(bases.remove(0), self.unsynced)?;
-            }
+        while let Some(base) = bases.first().copied()
+            && folded.is_given_up_by_reset(base)
+        {
+            segments.remove(bases.remove(0), self.unsynced)?;
         }
-        // Trimmed segments whose files were still to be deleted. Not when one may overlap the next.
+        // Not when one may overlap the next.
         while let Some(base) = bases.first().copied()
             && !self.is_compaction_unknown
+            && folded.is_trimmed(base, bases.get(1).copied())
         {
-            let next = bases.get(1).copied();
-            let tail = Some(state.tail_base).filter(|tail| *tail > base);
-            if next
-                .into_iter()
-                .chain(tail)
-                .all(|next| next > state.log_start)
-            {
-                break;
-            }
             segments.remove(bases.remove(0), self.unsynced)?;
         }
         let (kept, torn_bytes) = self.fit(&mut segments, &mut state, &folded, bases)?;

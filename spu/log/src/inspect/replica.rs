@@ -139,25 +139,14 @@ impl<'a> ReplicaCheck<'a> {
 
     /// Segments that the next start removes, or the writer was about to.
     fn without_trimmed(&mut self, mut bases: Vec<Offset>) -> Vec<Offset> {
-        let state = self.state;
-        if let Some(reset) = self.folded.reset {
-            let start = reset.max(state.log_start);
-            while let Some(base) = bases.first().copied()
-                && (base < reset || base > start || !self.folded.begins(base))
-            {
-                self.leftover(bases.remove(0), "a segment below a reset");
-            }
+        while let Some(base) = bases.first().copied()
+            && self.folded.is_given_up_by_reset(base)
+        {
+            self.leftover(bases.remove(0), "a segment below a reset");
         }
-        while let Some(base) = bases.first().copied() {
-            let next = bases.get(1).copied();
-            let tail = Some(state.tail_base).filter(|tail| *tail > base);
-            if next
-                .into_iter()
-                .chain(tail)
-                .all(|next| next > state.log_start)
-            {
-                break;
-            }
+        while let Some(base) = bases.first().copied()
+            && self.folded.is_trimmed(base, bases.get(1).copied())
+        {
             self.leftover(bases.remove(0), "a segment below the first offset kept");
         }
         bases

@@ -2,12 +2,28 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::prepare;
 use crate::run::{cargo, finish, output_of, program, root, say, succeeds};
 
 /// Topic that `up` makes for the first five minutes.
 const DEMO_TOPIC: &str = "demo";
+
+/// Cases of each property in a search: half an hour on one core.
+const HISTORIES_CASES: &str = "30000";
+
+/// Where generated inputs meet pure code or a simulated disk, so that more of them cost little.
+const GENERATING_PACKAGES: [&str; 4] = [
+    "tidegate-proto",
+    "tidegate-spu-core",
+    "tidegate-sc-core",
+    "tidegate-log",
+];
+
+/// Where the generators of tests begin, unless the environment says otherwise. One tree then has one
+/// outcome; new inputs are searched by a command of their own.
+const SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "20261123");
 
 /// Builds the release binary and becomes it.
 pub(crate) fn up(arguments: &[String]) -> Result<(), String> {
@@ -44,20 +60,39 @@ pub(crate) fn test(arguments: &[String]) -> Result<(), String> {
         finish(cargo().args(["test", "--workspace", "--doc"]))?;
     }
     if succeeds("cargo", &["nextest", "--version"]) {
-        finish(
-            cargo()
-                .args(["nextest", "run", "--workspace"])
-                .args(arguments),
-        )?;
+        finish(seeded(cargo().args(["nextest", "run", "--workspace"])).args(arguments))
     } else {
         say("cargo-nextest is not installed: cargo test does, one test binary after the other");
-        finish(
-            cargo()
-                .args(["test", "--workspace", "--bins", "--lib", "--tests"])
-                .args(arguments),
-        )?;
+        let kinds = ["test", "--workspace", "--bins", "--lib", "--tests"];
+        finish(seeded(cargo().args(kinds)).args(arguments))
     }
-    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whoever runs the tests may choose another seed"
+)]
+fn seeded(command: &mut Command) -> &mut Command {
+    let (name, value) = SEED;
+    match std::env::var_os(name) {
+        Some(_) => command,
+        None => command.env(name, value),
+    }
+}
+
+/// Searches what generated inputs find: the tests that make their own, on many and new ones.
+pub(crate) fn histories(arguments: &[String]) -> Result<(), String> {
+    let (cases, filters) = match arguments.split_first() {
+        Some((first, rest)) if first.parse::<u32>().is_ok() => (first.as_str(), rest),
+        _ => (HISTORIES_CASES, arguments),
+    };
+    let mut run = cargo();
+    run.args(["test", "--release", "--no-fail-fast", "--lib"]);
+    for package in GENERATING_PACKAGES {
+        run.args(["--package", package]);
+    }
+    run.arg("--").args(filters).env("PROPTEST_CASES", cases);
+    finish(&mut run)
 }
 
 /// What has to pass before a change is taken: the script that the servers run as well.

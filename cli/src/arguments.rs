@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::BenchCommand;
 use crate::ca::CaCommand;
+use crate::config::ConfigCommand;
 use crate::connection::ConnectionArguments;
 use crate::consume::ConsumeArguments;
 use crate::disk::DiskCommand;
@@ -50,7 +51,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Start Tidegate: everything in one process, on one port.
     Up(Box<UpArguments>),
-    /// Prepare the metadata of a cluster.
+    /// Run a streaming controller of a cluster, or prepare its metadata.
     #[command(subcommand)]
     Sc(ScCommand),
     /// Create, list, describe, alter and delete topics.
@@ -72,6 +73,9 @@ pub(crate) enum Command {
     /// Decide about a disk that failed.
     #[command(subcommand)]
     Disk(DiskCommand),
+    /// Check files of settings.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print the OpenAPI documents.
     #[command(name = "openapi")]
     OpenApi(OpenApiArguments),

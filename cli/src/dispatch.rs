@@ -11,7 +11,7 @@ use crate::arguments::{Arguments, Command};
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{bench, ca, consume, disk, log, openapi, produce, sc, topic, up};
+use crate::{bench, ca, config, consume, disk, log, openapi, produce, sc, topic, up};
 
 /// Blocking work that a server leaves behind gets this long.
 const RUNTIME_GRACE: Duration = Duration::from_secs(2);
@@ -21,6 +21,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Ca(command) => ca::run(&command, &arguments.connection),
         Command::OpenApi(command) => openapi::run(&command),
+        Command::Config(command) => config::run(&command),
         Command::Log(command) => log::run(command, arguments.output),
         Command::Disk(command) => disk::run(command, arguments.output),
         Command::Sc(command) => {
@@ -58,6 +59,7 @@ async fn client(command: Command, connection: &Connection, output: Output) -> Re
         Command::Up(_)
         | Command::Sc(_)
         | Command::Ca(_)
+        | Command::Config(_)
         | Command::Log(_)
         | Command::Disk(_)
         | Command::OpenApi(_) => {

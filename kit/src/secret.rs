@@ -60,6 +60,12 @@ impl SecretDigest {
         bytes.copy_from_slice(digest::digest(&digest::SHA256, secret.as_bytes()).as_ref());
         Self(bytes)
     }
+
+    /// A digest that was taken elsewhere, so that the secret itself need not be known here.
+    #[must_use]
+    pub const fn from_bytes(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
 }
 
 impl PartialEq for SecretDigest {

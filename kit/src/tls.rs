@@ -40,6 +40,14 @@ pub enum PkiError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file that an operator provides is not what it should be.
+    #[error("{}: {reason}", .path.display())]
+    Unusable {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A name for the certificate is neither a host name nor an IP address.
     #[error("{name:?} is neither a host name nor an IP address")]
     Name {
@@ -132,13 +140,44 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// # Errors
 /// When key and certificate do not belong together.
 pub fn server_config(pki: &Pki, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, PkiError> {
-    let make = |error: rustls::Error| PkiError::Make(error.to_string());
+    config_of(pki.chain.clone(), pki.key.clone_key(), alpn)
+        .map_err(|error| PkiError::Make(error.to_string()))
+}
+
+/// The same with a certificate chain and a key from files (PEM) that somebody else made.
+///
+/// # Errors
+/// When a file cannot be read, or the two do not belong together.
+pub fn server_config_from(
+    chain: &Path,
+    key: &Path,
+    alpn: &[&[u8]],
+) -> Result<Arc<ServerConfig>, PkiError> {
+    let unusable = |path: &Path, reason: String| PkiError::Unusable {
+        path: path.to_owned(),
+        reason,
+    };
+    let read = |path: &Path| {
+        files::read(path)?.ok_or_else(|| unusable(path, "there is no such file".to_owned()))
+    };
+    let (chain_pem, key_pem) = (read(chain)?, read(key)?);
+    let certificates = CertificateDer::pem_slice_iter(chain_pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| unusable(chain, error.to_string()))?;
+    let private = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
+        .map_err(|error| unusable(key, error.to_string()))?;
+    config_of(certificates, private, alpn).map_err(|error| unusable(chain, error.to_string()))
+}
+
+fn config_of(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    alpn: &[&[u8]],
+) -> Result<Arc<ServerConfig>, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(make)?
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_no_client_auth()
-        .with_single_cert(pki.chain.clone(), pki.key.clone_key())
-        .map_err(make)?;
+        .with_single_cert(chain, key)?;
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))
 }

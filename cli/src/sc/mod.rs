@@ -2,15 +2,20 @@
 
 mod migrate;
 mod place;
+mod run;
 
 use clap::Subcommand;
 
+use crate::config::{Flags, ScRole};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::process::live;
 
-/// Prepare the metadata of a cluster.
+/// The streaming controller of a cluster.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ScCommand {
+    /// Run a controller of a cluster until it is told to stop.
+    Run(Box<Flags<ScRole>>),
     /// Bring the schema of the metadata database up to date.
     Migrate(migrate::MigrateArguments),
 }
@@ -18,6 +23,10 @@ pub(crate) enum ScCommand {
 /// Carries the command out. Needs a runtime.
 pub(crate) async fn run(command: ScCommand, output: Output) -> Result<(), Failure> {
     match command {
+        ScCommand::Run(flags) => {
+            let settings = flags.settings()?;
+            live(&settings.process, run::ScServer::start(&settings)).await
+        }
         ScCommand::Migrate(arguments) => migrate::run(&arguments, output).await,
     }
 }

@@ -6,13 +6,13 @@
 
 mod arguments;
 mod banner;
-mod directory;
+pub(crate) mod directory;
 mod leftovers;
-mod machine;
+pub(crate) mod machine;
 mod producers;
 mod statuses;
 
-mod failures;
+pub(crate) mod failures;
 
 mod server;
 

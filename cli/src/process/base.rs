@@ -1,0 +1,194 @@
+//! The ground that every role stands on: directory, tasks, metrics, credentials, memory, and the
+//! operators' listener.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tidegate_kit::auth::Auth;
+use tidegate_kit::health::{self, Notice};
+use tidegate_kit::http::{
+    EdgeConfig, EdgeLayer, Front, OriginRules, fallback_method, fallback_not_found,
+};
+use tidegate_kit::memory::Memory;
+use tidegate_kit::metrics::{self, MetricsHandle};
+use tidegate_kit::secret::SecretDigest;
+use tidegate_kit::serve::{ServeConfig, ServeLimits, serve};
+use tidegate_kit::tasks::Tasks;
+use tidegate_kit::tls;
+use tokio::sync::watch;
+
+use crate::config::{ProcessSettings, SecuritySettings};
+use crate::failure::Failure;
+use crate::up::directory::DataDirectory;
+use crate::up::failures;
+use crate::up::machine::{self, Files};
+
+/// Requests and sockets that are open get this long once a stop has begun.
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Then what is left is dropped.
+pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(2);
+
+/// The ground of a process.
+#[derive(Debug)]
+pub(crate) struct Base {
+    pub(crate) directory: DataDirectory,
+    pub(crate) root: Tasks,
+    pub(crate) auth: Auth,
+    pub(crate) memory: Memory,
+    pub(crate) metrics: MetricsHandle,
+    pub(crate) files: Files,
+    pub(crate) tls: Arc<rustls::ServerConfig>,
+    pub(crate) operators_url: String,
+    ready: watch::Sender<bool>,
+    /// Ends after everything else.
+    operators: Tasks,
+}
+
+/// A listener of a process.
+pub(crate) struct Listening {
+    pub(crate) listener: TcpListener,
+    pub(crate) address: SocketAddr,
+}
+
+impl Listening {
+    /// Binds it.
+    pub(crate) fn bind(address: SocketAddr) -> Result<Self, Failure> {
+        let failed = |error| failures::bind(address, &error);
+        let listener = TcpListener::bind(address).map_err(failed)?;
+        machine::lengthen_queue(&listener).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address })
+    }
+
+    /// Serves `front` on it as a task of `tasks`.
+    pub(crate) fn serve(
+        self,
+        front: Front,
+        tls: Arc<rustls::ServerConfig>,
+        tasks: &Tasks,
+        limits: ServeLimits,
+    ) -> Result<(), Failure> {
+        let served = serve(ServeConfig {
+            listener: self.listener,
+            front,
+            tls: Some(tls),
+            tasks: tasks.clone(),
+            limits,
+        });
+        served.map_err(|error| failures::bind(self.address, &error))?;
+        Ok(())
+    }
+}
+
+impl Base {
+    /// Takes the directory and serves health and metrics. `notice` is what the role has to say of itself.
+    pub(crate) fn open(
+        settings: &ProcessSettings,
+        notice: watch::Receiver<Option<Notice>>,
+    ) -> Result<Self, Failure> {
+        let directory = DataDirectory::open(&settings.data_dir)?;
+        let metrics = metrics::install();
+        let root = Tasks::new();
+        metrics.spawn_upkeep(&root);
+        let digest = SecretDigest::from_bytes(settings.security.admin_token_sha256);
+        let auth = Auth::with_digest(digest);
+        let asked = settings.connections_max.map(|count| count as usize);
+        let files = Files::share(machine::raise_open_files(), asked);
+        let bytes_max = settings
+            .memory_max
+            .unwrap_or_else(machine::memory_bytes_max);
+        let memory = Memory::new(bytes_max);
+        metrics.watch_memory(&memory);
+        let tls = public_tls(&settings.security)?;
+        let listening = Listening::bind(settings.listen_operators)?;
+        let operators_url = format!("https://{}", listening.address);
+        let (ready, is_ready) = watch::channel(false);
+        let base = Self {
+            operators: root.child(),
+            directory,
+            root,
+            auth,
+            memory,
+            metrics,
+            files,
+            tls,
+            operators_url,
+            ready,
+        };
+        let health = health::router(is_ready, notice, base.metrics.clone(), &base.auth);
+        let front = Front::from(base.edged(health, OriginRules::default()));
+        let (tls, limits) = (Arc::clone(&base.tls), ServeLimits::default());
+        listening.serve(front, tls, &base.operators, limits)?;
+        Ok(base)
+    }
+
+    /// The routes of health and metrics once more, for a public listener.
+    pub(crate) fn health(&self, notice: watch::Receiver<Option<Notice>>) -> Router {
+        health::router(
+            self.ready.subscribe(),
+            notice,
+            self.metrics.clone(),
+            &self.auth,
+        )
+    }
+
+    /// A router with the edge around it, and an answer for what it does not have.
+    pub(crate) fn edged(&self, router: Router, origins: OriginRules) -> Router {
+        let edge = EdgeLayer::new(EdgeConfig {
+            origins,
+            memory: self.memory.clone(),
+        });
+        router
+            .method_not_allowed_fallback(fallback_method)
+            .fallback(fallback_not_found)
+            .layer(edge)
+    }
+
+    /// Bounds of a public listener.
+    pub(crate) fn limits(&self) -> ServeLimits {
+        let connections_max = self.files.connections_max;
+        ServeLimits {
+            connections_max,
+            connections_per_address_max: connections_max.div_ceil(4),
+            drain_timeout: DRAIN_TIMEOUT,
+            ..ServeLimits::default()
+        }
+    }
+
+    /// Tells whoever asks whether this process should get traffic.
+    pub(crate) fn set_ready(&self, is_ready: bool) {
+        self.ready.send_replace(is_ready);
+    }
+
+    /// Ends when a part has failed without which the process cannot go on.
+    pub(crate) async fn failed(&self) -> Failure {
+        self.root.cancelled().await;
+        let reason = self.root.failure().map_or_else(
+            || "the process was asked to stop".to_owned(),
+            |failure| failure.to_string(),
+        );
+        Failure::failed(reason)
+    }
+
+    /// Ends what is left: the operators' listener and upkeep.
+    pub(crate) async fn stop(&self) {
+        self.operators.shutdown(DRAIN_GRACE).await;
+        self.root.shutdown(DRAIN_GRACE).await;
+    }
+}
+
+/// The certificate for clients and operators.
+pub(crate) fn public_tls(
+    settings: &SecuritySettings,
+) -> Result<Arc<rustls::ServerConfig>, Failure> {
+    tls::server_config_from(&settings.tls_cert, &settings.tls_key, tls::ALPN_PUBLIC).map_err(
+        |error| {
+            let error = failures::chain(&error);
+            Failure::usage(format!(
+                "the certificate for clients cannot be used: {error}"
+            ))
+        },
+    )
+}

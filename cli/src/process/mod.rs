@@ -1,0 +1,13 @@
+//! What the processes of a cluster have in common: how they begin, listen, tell that they are ready, and
+//! end.
+//!
+//! A role gives its parts; here is the life around them. Invariant: the operators' listener is the first
+//! to answer and the last to go, so that somebody who looks always sees why.
+
+mod announcement;
+mod base;
+mod life;
+
+pub(crate) use announcement::NodeFacts;
+pub(crate) use base::{Base, DRAIN_GRACE, DRAIN_TIMEOUT, Listening};
+pub(crate) use life::{Serving, live};

@@ -23,6 +23,8 @@ pub mod http;
 pub mod metrics;
 pub mod tls;
 
+pub mod peer;
+
 pub mod acquaintance;
 
 pub mod auth;

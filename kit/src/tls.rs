@@ -1,11 +1,20 @@
-//! The process's own certificate authority and the certificates it serves with.
+//! Certificates: those that a process serves the public with, and those that nodes of a cluster show
+//! each other.
 //!
-//! One authority per data directory, made on first start; clients trust `ca.pem`. The key of the
-//! server is renewed with its certificate. Nothing here verifies clients.
+//! For the public there is one authority per data directory, made on first start; clients trust `ca.pem`.
+//! The key of the server is renewed with its certificate, and clients are not verified. Nodes have
+//! certificates of the cluster's authority ([`ClusterAuthority`]) that say who they are; both ends of a
+//! private connection verify them ([`NodeTls`]).
 //! Invariant: a key file is never readable by others, and no file is ever seen half written.
 
 mod authority;
 mod files;
+mod identity;
+
+mod cluster;
+mod verify;
+
+mod node;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +24,11 @@ use rustls::crypto::CryptoProvider;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
+
+pub use cluster::{ClusterAuthority, Signed};
+pub use identity::{IdentityError, identity_of};
+pub use node::{ALPN_PRIVATE, ClientAuth, NodeCredentials, NodeTls, pinned_client_config};
+pub use verify::Expect;
 
 use crate::clock;
 
@@ -57,6 +71,20 @@ pub enum PkiError {
     /// A certificate could not be made.
     #[error("a certificate could not be made: {0}")]
     Make(String),
+    /// The authority of the cluster is not what it should be.
+    #[error("{}: {reason}", .path.display())]
+    Authority {
+        /// The file that was looked at.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Somebody asked for a certificate in a way that cannot be granted.
+    #[error("the signing request cannot be granted: {0}")]
+    Request(String),
+    /// The credentials of a node do not belong together, or are another's.
+    #[error("the credentials of the node cannot be used: {0}")]
+    Credentials(String),
 }
 
 /// An authority and a server certificate, on disk and in memory.

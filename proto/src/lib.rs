@@ -13,6 +13,8 @@ pub mod name;
 
 pub mod id;
 
+pub mod node;
+
 pub mod chain;
 
 pub mod time;

@@ -12,6 +12,8 @@ pub const INTEGER_MAX: u64 = (1 << 53) - 1;
 
 /// Longest topic or group name, in bytes.
 pub const NAME_LEN_MAX: usize = 200;
+/// Longest name of a node: a label of a host name, which many operators will use.
+pub const NODE_NAME_LEN_MAX: usize = 63;
 /// Most partitions of one topic.
 pub const PARTITIONS_PER_TOPIC_MAX: u32 = 10_000;
 /// Highest replication factor; a partition row lists its replicas.

@@ -23,6 +23,7 @@ use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::{Builder, UpgradeableConnection};
+use rustls_pki_types::CertificateDer;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -31,12 +32,14 @@ use tokio::time::{Sleep, sleep_until};
 use super::ServeLimits;
 use super::head_clock::HeadClock;
 use super::stream::{Stream, Transport};
-use crate::acquaintance::Acquaintance;
+use crate::acquaintance::{Acquaintance, greet};
 use crate::aside::Aside;
 use crate::backoff::up_to_a_tenth_less;
 use crate::clock;
 use crate::http::{ApiError, Front, FrontFuture};
 use crate::limits::{self, REFUSAL_TIMEOUT};
+use crate::peer::PeerIdentity;
+use crate::tls::identity_of;
 
 /// Of all connections of a listener.
 pub(super) struct Bounds {
@@ -125,8 +128,9 @@ impl Connection {
             number,
         } = self;
         let has_asked = Arc::new(AtomicBool::new(false));
-        let service = Served {
+        let mut service = Served {
             door,
+            peer: None,
             acquaintance: acquaintance.clone(),
             has_asked: Arc::clone(&has_asked),
             bounds: Arc::clone(&bounds),
@@ -152,6 +156,9 @@ impl Connection {
         };
         match accepted {
             Ok((stream, _)) => {
+                // Listeners that ask for no certificate are shown none.
+                let shown = stream.get_ref().1.peer_certificates();
+                service.peer = shown.and_then(peer_of);
                 let transport = Transport::Secure(Box::new(stream));
                 course.serve(transport, service).await;
             }
@@ -320,6 +327,8 @@ fn next(
 /// The requests of one connection.
 struct Served {
     door: Door,
+    /// The node that the client has shown to be.
+    peer: Option<PeerIdentity>,
     acquaintance: Acquaintance,
     has_asked: Arc<AtomicBool>,
     bounds: Arc<Bounds>,
@@ -351,9 +360,20 @@ impl hyper::service::Service<Request<Incoming>> for Served {
                 return refuse(ErrorCode::TooLarge, &detail);
             }
             request.extensions_mut().insert(self.acquaintance.clone());
+            if self.peer.is_some() {
+                greet(request.extensions());
+            }
+        }
+        if let Some(peer) = &self.peer {
+            request.extensions_mut().insert(peer.clone());
         }
         Either::Right(self.bounds.front.ask(request))
     }
+}
+
+/// The node behind certificates that the handshake found good.
+fn peer_of(shown: &[CertificateDer<'_>]) -> Option<PeerIdentity> {
+    identity_of(shown.first()?).ok().map(PeerIdentity)
 }
 
 /// An answer that is the connection's last.

@@ -23,6 +23,7 @@ use crate::clock;
 use crate::tls::{ALPN_PUBLIC, Pki, provider, server_config};
 
 mod admission;
+mod nodes;
 mod refused;
 
 // Long enough for a loaded machine, never reached when things work.

@@ -247,7 +247,8 @@ fn names_of(certificate: &X509Certificate<'_>) -> Option<BTreeSet<Name>> {
     names.collect()
 }
 
-fn params(now_s: i64, life: Duration) -> Result<CertificateParams, PkiError> {
+/// What every certificate has: when it begins and ends, and a serial number.
+pub(super) fn params(now_s: i64, life: Duration) -> Result<CertificateParams, PkiError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     let now = x509_parser::time::ASN1Time::from_timestamp(now_s)
@@ -262,10 +263,10 @@ fn params(now_s: i64, life: Duration) -> Result<CertificateParams, PkiError> {
     Ok(params)
 }
 
-fn new_key() -> Result<KeyPair, PkiError> {
+pub(super) fn new_key() -> Result<KeyPair, PkiError> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(make_error)
 }
 
-fn make_error(error: rcgen::Error) -> PkiError {
+pub(super) fn make_error(error: rcgen::Error) -> PkiError {
     PkiError::Make(error.to_string())
 }

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod cluster;
+
 const DAY_S: i64 = 24 * 60 * 60;
 
 fn ensure(dir: &TempDir, days: i64, sans: &[&str]) -> Result<Pki, PkiError> {

@@ -16,6 +16,9 @@ pub mod memory;
 pub mod secret;
 pub mod signal;
 
+pub mod frames;
+pub mod outlet;
+
 pub mod boot;
 pub mod tasks;
 

@@ -43,4 +43,6 @@ pub mod damage;
 
 pub mod control;
 
+pub mod private;
+
 pub mod api;

@@ -68,6 +68,11 @@ pub const WS_MESSAGE_BYTES_MAX: usize = 4 * MIB;
 pub const WS_PREAUTH_BYTES_MAX: usize = 16 * KIB;
 /// A records frame is cut here when its batch is larger and the format allows it.
 pub const FRAME_BYTES_TARGET: usize = 64 * KIB;
+/// Most bytes of batches in one frame between nodes: a body of the largest size, twice, since what is
+/// short as JSON may be longer as a batch; what a partition takes at once is bounded by its node.
+pub const FRAME_BATCHES_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
+/// Longest problem, or status of a partition, in a frame between nodes, in bytes of JSON.
+pub const FRAME_PROBLEM_BYTES_MAX: usize = 64 * KIB;
 /// Most topics one socket may be subscribed to.
 pub const SUBSCRIPTIONS_PER_SOCKET_MAX: usize = 64;
 

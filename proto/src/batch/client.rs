@@ -38,6 +38,13 @@ impl ClientBatch {
         Ok(Self { bytes, crc, header })
     }
 
+    /// A client part with the checksum that its producer computed, which is checked.
+    pub fn from_summed(bytes: Bytes, crc: u32) -> Result<Self, BatchError> {
+        let batch = Self::from_stored(bytes, crc)?;
+        batch.verify()?;
+        Ok(batch)
+    }
+
     /// A client part with the checksum it is said to have, unchecked.
     pub(super) fn from_stored(bytes: Bytes, crc: u32) -> Result<Self, BatchError> {
         let header = Header::parse(&bytes)?;

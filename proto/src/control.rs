@@ -3,7 +3,11 @@
 //! Plain data: the controller decides, everyone else looks up. A [`Topology`] is a snapshot at one
 //! revision and never changes; a newer one replaces it.
 
+mod fold;
 mod report;
+mod session;
+mod unit;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::compression::Codec;
 pub use crate::damage::Damage;
-use crate::id::{Incarnation, PartitionId, ReplicaGen, SpuId, TopicId};
+use crate::id::{Incarnation, PartitionId, ReplicaGen, SpuId, StoreId, TopicId};
 use crate::limits::{
     DELETE_RETENTION_MS_DEFAULT, RECORD_BYTES_MAX_DEFAULT, RETENTION_MS_DEFAULT,
     SEGMENT_BYTES_DEFAULT, SEGMENT_MS_DEFAULT,
@@ -20,21 +24,35 @@ use crate::limits::{
 use crate::name::TopicName;
 use crate::position::{LeaderEpoch, Offset, ReplicaKey};
 use crate::produce::Acks;
+pub use fold::{FoldError, Folded, TopologyFold};
 pub use report::{
     Audience, Endpoint, IsrCandidate, IsrOutcome, IsrProposal, IsrRefusal, NodeSite,
     PartitionStatus, Register, Registered, ReplicaReport, SealAnswer,
 };
+pub use session::{
+    AttestRequest, AttestedReplica, DiskSpace, Heartbeat, HeartbeatAnswer, IsrAnswer, IsrRequest,
+    LeaveRequest, SealRequest, Seen, Standing, StatusReport, Traffic,
+};
+pub use unit::{SpuSpec, SpuStanding};
+pub use watch::{TopologyChange, WatchLine, WatchQuery};
 
 #[expect(clippy::cast_possible_truncation, reason = "a constant of 1 MiB")]
 const MAX_RECORD_BYTES_DEFAULT: u32 = RECORD_BYTES_MAX_DEFAULT as u32;
 
-/// All topics at one revision.
+/// All topics and storage units at one revision.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Topology {
-    /// Grows with every change.
+    /// Grows with every change, as long as the store is the same.
     pub revision: u64,
+    /// The metadata store that it comes from, if any: revisions of different ones say nothing about
+    /// each other.
+    #[serde(default)]
+    pub store_id: Option<StoreId>,
     /// The topics by name.
     pub topics: BTreeMap<TopicName, Arc<TopicSpec>>,
+    /// The storage units that are entered.
+    #[serde(default)]
+    pub spus: BTreeMap<SpuId, SpuSpec>,
 }
 
 impl Topology {
@@ -42,6 +60,12 @@ impl Topology {
     #[must_use]
     pub fn topic(&self, name: &TopicName) -> Option<&Arc<TopicSpec>> {
         self.topics.get(name)
+    }
+
+    /// The storage unit of that number.
+    #[must_use]
+    pub fn spu(&self, spu: SpuId) -> Option<&SpuSpec> {
+        self.spus.get(&spu)
     }
 
     /// The topic of that id. Walks all topics: for rare use; hot paths hold the spec they resolved.

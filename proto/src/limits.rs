@@ -107,3 +107,14 @@ pub const SEGMENT_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
 
 /// What a client is told to wait, in seconds, when the disk is full: somebody has to make space.
 pub const RETRY_AFTER_DISK_FULL_S: u64 = 10;
+
+/// How often a storage node shows that it is alive, unless its controller says otherwise: a sixth of the
+/// silence after which it is taken for dead.
+pub const HEARTBEAT_MS: u64 = 1_000;
+/// Partitions that one heartbeat reports on: some 200 bytes each make 200 KiB at most, and a node with
+/// 10,000 partitions has told of all of them in ten seconds.
+pub const HEARTBEAT_STATUSES_MAX: usize = 1_000;
+/// Changes in one line of a watch stream: some 400 bytes each, so that a line stays near 100 KiB.
+pub const WATCH_CHANGES_PER_LINE_MAX: usize = 256;
+/// How often a watch stream says that it is alive when nothing happens.
+pub const WATCH_ALIVE_MS: u64 = 5_000;

@@ -49,12 +49,13 @@ impl Assigner {
     /// Runs until the topology's owner or this node stops.
     pub(crate) async fn run(mut self, mut topology: watch::Receiver<Arc<Topology>>) {
         let cancelled = self.tasks.token();
-        let mut revision = None;
+        let mut seen = None;
         loop {
             let snapshot = Arc::clone(&topology.borrow_and_update());
-            // Revisions only grow; an older snapshot would take topics away.
-            if revision.is_none_or(|seen| seen <= snapshot.revision) {
-                revision = Some(snapshot.revision);
+            let place = (snapshot.store_id, snapshot.revision);
+            // Revisions of one store only grow; an older snapshot would take topics away.
+            if seen.is_none_or(|(store, revision)| store != place.0 || revision <= place.1) {
+                seen = Some(place);
                 self.apply(&snapshot).await;
             }
             let retry = self.incomplete;

@@ -6,24 +6,12 @@
 
 use std::collections::BTreeMap;
 
+pub use tidegate_proto::control::Standing;
 use tidegate_proto::id::{Incarnation, SpuId};
 
 use crate::limits::{SPU_TIMEOUT_MS_DEFAULT, SPU_TIMEOUT_MS_MIN};
 use crate::model::Model;
 use crate::rows::SpuRow;
-
-/// What a heartbeat is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Standing {
-    /// It takes part.
-    Current,
-    /// It was shut out and has to register again.
-    Fenced,
-    /// A later registration of the same id took its place: it has to exit (S5).
-    Superseded,
-    /// The controller does not know it, or it was removed.
-    Unknown,
-}
 
 /// What a unit under that registration is in the state `model`.
 #[must_use]

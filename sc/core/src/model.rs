@@ -246,12 +246,18 @@ impl Model {
         }
     }
 
-    /// The form in which every process sees the state. Cheap: the topics are shared.
+    /// The form in which every process sees the state, without the store's identity. Cheap: the topics
+    /// are shared.
     #[must_use]
     pub fn topology(&self) -> Topology {
         let topics = self.topics.iter();
+        let spus = self.spus.iter();
         Topology {
             revision: self.revision,
+            store_id: None,
+            spus: spus
+                .filter_map(|(spu, row)| Some((*spu, row.spec()?)))
+                .collect(),
             topics: topics
                 .map(|(name, topic)| (name.clone(), Arc::clone(topic.spec())))
                 .collect(),

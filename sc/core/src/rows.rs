@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidegate_proto::api::topic::PlacementPolicy;
-use tidegate_proto::control::{Endpoint, TopicConfig, TopicSpec};
+use tidegate_proto::control::{Endpoint, SpuSpec, SpuStanding, TopicConfig, TopicSpec};
 use tidegate_proto::id::{Incarnation, RunId, SpuId, StorageId, TopicId};
 use tidegate_proto::name::{SpuGroupName, TopicName};
 
@@ -91,6 +91,23 @@ impl SpuRow {
     #[must_use]
     pub const fn is_at_hand(&self) -> bool {
         !self.fenced && !self.draining && !self.removed
+    }
+
+    /// The form in which every process sees it; none once it is gone.
+    #[must_use]
+    pub fn spec(&self) -> Option<SpuSpec> {
+        let standing = match (self.fenced, self.draining) {
+            (true, _) => SpuStanding::Fenced,
+            (false, true) => SpuStanding::Draining,
+            (false, false) => SpuStanding::Active,
+        };
+        (!self.removed).then(|| SpuSpec {
+            endpoints: self.endpoints.clone(),
+            rack: self.rack.clone(),
+            site: self.site.clone(),
+            standing,
+            incarnation: self.incarnation,
+        })
     }
 
     /// True once it registered.

@@ -1,0 +1,176 @@
+//! What a registered storage node and the controller tell each other while it runs.
+//!
+//! Plain data, JSON on the private plane. A node says hello every [`HEARTBEAT_MS`] to any controller;
+//! what it leads is reported in turns, at most [`HEARTBEAT_STATUSES_MAX`] partitions at a time, those
+//! that changed first. Every request names the registration that it is made under.
+//!
+//! [`HEARTBEAT_MS`]: crate::limits::HEARTBEAT_MS
+//! [`HEARTBEAT_STATUSES_MAX`]: crate::limits::HEARTBEAT_STATUSES_MAX
+
+use serde::{Deserialize, Serialize};
+
+use super::{IsrOutcome, IsrProposal, PartitionStatus, SealAnswer};
+use crate::chain::ChainHash;
+use crate::id::{Incarnation, ReplicaGen, RunId, SpuId, StoreId};
+use crate::position::ReplicaKey;
+
+/// How much of the metadata's history somebody has seen (X1). Kept on disk by nodes, so that a store
+/// that went back is found out even after everything was restarted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The store that told it.
+    pub store_id: StoreId,
+    /// The newest revision.
+    pub revision: u64,
+    /// Hash of the history up to it.
+    pub hash: ChainHash,
+}
+
+/// A sign of life of a storage node, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The node.
+    pub spu_id: SpuId,
+    /// This run of its process.
+    pub run_id: RunId,
+    /// The registration that it acts under.
+    pub incarnation: Incarnation,
+    /// The metadata that it has on its disk.
+    #[serde(default)]
+    pub seen: Option<Seen>,
+    /// It was asked to stop and hands its partitions over.
+    #[serde(default)]
+    pub draining: bool,
+    /// Room on its disk.
+    #[serde(default)]
+    pub disk: DiskSpace,
+    /// What it did since it started.
+    #[serde(default)]
+    pub traffic: Traffic,
+    /// Partitions that it leads.
+    #[serde(default)]
+    pub statuses: Vec<StatusReport>,
+}
+
+/// Room on a node's disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DiskSpace {
+    /// Size of the file system, in bytes; 0 when it is not known.
+    pub capacity_bytes: u64,
+    /// Free for us, in bytes.
+    pub free_bytes: u64,
+    /// False while appends are refused for want of space.
+    pub has_room: bool,
+}
+
+impl Default for DiskSpace {
+    fn default() -> Self {
+        Self {
+            capacity_bytes: 0,
+            free_bytes: 0,
+            has_room: true,
+        }
+    }
+}
+
+/// Counters of one run of a node; they start at 0 and only grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Traffic {
+    /// Records appended as a leader.
+    pub appended_records: u64,
+    /// Bytes of the batches they came in.
+    pub appended_bytes: u64,
+    /// Bytes of batches read by consumers and gateways.
+    pub read_bytes: u64,
+}
+
+/// Where one partition stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// Which partition.
+    pub key: ReplicaKey,
+    /// As its leader sees it.
+    #[serde(flatten)]
+    pub status: PartitionStatus,
+}
+
+/// What a registration is worth now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It takes part.
+    Current,
+    /// It was shut out and has to register again.
+    Fenced,
+    /// A later registration of the same id took its place: it has to exit (S5).
+    Superseded,
+    /// The controller does not know it, or it was removed.
+    Unknown,
+}
+
+/// The answer to a [`Heartbeat`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatAnswer {
+    /// What the node's registration is worth, as far as this controller knows.
+    pub standing: Standing,
+    /// How far this controller is; a node that is far behind has lost its watch.
+    pub revision: u64,
+    /// When to come again, in milliseconds.
+    pub interval_ms: u64,
+}
+
+/// A leader's wishes for in-sync sets (I3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IsrRequest {
+    /// The leader.
+    pub spu_id: SpuId,
+    /// Its registration.
+    pub incarnation: Incarnation,
+    /// Each is judged alone; all that are accepted are made together.
+    pub proposals: Vec<IsrProposal>,
+}
+
+/// One outcome per proposal, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IsrAnswer {
+    /// The outcomes.
+    pub outcomes: Vec<IsrOutcome>,
+}
+
+/// What replicas found when they were sealed (L3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealRequest {
+    /// One per replica.
+    pub answers: Vec<SealAnswer>,
+}
+
+/// A node tells which replicas it made since it registered: from now on a missing one is lost (S4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttestRequest {
+    /// The node.
+    pub spu_id: SpuId,
+    /// Its registration.
+    pub incarnation: Incarnation,
+    /// What it made.
+    pub replicas: Vec<AttestedReplica>,
+}
+
+/// A replica that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttestedReplica {
+    /// Which partition.
+    pub key: ReplicaKey,
+    /// Which membership.
+    pub replica_gen: ReplicaGen,
+}
+
+/// A node stops on purpose: its partitions get other leaders at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaveRequest {
+    /// The node.
+    pub spu_id: SpuId,
+    /// Its registration.
+    pub incarnation: Incarnation,
+}

@@ -43,9 +43,12 @@ pub(crate) fn pki(error: &PkiError) -> Failure {
         PkiError::Name { name } => Failure::usage(format!(
             "--san {name:?} is neither a host name nor an address"
         )),
-        PkiError::Invalid { .. } | PkiError::Unusable { .. } | PkiError::Make(_) => {
-            Failure::failed(error.to_string())
-        }
+        PkiError::Invalid { .. }
+        | PkiError::Unusable { .. }
+        | PkiError::Make(_)
+        | PkiError::Authority { .. }
+        | PkiError::Request(_)
+        | PkiError::Credentials(_) => Failure::failed(error.to_string()),
     }
 }
 

@@ -28,6 +28,8 @@ pub mod tls;
 
 pub mod peer;
 
+pub mod channel;
+
 pub mod acquaintance;
 
 pub mod auth;

@@ -88,6 +88,30 @@ pub const HEADER_COUNT_MAX: usize = 100;
 /// Read buffer of an HTTP/1.1 connection: one whole head must fit, the body streams through it.
 pub const HTTP1_BUFFER_BYTES_MAX: usize = 64 * KIB;
 
+/// A connection to another node must be there within this: address, handshake, and the server's first
+/// word. Above three round trips around the world, below a second lost packet of the handshake.
+pub const CHANNEL_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// After a round in which no endpoint answered, the next begins within this.
+pub const CHANNEL_RETRY_BASE: Duration = Duration::from_millis(50);
+/// The same after many rounds: a node that comes back is found within two seconds.
+pub const CHANNEL_RETRY_MAX: Duration = Duration::from_secs(2);
+/// A connection that lived for less counts as one that failed, so that a peer that closes at once is
+/// not called in a loop.
+pub const CHANNEL_LIFE_MIN: Duration = Duration::from_secs(1);
+/// Interval of pings to another node, also while nothing is asked of it.
+pub const CHANNEL_PING_INTERVAL: Duration = Duration::from_secs(5);
+/// Another node that leaves a ping unanswered for this long is gone. A machine that stands still for
+/// some seconds is not.
+pub const CHANNEL_PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests open at once on a channel: what a listener of ours takes.
+pub const CHANNEL_STREAMS_MAX: usize = HTTP2_STREAMS_MAX as usize;
+/// Bytes of one answer that may be under way before they are read.
+pub const CHANNEL_STREAM_WINDOW_BYTES: u32 = MIB as u32;
+/// Bytes of all answers of a channel: what one peer holds of our memory.
+pub const CHANNEL_CONNECTION_WINDOW_BYTES: u32 = 4 * MIB as u32;
+/// How often a request that was certainly not sent is tried on a newer connection.
+pub const CHANNEL_ATTEMPTS_MAX: u32 = 3;
+
 /// How long requests under way may take once a stop has begun.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -64,6 +64,8 @@ pub enum TaskKind {
     Store,
     /// Follows a snapshot that somebody else publishes.
     Watch,
+    /// Keeps a connection to another node.
+    Channel,
     /// Encodes what all subscribers of one partition share.
     Fanout,
     /// Deletes what has expired, on a timer.
@@ -90,9 +92,12 @@ impl TaskKind {
             | Self::Controller
             | Self::Store
             | Self::Blocking => OnCancel::Wait,
-            Self::Watch | Self::Fanout | Self::Sweep | Self::Upkeep | Self::Signal => {
-                OnCancel::Abort
-            }
+            Self::Watch
+            | Self::Channel
+            | Self::Fanout
+            | Self::Sweep
+            | Self::Upkeep
+            | Self::Signal => OnCancel::Abort,
         }
     }
 
@@ -107,6 +112,7 @@ impl TaskKind {
             | Self::Socket
             | Self::Request
             | Self::Watch
+            | Self::Channel
             | Self::Fanout
             | Self::Sweep
             | Self::Upkeep

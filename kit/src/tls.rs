@@ -29,6 +29,7 @@ pub use cluster::{ClusterAuthority, Signed};
 pub use identity::{IdentityError, identity_of};
 pub use node::{ALPN_PRIVATE, ClientAuth, NodeCredentials, NodeTls, pinned_client_config};
 pub use verify::Expect;
+pub(crate) use verify::handshake_reason;
 
 use crate::clock;
 

@@ -39,7 +39,7 @@ use crate::clock;
 use crate::http::{ApiError, Front, FrontFuture};
 use crate::limits::{self, REFUSAL_TIMEOUT};
 use crate::peer::PeerIdentity;
-use crate::tls::identity_of;
+use crate::tls::{handshake_reason, identity_of};
 
 /// Of all connections of a listener.
 pub(super) struct Bounds {
@@ -162,7 +162,10 @@ impl Connection {
                 let transport = Transport::Secure(Box::new(stream));
                 course.serve(transport, service).await;
             }
-            Err(error) => tracing::debug!(%address, %error, "handshake failed"),
+            Err(error) => {
+                let reason = handshake_reason(&error);
+                tracing::debug!(%address, reason, "handshake failed");
+            }
         }
     }
 }

@@ -81,6 +81,18 @@ impl From<Stranger> for rustls::Error {
     }
 }
 
+/// Why a handshake failed, in words: the library shows what we found wrong with a certificate in the form
+/// for programmers.
+pub(crate) fn handshake_reason(error: &std::io::Error) -> String {
+    let inner = error.get_ref();
+    match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(ours)))) => {
+            ours.to_string()
+        }
+        _ => error.to_string(),
+    }
+}
+
 /// What a node trusts at the moment.
 pub(super) trait Trusting: fmt::Debug + Send + Sync {
     fn cluster_id(&self) -> ClusterId;

@@ -20,7 +20,7 @@ pub use direct::{Direct, Front};
 pub use edge::{EdgeConfig, EdgeLayer, EdgeService, edge};
 pub use error::{ApiError, ApiResult, PROBLEM_JSON, not_supported, problem_response};
 pub use extract::{
-    ApiJson, ApiPath, ApiQuery, TicketParameter, fallback_method, fallback_not_found,
+    ApiJson, ApiPath, ApiQuery, TicketParameter, fallback_method, fallback_not_found, json_body,
 };
 pub use fault::{BodyFault, body_problem};
 pub use origin::{InvalidOrigin, OriginRules};

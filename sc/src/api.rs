@@ -5,10 +5,15 @@
 
 mod condition;
 mod page;
+
+mod answer;
 mod problems;
 mod view;
 
+mod write;
+
 mod cluster;
+mod groups;
 mod later;
 mod partitions;
 mod spus;
@@ -89,7 +94,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 #[derive(OpenApi)]
 #[openapi(components(schemas(Problem)), tags(
     (name = "cluster", description = "The cluster as a whole"),
-    (name = "spus", description = "Storage units"),
+    (name = "spus", description = "Storage units and groups of them"),
     (name = "topics", description = "Topics: create, ensure, describe, delete"),
     (name = "partitions", description = "Partitions: leaders, replicas, offsets, sizes"),
 ))]
@@ -98,7 +103,14 @@ struct Shared;
 fn described() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Shared::openapi())
         .routes(routes!(cluster::get_cluster))
-        .routes(routes!(spus::list_spus))
+        .routes(routes!(spus::list_spus, spus::register_spu))
+        .routes(routes!(spus::get_spu, spus::ensure_spu, spus::remove_spu))
+        .routes(routes!(groups::list_spu_groups, groups::create_spu_group))
+        .routes(routes!(
+            groups::get_spu_group,
+            groups::ensure_spu_group,
+            groups::delete_spu_group
+        ))
         .routes(routes!(topics::list_topics, topics::create_topic))
         .routes(routes!(
             topics::get_topic,

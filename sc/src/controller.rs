@@ -6,6 +6,7 @@
 
 mod task;
 
+use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use uuid::Uuid;
 
 use crate::limits::{COMMANDS_MAX, PRODUCER_IDS_PER_LEASE};
 use crate::metrics;
-use crate::store::{DatabaseUrl, MetaStore, PostgresStore, SqliteStore, StoreError};
+use crate::store::{DatabaseUrl, MetaStore, PostgresStore, Receipt, SqliteStore, StoreError};
 use task::Task;
 
 /// Where the metadata is kept.
@@ -58,6 +59,35 @@ pub struct Decided {
     pub model: Arc<Model>,
 }
 
+/// A request that is carried out once, however often it is sent under its key.
+#[derive(Clone)]
+pub struct Once {
+    pub principal: String,
+    /// As the client gave it.
+    pub key: String,
+    /// SHA-256 of the request: the same key with another request is refused.
+    pub request_hash: [u8; 32],
+    /// The answer to a decision, from the state with it; kept as it is.
+    pub answer: Arc<dyn Fn(&Decision, &Model) -> String + Send + Sync>,
+}
+
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Once")
+            .field("principal", &self.principal)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The one answer to a request with a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    pub text: String,
+    /// It was given before, and nothing was done now.
+    pub is_repeat: bool,
+}
+
 /// A handle on the controller. Clones are the same controller.
 #[derive(Debug, Clone)]
 pub struct Controller {
@@ -77,7 +107,14 @@ struct Shared {
 struct Command {
     request: Request,
     origin: Origin,
-    reply: oneshot::Sender<Result<Decided, Problem>>,
+    reply: Reply,
+}
+
+/// What the asker wants to hear.
+#[derive(Debug)]
+enum Reply {
+    Decided(oneshot::Sender<Result<Decided, Problem>>),
+    Once(Once, oneshot::Sender<Result<Answered, Problem>>),
 }
 
 impl Controller {
@@ -225,29 +262,61 @@ impl Controller {
     /// when nobody knows whether it was done.
     pub async fn change(&self, request: Request, origin: Origin) -> Result<Decided, Problem> {
         let (reply, answer) = oneshot::channel();
-        self.shared
-            .commands
-            .try_send(Command {
-                request,
-                origin,
-                reply,
-            })
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => {
-                    metrics::overloaded();
-                    Problem::new(
-                        ErrorCode::Overloaded,
-                        "too many control changes are waiting",
-                    )
-                }
-                mpsc::error::TrySendError::Closed(_) => stopping(),
-            })?;
+        self.command(request, origin, Reply::Decided(reply))?;
         // The task answers every command it takes; without an answer it was stopped half-way.
-        answer.await.unwrap_or_else(|_| {
-            Err(Problem::new(
-                ErrorCode::OutcomeUnknown,
-                "the controller stopped before it answered",
-            ))
+        answer.await.unwrap_or_else(|_| Err(half_way()))
+    }
+
+    /// The same once: a repeat of the request under its key does nothing and gets the first answer.
+    /// Refusals are not kept.
+    ///
+    /// # Errors
+    /// Those of [`Controller::change`]; 409 when the key was used for another request.
+    pub async fn change_once(
+        &self,
+        request: Request,
+        origin: Origin,
+        once: Once,
+    ) -> Result<Answered, Problem> {
+        let (reply, answer) = oneshot::channel();
+        self.command(request, origin, Reply::Once(once, reply))?;
+        answer.await.unwrap_or_else(|_| Err(half_way()))
+    }
+
+    /// The answer that was kept for that principal and key.
+    ///
+    /// # Errors
+    /// 409 when it was for another request; 503 when the store fails.
+    pub async fn answered(
+        &self,
+        principal: &str,
+        key: &str,
+        request_hash: [u8; 32],
+    ) -> Result<Option<String>, Problem> {
+        let store = &self.shared.store;
+        let kept = store.receipt(principal, key, clock::now_ms()).await;
+        let kept = kept.map_err(|error| {
+            metrics::store_failed();
+            Problem::from(error)
+        })?;
+        kept.map(|receipt| answer_of(receipt, request_hash))
+            .transpose()
+    }
+
+    fn command(&self, request: Request, origin: Origin, reply: Reply) -> Result<(), Problem> {
+        let command = Command {
+            request,
+            origin,
+            reply,
+        };
+        let sent = self.shared.commands.try_send(command);
+        sent.map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                metrics::overloaded();
+                let detail = "too many control changes are waiting";
+                Problem::new(ErrorCode::Overloaded, detail)
+            }
+            mpsc::error::TrySendError::Closed(_) => stopping(),
         })
     }
 
@@ -258,6 +327,21 @@ impl Controller {
     pub fn preview(&self, request: &Request) -> Result<Decision, Problem> {
         decide(&self.model(), clock::now_ms(), Uuid::new_v4(), request).map_err(Problem::from)
     }
+}
+
+/// The answer on a receipt, if it is for this request.
+fn answer_of(receipt: Receipt, request_hash: [u8; 32]) -> Result<String, Problem> {
+    if receipt.request_hash == request_hash {
+        return Ok(receipt.answer);
+    }
+    let detail =
+        "this Idempotency-Key was used for another request: another path, condition or body";
+    Err(Problem::new(ErrorCode::IdempotencyKeyReused, detail))
+}
+
+fn half_way() -> Problem {
+    let detail = "the controller stopped before it answered";
+    Problem::new(ErrorCode::OutcomeUnknown, detail)
 }
 
 fn stopping() -> Problem {

@@ -20,6 +20,9 @@ pub const PRODUCER_IDS_PER_LEASE: u64 = 1_000;
 pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 /// Longest `If-Match` header: room for 32 versions.
 pub const IF_MATCH_BYTES_MAX: usize = 1024;
+/// How long the answer to a request with an `Idempotency-Key` is kept: a day, in which whoever sent it
+/// will have tried again.
+pub const RECEIPT_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Rows that one statement reads or writes: enough that its cost does not count, few enough that a
 /// start with ten thousand partitions has no peak of memory that stays.

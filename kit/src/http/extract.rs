@@ -6,7 +6,8 @@
 use axum::body::Body;
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequest, FromRequestParts, Path};
+use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path};
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Uri, header};
 use serde::de::DeserializeOwned;
@@ -34,16 +35,26 @@ where
     type Rejection = ApiError;
 
     async fn from_request(request: Request<Body>, _: &S) -> Result<Self, ApiError> {
-        if !is_json(request.headers()) {
-            let found = request.headers().get(header::CONTENT_TYPE);
-            let found = found.map_or("none", |value| value.to_str().unwrap_or("not text"));
-            let detail = format!("this needs Content-Type application/json, found {found}");
-            let problem = Problem::new(ErrorCode::UnsupportedMediaType, detail);
-            return Err(problem.at("Content-Type", "is not application/json").into());
-        }
-        let body = read_body(request.into_body(), BYTES_MAX).await?;
-        parse_json(&body).map(Self)
+        Ok(Self(json_body::<T, BYTES_MAX>(request).await?.0))
     }
+}
+
+/// The JSON body of a request, as [`ApiJson`] takes it, and its bytes as they came.
+///
+/// # Errors
+/// Those of [`ApiJson`].
+pub async fn json_body<T: DeserializeOwned, const BYTES_MAX: usize>(
+    request: Request<Body>,
+) -> Result<(T, Bytes), ApiError> {
+    if !is_json(request.headers()) {
+        let found = request.headers().get(header::CONTENT_TYPE);
+        let found = found.map_or("none", |value| value.to_str().unwrap_or("not text"));
+        let detail = format!("this needs Content-Type application/json, found {found}");
+        let problem = Problem::new(ErrorCode::UnsupportedMediaType, detail);
+        return Err(problem.at("Content-Type", "is not application/json").into());
+    }
+    let body = read_body(request.into_body(), BYTES_MAX).await?;
+    Ok((parse_json(&body)?, body))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -230,12 +241,23 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let path = Path::<T>::from_request_parts(parts, state).await;
-        path.map(|Path(value)| Self(value))
-            .map_err(|rejection| ApiError(path_problem(rejection)))
+        path.map(|Path(value)| Self(value)).map_err(|rejection| {
+            let matched = parts.extensions.get::<MatchedPath>();
+            let only = matched.and_then(|matched| only_parameter(matched.as_str()));
+            ApiError(path_problem(rejection, only.unwrap_or("path")))
+        })
     }
 }
 
-fn path_problem(rejection: PathRejection) -> Problem {
+/// The parameter of a route that has one.
+fn only_parameter(route: &str) -> Option<&str> {
+    let (_, rest) = route.split_once('{')?;
+    let (name, rest) = rest.split_once('}')?;
+    (!rest.contains('{')).then_some(name)
+}
+
+/// `only`: what a part without a name is called.
+fn path_problem(rejection: PathRejection, only: &str) -> Problem {
     let PathRejection::FailedToDeserializePathParams(failed) = rejection else {
         return Problem::new(ErrorCode::Internal, "the route has no such path parameters");
     };
@@ -257,12 +279,12 @@ fn path_problem(rejection: PathRejection) -> Problem {
             value,
             expected_type,
         } => (
-            "path".to_owned(),
+            only.to_owned(),
             format!("{value:?} is not a {expected_type}"),
         ),
         ErrorKind::InvalidUtf8InPathParam { key } => (key, "is not UTF-8".to_owned()),
         ErrorKind::DeserializeError { key, message, .. } => (key, message),
-        other => ("path".to_owned(), other.to_string()),
+        other => (only.to_owned(), other.to_string()),
     };
     let code = if reason.contains("a name ") {
         ErrorCode::InvalidName

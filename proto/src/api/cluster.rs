@@ -3,9 +3,13 @@
 //! Shapes only, written by the streaming controller and read by clients. Times are milliseconds since
 //! 1970.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::control::Endpoint;
 use crate::id::{ClusterId, SpuId};
+use crate::name::SpuGroupName;
 
 /// The cluster as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,13 +62,34 @@ pub struct SpuStatus {
     pub reason: Option<String>,
 }
 
+/// Who brought a storage unit into the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SpuKind {
+    /// It joined as part of a group.
+    #[default]
+    Managed,
+    /// An operator registered it, with its id, before it ran.
+    Custom,
+}
+
 /// A storage unit (SPU) as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Spu {
     pub id: SpuId,
+    pub kind: SpuKind,
+    /// The group of a managed unit; `null` for a custom one.
+    pub group: Option<SpuGroupName>,
     /// Failure domain, when one was given.
     pub rack: Option<String>,
+    /// Data centre or place, when one was given.
+    pub site: Option<String>,
+    /// For people and their tools; nothing is decided by them.
+    pub labels: BTreeMap<String, String>,
+    /// Where it serves, as its last registration said.
+    pub endpoints: Vec<Endpoint>,
     /// Number of its current registration; a later one shuts out the earlier.
     pub incarnation: u64,
     pub status: SpuStatus,
@@ -72,7 +97,7 @@ pub struct Spu {
     pub replicas: u64,
     /// Partitions it leads.
     pub leaders: u64,
-    /// Grows with every change of its row.
+    /// Grows with every change of its row; the `ETag` of this answer, and what `If-Match` takes.
     pub version: u64,
 }
 

@@ -4,7 +4,9 @@
 
 pub mod binary;
 pub mod cluster;
+pub mod operation;
 pub mod records;
 pub mod socket;
+pub mod spu;
 pub mod topic;
 pub mod truncate;

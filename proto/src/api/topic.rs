@@ -33,6 +33,15 @@ impl<T> Setting<T> {
         matches!(self, Self::Absent)
     }
 
+    /// The same with another value, where there is one.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Setting<U> {
+        match self {
+            Self::Absent => Setting::Absent,
+            Self::Null => Setting::Null,
+            Self::Value(value) => Setting::Value(change(value)),
+        }
+    }
+
     /// The value, when there is one.
     pub const fn value(&self) -> Option<&T> {
         match self {

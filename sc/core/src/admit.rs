@@ -15,10 +15,9 @@ use tidegate_proto::position::{LeaderEpoch, Offset};
 use crate::change::{Change, DeletedTopic};
 use crate::decision::{Decision, IfMatch, MoveTerms, Outcome, TopicWrite};
 use crate::difference::differences;
-use crate::draft::Draft;
+use crate::draft::{Draft, drafted};
 use crate::ids::Ids;
 use crate::limits::{MOVES_PER_OPERATION_MAX, PARTITIONS_MAX, TOPICS_MAX};
-use crate::membership::drafted;
 use crate::model::{Model, Topic};
 use crate::moves::begin_moves;
 use crate::operation::operation_of;
@@ -95,18 +94,9 @@ pub(crate) fn matching<'a>(
     if_match: Option<&IfMatch>,
 ) -> Result<Option<&'a Topic>, Refusal> {
     let topic = model.topics.get(name).map(std::convert::AsRef::as_ref);
-    match (topic, if_match) {
-        (None, Some(_)) => Err(Refusal::NothingToMatch(name.clone())),
-        (Some(topic), Some(IfMatch::Versions(versions)))
-            if !versions.contains(&topic.row.version) =>
-        {
-            Err(Refusal::VersionDiffers {
-                name: name.clone(),
-                version: topic.row.version,
-            })
-        }
-        (topic, _) => Ok(topic),
-    }
+    let version = topic.map(|topic| topic.row.version);
+    Refusal::unless_matching(if_match, &format!("topic {name}"), version)?;
+    Ok(topic)
 }
 
 fn insert(

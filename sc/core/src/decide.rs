@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::admit::{create_topic, delete_topic, ensure_topic};
 use crate::decision::{Decision, Request};
+use crate::groups;
 use crate::ids::Ids;
 use crate::isr::change_isr;
 use crate::membership;
@@ -35,10 +36,13 @@ pub fn decide(
         Request::DeleteTopic { name, if_match } => delete_topic(model, name, if_match.as_ref()),
         Request::TruncateTopic(write) => truncate_topic(model, write),
         Request::EnterSpu(write) => membership::enter_spu(model, write),
-        Request::DescribeSpu(write) => membership::describe_spu(model, write),
+        Request::EnsureSpu(write) => membership::ensure_spu(model, write),
         Request::JoinGroup { group, rack } => membership::join_group(model, group, rack.as_ref()),
-        Request::PutSpuGroup(write) => membership::put_group(model, now_ms, write),
-        Request::RemoveSpuGroup { name } => membership::remove_group(model, name),
+        Request::CreateSpuGroup(write) => groups::create_group(model, now_ms, write),
+        Request::EnsureSpuGroup(write) => groups::put_group(model, now_ms, write),
+        Request::RemoveSpuGroup { name, if_match } => {
+            groups::remove_group(model, name, if_match.as_ref())
+        }
         Request::Register(report) => register(model, now_ms, ids, report),
         Request::Leave { spu, incarnation } => membership::leave(model, *spu, *incarnation),
         Request::Attest {
@@ -60,7 +64,9 @@ pub fn decide(
         Request::Rebalance { terms } => rebalance(model, now_ms, ids, terms),
         Request::DrainSpu { spu, terms } => requests::drain(model, now_ms, ids, *spu, terms),
         Request::ResumeSpu { spu } => requests::resume(model, now_ms, *spu),
-        Request::RemoveSpu { spu } => membership::remove_spu(model, *spu),
+        Request::RemoveSpu { spu, if_match } => {
+            membership::remove_spu(model, *spu, if_match.as_ref())
+        }
         Request::Recover {
             topic,
             partition,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidegate_proto::api::spu::{SpuGroupRequest, SpuRequest};
 use tidegate_proto::api::topic::{FieldChange, TopicRequest, WriteResult};
 use tidegate_proto::api::truncate::TruncatePartition;
 use tidegate_proto::control::{IsrOutcome, IsrProposal, Register, SealAnswer};
@@ -44,19 +45,18 @@ pub struct TruncateWrite {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpuWrite {
     pub spu: SpuId,
-    pub rack: Option<String>,
-    pub site: Option<String>,
-    pub labels: BTreeMap<String, String>,
+    pub request: SpuRequest,
+    /// A unit that is not there matches nothing.
+    pub if_match: Option<IfMatch>,
 }
 
 /// What a group of storage units should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpuGroupWrite {
     pub name: SpuGroupName,
-    pub replicas: u32,
-    pub first_id: SpuId,
-    pub racks: Vec<String>,
-    pub site: Option<String>,
+    pub request: SpuGroupRequest,
+    /// A group that is not there matches nothing.
+    pub if_match: Option<IfMatch>,
 }
 
 /// Where the copies of one partition should be, the preferred leader first.
@@ -93,17 +93,22 @@ pub enum Request {
     TruncateTopic(TruncateWrite),
     /// Enter a custom unit before it runs; refused when there is one.
     EnterSpu(SpuWrite),
-    /// Change what is said of a unit.
-    DescribeSpu(SpuWrite),
+    /// Change what is said of a unit; enter it when it is not there.
+    EnsureSpu(SpuWrite),
     /// Give a managed unit that is about to start an id in a group.
     JoinGroup {
         group: SpuGroupName,
         rack: Option<String>,
     },
+    /// Make a group of units; refused when there is one.
+    CreateSpuGroup(SpuGroupWrite),
     /// Make or change a group of units.
-    PutSpuGroup(SpuGroupWrite),
+    EnsureSpuGroup(SpuGroupWrite),
     /// Remove a group that has no units.
-    RemoveSpuGroup { name: SpuGroupName },
+    RemoveSpuGroup {
+        name: SpuGroupName,
+        if_match: Option<IfMatch>,
+    },
     /// A storage unit starts.
     Register(Register),
     /// A storage unit stops on purpose: as if it had been found dead, but at once.
@@ -140,7 +145,10 @@ pub enum Request {
     /// Let a unit that was being emptied take part again.
     ResumeSpu { spu: SpuId },
     /// Remove a unit that holds nothing.
-    RemoveSpu { spu: SpuId },
+    RemoveSpu {
+        spu: SpuId,
+        if_match: Option<IfMatch>,
+    },
     /// Find a leader for a partition that has no clean candidate (L3).
     Recover {
         topic: TopicName,

@@ -1,17 +1,59 @@
-//! The difference between two states of a topic, as clients read it: JSON pointers with old and new.
+//! The difference between two states of a thing, as clients read it: JSON pointers with old and new.
 //!
 //! Compares what clients can set; versions and times are not differences.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tidegate_proto::api::topic::FieldChange;
 
-use crate::rows::TopicRow;
+use crate::rows::{SpuGroupRow, SpuRow, TopicRow};
 use crate::settings::Settings;
 
 /// Every field in which the topic after differs from the topic before; one entry with an empty pointer
 /// when it comes into being or goes.
 pub(crate) fn differences(before: Option<&TopicRow>, after: Option<&TopicRow>) -> Vec<FieldChange> {
-    let (before, after) = (before.map(document), after.map(document));
+    between(before.map(document), after.map(document))
+}
+
+/// The same of a storage unit.
+pub(crate) fn spu_differences(before: Option<&SpuRow>, after: Option<&SpuRow>) -> Vec<FieldChange> {
+    let document = |row: &SpuRow| {
+        json!({
+            "id": row.spu,
+            "kind": row.kind,
+            "group": row.group,
+            "rack": row.rack,
+            "site": row.site,
+            "labels": row.labels,
+        })
+    };
+    between(before.map(document), after.map(document))
+}
+
+/// The same of a group of storage units.
+pub(crate) fn group_differences(
+    before: Option<&SpuGroupRow>,
+    after: Option<&SpuGroupRow>,
+) -> Vec<FieldChange> {
+    let document = |row: &SpuGroupRow| {
+        json!({
+            "name": row.name,
+            "replicas": row.replicas,
+            "first_id": row.first_id,
+            "racks": row.racks,
+            "site": row.site,
+        })
+    };
+    between(before.map(document), after.map(document))
+}
+
+/// A name as part of a JSON pointer.
+pub(crate) fn pointed(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+fn between(before: Option<Value>, after: Option<Value>) -> Vec<FieldChange> {
     let mut found = Vec::new();
     match (before, after) {
         (Some(before), Some(after)) => compare("", &before, &after, &mut found),
@@ -51,13 +93,11 @@ fn compare(path: &str, before: &Value, after: &Value, found: &mut Vec<FieldChang
         }
         return;
     };
-    // Both sides were written by `document`, so they have the same fields.
-    for (name, old) in old {
-        compare(
-            &format!("{path}/{name}"),
-            old,
-            new.get(name).unwrap_or(&Value::Null),
-            found,
-        );
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for name in names {
+        let path = format!("{path}/{}", pointed(name));
+        let (old, new) = (old.get(name), new.get(name));
+        let null = &Value::Null;
+        compare(&path, old.unwrap_or(null), new.unwrap_or(null), found);
     }
 }

@@ -6,11 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidegate_proto::api::topic::WriteResult;
 use tidegate_proto::id::{OperationId, SpuId, TopicId};
 use tidegate_proto::name::SpuGroupName;
 use tidegate_proto::position::ReplicaKey;
 
 use crate::change::{Change, DeletedOperation, Guard, Kind};
+use crate::decision::{Decision, Outcome};
 use crate::model::Model;
 use crate::rows::{OperationRow, PartitionRow, SpuGroupRow, SpuRow, TopicRow};
 
@@ -148,6 +150,23 @@ impl<'a> Draft<'a> {
             }
         }
         (changes, guards.list())
+    }
+}
+
+/// The decision that a draft makes up; `unchanged` when it holds no change.
+pub(crate) fn drafted(draft: Draft<'_>, result: WriteResult, outcome: Outcome) -> Decision {
+    let (changes, guards) = draft.finish();
+    let result = if changes.is_empty() {
+        WriteResult::Unchanged
+    } else {
+        result
+    };
+    Decision {
+        result,
+        changes,
+        guards,
+        outcome,
+        ..Decision::unchanged()
     }
 }
 

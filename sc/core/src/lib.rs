@@ -32,6 +32,8 @@ mod settle;
 
 mod difference;
 
+pub mod groups;
+
 mod membership;
 mod operation;
 

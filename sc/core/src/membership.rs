@@ -1,4 +1,4 @@
-//! Storage units and their groups: entered, taken in, described, emptied ones removed.
+//! Storage units: entered, taken in, described, emptied ones removed.
 //!
 //! A custom unit is entered by an operator with its id before it runs; a managed one is taken in as part
 //! of a group, whose range of ids bounds their number. Invariant: an id that comes back goes on with
@@ -6,22 +6,24 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_proto::api::spu::SpuRequest;
 use tidegate_proto::api::topic::WriteResult;
 use tidegate_proto::control::Register;
 use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
 use tidegate_proto::name::SpuGroupName;
 use tidegate_proto::position::ReplicaKey;
 
-use crate::decision::{Decision, Outcome, SpuGroupWrite, SpuWrite};
-use crate::draft::Draft;
+use crate::decision::{Decision, IfMatch, Outcome, SpuWrite};
+use crate::difference::{pointed, spu_differences};
+use crate::draft::{Draft, drafted};
 use crate::elect::fence;
-use crate::limits::{
-    LABELS_PER_SPU_MAX, SPU_GROUPS_MAX, SPU_TEXT_LEN_MAX, SPUS_MAX, SPUS_PER_GROUP_MAX,
-};
+use crate::groups::{named, rack_in, range};
+use crate::limits::{LABELS_PER_SPU_MAX, SPU_TEXT_LEN_MAX, SPUS_MAX};
 use crate::liveness::{Standing, standing};
 use crate::model::Model;
 use crate::refusal::{Fault, Refusal};
-use crate::rows::{SpuGroupRow, SpuKind, SpuRow};
+use crate::rows::{SpuKind, SpuRow};
+use crate::settings::lay;
 
 /// The row of a unit that registers, if it may: the one it has, or that of its group.
 pub(crate) fn admitted(model: &Model, report: &Register) -> Result<SpuRow, Refusal> {
@@ -83,32 +85,45 @@ pub(crate) fn join_group(
     Ok(put_spu(model, row, WriteResult::Created))
 }
 
-/// Enters a custom unit.
+/// Enters a custom unit; one of that id already is a refusal.
 pub(crate) fn enter_spu(model: &Model, write: &SpuWrite) -> Result<Decision, Refusal> {
     if model.spu(write.spu).is_some() {
         return Err(Refusal::SpuExists(write.spu));
     }
-    check(write)?;
-    let row = described(fresh(model, write.spu, SpuKind::Custom)?, write);
-    Ok(put_spu(model, row, WriteResult::Created))
+    ensure_spu(model, write)
 }
 
-/// Changes what is said of a unit. Copies stay where they are.
-pub(crate) fn describe_spu(model: &Model, write: &SpuWrite) -> Result<Decision, Refusal> {
-    let row = model
-        .spu(write.spu)
-        .ok_or(Refusal::SpuNotFound(write.spu))?;
-    check(write)?;
-    Ok(put_spu(
-        model,
-        described(row.clone(), write),
-        WriteResult::Updated,
-    ))
+/// Enters a custom unit, or changes what is said of the one there is. Copies stay where they are.
+pub(crate) fn ensure_spu(model: &Model, write: &SpuWrite) -> Result<Decision, Refusal> {
+    let known = model.spu(write.spu);
+    let what = format!("storage unit {}", write.spu);
+    Refusal::unless_matching(write.if_match.as_ref(), &what, known.map(|row| row.version))?;
+    let (row, result) = match known {
+        Some(row) => (row.clone(), WriteResult::Updated),
+        None => (
+            fresh(model, write.spu, SpuKind::Custom)?,
+            WriteResult::Created,
+        ),
+    };
+    let row = described(row, &write.request);
+    check(&row)?;
+    let differences = spu_differences(known, Some(&row));
+    Ok(Decision {
+        differences,
+        ..put_spu(model, row, result)
+    })
 }
 
 /// Removes a unit that holds nothing and takes no part.
-pub(crate) fn remove_spu(model: &Model, spu: SpuId) -> Result<Decision, Refusal> {
-    let row = model.spu(spu).ok_or(Refusal::SpuNotFound(spu))?;
+pub(crate) fn remove_spu(
+    model: &Model,
+    spu: SpuId,
+    if_match: Option<&IfMatch>,
+) -> Result<Decision, Refusal> {
+    let known = model.spu(spu);
+    let what = format!("storage unit {spu}");
+    Refusal::unless_matching(if_match, &what, known.map(|row| row.version))?;
+    let row = known.ok_or(Refusal::SpuNotFound(spu))?;
     let (holds, _) = model.load(spu);
     if holds > 0 {
         return Err(Refusal::Conflict(format!(
@@ -126,66 +141,10 @@ pub(crate) fn remove_spu(model: &Model, spu: SpuId) -> Result<Decision, Refusal>
         removed: true,
         ..SpuRow::entered(spu, row.kind)
     };
-    Ok(put_spu(model, gone, WriteResult::Deleted))
-}
-
-/// Makes or changes a group.
-pub(crate) fn put_group(
-    model: &Model,
-    now_ms: i64,
-    write: &SpuGroupWrite,
-) -> Result<Decision, Refusal> {
-    check_group(model, write)?;
-    let known = model.spu_group(&write.name);
-    let row = SpuGroupRow {
-        name: write.name.clone(),
-        version: 0,
-        replicas: write.replicas,
-        first_id: write.first_id,
-        racks: write.racks.clone(),
-        site: write.site.clone(),
-        created_at_ms: known.map_or(now_ms, |row| row.created_at_ms),
-        updated_at_ms: known.map_or(now_ms, |row| row.updated_at_ms),
-        removed: false,
-    };
-    let version = known.map_or(0, |row| row.version);
-    if known
-        == Some(&SpuGroupRow {
-            version,
-            ..row.clone()
-        })
-    {
-        return Ok(Decision::unchanged());
-    }
-    let row = SpuGroupRow {
-        updated_at_ms: now_ms,
-        ..row
-    };
-    let result = match known {
-        None => WriteResult::Created,
-        Some(_) => WriteResult::Updated,
-    };
-    let mut draft = Draft::new(model);
-    draft.put_group(row);
-    Ok(drafted(draft, result, Outcome::None))
-}
-
-/// Removes a group that no unit belongs to.
-pub(crate) fn remove_group(model: &Model, name: &SpuGroupName) -> Result<Decision, Refusal> {
-    let known = model.spu_group(name);
-    let row = known.ok_or_else(|| Refusal::SpuGroupNotFound(name.clone()))?;
-    let members = members(model, name).count();
-    if members > 0 {
-        return Err(Refusal::Conflict(format!(
-            "{members} storage units belong to group {name}; remove them first"
-        )));
-    }
-    let mut draft = Draft::new(model);
-    draft.put_group(SpuGroupRow {
-        removed: true,
-        ..row.clone()
-    });
-    Ok(drafted(draft, WriteResult::Deleted, Outcome::None))
+    Ok(Decision {
+        differences: spu_differences(Some(row), None),
+        ..put_spu(model, gone, WriteResult::Deleted)
+    })
 }
 
 /// A unit stops on purpose.
@@ -236,23 +195,6 @@ pub(crate) fn current(model: &Model, spu: SpuId, incarnation: Incarnation) -> Re
     }
 }
 
-/// The decision that a draft makes up; `unchanged` when it holds no change.
-pub(crate) fn drafted(draft: Draft<'_>, result: WriteResult, outcome: Outcome) -> Decision {
-    let (changes, guards) = draft.finish();
-    let result = if changes.is_empty() {
-        WriteResult::Unchanged
-    } else {
-        result
-    };
-    Decision {
-        result,
-        changes,
-        guards,
-        outcome,
-        ..Decision::unchanged()
-    }
-}
-
 /// A unit that never registered, on the row that its id had before, if any.
 fn fresh(model: &Model, spu: SpuId, kind: SpuKind) -> Result<SpuRow, Refusal> {
     let former = model.spus.get(&spu);
@@ -267,13 +209,12 @@ fn fresh(model: &Model, spu: SpuId, kind: SpuKind) -> Result<SpuRow, Refusal> {
     })
 }
 
-fn described(row: SpuRow, write: &SpuWrite) -> SpuRow {
-    SpuRow {
-        rack: write.rack.clone(),
-        site: write.site.clone(),
-        labels: write.labels.clone(),
-        ..row
-    }
+/// The row with what the request says laid over it.
+fn described(mut row: SpuRow, request: &SpuRequest) -> SpuRow {
+    lay(&mut row.rack, request.rack.clone().map(Some), None);
+    lay(&mut row.site, request.site.clone().map(Some), None);
+    lay(&mut row.labels, request.labels.clone(), BTreeMap::new());
+    row
 }
 
 fn put_spu(model: &Model, row: SpuRow, result: WriteResult) -> Decision {
@@ -283,117 +224,27 @@ fn put_spu(model: &Model, row: SpuRow, result: WriteResult) -> Decision {
     drafted(draft, result, outcome)
 }
 
-/// As rows have it: those that name none are of the default group.
-fn named(group: &SpuGroupName) -> Option<SpuGroupName> {
-    Some(group.clone()).filter(|group| *group != SpuGroupName::default())
-}
-
-fn range(row: &SpuGroupRow) -> std::ops::Range<u32> {
-    row.first_id.0..row.first_id.0.saturating_add(row.replicas)
-}
-
-fn members<'a>(model: &'a Model, name: &'a SpuGroupName) -> impl Iterator<Item = &'a SpuRow> {
-    let units = model.spus.values().filter(|row| !row.removed);
-    let managed = units.filter(|row| row.kind == SpuKind::Managed);
-    managed.filter(move |row| row.group == named(name))
-}
-
-/// The rack of a new unit of the group: its own if the group allows it, else the emptiest of the group's.
-fn rack_in(
-    model: &Model,
-    group: &SpuGroupName,
-    own: Option<&String>,
-) -> Result<Option<String>, Refusal> {
-    let Some(row) = model.spu_group(group) else {
-        // The default group is there without a row.
-        return if *group == SpuGroupName::default() {
-            Ok(own.cloned())
-        } else {
-            Err(Refusal::SpuGroupNotFound(group.clone()))
-        };
-    };
-    match own {
-        Some(rack) if row.racks.is_empty() || row.racks.contains(rack) => Ok(Some(rack.clone())),
-        Some(rack) => Err(Refusal::Conflict(format!(
-            "group {group} has no rack {rack:?}, but {}",
-            row.racks.join(", ")
-        ))),
-        None => {
-            let crowd = |rack: &&String| {
-                let there = |unit: &&SpuRow| unit.rack.as_ref() == Some(*rack);
-                members(model, group).filter(there).count()
-            };
-            Ok(row.racks.iter().min_by_key(crowd).cloned())
-        }
-    }
-}
-
-fn check(write: &SpuWrite) -> Result<(), Refusal> {
+fn check(row: &SpuRow) -> Result<(), Refusal> {
     let mut faults = Vec::new();
-    let mut bound = |pointer: &str, text: &str| {
+    let mut bound = |pointer: String, text: &str| {
         if text.is_empty() || text.len() > SPU_TEXT_LEN_MAX {
-            faults.push(Fault::new(
-                pointer.to_owned(),
-                format!("from 1 to {SPU_TEXT_LEN_MAX} bytes"),
-            ));
+            let what = format!("from 1 to {SPU_TEXT_LEN_MAX} bytes");
+            faults.push(Fault::new(pointer, what));
         }
     };
-    write.rack.iter().for_each(|rack| bound("/rack", rack));
-    write.site.iter().for_each(|site| bound("/site", site));
-    let labels: &BTreeMap<String, String> = &write.labels;
-    for (name, value) in labels {
-        bound("/labels", name);
-        bound("/labels", value);
+    row.rack
+        .iter()
+        .for_each(|rack| bound("/rack".to_owned(), rack));
+    row.site
+        .iter()
+        .for_each(|site| bound("/site".to_owned(), site));
+    for (name, value) in &row.labels {
+        bound("/labels".to_owned(), name);
+        bound(format!("/labels/{}", pointed(name)), value);
     }
-    if labels.len() > LABELS_PER_SPU_MAX {
+    if row.labels.len() > LABELS_PER_SPU_MAX {
         let what = format!("at most {LABELS_PER_SPU_MAX} labels");
         faults.push(Fault::new("/labels", what));
     }
     Refusal::unless_good(faults)
-}
-
-fn check_group(model: &Model, write: &SpuGroupWrite) -> Result<(), Refusal> {
-    let mut faults = Vec::new();
-    if !(1..=SPUS_PER_GROUP_MAX).contains(&write.replicas) {
-        let what = format!("from 1 to {SPUS_PER_GROUP_MAX}, not {}", write.replicas);
-        faults.push(Fault::new("/replicas", what));
-    }
-    if write.racks.len() > SPUS_PER_GROUP_MAX as usize
-        || write
-            .racks
-            .iter()
-            .any(|rack| rack.is_empty() || rack.len() > SPU_TEXT_LEN_MAX)
-    {
-        let what = format!("racks are names of 1 to {SPU_TEXT_LEN_MAX} bytes");
-        faults.push(Fault::new("/racks", what));
-    }
-    let (first, end) = (
-        write.first_id.0,
-        write.first_id.0.saturating_add(write.replicas),
-    );
-    let others = model.spu_groups.values().filter(|row| !row.removed);
-    for other in others.filter(|row| row.name != write.name) {
-        if first < range(other).end && range(other).start < end {
-            let what = format!(
-                "ids {first} to {} are those of group {}",
-                end - 1,
-                other.name
-            );
-            faults.push(Fault::new("/first_id", what));
-        }
-    }
-    let outside = members(model, &write.name).filter(|row| !(first..end).contains(&row.spu.0));
-    let outside = outside.count();
-    if outside > 0 {
-        let what =
-            format!("{outside} units of the group would be outside its ids; remove them first");
-        faults.push(Fault::new("/replicas", what));
-    }
-    Refusal::unless_good(faults)?;
-    let groups = model.spu_groups.values().filter(|row| !row.removed).count();
-    if model.spu_group(&write.name).is_none() && groups >= SPU_GROUPS_MAX {
-        let what = format!("a cluster has at most {SPU_GROUPS_MAX} groups of storage units");
-        return Err(Refusal::Conflict(what));
-    }
-    Ok(())
 }

@@ -11,10 +11,9 @@ use tidegate_proto::id::SpuId;
 use tidegate_proto::position::ReplicaKey;
 
 use crate::decision::{Decision, MoveTerms, Outcome};
-use crate::draft::Draft;
+use crate::draft::{Draft, drafted};
 use crate::ids::Ids;
 use crate::limits::MOVES_PER_OPERATION_MAX;
-use crate::membership::drafted;
 use crate::model::Model;
 use crate::moves::begin_moves;
 use crate::operation::operation_of;

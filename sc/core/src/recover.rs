@@ -13,10 +13,9 @@ use tidegate_proto::name::TopicName;
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
 use crate::decision::{Decision, Outcome};
-use crate::draft::Draft;
+use crate::draft::{Draft, drafted};
 use crate::elect::{elect, is_live, lead};
 use crate::ids::Ids;
-use crate::membership::drafted;
 use crate::model::Model;
 use crate::moves::put_empty;
 use crate::operation::{begin, count_failed, operation_of};

@@ -10,6 +10,8 @@ use tidegate_proto::id::{OperationId, PartitionId, SpuId};
 use tidegate_proto::limits::INTEGER_MAX;
 use tidegate_proto::name::{SpuGroupName, TopicName};
 
+use crate::decision::IfMatch;
+
 /// One thing wrong with a request body: a JSON pointer and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -36,11 +38,12 @@ pub enum Refusal {
         "names that start with __ belong to the system; {0} cannot be made, changed or deleted"
     )]
     Internal(TopicName),
-    #[error("If-Match does not hold: topic {name} is at version {version}")]
-    VersionDiffers { name: TopicName, version: u64 },
-    #[error("If-Match does not hold: there is no topic {0}")]
-    NothingToMatch(TopicName),
-    #[error("the topic cannot be like that")]
+    /// `what` with its kind: `topic orders`.
+    #[error("If-Match does not hold: {what} is at version {version}")]
+    VersionDiffers { what: String, version: u64 },
+    #[error("If-Match does not hold: there is no {0}")]
+    NothingToMatch(String),
+    #[error("it cannot be like that")]
     Invalid(Vec<Fault>),
     #[error("topic {name} has {count} partitions, numbered from 0")]
     PartitionNotFound { name: TopicName, count: u32 },
@@ -54,12 +57,14 @@ pub enum Refusal {
     NotSupported { pointer: &'static str, what: String },
     #[error("there is no storage unit {0}; enter it, or let it join a group with an empty disk")]
     SpuNotFound(SpuId),
-    #[error("there is a storage unit {0} already")]
+    #[error("there is a storage unit {0} already; PUT changes what is said of it")]
     SpuExists(SpuId),
     #[error("storage unit {0} is shut out until it registers again")]
     SpuFenced(SpuId),
     #[error("storage unit {0} was registered again by another process")]
     SpuSuperseded(SpuId),
+    #[error("there is a group {0} of storage units already; PUT changes it")]
+    SpuGroupExists(SpuGroupName),
     #[error("there is no group {0} of storage units")]
     SpuGroupNotFound(SpuGroupName),
     #[error("group {group} takes in units from {first} to below {end}, and no more")]
@@ -76,6 +81,22 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Refuses when the condition does not hold for `what`, which is at that version, or not there.
+    pub(crate) fn unless_matching(
+        if_match: Option<&IfMatch>,
+        what: &str,
+        version: Option<u64>,
+    ) -> Result<(), Self> {
+        match (version, if_match) {
+            (None, Some(_)) => Err(Self::NothingToMatch(what.to_owned())),
+            (Some(version), Some(IfMatch::Versions(versions))) if !versions.contains(&version) => {
+                let what = what.to_owned();
+                Err(Self::VersionDiffers { what, version })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses when anything is wrong.
     pub(crate) fn unless_good(faults: Vec<Fault>) -> Result<(), Self> {
         if faults.is_empty() {
@@ -125,7 +146,9 @@ impl From<Refusal> for Problem {
             Refusal::SpuNotFound(_) => Self::new(ErrorCode::SpuNotFound, detail),
             Refusal::SpuGroupNotFound(_) => Self::new(ErrorCode::SpuGroupNotFound, detail),
             Refusal::OperationNotFound(_) => Self::new(ErrorCode::OperationNotFound, detail),
-            Refusal::SpuExists(_) => Self::new(ErrorCode::AlreadyExists, detail),
+            Refusal::SpuExists(_) | Refusal::SpuGroupExists(_) => {
+                Self::new(ErrorCode::AlreadyExists, detail)
+            }
             Refusal::SpuFenced(_)
             | Refusal::SpuSuperseded(_)
             | Refusal::OutsideGroup { .. }

@@ -11,10 +11,9 @@ use tidegate_proto::name::TopicName;
 use tidegate_proto::position::{LeaderEpoch, ReplicaKey};
 
 use crate::decision::{Decision, MoveTerms, Outcome, Target};
-use crate::draft::Draft;
+use crate::draft::{Draft, drafted};
 use crate::elect::{elect, lead, may_lead};
 use crate::ids::Ids;
-use crate::membership::drafted;
 use crate::model::{Model, Topic};
 use crate::moves::{begin_moves, give_up};
 use crate::operation::{begin, keep_books, operation_of};

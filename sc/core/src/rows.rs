@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+pub use tidegate_proto::api::cluster::SpuKind;
 use tidegate_proto::api::topic::PlacementPolicy;
 use tidegate_proto::control::{Endpoint, SpuSpec, SpuStanding, TopicConfig, TopicSpec};
 use tidegate_proto::id::{Incarnation, RunId, SpuId, StorageId, TopicId};
@@ -17,17 +18,6 @@ use tidegate_proto::name::{SpuGroupName, TopicName};
 
 pub use operation::{OperationKind, OperationRow, OperationState, Progress, Throttle};
 pub use partition::{Move, PartitionRow, Replica, Seal};
-
-/// Who brought a storage unit into the cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SpuKind {
-    /// It joined as part of a group.
-    #[default]
-    Managed,
-    /// An operator entered it, with its id, before it ran.
-    Custom,
-}
 
 /// A storage unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -63,7 +63,7 @@ impl Settings {
             request.replication_factor,
             defaults.replication_factor,
         );
-        lay(&mut self.min_in_sync, some(request.min_in_sync), None);
+        lay(&mut self.min_in_sync, request.min_in_sync.map(Some), None);
         lay(&mut self.placement, request.placement, defaults.placement);
         match &request.config {
             Setting::Absent => {}
@@ -111,7 +111,8 @@ impl Settings {
     }
 }
 
-fn lay<T>(field: &mut T, setting: Setting<T>, default: T) {
+/// Lays one setting of a request over what there is.
+pub(crate) fn lay<T>(field: &mut T, setting: Setting<T>, default: T) {
     match setting {
         Setting::Absent => {}
         Setting::Null => *field = default,
@@ -119,21 +120,17 @@ fn lay<T>(field: &mut T, setting: Setting<T>, default: T) {
     }
 }
 
-fn some<T>(setting: Setting<T>) -> Setting<Option<T>> {
-    match setting {
-        Setting::Absent => Setting::Absent,
-        Setting::Null => Setting::Null,
-        Setting::Value(value) => Setting::Value(Some(value)),
-    }
-}
-
 fn lay_config(config: &mut TopicConfig, request: &TopicConfigRequest) {
     let default = TopicConfig::default();
     // `null` means "for ever" here, as in answers: what GET gave can be PUT again and loses nothing.
-    lay(&mut config.retention_ms, some(request.retention_ms), None);
+    lay(
+        &mut config.retention_ms,
+        request.retention_ms.map(Some),
+        None,
+    );
     lay(
         &mut config.retention_bytes,
-        some(request.retention_bytes),
+        request.retention_bytes.map(Some),
         None,
     );
     lay(

@@ -65,16 +65,35 @@ pub fn partition_state(partition: &PartitionRow) -> PartitionState {
 
 /// State of a storage unit.
 #[must_use]
-pub fn spu_status(row: &SpuRow) -> SpuStatus {
-    let (state, reason) = if row.fenced {
-        (
-            SpuState::Offline,
-            Some("it is shut out until it registers again".to_owned()),
-        )
-    } else if row.draining {
-        (SpuState::Draining, Some("it is being emptied".to_owned()))
-    } else {
-        (SpuState::Online, None)
+pub fn spu_status(model: &Model, row: &SpuRow) -> SpuStatus {
+    let (holds, _) = model.load(row.spu);
+    let emptied = match holds {
+        0 => "it holds nothing and can be removed".to_owned(),
+        1 => "it is being emptied: it holds 1 partition".to_owned(),
+        holds => format!("it is being emptied: it holds {holds} partitions"),
     };
-    SpuStatus { state, reason }
+    let (state, reason) = match (row.fenced, row.draining) {
+        (true, _) if !row.is_registered() => {
+            (SpuState::Offline, "it has not registered yet".to_owned())
+        }
+        (true, false) => (
+            SpuState::Offline,
+            "it is shut out until it registers again".to_owned(),
+        ),
+        (true, true) => (
+            SpuState::Offline,
+            format!("it is shut out until it registers again; {emptied}"),
+        ),
+        (false, true) => (SpuState::Draining, emptied),
+        (false, false) => {
+            return SpuStatus {
+                state: SpuState::Online,
+                reason: None,
+            };
+        }
+    };
+    SpuStatus {
+        state,
+        reason: Some(reason),
+    }
 }

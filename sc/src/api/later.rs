@@ -4,19 +4,16 @@
 
 use axum::Router;
 use axum::http::Uri;
-use axum::routing::{any, post};
+use axum::routing::any;
 use tidegate_kit::auth::Authenticated;
 use tidegate_kit::http::{ApiError, not_supported};
 
 use super::Api;
 
 /// Whole paths that later versions answer.
-const PATHS: [&str; 20] = [
-    "/v1/spus/{spu}",
+const PATHS: [&str; 17] = [
     "/v1/spus/{spu}/drain",
     "/v1/spus/{spu}/resume",
-    "/v1/spu-groups",
-    "/v1/spu-groups/{group}",
     "/v1/topics/{topic}/partitions/{partition}/reassign",
     "/v1/topics/{topic}/partitions/{partition}/elect",
     "/v1/principals",
@@ -35,10 +32,9 @@ const PATHS: [&str; 20] = [
 ];
 
 pub(super) fn routes() -> Router<Api> {
-    let router = Router::new().route("/v1/spus", post(refuse));
-    PATHS
-        .iter()
-        .fold(router, |router, path| router.route(path, any(refuse)))
+    PATHS.iter().fold(Router::new(), |router, path| {
+        router.route(path, any(refuse))
+    })
 }
 
 async fn refuse(_: Authenticated, uri: Uri) -> ApiError {

@@ -23,16 +23,20 @@ const ANY: [(&str, &str); 5] = [
 ];
 const NOT_FOUND: (&str, &str) = (
     "404",
-    "No such thing: `topic_not_found`, `partition_not_found`",
+    "No such thing: `topic_not_found`, `partition_not_found`, `spu_not_found`, `spu_group_not_found`, `operation_not_found`",
 );
-const WRITE: [(&str, &str); 4] = [
+const KEY: (&str, &str) = (
+    "409",
+    "The request key was used for another request: `idempotency_key_reused`",
+);
+const STANDING: (&str, &str) = (
+    "409",
+    "Something stands against it: `conflict`; or the request key was used for another request: `idempotency_key_reused`",
+);
+const WRITE: [(&str, &str); 3] = [
     (
         "412",
         "`If-Match` does not hold: `precondition_failed`, with the actual `version`",
-    ),
-    (
-        "501",
-        "Part of the surface, but not of this version: `not_supported`",
     ),
     (
         "504",
@@ -61,6 +65,8 @@ pub(super) struct CreateProblems;
 pub(super) struct EnsureProblems;
 /// Problems of deleting something.
 pub(super) struct DeleteProblems;
+/// Problems of removing something that may be in use.
+pub(super) struct StandingProblems;
 /// Problems of giving up records.
 pub(super) struct TruncateProblems;
 
@@ -80,20 +86,29 @@ impl IntoResponses for ReadProblems {
 
 impl IntoResponses for CreateProblems {
     fn responses() -> Responses {
-        const TAKEN: (&str, &str) = ("409", "The name is taken: `already_exists`");
+        const TAKEN: (&str, &str) = (
+            "409",
+            "The name is taken: `already_exists`; something stands against it: `conflict`; or the request key was used for another request: `idempotency_key_reused`",
+        );
         described(ANY.iter().chain(&WRITE).chain(&BODY).chain([&TAKEN]))
     }
 }
 
 impl IntoResponses for EnsureProblems {
     fn responses() -> Responses {
-        described(ANY.iter().chain(&WRITE).chain(&BODY))
+        described(ANY.iter().chain(&WRITE).chain(&BODY).chain([&STANDING]))
     }
 }
 
 impl IntoResponses for DeleteProblems {
     fn responses() -> Responses {
-        described(ANY.iter().chain(&WRITE).chain([&NOT_FOUND]))
+        described(ANY.iter().chain(&WRITE).chain([&NOT_FOUND, &KEY]))
+    }
+}
+
+impl IntoResponses for StandingProblems {
+    fn responses() -> Responses {
+        described(ANY.iter().chain(&WRITE).chain([&NOT_FOUND, &STANDING]))
     }
 }
 
@@ -103,7 +118,7 @@ impl IntoResponses for TruncateProblems {
             "416",
             "Above what is committed: `offset_out_of_range`, with `log_start`, `high_watermark` and `end`",
         );
-        let rest = [&NOT_FOUND, &ABOVE];
+        let rest = [&NOT_FOUND, &KEY, &ABOVE];
         described(ANY.iter().chain(&WRITE).chain(&BODY).chain(rest))
     }
 }

@@ -1,10 +1,12 @@
 //! The control plane in process: the real router on a real store, without sockets.
 
 mod document;
+mod keys;
 mod preconditions;
 mod refusals;
 mod topics;
 mod truncate;
+mod units;
 mod views;
 
 use std::collections::BTreeMap;

@@ -4,11 +4,10 @@ use std::ops::Bound;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::{ETAG, LOCATION};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::ETAG;
 use axum::response::{IntoResponse as _, Response};
-use tidegate_kit::auth::{Authenticated, Op, Principal, require};
-use tidegate_kit::http::{ApiJson, ApiPath, ApiQuery, ApiResult, RequestId};
+use tidegate_kit::auth::{Authenticated, Op, require};
+use tidegate_kit::http::{ApiPath, ApiQuery, ApiResult};
 use tidegate_proto::api::topic::{DryRun, Topic, TopicList, TopicRequest, WriteResult};
 use tidegate_proto::error::{ErrorCode, Problem, SideEffects};
 use tidegate_proto::limits::RETRY_AFTER_DISK_FULL_S;
@@ -17,11 +16,12 @@ use tidegate_sc_core::decision::{Decision, Request, TopicWrite};
 use tidegate_sc_core::model::{self, Model};
 use tidegate_sc_core::refusal::Refusal;
 
-use super::condition::{Condition, TIDEGATE_RESULT, WriteQuery, etag};
+use super::answer::Answer;
+use super::condition::etag;
 use super::page::PageQuery;
 use super::problems::{CreateProblems, DeleteProblems, EnsureProblems, ListProblems, ReadProblems};
+use super::write::{Body, KeyHeader, WriteQuery, Writer};
 use super::{Api, view};
-use crate::controller::{Decided, Origin};
 
 /// Lists the topics
 ///
@@ -64,7 +64,7 @@ pub(super) async fn list_topics(
     path = "/v1/topics",
     operation_id = "create_topic",
     tag = "topics",
-    params(WriteQuery),
+    params(WriteQuery, KeyHeader),
     request_body(content = TopicRequest, description = "What the topic should be; `name` is required"),
     responses(
         (status = 201, description = "The topic was created", body = Topic, headers(
@@ -78,35 +78,22 @@ pub(super) async fn list_topics(
 )]
 pub(super) async fn create_topic(
     State(api): State<Api>,
-    Authenticated(principal): Authenticated,
-    request_id: RequestId,
-    condition: Condition,
+    writer: Writer,
     ApiQuery(query): ApiQuery<WriteQuery>,
-    ApiJson(request): ApiJson<TopicRequest>,
+    body: Body<TopicRequest>,
 ) -> ApiResult<Response> {
-    if condition.if_match.is_some() {
-        let what = "has no meaning when a topic is created; PUT takes it";
-        let problem = Problem::new(ErrorCode::InvalidParameter, format!("If-Match {what}"));
-        return Err(problem.at("If-Match", what).into());
-    }
-    let Some(name) = request.name.clone() else {
+    writer.refuse_if_match("a topic is created")?;
+    let Some(name) = body.value.name.clone() else {
         let problem = Problem::new(ErrorCode::InvalidParameter, "the topic needs a name");
         return Err(problem.at("/name", "is required").into());
     };
-    require(&principal, Op::Admin, Some(&name))?;
-    let location = format!("/v1/topics/{name}");
+    require(&writer.principal, Op::Admin, Some(&name))?;
     let write = Request::CreateTopic(TopicWrite {
         name: name.clone(),
-        request,
+        request: body.value,
         if_match: None,
     });
-    let mut response = carry_out(&api, &principal, &request_id, query, &name, write).await?;
-    if response.status() == StatusCode::CREATED
-        && let Ok(location) = HeaderValue::try_from(location)
-    {
-        response.headers_mut().insert(LOCATION, location);
-    }
-    Ok(response)
+    carry_out(&api, &writer, query, &body.bytes, name, write).await
 }
 
 /// Describes a topic
@@ -147,7 +134,8 @@ pub(super) async fn get_topic(
     params(
         ("topic" = TopicName, Path, description = "Name of the topic"),
         ("If-Match" = Option<String>, Header, description = "Only if the topic is at this version"),
-        WriteQuery
+        WriteQuery,
+        KeyHeader
     ),
     request_body(content = TopicRequest, description = "What the topic should be"),
     responses(
@@ -165,25 +153,23 @@ pub(super) async fn get_topic(
 )]
 pub(super) async fn ensure_topic(
     State(api): State<Api>,
-    Authenticated(principal): Authenticated,
-    request_id: RequestId,
     ApiPath(name): ApiPath<TopicName>,
-    Condition { if_match }: Condition,
+    writer: Writer,
     ApiQuery(query): ApiQuery<WriteQuery>,
-    ApiJson(request): ApiJson<TopicRequest>,
+    body: Body<TopicRequest>,
 ) -> ApiResult<Response> {
-    require(&principal, Op::Admin, Some(&name))?;
-    if request.name.as_ref().is_some_and(|given| *given != name) {
+    require(&writer.principal, Op::Admin, Some(&name))?;
+    if body.value.name.as_ref().is_some_and(|given| *given != name) {
         let what = "is another one than in the path; topics are not renamed";
         let problem = Problem::new(ErrorCode::InvalidParameter, format!("/name: {what}"));
         return Err(problem.at("/name", what).into());
     }
     let write = Request::EnsureTopic(TopicWrite {
         name: name.clone(),
-        request,
-        if_match,
+        request: body.value,
+        if_match: writer.if_match.clone(),
     });
-    carry_out(&api, &principal, &request_id, query, &name, write).await
+    carry_out(&api, &writer, query, &body.bytes, name, write).await
 }
 
 /// Deletes a topic
@@ -197,7 +183,8 @@ pub(super) async fn ensure_topic(
     params(
         ("topic" = TopicName, Path, description = "Name of the topic"),
         ("If-Match" = Option<String>, Header, description = "Only if the topic is at this version"),
-        WriteQuery
+        WriteQuery,
+        KeyHeader
     ),
     responses(
         (status = 204, description = "The topic is gone", headers(
@@ -209,18 +196,16 @@ pub(super) async fn ensure_topic(
 )]
 pub(super) async fn delete_topic(
     State(api): State<Api>,
-    Authenticated(principal): Authenticated,
-    request_id: RequestId,
     ApiPath(name): ApiPath<TopicName>,
-    Condition { if_match }: Condition,
+    writer: Writer,
     ApiQuery(query): ApiQuery<WriteQuery>,
 ) -> ApiResult<Response> {
-    require(&principal, Op::Admin, Some(&name))?;
+    require(&writer.principal, Op::Admin, Some(&name))?;
     let write = Request::DeleteTopic {
         name: name.clone(),
-        if_match,
+        if_match: writer.if_match.clone(),
     };
-    carry_out(&api, &principal, &request_id, query, &name, write).await
+    carry_out(&api, &writer, query, &[], name, write).await
 }
 
 /// What PUT answers with 200: the topic, or with `dry_run` what would be done.
@@ -262,39 +247,28 @@ fn check_room(api: &Api, request: &Request) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Does what is asked, or with `dry_run` says what it would be.
+/// Does what is asked of a topic, or with `dry_run` says what it would be.
 pub(super) async fn carry_out(
     api: &Api,
-    principal: &Principal,
-    request_id: &RequestId,
+    writer: &Writer,
     query: WriteQuery,
-    name: &TopicName,
+    body: &[u8],
+    name: TopicName,
     request: Request,
 ) -> ApiResult<Response> {
-    check_room(api, &request)?;
-    if query.dry_run {
-        let Decision {
-            result,
-            differences: changes,
-            ..
-        } = api.controller.preview(&request)?;
-        return Ok(Json(DryRun { result, changes }).into_response());
+    if !query.dry_run
+        && let Some(answer) = writer.answered(api, body).await?
+    {
+        return Ok(answer);
     }
-    let origin = Origin {
-        actor: principal.name.to_string(),
-        request_id: request_id.as_str().to_owned(),
+    check_room(api, &request)?;
+    let shape = move |decision: &Decision, model: &Model| match model.topics.get(&name) {
+        Some(topic) if decision.result != WriteResult::Deleted => {
+            Answer::of(decision.result, &view::topic(model, topic))
+                .version(topic.row.version)
+                .location(format!("/v1/topics/{name}"))
+        }
+        _ => Answer::deleted(),
     };
-    let Decided { decision, model } = api.controller.change(request, origin).await?;
-    let result = (
-        TIDEGATE_RESULT,
-        HeaderValue::from_static(decision.result.as_str()),
-    );
-    let status = match decision.result {
-        WriteResult::Created => StatusCode::CREATED,
-        WriteResult::Updated | WriteResult::Unchanged => StatusCode::OK,
-        WriteResult::Deleted => return Ok((StatusCode::NO_CONTENT, [result]).into_response()),
-    };
-    let topic = found(&model, name)?;
-    let headers = [result, (ETAG, etag(topic.row.version))];
-    Ok((status, headers, Json(view::topic(&model, topic))).into_response())
+    writer.carry_out(api, query, body, request, shape).await
 }

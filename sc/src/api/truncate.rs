@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::response::Response;
-use tidegate_kit::auth::{Authenticated, Op, require};
-use tidegate_kit::http::{ApiJson, ApiPath, ApiQuery, ApiResult, RequestId};
+use tidegate_kit::auth::{Op, require};
+use tidegate_kit::http::{ApiPath, ApiQuery, ApiResult};
 use tidegate_proto::api::truncate::{TruncatePartition, TruncateRequest};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::name::TopicName;
@@ -19,9 +19,9 @@ use tidegate_sc_core::decision::{Request, TruncateWrite};
 use tidegate_sc_core::rows::PartitionRow;
 
 use super::Api;
-use super::condition::{Condition, WriteQuery};
 use super::problems::TruncateProblems;
 use super::topics::{EnsureAnswer, carry_out};
+use super::write::{Body, KeyHeader, WriteQuery, Writer};
 
 /// Gives up the oldest records
 ///
@@ -36,7 +36,8 @@ use super::topics::{EnsureAnswer, carry_out};
     params(
         ("topic" = TopicName, Path, description = "Name of the topic"),
         ("If-Match" = Option<String>, Header, description = "Only if the topic is at this version"),
-        WriteQuery
+        WriteQuery,
+        KeyHeader
     ),
     request_body(content = TruncateRequest, description = "Where partitions begin afterwards"),
     responses(
@@ -50,20 +51,23 @@ use super::topics::{EnsureAnswer, carry_out};
 )]
 pub(super) async fn truncate_topic(
     State(api): State<Api>,
-    Authenticated(principal): Authenticated,
-    request_id: RequestId,
     ApiPath(name): ApiPath<TopicName>,
-    Condition { if_match }: Condition,
+    writer: Writer,
     ApiQuery(query): ApiQuery<WriteQuery>,
-    ApiJson(request): ApiJson<TruncateRequest>,
+    body: Body<TruncateRequest>,
 ) -> ApiResult<Response> {
-    require(&principal, Op::Admin, Some(&name))?;
-    let items = request.partitions;
+    require(&writer.principal, Op::Admin, Some(&name))?;
+    if !query.dry_run
+        && let Some(answer) = writer.answered(&api, &body.bytes).await?
+    {
+        return Ok(answer);
+    }
+    let items = body.value.partitions;
     let mut write = TruncateWrite {
         name: name.clone(),
         partitions: items.clone(),
         leader_epochs: BTreeMap::new(),
-        if_match,
+        if_match: writer.if_match.clone(),
     };
     let asked = Request::TruncateTopic(write.clone());
     for change in &api.controller.preview(&asked)?.changes {
@@ -73,7 +77,7 @@ pub(super) async fn truncate_topic(
         }
     }
     let request = Request::TruncateTopic(write);
-    carry_out(&api, &principal, &request_id, query, &name, request).await
+    carry_out(&api, &writer, query, &body.bytes, name, request).await
 }
 
 /// Refuses what is not known to be committed; gives the epoch of the leader who said so. Within it the

@@ -3,10 +3,12 @@
 //! Shapes only: states are computed by the core, facts of the log come from the leader's status.
 
 use tidegate_proto::api::cluster::{Cluster, Controller as ControllerInfo, Spu};
+use tidegate_proto::api::spu::SpuGroup;
 use tidegate_proto::api::topic;
 use tidegate_proto::control::PartitionStatus;
+use tidegate_sc_core::groups::units_of;
 use tidegate_sc_core::model::{Model, Topic};
-use tidegate_sc_core::rows::{PartitionRow, SpuRow};
+use tidegate_sc_core::rows::{PartitionRow, SpuGroupRow, SpuKind, SpuRow};
 use tidegate_sc_core::status::{partition_state, spu_status, topic_status};
 
 use crate::controller::Controller;
@@ -51,12 +53,34 @@ pub(super) fn spu(model: &Model, row: &SpuRow) -> Spu {
     let (replicas, leaders) = model.load(row.spu);
     Spu {
         id: row.spu,
+        kind: row.kind,
+        group: match row.kind {
+            SpuKind::Managed => Some(row.group.clone().unwrap_or_default()),
+            SpuKind::Custom => None,
+        },
         rack: row.rack.clone(),
+        site: row.site.clone(),
+        labels: row.labels.clone(),
+        endpoints: row.endpoints.clone(),
         incarnation: row.incarnation.0,
-        status: spu_status(row),
+        status: spu_status(model, row),
         replicas,
         leaders,
         version: row.version,
+    }
+}
+
+pub(super) fn spu_group(model: &Model, row: &SpuGroupRow) -> SpuGroup {
+    SpuGroup {
+        name: row.name.clone(),
+        replicas: row.replicas,
+        units: units_of(model, &row.name),
+        first_id: row.first_id,
+        racks: row.racks.clone(),
+        site: row.site.clone(),
+        version: row.version,
+        created_at: row.created_at_ms,
+        updated_at: row.updated_at_ms,
     }
 }
 

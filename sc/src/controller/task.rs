@@ -16,12 +16,13 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Command, Decided, Origin, stopping};
+use super::{Answered, Command, Decided, Once, Origin, Reply, answer_of, stopping};
 use crate::limits::{
     COMPACTION_INTERVAL_ROWS, DECISION_ATTEMPTS_MAX, EVENT_REVISIONS_KEPT, EVENT_ROWS_KEPT,
+    RECEIPT_KEPT_MS,
 };
 use crate::metrics;
-use crate::store::{ApplyError, Commit, Kept, MetaStore, StoreError};
+use crate::store::{ApplyError, Commit, Kept, MetaStore, Receipt, StoreError};
 
 pub(super) struct Task {
     store: Arc<dyn MetaStore>,
@@ -73,16 +74,25 @@ impl Task {
             else {
                 break;
             };
-            let answer = self.carry_out(&request, &origin).await;
             // Nobody may be listening any more; what was decided is done all the same.
-            let _ = reply.send(answer);
+            match reply {
+                Reply::Decided(reply) => {
+                    let _ = reply.send(self.carry_out(&request, &origin).await);
+                }
+                Reply::Once(once, reply) => {
+                    let _ = reply.send(self.carry_out_once(&request, &origin, &once).await);
+                }
+            }
             if self.rows_written >= COMPACTION_INTERVAL_ROWS {
                 self.compact().await;
             }
         }
         queue.close();
         while let Some(command) = queue.recv().await {
-            let _ = command.reply.send(Err(stopping()));
+            match command.reply {
+                Reply::Decided(reply) => drop(reply.send(Err(stopping()))),
+                Reply::Once(_, reply) => drop(reply.send(Err(stopping()))),
+            }
         }
         self.store.close().await;
         tracing::info!(revision = self.model.revision, "controller stopped");
@@ -101,7 +111,7 @@ impl Task {
                     model: Arc::clone(&self.model),
                 });
             }
-            if let Fate::Made(revision) = self.commit(&decision, origin, now_ms).await? {
+            if let Fate::Made(revision) = self.commit(&decision, origin, None, now_ms).await? {
                 self.take_in(revision, &decision).await;
                 tracing::debug!(revision, changes = decision.changes.len(), "committed");
                 return Ok(Decided {
@@ -112,22 +122,80 @@ impl Task {
             metrics::conflicted();
             self.is_stale = true;
         }
-        Err(Problem::new(
-            ErrorCode::Unavailable,
-            "others keep changing the same things; try again",
-        ))
+        Err(contended())
+    }
+
+    /// The same under a request key: the receipt is written with the changes.
+    async fn carry_out_once(
+        &mut self,
+        request: &Request,
+        origin: &Origin,
+        once: &Once,
+    ) -> Result<Answered, Problem> {
+        for _ in 0..DECISION_ATTEMPTS_MAX {
+            if self.is_stale {
+                self.reload().await.map_err(failed)?;
+            }
+            let now_ms = clock::now_ms();
+            // Looked for after the model was read: what the first of two twins changed cannot be in the
+            // model without its receipt being found.
+            let kept = self.store.receipt(&once.principal, &once.key, now_ms).await;
+            if let Some(receipt) = kept.map_err(failed)? {
+                let text = answer_of(receipt, once.request_hash)?;
+                let is_repeat = true;
+                return Ok(Answered { text, is_repeat });
+            }
+            let decision = decide(&self.model, now_ms, Uuid::new_v4(), request)?;
+            let receipt = self.receipt(once, &decision, now_ms);
+            let (text, is_repeat) = (receipt.answer.clone(), false);
+            if decision.changes.is_empty() {
+                let is_first = self.store.put_receipt(&receipt, now_ms).await;
+                if is_first.map_err(failed)? {
+                    self.rows_written += 1;
+                    return Ok(Answered { text, is_repeat });
+                }
+                continue;
+            }
+            let made = self
+                .commit(&decision, origin, Some(receipt), now_ms)
+                .await?;
+            if let Fate::Made(revision) = made {
+                self.take_in(revision, &decision).await;
+                return Ok(Answered { text, is_repeat });
+            }
+            metrics::conflicted();
+            self.is_stale = true;
+        }
+        Err(contended())
+    }
+
+    /// The receipt of a decision: its answer is made from the state as it will be.
+    fn receipt(&self, once: &Once, decision: &Decision, now_ms: i64) -> Receipt {
+        let mut model = (*self.model).clone();
+        if !decision.changes.is_empty() {
+            model.commit(model.revision + 1, &decision.changes);
+        }
+        Receipt {
+            principal: once.principal.clone(),
+            key: once.key.clone(),
+            request_hash: once.request_hash,
+            answer: (once.answer)(decision, &model),
+            expires_at_ms: now_ms + RECEIPT_KEPT_MS,
+        }
     }
 
     async fn commit(
         &mut self,
         decision: &Decision,
         origin: &Origin,
+        receipt: Option<Receipt>,
         at_ms: i64,
     ) -> Result<Fate, Problem> {
         let (actor, request_id) = (origin.actor.clone(), origin.request_id.clone());
         let mut commit = Commit::new(decision.changes.clone(), actor, request_id, at_ms);
         commit.guards.clone_from(&decision.guards);
         commit.at_revision = decision.whole_state.then_some(self.model.revision);
+        commit.receipt = receipt;
         self.rows_written += commit.changes.len() as u64;
         let began = clock::monotonic();
         let error = match self.store.apply(&commit).await {
@@ -135,8 +203,9 @@ impl Task {
                 metrics::committed(clock::monotonic() - began, commit.changes.len());
                 return Ok(Fate::Made(revision));
             }
-            Err(ApplyError::Conflict) => return Ok(Fate::Lost),
-            Err(error @ (ApplyError::Fenced(_) | ApplyError::Repeated)) => {
+            // Repeated: a twin was faster; the next look finds its receipt.
+            Err(ApplyError::Conflict | ApplyError::Repeated) => return Ok(Fate::Lost),
+            Err(error @ ApplyError::Fenced(_)) => {
                 return Err(Problem::new(ErrorCode::Internal, error.to_string()));
             }
             Err(ApplyError::Failed(error)) => return Err(failed(error)),
@@ -195,7 +264,16 @@ impl Task {
             metrics::store_failed();
             tracing::warn!(%error, "old events could not be dropped");
         }
+        if let Err(error) = self.store.drop_expired(clock::now_ms()).await {
+            metrics::store_failed();
+            tracing::warn!(%error, "what expired could not be dropped");
+        }
     }
+}
+
+fn contended() -> Problem {
+    let detail = "others keep changing the same things; try again";
+    Problem::new(ErrorCode::Unavailable, detail)
 }
 
 fn failed(error: StoreError) -> Problem {

@@ -2,6 +2,7 @@
 //! after every step all invariants hold; when the trouble ends, everything comes to rest.
 
 use proptest::prelude::*;
+use tidegate_proto::api::spu::SpuRequest;
 use tidegate_proto::control::{IsrCandidate, IsrMember};
 use tidegate_proto::id::{PartitionId, SpuId, StorageId};
 use uuid::Uuid;
@@ -112,16 +113,21 @@ pub(super) fn request(world: &World, ask: &Ask) -> Request {
         },
         Ask::Enter(spu) => Request::EnterSpu(SpuWrite {
             spu: SpuId(*spu),
-            rack: Some(format!("rack-{}", spu % 3)),
-            site: None,
-            labels: std::collections::BTreeMap::new(),
+            request: SpuRequest {
+                rack: format!("rack-{}", spu % 3).into(),
+                ..SpuRequest::default()
+            },
+            if_match: None,
         }),
         Ask::Drain(spu, force) => Request::DrainSpu {
             spu: SpuId(*spu),
             terms: terms(*force),
         },
         Ask::Resume(spu) => Request::ResumeSpu { spu: SpuId(*spu) },
-        Ask::Remove(spu) => Request::RemoveSpu { spu: SpuId(*spu) },
+        Ask::Remove(spu) => Request::RemoveSpu {
+            spu: SpuId(*spu),
+            if_match: None,
+        },
         Ask::Reassign(t, partition, units) => Request::Reassign {
             targets: vec![Target {
                 topic: topic(t),

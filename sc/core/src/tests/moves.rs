@@ -173,7 +173,10 @@ fn a_drained_unit_leads_and_holds_nothing_and_can_be_removed_for_good() {
     world.create("orders", asking(12, 3)).unwrap();
     let spu = SpuId(1);
     assert!(matches!(
-        world.ask(&Request::RemoveSpu { spu }),
+        world.ask(&Request::RemoveSpu {
+            spu,
+            if_match: None
+        }),
         Err(Refusal::Conflict(_))
     ));
     let terms = MoveTerms::default();
@@ -183,7 +186,12 @@ fn a_drained_unit_leads_and_holds_nothing_and_can_be_removed_for_good() {
     assert_eq!(world.operation(id).state, OperationState::Done);
     assert_eq!(world.model.load(spu), (0, 0));
     world.die(1);
-    world.ask(&Request::RemoveSpu { spu }).unwrap();
+    world
+        .ask(&Request::RemoveSpu {
+            spu,
+            if_match: None,
+        })
+        .unwrap();
     assert!(world.model.spu(spu).is_none());
     // Its old disk is not taken back, an empty one is, and goes on with its numbers.
     let before = world.model.spus[&spu].incarnation;

@@ -1,6 +1,13 @@
 //! The OpenAPI document: complete, and fit for strict readers.
 
+use serde::de::DeserializeOwned;
+use tidegate_proto::api::{cluster, spu, topic};
+
 use super::*;
+
+fn fits<T: DeserializeOwned>(body: &str) -> bool {
+    serde_json::from_str::<T>(body).is_ok()
+}
 
 fn document() -> Value {
     serde_json::to_value(openapi()).unwrap()
@@ -53,15 +60,24 @@ fn every_operation_has_an_id_a_summary_and_described_responses() {
     assert_eq!(
         ids,
         [
+            "create_spu_group",
             "create_topic",
+            "delete_spu_group",
             "delete_topic",
+            "ensure_spu",
+            "ensure_spu_group",
             "ensure_topic",
             "get_cluster",
             "get_partition",
+            "get_spu",
+            "get_spu_group",
             "get_topic",
             "list_partitions",
+            "list_spu_groups",
             "list_spus",
             "list_topics",
+            "register_spu",
+            "remove_spu",
             "truncate_topic"
         ]
     );
@@ -125,6 +141,10 @@ fn request_and_answer_shapes_tell_required_from_optional() {
 async fn documented_operations_are_routed_and_answers_fit_their_types() {
     let server = Server::new().await;
     server.create("orders", 2).await;
+    let group = json!({ "name": "hot", "replicas": 2 });
+    server
+        .send(ask("POST", "/v1/spu-groups").json(&group))
+        .await;
     for (name, operation) in operations(&document()) {
         let (method, path) = name.split_once(' ').unwrap();
         if method != "get" {
@@ -132,7 +152,9 @@ async fn documented_operations_are_routed_and_answers_fit_their_types() {
         }
         let path = path
             .replace("{topic}", "orders")
-            .replace("{partition}", "1");
+            .replace("{partition}", "1")
+            .replace("{spu}", "0")
+            .replace("{group}", "hot");
         let answer = server.send(ask("GET", &path)).await;
         assert_eq!(answer.status, 200, "{name}");
         let body = answer.body.to_string();
@@ -140,22 +162,15 @@ async fn documented_operations_are_routed_and_answers_fit_their_types() {
             .as_str()
             .unwrap();
         let fits = match schema.rsplit('/').next().unwrap() {
-            "Topic" => serde_json::from_str::<tidegate_proto::api::topic::Topic>(&body).is_ok(),
-            "TopicList" => {
-                serde_json::from_str::<tidegate_proto::api::topic::TopicList>(&body).is_ok()
-            }
-            "Partition" => {
-                serde_json::from_str::<tidegate_proto::api::topic::Partition>(&body).is_ok()
-            }
-            "PartitionList" => {
-                serde_json::from_str::<tidegate_proto::api::topic::PartitionList>(&body).is_ok()
-            }
-            "Cluster" => {
-                serde_json::from_str::<tidegate_proto::api::cluster::Cluster>(&body).is_ok()
-            }
-            "SpuList" => {
-                serde_json::from_str::<tidegate_proto::api::cluster::SpuList>(&body).is_ok()
-            }
+            "Topic" => fits::<topic::Topic>(&body),
+            "TopicList" => fits::<topic::TopicList>(&body),
+            "Partition" => fits::<topic::Partition>(&body),
+            "PartitionList" => fits::<topic::PartitionList>(&body),
+            "Cluster" => fits::<cluster::Cluster>(&body),
+            "Spu" => fits::<cluster::Spu>(&body),
+            "SpuList" => fits::<cluster::SpuList>(&body),
+            "SpuGroup" => fits::<spu::SpuGroup>(&body),
+            "SpuGroupList" => fits::<spu::SpuGroupList>(&body),
             other => panic!("{name} answers with {other}"),
         };
         assert!(fits, "{name}: {body}");

@@ -60,7 +60,7 @@ async fn the_cluster_and_its_units_are_described() {
     let spus = server.send(ask("GET", "/v1/spus")).await;
     assert_eq!(
         spus.body,
-        json!({ "items": [{ "id": 0, "rack": null, "incarnation": 1, "status": { "state": "online" },
+        json!({ "items": [{ "id": 0, "kind": "managed", "group": "default", "rack": null, "site": null, "labels": {}, "endpoints": [], "incarnation": 1, "status": { "state": "online" },
                             "replicas": 3, "leaders": 3, "version": 1 }], "next": null })
     );
 }

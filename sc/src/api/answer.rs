@@ -1,0 +1,110 @@
+//! The answer to a write, as data: sent now, and kept under its request key to be sent again.
+//!
+//! Only shapes. The form in which it is kept is read by later versions too: fields are added with a
+//! default, never renamed.
+
+use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+use tidegate_proto::api::topic::WriteResult;
+
+use super::condition::{TIDEGATE_RESULT, etag};
+
+/// Says that an answer was given before, to the same request under the same key.
+const TIDEGATE_DUPLICATE: HeaderName = HeaderName::from_static("tidegate-duplicate");
+
+/// The answer to a write that was carried out.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Answer {
+    status: u16,
+    result: WriteResult,
+    /// The `ETag`.
+    #[serde(default)]
+    version: Option<u64>,
+    #[serde(default)]
+    location: Option<String>,
+    #[serde(default)]
+    body: Option<Box<RawValue>>,
+}
+
+impl Answer {
+    /// 201, 200 or 204, with that document.
+    pub(super) fn of(result: WriteResult, body: &impl Serialize) -> Self {
+        let status = match result {
+            WriteResult::Created => StatusCode::CREATED,
+            WriteResult::Updated | WriteResult::Unchanged => StatusCode::OK,
+            WriteResult::Deleted => return Self::deleted(),
+        };
+        Self {
+            status: status.as_u16(),
+            result,
+            version: None,
+            location: None,
+            body: Some(to_raw_value(body).expect("answers have string keys only")),
+        }
+    }
+
+    /// 204.
+    pub(super) const fn deleted() -> Self {
+        Self {
+            status: 204,
+            result: WriteResult::Deleted,
+            version: None,
+            location: None,
+            body: None,
+        }
+    }
+
+    pub(super) const fn version(mut self, version: u64) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// Where what was created is found.
+    pub(super) fn location(mut self, location: String) -> Self {
+        if self.result == WriteResult::Created {
+            self.location = Some(location);
+        }
+        self
+    }
+
+    /// As it is kept.
+    pub(super) fn text(&self) -> String {
+        serde_json::to_string(self).expect("answers have string keys only")
+    }
+
+    /// The same answer, marked as given before.
+    pub(super) fn repeated(self) -> Response {
+        let mut response = self.into_response();
+        let yes = HeaderValue::from_static("true");
+        response.headers_mut().insert(TIDEGATE_DUPLICATE, yes);
+        response
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
+        let mut response = match self.body {
+            Some(body) => {
+                let json = HeaderValue::from_static("application/json");
+                (status, [(CONTENT_TYPE, json)], body.get().to_owned()).into_response()
+            }
+            None => status.into_response(),
+        };
+        let headers = response.headers_mut();
+        headers.insert(
+            TIDEGATE_RESULT,
+            HeaderValue::from_static(self.result.as_str()),
+        );
+        if let Some(version) = self.version {
+            headers.insert(ETAG, etag(version));
+        }
+        if let Some(Ok(location)) = self.location.map(HeaderValue::try_from) {
+            headers.insert(LOCATION, location);
+        }
+        response
+    }
+}

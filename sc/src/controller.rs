@@ -59,6 +59,9 @@ pub struct Decided {
     pub model: Arc<Model>,
 }
 
+/// Makes the answer of a decision and the state with it.
+pub type Shape = dyn Fn(&Decision, &Model) -> String + Send + Sync;
+
 /// A request that is carried out once, however often it is sent under its key.
 #[derive(Clone)]
 pub struct Once {
@@ -68,7 +71,7 @@ pub struct Once {
     /// SHA-256 of the request: the same key with another request is refused.
     pub request_hash: [u8; 32],
     /// The answer to a decision, from the state with it; kept as it is.
-    pub answer: Arc<dyn Fn(&Decision, &Model) -> String + Send + Sync>,
+    pub answer: Arc<Shape>,
 }
 
 impl fmt::Debug for Once {

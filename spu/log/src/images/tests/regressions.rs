@@ -165,3 +165,19 @@ fn a_segment_that_a_killed_process_cut_short_and_closed_stays_short() {
     let is_new = |op: &Op| matches!(op, Op::Link((_, name), _) if name.ends_with("2.index"));
     survives_killed_after("cut short", script, is_new);
 }
+
+/// The journal had a newer snapshot and the cut that took it; the older one was still on the disk.
+#[test]
+fn a_snapshot_that_a_newer_one_replaced_does_not_return_when_a_cut_takes_that_one() {
+    survives("replaced and cut", ONE, |script| {
+        script.snapshot(0, 20);
+        script.round();
+        script.checkpoint();
+        script.append(0, 2, 1, 100);
+        script.snapshot(0, 20);
+        script.cut(0, 1);
+        script.round();
+        script.append(0, 1, 1, 100);
+        script.round();
+    });
+}

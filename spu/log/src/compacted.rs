@@ -6,7 +6,6 @@
 //! crash leaves the old segments or the new one, and both only while this file says which.
 //! Invariant: the new segment is complete and synced, under its staged name, before it is announced.
 
-use std::io;
 use std::path::Path;
 
 use tidegate_proto::position::Offset;
@@ -204,7 +203,7 @@ impl Exchange {
             place(vfs, dir, &index)
         } else {
             // The segment was trimmed meanwhile.
-            remove_if_there(vfs, &dir.join(layout::staged(&index)))
+            durable::remove_if_there(vfs, &dir.join(layout::staged(&index)))
         }
     }
 
@@ -212,7 +211,7 @@ impl Exchange {
     pub(crate) fn discard(&self, vfs: &dyn Vfs, dir: &Path) -> Result<(), DiskError> {
         for base in self.inputs.iter().take(1) {
             for name in [layout::segment(*base), layout::index(*base)] {
-                remove_if_there(vfs, &dir.join(layout::staged(&name)))?;
+                durable::remove_if_there(vfs, &dir.join(layout::staged(&name)))?;
             }
         }
         Ok(())
@@ -223,7 +222,7 @@ impl Exchange {
         vfs.sync_dir(dir).during("sync directory", dir)?;
         for base in self.inputs.iter().skip(1) {
             for name in [layout::segment(*base), layout::index(*base)] {
-                remove_if_there(vfs, &dir.join(name))?;
+                durable::remove_if_there(vfs, &dir.join(name))?;
             }
         }
         vfs.sync_dir(dir).during("sync directory", dir)
@@ -238,13 +237,6 @@ fn place(vfs: &dyn Vfs, dir: &Path, name: &str) -> Result<(), DiskError> {
         vfs.rename(&staged, &target).during("rename", &target)?;
     }
     Ok(())
-}
-
-pub(crate) fn remove_if_there(vfs: &dyn Vfs, path: &Path) -> Result<(), DiskError> {
-    match vfs.remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).during("remove", path),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

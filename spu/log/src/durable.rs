@@ -12,6 +12,14 @@ use crate::error::{CLOSE_NEW, Context as _, DiskError, SYNC_NEW};
 use crate::limits::IO_SLICES_MAX;
 use crate::vfs::{Vfs, VfsFile};
 
+/// Removes a file; nothing when there is none. Lasts when the directory is synced.
+pub(crate) fn remove_if_there(vfs: &dyn Vfs, path: &Path) -> Result<(), DiskError> {
+    match vfs.remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).during("remove", path),
+        _ => Ok(()),
+    }
+}
+
 /// Writes all buffers at a place, however many calls that takes.
 pub(crate) fn write_all_at(file: &dyn VfsFile, buffers: &[&[u8]], at: u64) -> io::Result<()> {
     let mut at = at;

@@ -16,6 +16,17 @@ use crate::folded::{FoldedBatch, header_crc};
 use crate::guard::{self, Guard};
 use crate::replay::ReplayedRound;
 
+/// What the journal says of a producer snapshot.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum FoldedSnapshot {
+    /// Nothing: the one on disk counts, if a cut leaves it.
+    Untold,
+    /// This is the newest one.
+    Newest(Offset, Bytes),
+    /// The newest one was cut away, and had replaced whatever is on disk.
+    Cut,
+}
+
 /// What the journal makes of a replica.
 #[derive(Debug)]
 pub(crate) struct Folded {
@@ -33,7 +44,7 @@ pub(crate) struct Folded {
     pub(crate) lowest_cut: Option<Offset>,
     /// A trim beyond the end: segments below hold nothing of the replica.
     pub(crate) reset: Option<Offset>,
-    pub(crate) snapshot: Option<(Offset, Bytes)>,
+    pub(crate) snapshot: FoldedSnapshot,
     /// Entries that did not fit.
     pub(crate) misfits: u64,
     /// True when the journal says anything about the replica.
@@ -49,7 +60,7 @@ impl Folded {
             cut: None,
             lowest_cut: None,
             reset: None,
-            snapshot: None,
+            snapshot: FoldedSnapshot::Untold,
             misfits: 0,
             is_touched: false,
         }
@@ -170,7 +181,8 @@ impl Folded {
             Entry::Meta { .. } => self.misfits += 1,
             Entry::Snapshot { as_of, bytes, .. } => {
                 // Copied: a slice would keep its whole round in memory.
-                self.snapshot = Some((as_of, Bytes::copy_from_slice(&bytes)));
+                let bytes = Bytes::copy_from_slice(&bytes);
+                self.snapshot = FoldedSnapshot::Newest(as_of, bytes);
             }
             Entry::HighWatermark { offset, .. } => {
                 self.state.high_watermark = self.state.high_watermark.max(offset);
@@ -219,8 +231,8 @@ impl Folded {
         }
         self.state.end = self.state.end.min(to);
         self.state.high_watermark = self.state.high_watermark.min(to);
-        if self.snapshot.as_ref().is_some_and(|(as_of, _)| *as_of > to) {
-            self.snapshot = None;
+        if matches!(self.snapshot, FoldedSnapshot::Newest(as_of, _) if as_of > to) {
+            self.snapshot = FoldedSnapshot::Cut;
         }
     }
 

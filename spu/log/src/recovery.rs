@@ -28,7 +28,7 @@ use crate::checkpoint::ReplicaState;
 use crate::compacted::Compacted;
 use crate::error::{Context as _, DiskError};
 use crate::files::Unsynced;
-use crate::fold::Folded;
+use crate::fold::{Folded, FoldedSnapshot};
 use crate::folded::FoldedBatch;
 use crate::layout;
 use crate::limits::ROUND_BYTES_MAX;
@@ -99,10 +99,13 @@ impl Recovery<'_> {
         (state.tail_base, state.tail_len) = segments.tail();
         self.drop_trimmed(&mut segments, state.log_start)?;
         let vfs = self.home.pool.vfs();
-        if let Some((as_of, bytes)) = &folded.snapshot {
-            snapshot::save(vfs, &self.home.dir, *as_of, bytes)?;
-        } else if let Some(to) = folded.lowest_cut {
-            snapshot::cut(vfs, &self.home.dir, to)?;
+        match (&folded.snapshot, folded.lowest_cut) {
+            (FoldedSnapshot::Newest(as_of, bytes), _) => {
+                snapshot::save(vfs, &self.home.dir, *as_of, bytes)?;
+            }
+            (FoldedSnapshot::Cut, _) => snapshot::remove(vfs, &self.home.dir)?,
+            (FoldedSnapshot::Untold, Some(to)) => snapshot::cut(vfs, &self.home.dir, to)?,
+            (FoldedSnapshot::Untold, None) => {}
         }
         Ok(Recovered {
             segments,

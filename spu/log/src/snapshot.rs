@@ -80,10 +80,15 @@ pub(crate) fn save(
 
 /// Removes a snapshot that speaks of batches which a cut took away.
 pub(crate) fn cut(vfs: &Arc<dyn Vfs>, dir: &Path, to: Offset) -> Result<(), DiskError> {
-    if load(vfs, dir).is_some_and(|(as_of, _)| as_of > to) {
-        let path = dir.join(layout::SNAPSHOT);
-        vfs.remove_file(&path).during("remove", &path)?;
-        vfs.sync_dir(dir).during("sync directory", dir)?;
+    match load(vfs, dir) {
+        Some((as_of, _)) if as_of > to => remove(vfs, dir),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// Removes the snapshot, if there is one.
+pub(crate) fn remove(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<(), DiskError> {
+    let path = dir.join(layout::SNAPSHOT);
+    durable::remove_if_there(&**vfs, &path)?;
+    vfs.sync_dir(dir).during("sync directory", dir)
 }

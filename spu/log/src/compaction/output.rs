@@ -10,8 +10,8 @@ use std::sync::Arc;
 use tidegate_proto::batch::{Batch, Placement};
 use tidegate_proto::position::Offset;
 
-use crate::compacted::remove_if_there;
 use crate::durable;
+use crate::durable::remove_if_there;
 use crate::error::{Context as _, DiskError};
 use crate::layout;
 use crate::limits::COMPACTION_STEP_BYTES;

@@ -8,6 +8,7 @@ use tidegate_proto::position::Offset;
 
 use super::ReplicaCheck;
 use crate::compacted::Compacted;
+use crate::fold::FoldedSnapshot;
 use crate::inspect::finding::{Finding, FindingKind};
 use crate::layout;
 use crate::snapshot::{self, Untold};
@@ -24,10 +25,11 @@ impl ReplicaCheck<'_> {
             thinned_end: compacted.thinned_end,
         };
         let what = match snapshot::recover(&self.place.vfs, &self.place.root, untold) {
-            // The journal has a newer one.
-            Err(_) if self.folded.snapshot.is_some() => return,
+            // The journal has a newer one, or took that one away.
+            Err(_) if self.folded.snapshot != FoldedSnapshot::Untold => return,
             Err(what) => what,
             Ok(Some((as_of, _))) if as_of <= self.folded.state.end => return,
+            Ok(Some((as_of, _))) if self.folded.lowest_cut.is_some_and(|to| as_of > to) => return,
             Ok(Some(_)) => "it knows more than the log holds",
             Ok(None) if !is_there => return,
             Ok(None) => "it is damaged; what producers did is read from the whole log instead",

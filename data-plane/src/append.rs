@@ -131,6 +131,7 @@ pub(crate) async fn append_batches(
         batches,
         acks: options.acks,
         expected_end: options.expected_end,
+        leader_epoch_min: None,
         timeout: options.timeout,
     };
     // The deadline is kept by the partitions, which alone know what became of the records.

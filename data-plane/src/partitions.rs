@@ -81,6 +81,9 @@ pub struct AppendRequest {
     pub acks: Acks,
     /// Append only if the end of the log is exactly here.
     pub expected_end: Option<Offset>,
+    /// The epoch of the leader that the sender means: a replica that has not come as far refuses with
+    /// 503 `not_leader`.
+    pub leader_epoch_min: Option<LeaderEpoch>,
     /// The deadline, counted from the call.
     pub timeout: Duration,
 }

@@ -118,6 +118,28 @@ impl MemoryPartitions {
         }
     }
 
+    /// The partition is led in that epoch from now on, here and in the topology.
+    pub fn lead(
+        &self,
+        topic: &TopicSpec,
+        partition: PartitionId,
+        leader: SpuId,
+        epoch: LeaderEpoch,
+    ) {
+        if let Some(replica) = self.lock().get_mut(&topic.key(partition)) {
+            replica.epoch = epoch;
+            replica.publish();
+        }
+        self.edit_topology(|topology| {
+            let spec = topology.topics.get_mut(&topic.name);
+            let spec = Arc::make_mut(spec.expect("the topic is there"));
+            let row = spec.partitions.get_mut(partition.0 as usize);
+            let row = row.expect("the partition is there");
+            (row.leader, row.leader_epoch) = (Some(leader), epoch);
+            row.version += 1;
+        });
+    }
+
     /// Cuts the log before `to`, as retention does.
     pub fn trim(&self, key: ReplicaKey, to: Offset) {
         if let Some(replica) = self.lock().get_mut(&key) {
@@ -203,7 +225,7 @@ impl Partitions for MemoryPartitions {
                     log_start: replica.log_start,
                     high_watermark: replica.end,
                     end: replica.end,
-                    leader_epoch: EPOCH,
+                    leader_epoch: replica.epoch,
                     size_bytes: replica
                         .batches
                         .iter()

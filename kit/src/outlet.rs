@@ -100,6 +100,11 @@ impl<F: Feed> Outlet<F> {
         outcome
     }
 
+    /// The same without having the connection look: for what adds nothing.
+    pub fn look<T>(&self, work: impl FnOnce(&mut F) -> T) -> T {
+        work(&mut self.shared.lock().feed)
+    }
+
     /// Ends the body when all that is in it has been taken.
     pub fn end(&self) {
         self.shared.lock().is_ended = true;

@@ -32,6 +32,8 @@ mod sweep;
 
 mod node;
 
+pub mod private;
+
 pub use config::{ScrubConfig, SpuConfig};
 pub use leftovers::Leftovers;
 pub use node::{Node, NodeError, Statuses};

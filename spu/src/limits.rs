@@ -32,6 +32,21 @@ pub const COLD_BURST: Duration = Duration::from_millis(250);
 /// nearer.
 pub const OPEN_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// Appends of one stream of a gateway that are under way: at 100,000 a second this is 80 ms of work.
+/// More wait in the connection's window.
+pub const STREAM_APPENDS_MAX: usize = 8 * 1024;
+
+/// Bytes of answers, or of batches, that wait for a gateway to take them; then its stream gets no more
+/// until it has taken some. As much as a fast connection takes in a few milliseconds.
+pub const STREAM_QUEUED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of batches that are put into a stream of tails at once, so that the partitions of a gateway
+/// take turns.
+pub const TAIL_PUSH_BYTES: usize = 256 * 1024;
+
+/// Partitions that one gateway may follow: all of a large node.
+pub const TAIL_FOLLOWED_MAX: usize = 100_000;
+
 /// How often deadlines of waiting appends are looked at: the precision of `timeout_ms`.
 pub const DEADLINE_TICK: Duration = Duration::from_millis(50);
 

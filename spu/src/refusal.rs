@@ -2,7 +2,7 @@
 
 use tidegate_proto::error::{ErrorCode, Problem, SideEffects};
 use tidegate_proto::limits::RETRY_AFTER_DISK_FULL_S;
-use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use tidegate_spu_core::Refusal;
 
 use crate::limits::RETRY_AFTER_S;
@@ -63,6 +63,12 @@ fn extras(problem: Problem, refusal: Refusal) -> Problem {
 /// The records were handed to the log, and nobody knows whether they stay.
 pub(crate) fn outcome_unknown(detail: impl Into<String>) -> Problem {
     Problem::new(ErrorCode::OutcomeUnknown, detail).side_effects(SideEffects::Possible)
+}
+
+/// Somebody else leads, or this node does and does not know it yet.
+pub(crate) fn behind(found: LeaderEpoch, wanted: LeaderEpoch) -> Problem {
+    let detail = format!("this node knows the partition in epoch {found}, not yet in {wanted}");
+    Problem::new(ErrorCode::NotLeader, detail)
 }
 
 /// Too many bytes are under way.

@@ -39,7 +39,7 @@ const PACKAGES: [(&str, &[&str]); 6] = [
     ),
     (
         "axum",
-        &["kit", "data-plane", "sc", "gateway", "cli", "tests"],
+        &["kit", "data-plane", "spu", "sc", "gateway", "cli", "tests"],
     ),
     ("rustix", &["spu/log", "cli", "tests"]),
     ("anyhow", &["cli", "tests", "tests/images"]),

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use tidegate_proto::batch::{Batch, ClientBatch, Placement};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::ProducerId;
-use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use tokio::sync::watch;
 
 use super::EPOCH;
@@ -22,6 +22,7 @@ pub(super) struct Replica {
     producers: HashMap<ProducerId, Producer>,
     request_keys: HashMap<[u8; 16], Appended>,
     pub(super) failure: Option<Problem>,
+    pub(super) epoch: LeaderEpoch,
 }
 
 struct Producer {
@@ -46,6 +47,7 @@ impl Replica {
             producers: HashMap::new(),
             request_keys: HashMap::new(),
             failure: None,
+            epoch: EPOCH,
         }
     }
 
@@ -53,7 +55,7 @@ impl Replica {
         self.tail.send_replace(Tail {
             log_start: self.log_start,
             high_watermark: self.end,
-            leader_epoch: EPOCH,
+            leader_epoch: self.epoch,
         });
     }
 
@@ -65,6 +67,9 @@ impl Replica {
     ) -> Result<Appended, Problem> {
         if let Some(problem) = &self.failure {
             return Err(problem.clone());
+        }
+        if request.leader_epoch_min.is_some_and(|min| self.epoch < min) {
+            return Err(Problem::new(ErrorCode::NotLeader, "an older epoch"));
         }
         let Some(first) = request.batches.first() else {
             return Err(Problem::new(
@@ -109,7 +114,7 @@ impl Replica {
         let placement = Placement {
             key,
             base_offset: self.end,
-            leader_epoch: EPOCH,
+            leader_epoch: self.epoch,
             high_watermark: self.end,
             append_time_ms: now_ms,
             append_timestamps: self.append_timestamps,

@@ -30,6 +30,8 @@ pub enum TaskKind {
     Connection,
     /// Serves one WebSocket after its upgrade.
     Socket,
+    /// Serves one long stream between nodes.
+    Stream,
     /// Finishes a request whose client has stopped waiting.
     Request,
     /// Owns the replicas of one shard.
@@ -64,6 +66,7 @@ impl TaskKind {
             Self::Listener
             | Self::Connection
             | Self::Socket
+            | Self::Stream
             | Self::Request
             | Self::Shard
             | Self::Assignment
@@ -88,6 +91,7 @@ impl TaskKind {
             }
             Self::Connection
             | Self::Socket
+            | Self::Stream
             | Self::Request
             | Self::Watch
             | Self::Channel

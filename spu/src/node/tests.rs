@@ -217,6 +217,7 @@ fn request(batch: ClientBatch) -> AppendRequest {
         batches: vec![batch],
         acks: Acks::Quorum,
         expected_end: None,
+        leader_epoch_min: None,
         timeout: LONG,
     }
 }

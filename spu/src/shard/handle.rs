@@ -75,6 +75,12 @@ impl PartitionHandle {
 
     /// Appends all batches or none; the answer is what the machine said.
     pub(crate) async fn append(&self, request: AppendRequest) -> Result<Appended, Problem> {
+        if let Some(wanted) = request.leader_epoch_min {
+            let found = self.reader.tail().leader_epoch;
+            if found < wanted {
+                return Err(refusal::behind(found, wanted));
+            }
+        }
         let bytes = request.batches.iter().map(ClientBatch::len).sum();
         let appends = self.appends.get_or_init(|| {
             let node = &self.shard.appends;

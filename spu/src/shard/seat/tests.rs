@@ -157,6 +157,7 @@ impl Bench {
             batches: vec![batch()],
             acks: Acks::Quorum,
             expected_end: None,
+            leader_epoch_min: None,
             timeout: Duration::from_secs(60),
         };
         polled(async move { partition.append(request).await })

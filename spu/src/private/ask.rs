@@ -1,0 +1,81 @@
+//! One question about a partition, and its answer.
+
+use axum::body::Body;
+use tidegate_data_plane::partitions::{Held, Partitions};
+use tidegate_kit::frames::{FrameReader, Keep};
+use tidegate_kit::http::ApiResult;
+use tidegate_kit::outlet::{Outlet, OutletBody};
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::limits::READ_BYTES_MAX;
+use tidegate_proto::position::LeaderEpoch;
+use tidegate_proto::private::ask::{Ask, QUESTION_PAYLOAD_MAX, Question, Reply};
+use tidegate_proto::private::tail::Bounds;
+use tidegate_proto::private::{FrameHeader, Pieces};
+
+use super::Holding;
+use crate::refusal;
+
+/// Reads the question and asks the partition.
+pub(super) async fn answer(
+    partitions: &dyn Partitions,
+    body: Body,
+) -> ApiResult<OutletBody<Holding<Held>>> {
+    let ask = question(body).await?;
+    let (reply, held) = reply(partitions, ask).await?;
+    let mut pieces = Pieces::default();
+    reply.encode(&mut pieces);
+    let (outlet, body) = Outlet::new(Holding {
+        pieces,
+        _held: held,
+    });
+    outlet.end();
+    Ok(body)
+}
+
+async fn question(body: Body) -> Result<Ask, Problem> {
+    let keep = |header: FrameHeader| header.check(QUESTION_PAYLOAD_MAX).map(|_| Keep::Shared);
+    let invalid = |detail: String| Problem::new(ErrorCode::InvalidParameter, detail);
+    let arrived = FrameReader::new(body).next(keep).await;
+    let arrived = arrived.map_err(|fault| invalid(fault.to_string()))?;
+    let arrived = arrived.ok_or_else(|| invalid("there is no question".to_owned()))?;
+    Ask::decode(arrived.kind, &arrived.payload).map_err(|error| invalid(error.to_string()))
+}
+
+async fn reply(partitions: &dyn Partitions, ask: Ask) -> Result<(Reply, Held), Problem> {
+    let key = ask.key;
+    let reply = match ask.question {
+        Question::Read { from, bytes_max } => {
+            let bytes_max = (bytes_max as usize).clamp(1, READ_BYTES_MAX);
+            let chunk = partitions.read(key, from, bytes_max).await?;
+            is_current(chunk.leader_epoch, ask.leader_epoch)?;
+            let bounds = Bounds {
+                log_start: chunk.log_start,
+                high_watermark: chunk.high_watermark,
+                leader_epoch: chunk.leader_epoch,
+            };
+            let reply = Reply::Chunk {
+                next: chunk.next,
+                bounds,
+                batches: chunk.batches,
+            };
+            return Ok((reply, chunk.held));
+        }
+        Question::Status => {
+            let status = partitions.offsets(key).await?;
+            is_current(status.leader_epoch, ask.leader_epoch)?;
+            Reply::Status(status)
+        }
+        Question::SealedEnd => Reply::Offset(partitions.sealed_end(key).await?),
+        Question::OffsetAt { time_ms } => Reply::Offset(partitions.offset_at(key, time_ms).await?),
+    };
+    Ok((reply, Held::default()))
+}
+
+/// What an older leader says may be less than what was committed since.
+fn is_current(found: LeaderEpoch, wanted: LeaderEpoch) -> Result<(), Problem> {
+    if found < wanted {
+        Err(refusal::behind(found, wanted))
+    } else {
+        Ok(())
+    }
+}

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_proto::control::{
-    PartitionSpec, PartitionStatus, TimestampType, TopicConfig, TopicSpec, Topology,
+    PartitionSpec, PartitionStatus, SpuSpec, TimestampType, TopicConfig, TopicSpec, Topology,
 };
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::{PartitionId, SpuId, TopicId};
@@ -130,6 +130,17 @@ impl MemoryPartitions {
             replica.epoch = epoch;
             replica.publish();
         }
+        self.announce(topic, partition, leader, epoch);
+    }
+
+    /// The topology says so, and the partition does not know it yet.
+    pub fn announce(
+        &self,
+        topic: &TopicSpec,
+        partition: PartitionId,
+        leader: SpuId,
+        epoch: LeaderEpoch,
+    ) {
         self.edit_topology(|topology| {
             let spec = topology.topics.get_mut(&topic.name);
             let spec = Arc::make_mut(spec.expect("the topic is there"));
@@ -137,6 +148,14 @@ impl MemoryPartitions {
             let row = row.expect("the partition is there");
             (row.leader, row.leader_epoch) = (Some(leader), epoch);
             row.version += 1;
+        });
+    }
+
+    /// Enters a storage unit into the topology, or takes it out.
+    pub fn enter(&self, spu: SpuId, spec: Option<SpuSpec>) {
+        self.edit_topology(|topology| match spec {
+            Some(spec) => drop(topology.spus.insert(spu, spec)),
+            None => drop(topology.spus.remove(&spu)),
         });
     }
 

@@ -50,6 +50,8 @@ pub struct Arrived {
     pub kind: u8,
     /// Its payload, or the start of it when it was skipped.
     pub payload: Bytes,
+    /// Length of the whole payload, in bytes.
+    pub payload_len: usize,
     /// What [`Keep::Paid`] paid for it.
     pub permit: Option<BytePermit>,
     /// True when there was no room for it, now or ever.
@@ -134,13 +136,13 @@ where
                 Stage::Payload(header, buffer) => {
                     buffer.fill(&mut self.unread);
                     if buffer.left == 0 {
-                        let kind = header.kind;
+                        let header = *header;
                         let Stage::Payload(_, buffer) =
                             std::mem::replace(&mut self.stage, Stage::Header)
                         else {
                             continue;
                         };
-                        return Ok(Some(buffer.arrived(kind)));
+                        return Ok(Some(buffer.arrived(header)));
                     }
                     if !self.fill().await? {
                         return Err(FrameFault::Cut);
@@ -191,6 +193,7 @@ fn at_once(unread: &mut Bytes, header: FrameHeader, keep: Option<&Keep>) -> Opti
     (matches!(keep, Some(Keep::Shared)) && is_there).then(|| Arrived {
         kind: header.kind,
         payload: unread.split_to(header.payload_len),
+        payload_len: header.payload_len,
         permit: None,
         is_skipped: false,
     })
@@ -236,14 +239,15 @@ impl Buffer {
         self.bytes.extend_from_slice(&run[..room.min(run.len())]);
     }
 
-    fn arrived(self, kind: u8) -> Arrived {
+    fn arrived(self, header: FrameHeader) -> Arrived {
         let (payload, permit) = match self.permit {
             Some(permit) if self.is_around => (permit.around(self.bytes), None),
             permit => (Bytes::from(self.bytes), permit),
         };
         Arrived {
-            kind,
+            kind: header.kind,
             payload,
+            payload_len: header.payload_len,
             permit,
             is_skipped: self.is_skipped,
         }

@@ -77,6 +77,15 @@ pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 2 * MIB as u32;
 pub const HTTP2_FRAME_BYTES_MAX: u32 = 64 * KIB as u32;
 /// Bytes of answers that wait per HTTP/2 stream.
 pub const HTTP2_SEND_BUFFER_BYTES: usize = 256 * KIB;
+/// Between nodes: bytes of one stream under way. Windows bound the throughput to window by round trip; a
+/// storage unit is trusted with 16 MiB per gateway and connection.
+pub const NODE_STREAM_WINDOW_BYTES: u32 = 4 * MIB as u32;
+/// Between nodes: bytes of one connection under way.
+pub const NODE_CONNECTION_WINDOW_BYTES: u32 = 16 * MIB as u32;
+/// Between nodes: largest HTTP/2 frame taken in; larger ones were no faster.
+pub const NODE_FRAME_BYTES_MAX: u32 = 256 * KIB as u32;
+/// Between nodes: bytes that wait per HTTP/2 stream.
+pub const NODE_SEND_BUFFER_BYTES: usize = MIB;
 /// Streams that a peer may reset before we have looked at them (rapid reset).
 pub const HTTP2_PENDING_RESETS_MAX: usize = 20;
 /// Streams that a peer may make us reset (the same attack by way of protocol errors).

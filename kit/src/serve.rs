@@ -54,6 +54,38 @@ pub struct ServeLimits {
     pub stopping_write_stall_timeout: Duration,
     /// For requests under way when the stop begins.
     pub drain_timeout: Duration,
+    /// What HTTP/2 may have under way.
+    pub windows: Http2Windows,
+}
+
+/// What one HTTP/2 connection may have under way, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http2Windows {
+    /// Of one stream, on its way to us.
+    pub stream_bytes: u32,
+    /// Of all streams of a connection, on their way to us.
+    pub connection_bytes: u32,
+    /// In one frame that is sent to us.
+    pub frame_bytes: u32,
+    /// Of one stream, waiting to be sent by us.
+    pub send_buffer_bytes: usize,
+}
+
+impl ServeLimits {
+    /// For a listener whose clients are nodes of the cluster: few of them, who send much on streams that
+    /// last.
+    #[must_use]
+    pub fn between_nodes() -> Self {
+        Self {
+            windows: Http2Windows {
+                stream_bytes: limits::NODE_STREAM_WINDOW_BYTES,
+                connection_bytes: limits::NODE_CONNECTION_WINDOW_BYTES,
+                frame_bytes: limits::NODE_FRAME_BYTES_MAX,
+                send_buffer_bytes: limits::NODE_SEND_BUFFER_BYTES,
+            },
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for ServeLimits {
@@ -72,6 +104,12 @@ impl Default for ServeLimits {
             write_stall_timeout: limits::WRITE_STALL_TIMEOUT,
             stopping_write_stall_timeout: limits::STOPPING_WRITE_STALL_TIMEOUT,
             drain_timeout: limits::DRAIN_TIMEOUT,
+            windows: Http2Windows {
+                stream_bytes: limits::HTTP2_STREAM_WINDOW_BYTES,
+                connection_bytes: limits::HTTP2_CONNECTION_WINDOW_BYTES,
+                frame_bytes: limits::HTTP2_FRAME_BYTES_MAX,
+                send_buffer_bytes: limits::HTTP2_SEND_BUFFER_BYTES,
+            },
         }
     }
 }

@@ -1,0 +1,119 @@
+//! An append at its leader: attempts until the deadline.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tidegate_data_plane::partitions::{AppendRequest, Appended};
+use tidegate_kit::clock;
+use tidegate_proto::batch::ClientBatch;
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::position::ReplicaKey;
+use tidegate_proto::private::append::Append;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::RemotePartitions;
+use super::dial::until;
+use super::limits::{ANSWER_GRACE, RETRY_PAUSE_MIN};
+use super::queue::{Fate, Queued};
+use super::retry::{Attempts, unavailable, unknown};
+use super::route::Route;
+
+impl RemotePartitions {
+    pub(super) async fn append_within(
+        &self,
+        key: ReplicaKey,
+        request: AppendRequest,
+    ) -> Result<Appended, Problem> {
+        let deadline = clock::monotonic() + request.timeout;
+        let bytes = request.batches.iter().map(ClientBatch::len).sum();
+        let Some(_permit) = self.memory.appends.try_acquire(bytes) else {
+            let detail = "too many bytes of produce requests are under way in this process";
+            return Err(Problem::new(ErrorCode::Throttled, detail).retry_after(1));
+        };
+        self.retries.earn();
+        let mut attempts = Attempts::of(&request.batches);
+        let mut pauses = self.pauses();
+        let mut topology = self.topology.clone();
+        loop {
+            let route = {
+                let now = topology.borrow_and_update();
+                self.routes.find(&now, key)
+            };
+            let route = route.map_err(|problem| attempts.last(problem))?;
+            let (outcome, has_cost) = self.attempt(key, route, &request, deadline).await;
+            let problem = match outcome {
+                Ok(appended) => return Ok(appended),
+                Err(problem) => problem,
+            };
+            let pause = pauses.next_delay().max(RETRY_PAUSE_MIN);
+            if !attempts.goes_on_after(&problem)
+                || until(deadline) <= pause
+                || (has_cost && !self.retries.spend())
+            {
+                return Err(attempts.last(problem));
+            }
+            self.rest(&mut topology, key, route, pause).await;
+        }
+    }
+
+    /// One attempt, and whether it came as far as the leader.
+    async fn attempt(
+        &self,
+        key: ReplicaKey,
+        route: Route,
+        request: &AppendRequest,
+        deadline: Instant,
+    ) -> (Result<Appended, Problem>, bool) {
+        let Some(leader) = route.leader else {
+            let detail = "the partition has no leader at this moment";
+            return (Err(Problem::new(ErrorCode::NotLeader, detail)), false);
+        };
+        let (fate, mut told) = oneshot::channel();
+        let is_sent = Arc::new(AtomicBool::new(false));
+        let append = Append {
+            id: 0,
+            key,
+            leader_epoch: route.leader_epoch,
+            acks: request.acks,
+            timeout_ms: 0,
+            expected_end: request.expected_end,
+            batches: request.batches.clone(),
+        };
+        let queued = Queued {
+            append,
+            deadline,
+            is_sent: Arc::clone(&is_sent),
+            fate,
+        };
+        if !self.units.unit(leader).lane(key).submit(queued) {
+            let detail = "too many requests wait for the leader of this partition";
+            return (
+                Err(Problem::new(ErrorCode::Overloaded, detail).retry_after(1)),
+                false,
+            );
+        }
+        let fate = match timeout(until(deadline) + ANSWER_GRACE, &mut told).await {
+            Ok(Ok(fate)) => fate,
+            Ok(Err(_)) => Fate::Lost("the lane to the leader ended".to_owned()),
+            Err(_) => {
+                // Who sends marks first and looks then whether somebody still waits.
+                told.close();
+                if is_sent.load(Ordering::SeqCst) {
+                    Fate::Lost("the leader did not answer within the deadline".to_owned())
+                } else {
+                    Fate::Unsent("it could not be sent within the deadline".to_owned())
+                }
+            }
+        };
+        match fate {
+            Fate::Answered(outcome) => (outcome, true),
+            Fate::Unsent(reason) => {
+                let detail = format!("the leader cannot be reached, nothing was done: {reason}");
+                (Err(unavailable(detail)), false)
+            }
+            Fate::Lost(reason) => (Err(unknown(reason)), true),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! One lane of appends to one storage unit: a connection with one stream, made anew when it ends.
+//!
+//! Whoever has an append puts it into the lane's queue, connected or not. When no connection can be made
+//! those that wait are told so, and may try elsewhere; the next try to connect waits for the backoff.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tidegate_kit::backoff::Backoff;
+use tidegate_kit::frames::{FrameFault, FrameReader, Keep};
+use tidegate_kit::outlet::Outlet;
+use tidegate_kit::tasks::TaskKind;
+use tidegate_proto::limits::FRAME_PROBLEM_BYTES_MAX;
+use tidegate_proto::private::append::Answer;
+use tidegate_proto::private::{APPEND_PATH, FrameError, FrameHeader};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tracing::Span;
+
+use super::dial::{DialError, Dialer};
+use super::limits::{CONNECT_PAUSE_MAX, CONNECT_PAUSE_MIN, LANE_WAITING_MAX};
+use super::queue::{AppendQueue, Fate, Queued};
+
+/// Longest payload of an answer.
+const ANSWER_PAYLOAD_MAX: usize = 8 + FRAME_PROBLEM_BYTES_MAX;
+
+enum Phase {
+    /// No stream is open; these wait for one.
+    Waiting(VecDeque<Queued>),
+    Open(Outlet<AppendQueue>),
+}
+
+/// One lane.
+pub(super) struct AppendLane {
+    dialer: Dialer,
+    phase: Mutex<Phase>,
+    work: Notify,
+}
+
+impl AppendLane {
+    pub(super) fn new(dialer: Dialer) -> Arc<Self> {
+        Arc::new(Self {
+            dialer,
+            phase: Mutex::new(Phase::Waiting(VecDeque::new())),
+            work: Notify::new(),
+        })
+    }
+
+    /// Puts an append into the queue; false when it is full.
+    pub(super) fn submit(&self, queued: Queued) -> bool {
+        let mut phase = self.lock();
+        match &mut *phase {
+            Phase::Waiting(waiting) => {
+                if waiting.len() >= LANE_WAITING_MAX {
+                    return false;
+                }
+                waiting.push_back(queued);
+                drop(phase);
+                self.work.notify_one();
+                true
+            }
+            Phase::Open(outlet) => outlet.with(|queue| {
+                let has_room = queue.waiting() < LANE_WAITING_MAX;
+                if has_room {
+                    queue.push(queued);
+                }
+                has_room
+            }),
+        }
+    }
+
+    /// Keeps a stream open as long as there is something to send.
+    pub(super) async fn run(self: Arc<Self>, seed: u64) {
+        let mut backoff = Backoff::new(CONNECT_PAUSE_MIN, CONNECT_PAUSE_MAX, seed);
+        loop {
+            while !self.has_work() {
+                self.work.notified().await;
+            }
+            match self.open().await {
+                Ok((outlet, answers)) => {
+                    backoff.reset();
+                    self.serve(outlet, answers).await;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "no lane for appends");
+                    self.turn_away(&error.to_string());
+                    let pause: Duration = backoff.next_delay();
+                    sleep(pause).await;
+                }
+            }
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        matches!(&*self.lock(), Phase::Waiting(waiting) if !waiting.is_empty())
+    }
+
+    async fn open(&self) -> Result<(Outlet<AppendQueue>, Incoming), DialError> {
+        let (outlet, body) = Outlet::new(AppendQueue::default());
+        let answers = self.dialer.open(APPEND_PATH, body.boxed_unsync()).await?;
+        let mut phase = self.lock();
+        if let Phase::Waiting(waiting) = &mut *phase {
+            let waiting = std::mem::take(waiting);
+            outlet.with(|queue| queue.open(waiting));
+        }
+        *phase = Phase::Open(outlet.clone());
+        Ok((outlet, answers))
+    }
+
+    /// Reads answers until the stream takes no more requests.
+    async fn serve(&self, outlet: Outlet<AppendQueue>, answers: Incoming) {
+        let mut reader = FrameReader::new(answers);
+        let fault = loop {
+            match next(&mut reader).await {
+                Ok(Some(Answer::Goodbye(goodbye))) => {
+                    // Before what was not taken is told so, or it would come back to this stream.
+                    self.leave(&outlet);
+                    outlet.look(|queue| queue.settle(Answer::Goodbye(goodbye)));
+                    outlet.end();
+                    let rest = drain(reader, outlet);
+                    let tasks = &self.dialer.tasks;
+                    tasks.spawn(TaskKind::Channel, Span::current(), rest);
+                    return;
+                }
+                Ok(Some(answer)) => settle(&outlet, answer),
+                Ok(None) => break "the storage unit closed the stream".to_owned(),
+                Err(fault) => break fault.to_string(),
+            }
+        };
+        tracing::debug!(fault, "a lane for appends broke");
+        self.leave(&outlet);
+        outlet.look(|queue| queue.lose(&fault));
+        outlet.end();
+    }
+
+    /// What waits waits for the next stream from now on.
+    fn leave(&self, outlet: &Outlet<AppendQueue>) {
+        let mut phase = self.lock();
+        let waiting = outlet.look(AppendQueue::close);
+        *phase = Phase::Waiting(waiting);
+    }
+
+    fn turn_away(&self, reason: &str) {
+        let waiting = match &mut *self.lock() {
+            Phase::Waiting(waiting) => std::mem::take(waiting),
+            Phase::Open(_) => return,
+        };
+        for queued in waiting {
+            let _ = queued.fate.send(Fate::Unsent(reason.to_owned()));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Phase> {
+        // It is whole after every statement.
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for AppendLane {
+    fn drop(&mut self) {
+        self.turn_away("the storage unit was removed");
+    }
+}
+
+async fn next(reader: &mut FrameReader<Incoming>) -> Result<Option<Answer>, FrameFault> {
+    let keep = |header: FrameHeader| -> Result<Keep, FrameError> {
+        header.check(ANSWER_PAYLOAD_MAX)?;
+        Ok(Keep::Shared)
+    };
+    let Some(arrived) = reader.next(keep).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Answer::decode(arrived.kind, &arrived.payload)?))
+}
+
+fn settle(outlet: &Outlet<AppendQueue>, answer: Answer) {
+    if outlet.look(|queue| queue.settle(answer)) {
+        outlet.with(|_| ());
+    }
+}
+
+/// The last answers of a stream that takes nothing more.
+async fn drain(mut reader: FrameReader<Incoming>, outlet: Outlet<AppendQueue>) {
+    let fault = loop {
+        match next(&mut reader).await {
+            Ok(Some(answer)) => settle(&outlet, answer),
+            Ok(None) => break "the storage unit stopped".to_owned(),
+            Err(fault) => break fault.to_string(),
+        }
+    };
+    outlet.look(|queue| queue.lose(&fault));
+}

@@ -1,0 +1,152 @@
+//! The appends of one lane: those that wait, and those that were sent.
+//!
+//! It is what the body of a stream is made from: whenever the connection can send, all that waits goes out
+//! in one piece. Whether a request was sent is known exactly, because it is encoded when the connection
+//! asks for it: what was not can go elsewhere. Invariant: every request that is here ends with one fate.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tidegate_data_plane::partitions::Appended;
+use tidegate_kit::clock;
+use tidegate_kit::outlet::Feed;
+use tidegate_proto::error::Problem;
+use tidegate_proto::private::Pieces;
+use tidegate_proto::private::append::{Answer, Append};
+use tokio::sync::oneshot;
+
+use super::limits::{LANE_SENT_MAX, PIECE_BYTES_TARGET};
+
+/// What became of an append on one lane.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// The storage unit said so.
+    Answered(Result<Appended, Problem>),
+    /// It was not sent, or certainly not taken.
+    Unsent(String),
+    /// It was sent, and nobody knows.
+    Lost(String),
+}
+
+/// An append that waits for a lane.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) append: Append,
+    pub(super) deadline: Instant,
+    pub(super) is_sent: Arc<AtomicBool>,
+    pub(super) fate: oneshot::Sender<Fate>,
+}
+
+/// The requests of one stream.
+#[derive(Debug, Default)]
+pub(super) struct AppendQueue {
+    waiting: VecDeque<Queued>,
+    sent: HashMap<u64, oneshot::Sender<Fate>>,
+    next_id: u64,
+    pieces: Pieces,
+    /// Nothing is sent before the stream is open, nor after it said goodbye.
+    is_open: bool,
+}
+
+impl AppendQueue {
+    pub(super) fn push(&mut self, queued: Queued) {
+        self.waiting.push_back(queued);
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The stream is open: all of these go first.
+    pub(super) fn open(&mut self, waiting: VecDeque<Queued>) {
+        self.waiting = waiting;
+        self.is_open = true;
+    }
+
+    /// Tells the sender of a request what became of it; whether more can be sent now than before.
+    pub(super) fn settle(&mut self, answer: Answer) -> bool {
+        let was_full = self.sent.len() >= LANE_SENT_MAX;
+        let (id, outcome) = match answer {
+            Answer::Taken(taken) => {
+                let appended = Appended {
+                    base_offset: taken.base_offset,
+                    count: taken.count,
+                    timestamp_ms: taken.timestamp_ms,
+                    durable: taken.durable,
+                    duplicate: taken.duplicate,
+                };
+                (taken.id, Ok(appended))
+            }
+            Answer::Refused(refused) => (refused.id, Err(refused.problem)),
+            Answer::Goodbye(goodbye) => {
+                self.goodbye(goodbye.first_untaken);
+                return false;
+            }
+        };
+        if let Some(fate) = self.sent.remove(&id) {
+            let _ = fate.send(Fate::Answered(outcome));
+        }
+        was_full
+    }
+
+    fn goodbye(&mut self, first_untaken: u64) {
+        self.is_open = false;
+        let untaken = self.sent.extract_if(|id, _| *id >= first_untaken);
+        for (_, fate) in untaken {
+            let _ = fate.send(Fate::Unsent(
+                "the storage unit closes the stream".to_owned(),
+            ));
+        }
+    }
+
+    /// No more is sent; what waits, for another stream.
+    pub(super) fn close(&mut self) -> VecDeque<Queued> {
+        self.is_open = false;
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// The stream broke: nobody will tell what became of what was sent.
+    pub(super) fn lose(&mut self, reason: &str) {
+        self.is_open = false;
+        for (_, fate) in self.sent.drain() {
+            let _ = fate.send(Fate::Lost(reason.to_owned()));
+        }
+    }
+
+    fn encode_waiting(&mut self) {
+        let now = clock::monotonic();
+        while self.pieces.len() < PIECE_BYTES_TARGET && self.sent.len() < LANE_SENT_MAX {
+            let Some(mut queued) = self.waiting.pop_front() else {
+                return;
+            };
+            // Before the look whether somebody waits: who gives up closes first, and looks at this then.
+            queued.is_sent.store(true, Ordering::SeqCst);
+            if queued.fate.is_closed() {
+                continue;
+            }
+            let left = queued.deadline.saturating_duration_since(now);
+            if left.is_zero() {
+                let late = "its deadline passed before it could be sent".to_owned();
+                let _ = queued.fate.send(Fate::Unsent(late));
+                continue;
+            }
+            queued.append.timeout_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
+            queued.append.id = self.next_id;
+            queued.append.encode(&mut self.pieces);
+            self.sent.insert(self.next_id, queued.fate);
+            self.next_id += 1;
+        }
+    }
+}
+
+impl Feed for AppendQueue {
+    fn next(&mut self) -> Option<Bytes> {
+        if self.is_open && self.pieces.is_empty() {
+            self.encode_waiting();
+        }
+        self.pieces.take()
+    }
+}

@@ -1,0 +1,259 @@
+//! Connections that break and leaders that change, in the middle of appends.
+
+use std::sync::atomic::Ordering;
+
+use tidegate_data_plane::partitions::{Appended, BoxFuture, Chunk, Tail};
+use tidegate_kit::tasks::TaskKind;
+use tidegate_proto::control::{PartitionStatus, Topology};
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::position::LeaderEpoch;
+use tokio::sync::{oneshot, watch};
+use tracing::Span;
+
+use super::wire::{Gated, Wire};
+use super::*;
+
+/// A gateway whose way to the unit can be cut, and a unit that answers when it may.
+async fn cuttable() -> (Far, Arc<Gated>, Wire) {
+    let mut gated = None;
+    let far = Far::over(|memory| {
+        let made = Gated::new(memory, false);
+        gated = Some(Arc::clone(&made));
+        made
+    });
+    let wire = Wire::to(far.unit.port, &far.tasks).await;
+    far.memory.enter(SPU, Some(at_port(wire.port)));
+    (far, gated.unwrap(), wire)
+}
+
+fn start(
+    far: &Far,
+    key: ReplicaKey,
+    request: AppendRequest,
+) -> oneshot::Receiver<Result<Appended, Problem>> {
+    let (told, outcome) = oneshot::channel();
+    let remote = Arc::clone(&far.remote);
+    far.tasks
+        .spawn(TaskKind::Request, Span::none(), async move {
+            let _ = told.send(remote.append(key, request).await);
+        });
+    outcome
+}
+
+async fn taken(gated: &Gated, count: usize) {
+    let wait = async {
+        while gated.appends.load(Ordering::SeqCst) < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, wait).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_whose_connection_breaks_is_told_as_unknown() {
+    let (far, gated, wire) = cuttable().await;
+    let key = far.partition();
+    let outcome = start(&far, key, request(batch(&["a"], None)));
+    taken(&gated, 1).await;
+    wire.cut();
+    let problem = outcome.await.unwrap().unwrap_err();
+    assert_eq!(problem.code(), ErrorCode::OutcomeUnknown, "{problem}");
+    assert!(!problem.is_definite());
+    // It was not sent again.
+    gated.may_answer.send_replace(true);
+    far.remote
+        .append(key, request(batch(&["b"], None)))
+        .await
+        .unwrap();
+    assert_eq!(all_values(&*far.remote, key).await, ["a", "b"]);
+    far.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idempotent_append_whose_connection_breaks_is_sent_again_and_is_there_once() {
+    let (far, gated, wire) = cuttable().await;
+    let key = far.partition();
+    let outcome = start(&far, key, request(batch(&["a"], Some(stamp(0)))));
+    taken(&gated, 1).await;
+    wire.cut();
+    gated.may_answer.send_replace(true);
+    let appended = outcome.await.unwrap().unwrap();
+    assert_eq!(
+        (appended.base_offset, appended.duplicate),
+        (Offset::ZERO, true)
+    );
+    assert_eq!(all_values(&*far.remote, key).await, ["a"]);
+    far.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unit_that_stops_answers_what_it_took_and_what_it_did_not_take_goes_to_the_next() {
+    let (far, gated, _wire) = cuttable().await;
+    let key = far.partition();
+    let under_way = start(&far, key, request(batch(&["a"], None)));
+    taken(&gated, 1).await;
+    // The next unit is there before this one stops.
+    let next = far
+        .cluster
+        .unit(SPU, Arc::clone(&far.memory) as Arc<dyn Partitions>);
+    far.memory.enter(SPU, Some(at_port(next.port)));
+    far.unit.tasks.cancel();
+    let mut later = Vec::new();
+    for number in 0..50 {
+        later.push(start(
+            &far,
+            key,
+            request(batch(&[&number.to_string()], None)),
+        ));
+    }
+    for outcome in later {
+        outcome.await.unwrap().unwrap();
+    }
+    gated.may_answer.send_replace(true);
+    assert_eq!(under_way.await.unwrap().unwrap().base_offset, Offset::ZERO);
+    assert_eq!(all_values(&*far.remote, key).await.len(), 51);
+    next.tasks.shutdown(LONG).await;
+    far.end().await;
+}
+
+/// A unit that refuses what it does not lead, as a storage node does.
+struct Leading {
+    own: SpuId,
+    inner: Arc<MemoryPartitions>,
+}
+
+impl Leading {
+    fn check(&self, key: ReplicaKey) -> Result<(), Problem> {
+        let topology = self.inner.topology();
+        let topology = topology.borrow();
+        let row = topology
+            .topic_by_id(key.topic_id)
+            .and_then(|t| t.partition(key.partition));
+        match row.and_then(|row| row.leader) {
+            Some(leader) if leader == self.own => Ok(()),
+            _ => Err(Problem::new(ErrorCode::NotLeader, "elsewhere")),
+        }
+    }
+}
+
+impl Partitions for Leading {
+    fn topology(&self) -> watch::Receiver<Arc<Topology>> {
+        self.inner.topology()
+    }
+
+    fn append(
+        &self,
+        key: ReplicaKey,
+        request: AppendRequest,
+    ) -> BoxFuture<'_, Result<Appended, Problem>> {
+        Box::pin(async move {
+            self.check(key)?;
+            self.inner.append(key, request).await
+        })
+    }
+
+    fn read(
+        &self,
+        key: ReplicaKey,
+        from: Offset,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<Chunk, Problem>> {
+        Box::pin(async move {
+            self.check(key)?;
+            self.inner.read(key, from, bytes_max).await
+        })
+    }
+
+    fn offsets(&self, key: ReplicaKey) -> BoxFuture<'_, Result<PartitionStatus, Problem>> {
+        Box::pin(async move {
+            self.check(key)?;
+            self.inner.offsets(key).await
+        })
+    }
+
+    fn sealed_end(&self, key: ReplicaKey) -> BoxFuture<'_, Result<Offset, Problem>> {
+        self.inner.sealed_end(key)
+    }
+
+    fn offset_at(&self, key: ReplicaKey, time_ms: i64) -> BoxFuture<'_, Result<Offset, Problem>> {
+        self.inner.offset_at(key, time_ms)
+    }
+
+    fn tail(&self, key: ReplicaKey) -> BoxFuture<'_, Result<watch::Receiver<Tail>, Problem>> {
+        Box::pin(async move {
+            self.check(key)?;
+            self.inner.tail(key).await
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_notice_nothing_when_the_leader_changes_under_load() {
+    let far = Far::over(|inner| Arc::new(Leading { own: SPU, inner }));
+    let other = SpuId(2);
+    let inner = Arc::clone(&far.memory);
+    let second = far
+        .cluster
+        .unit(other, Arc::new(Leading { own: other, inner }));
+    far.memory.enter(other, Some(at_port(second.port)));
+    let topic = far.memory.create_topic("t", 1);
+    let key = topic.key(PartitionId(0));
+    let mut tail = far.remote.tail(key).await.unwrap();
+
+    let count = 600_u64;
+    let (done, mut finished) = watch::channel(0);
+    let remote = Arc::clone(&far.remote);
+    far.tasks
+        .spawn(TaskKind::Request, Span::none(), async move {
+            for number in 0..count {
+                let value = number.to_string();
+                let appended = remote.append(key, request(batch(&[&value], None))).await;
+                assert_eq!(appended.unwrap().base_offset, Offset::new(number));
+                done.send_replace(number + 1);
+            }
+        });
+    for epoch in 2..8 {
+        let step = (epoch - 1) * 80;
+        let reached = tokio::time::timeout(LONG, finished.wait_for(|at| *at >= step)).await;
+        reached.unwrap().unwrap();
+        let leader = if epoch % 2 == 0 { other } else { SPU };
+        far.memory
+            .lead(&topic, PartitionId(0), leader, LeaderEpoch(epoch));
+    }
+    let all = tokio::time::timeout(LONG, finished.wait_for(|at| *at == count)).await;
+    all.unwrap().unwrap();
+    let all = |tail: &Tail| tail.high_watermark == Offset::new(count);
+    let seen = tokio::time::timeout(LONG, tail.wait_for(all)).await;
+    assert_eq!(seen.unwrap().unwrap().leader_epoch, LeaderEpoch(7));
+    assert_eq!(all_values(&*far.remote, key).await.len() as u64, count);
+    second.tasks.shutdown(LONG).await;
+    far.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unit_that_is_not_as_far_as_the_topology_takes_nothing() {
+    let far = Far::new();
+    let topic = far.memory.create_topic("t", 1);
+    let key = topic.key(PartitionId(0));
+    far.memory.lead(&topic, PartitionId(0), SPU, LeaderEpoch(3));
+    far.remote
+        .append(key, request(batch(&["a"], None)))
+        .await
+        .unwrap();
+    // The memory's own replica stays in epoch 3, the topology goes on.
+    far.memory
+        .announce(&topic, PartitionId(0), SPU, LeaderEpoch(4));
+    let short = AppendRequest {
+        timeout: Duration::from_millis(300),
+        ..request(batch(&["b"], None))
+    };
+    let problem = far.remote.append(key, short).await.unwrap_err();
+    assert_eq!(problem.code(), ErrorCode::NotLeader, "{problem}");
+    far.memory.lead(&topic, PartitionId(0), SPU, LeaderEpoch(4));
+    far.remote
+        .append(key, request(batch(&["c"], None)))
+        .await
+        .unwrap();
+    assert_eq!(all_values(&*far.remote, key).await, ["a", "c"]);
+    far.end().await;
+}

@@ -151,8 +151,10 @@ pub const TOKEN_LEN_MAX: usize = 16 * KIB;
 /// Threads for blocking work (metadata store, file reads behind the log's own threads).
 pub const BLOCKING_THREADS_MAX: usize = 64;
 /// A blocking thread without work ends after so long. With it goes back what it took for work that is
-/// over, such as opening ten thousand partitions; starting another takes some tens of microseconds.
-pub const BLOCKING_THREAD_REST: Duration = Duration::from_secs(1);
+/// over, such as opening ten thousand partitions, and the allocator looks for what all others freed:
+/// at no other time, in a process that does nothing. So it is shorter than the pause between two jobs
+/// of a timer that runs every second; starting another takes some tens of microseconds.
+pub const BLOCKING_THREAD_REST: Duration = Duration::from_millis(500);
 /// How often histograms are folded, so that they do not grow between scrapes.
 pub const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 

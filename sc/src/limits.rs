@@ -27,6 +27,9 @@ pub const RECEIPT_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 /// Rows that one statement reads or writes: enough that its cost does not count, few enough that a
 /// start with ten thousand partitions has no peak of memory that stays.
 pub const STORE_ROWS_AT_ONCE: usize = 256;
+/// Pages that SQLite keeps, as its pragma takes it: 256 KiB. The whole state is in our own memory, so
+/// they serve writes only, and what one start with ten thousand partitions reads would stay.
+pub const SQLITE_CACHE: &str = "-256";
 /// Connections that one controller keeps to Postgres for reading and writing. Commits queue on one
 /// row anyway, and each connection costs the server some 10 MiB.
 pub const STORE_CONNECTIONS_MAX: u32 = 8;

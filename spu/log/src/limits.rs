@@ -61,6 +61,13 @@ pub const UNFLUSHED_BYTES_MAX: u64 = 192 << 20;
 /// Batches kept in memory after they were written, for readers at the tail; one budget per log.
 pub const TAIL_CACHE_BYTES: u64 = 64 << 20;
 
+/// A replica to which nothing was appended for so long keeps none of them: whoever still wants them
+/// is far behind, and the system has the pages that they were written to.
+pub const TAIL_REST_MS: i64 = 10_000;
+
+/// Flushes that one tick looks at for that: some milliseconds of work.
+pub const TAIL_LOOKS_PER_TICK: usize = 4096;
+
 /// Bytes of one segment not yet synced at which it is synced ahead of the checkpoint, so that the
 /// checkpoint is no burst.
 pub const SYNC_BEHIND_BYTES: u64 = 16 << 20;

@@ -34,7 +34,7 @@ use crate::layout;
 use crate::limits::ROUND_BYTES_MAX;
 use crate::replay::Bodies;
 use crate::segment::{Home, SegmentConfig, SegmentInfo};
-use crate::segments::{CutSegment, Segments, remove_file};
+use crate::segments::{CutSegment, Segments, none_closed, remove_file};
 use crate::snapshot;
 use crate::vfs::{DirItem, Place};
 
@@ -74,7 +74,7 @@ impl Recovery<'_> {
         }
         let mut segments = Segments {
             home: self.home.clone(),
-            closed: Arc::default(),
+            closed: none_closed(),
             active: None,
             end: state.end,
         };

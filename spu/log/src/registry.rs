@@ -95,7 +95,7 @@ impl Registry {
             let name = (replica.key(), replica.replica_gen());
             let found = states.binary_search_by_key(&name, |it| (it.key, it.meta.replica_gen));
             if let Ok(number) = found {
-                replica.lock_applied().checkpointed_tail = states[number].tail_base;
+                replica.lock_applied().state.tail_base = states[number].tail_base;
             }
         }
     }

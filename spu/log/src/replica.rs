@@ -33,12 +33,12 @@ use crate::error::ReadError;
 use crate::segment::{Home, SegmentConfig};
 use crate::segments::Segments;
 use crate::tail::{Tail, TailBudget};
+use stages::BEFORE_ALL_MS;
 
 /// A replica of the data directory. Cheap to share; readers on any thread.
 #[derive(Debug)]
 pub struct Replica {
     pub(crate) home: Home,
-    replica_gen: ReplicaGen,
     budget: Arc<TailBudget>,
     wants_snapshot: AtomicBool,
     is_sync_deferred: AtomicBool,
@@ -51,13 +51,12 @@ pub struct Replica {
 #[derive(Debug)]
 pub(crate) struct Applied {
     pub(crate) segments: Segments,
+    /// Its end and tail are the segments' to say, but for the base of the tail at the last checkpoint:
+    /// segments before that are synced, and nothing in the journal speaks of them.
     pub(crate) state: ReplicaState,
-    /// Base of the segment that was the last one at the last checkpoint: those before it are synced,
-    /// and nothing in the journal speaks of them.
-    pub(crate) checkpointed_tail: Offset,
     pub(crate) compacted: Option<Box<Compacted>>,
     /// Counts cuts, so that a pass of compaction that was under way finds out.
-    pub(crate) cuts: u64,
+    pub(crate) cuts: u32,
     /// Set when the directory went to the trash.
     pub(crate) is_retired: bool,
 }
@@ -72,14 +71,17 @@ struct State {
     high_watermark: Offset,
     meta: ReplicaMeta,
     durable_meta: Option<ReplicaMeta>,
-    last_append_ms: Option<i64>,
+    /// The least time when there was none.
+    last_append_ms: i64,
     config: SegmentConfig,
-    compaction: Option<CompactionConfig>,
+    /// Boxed, as few have it.
+    compaction: Option<Box<CompactionConfig>>,
     tail: Tail,
     view: View,
     segment_bytes: u64,
-    /// Cuts submitted and not yet applied to segments, oldest first.
-    cuts: VecDeque<Offset>,
+    /// Cuts submitted and not yet applied to segments, oldest first; mostly there are none.
+    #[expect(clippy::box_collection, reason = "thousands of replicas have none")]
+    cuts: Option<Box<VecDeque<Offset>>>,
     /// Counts cuts and exchanges of segments, so that a reader notices one.
     cut_count: u64,
     /// Segments are being replaced: names and the view do not agree.
@@ -89,9 +91,10 @@ struct State {
     operation_bytes: u64,
     is_queued: bool,
     is_urgent: bool,
-    roll_at_ms: Option<i64>,
-    /// The time under which the writer has it noted, if it has.
-    roll_noted_ms: Option<i64>,
+    /// When the active segment ends by age; the greatest time without one.
+    roll_at_ms: i64,
+    /// The time under which the writer has it noted; the greatest when it has not.
+    roll_noted_ms: i64,
 }
 
 /// An entry whose round is durable.
@@ -153,7 +156,7 @@ impl Replica {
     /// The membership it was made for.
     #[must_use]
     pub fn replica_gen(&self) -> ReplicaGen {
-        self.replica_gen
+        self.lock().meta.replica_gen
     }
 
     /// Metadata as last submitted.
@@ -209,7 +212,8 @@ impl Replica {
     /// Append time of the newest batch, in epoch milliseconds.
     #[must_use]
     pub fn last_append_ms(&self) -> Option<i64> {
-        self.lock().last_append_ms
+        let last_ms = self.lock().last_append_ms;
+        Some(last_ms).filter(|last_ms| *last_ms != BEFORE_ALL_MS)
     }
 
     /// Changes when segments are closed, from the next append on.
@@ -389,5 +393,18 @@ impl Drop for Replica {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         self.budget.free(state.tail.bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_replica_takes_less_than_a_kilobyte() {
+        // With the counts of its `Arc` it fits into what the allocator gives for 768 bytes, of which it
+        // may want 7 for the alignment.
+        let counts = 2 * size_of::<usize>();
+        assert!(size_of::<Replica>() + counts <= 768 - 7);
     }
 }

@@ -94,24 +94,29 @@ impl Tail {
     /// gives the bytes freed.
     pub(crate) fn evict(&mut self, upto: Offset, wanted: u64) -> u64 {
         let mut freed = 0;
-        while let Some(first) = self.batches.front().filter(|_| freed < wanted) {
-            let base = first.placement.base_offset;
-            if first.next_offset() > upto || base >= upto {
+        while freed < wanted && self.holds_below(upto) {
+            let Some(first) = self.batches.pop_front() else {
                 break;
-            }
+            };
+            let base = first.placement.base_offset;
             freed += first.encoded_len() as u64;
             // A batch without offsets leaves its offset on disk for readers who want it.
             let next = first.next_offset();
             self.floor = self
                 .floor
                 .max(if next == base { base.plus(1) } else { next });
-            self.batches.pop_front();
         }
         if self.batches.is_empty() {
             self.batches.shrink_to_fit();
         }
         self.bytes -= freed;
         freed
+    }
+
+    /// Whether the first batch is one that eviction up to there takes.
+    pub(crate) fn holds_below(&self, upto: Offset) -> bool {
+        let first = self.batches.front();
+        first.is_some_and(|first| first.placement.base_offset < upto && first.next_offset() <= upto)
     }
 
     pub(crate) fn bytes(&self) -> u64 {

@@ -7,6 +7,8 @@
 
 mod apply;
 
+mod cached;
+
 mod exchange;
 
 mod index;
@@ -17,11 +19,13 @@ pub(crate) use apply::move_to_trash;
 
 pub(crate) use exchange::Exchanged;
 
+use cached::Cached;
+
 use rolls::Rolls;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tidegate_proto::position::{Offset, ReplicaKey};
 
@@ -51,7 +55,7 @@ pub(crate) struct SegmentWriter {
     work: Mutex<Work>,
     /// When segments are to be closed for their age.
     rolls: Mutex<Rolls>,
-    cached: Mutex<VecDeque<Cached>>,
+    cached: Mutex<Cached>,
     /// Durable bytes that no segment has yet. A flush may subtract what it saw before the round that
     /// brought it adds it, so this is signed and below zero for moments.
     unflushed: AtomicI64,
@@ -80,13 +84,6 @@ struct Work {
     /// Files of trimmed segments, to be removed a few at a time.
     trimmed: VecDeque<(Home, FileId)>,
     checkpoint: u64,
-}
-
-/// Batches in memory and on disk, in the order of flushes: what to give up first.
-#[derive(Debug)]
-struct Cached {
-    replica: Weak<Replica>,
-    upto: Offset,
 }
 
 impl SegmentWriter {
@@ -212,10 +209,12 @@ impl SegmentWriter {
         self.unflushed() > self.config.unflushed_bytes_max
     }
 
-    /// Time as the caller sees it: rolls by age, and makes an old checkpoint due. Gives how many
+    /// Time as the caller sees it: rolls by age, gives up the tails of quiet replicas, and makes an old
+    /// checkpoint due. Gives how many
     /// replicas it looked at: those whose time has come, not those that are there.
     pub(crate) fn tick(&self, now_ms: i64) -> usize {
         self.now_ms.store(now_ms, Ordering::Relaxed);
+        self.lock_cached().rest(now_ms);
         let (due, looked_at) = self.lock_rolls().due(now_ms);
         let mut queue = self.lock_queue();
         if queue.checkpoint_ms == 0 {
@@ -283,8 +282,7 @@ impl SegmentWriter {
     /// Entries of the list of what to give up first.
     #[cfg(test)]
     pub(crate) fn cached_flushes(&self) -> usize {
-        let cached = self.cached.lock();
-        cached.unwrap_or_else(PoisonError::into_inner).len()
+        self.lock_cached().len()
     }
 
     /// Number of the last checkpoint. Waits for a step that is under way.
@@ -356,6 +354,10 @@ impl SegmentWriter {
         self.journal.release(position.round_seq)?;
         // Here as well, so that a writer who always has something to write still frees space.
         self.delete_some(work).map(drop)
+    }
+
+    fn lock_cached(&self) -> MutexGuard<'_, Cached> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_rolls(&self) -> MutexGuard<'_, Rolls> {

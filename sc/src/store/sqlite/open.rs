@@ -16,7 +16,7 @@ use tidegate_proto::id::{ClusterId, StoreId};
 use uuid::Uuid;
 
 use super::{BUSY, CANNOT_OPEN, PERMISSION, READ_ONLY, failure, primary_code};
-use crate::limits::STORE_BUSY_TIMEOUT;
+use crate::limits::{SQLITE_CACHE, STORE_BUSY_TIMEOUT};
 use crate::store::chain;
 use crate::store::fault::StoreError;
 use crate::store::migrations::{SQLITE, migrator, newest};
@@ -34,6 +34,7 @@ pub(super) async fn open(
         .locking_mode(SqliteLockingMode::Exclusive)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
+        .pragma("cache_size", SQLITE_CACHE)
         .busy_timeout(STORE_BUSY_TIMEOUT);
     let pool = SqlitePoolOptions::new()
         .max_connections(1)

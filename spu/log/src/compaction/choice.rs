@@ -19,7 +19,7 @@ pub(super) struct Candidate {
     pub(super) compacted: Compacted,
     pub(super) spans: Vec<Span>,
     /// Cuts that were carried out when it was looked at.
-    pub(super) cuts: u64,
+    pub(super) cuts: u32,
     /// Parts in a hundred that are dirty: the greatest goes first.
     pub(super) dirty_percent: u64,
 }
@@ -40,7 +40,7 @@ pub(super) fn candidate(replica: &Arc<Replica>, now_ms: i64) -> Option<Candidate
         .iter()
         .zip(ends)
         .map(|(info, end)| Span { info: *info, end })
-        .take_while(|span| span.end <= high_watermark && span.end <= applied.checkpointed_tail)
+        .take_while(|span| span.end <= high_watermark && span.end <= applied.state.tail_base)
         .collect();
     let compacted = applied.compacted.as_deref().cloned().unwrap_or_default();
     let cuts = applied.cuts;

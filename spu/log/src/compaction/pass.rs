@@ -71,7 +71,7 @@ pub(super) enum Progress {
 pub(super) struct Pass {
     pub(super) replica: Arc<Replica>,
     /// Cuts of the replica when it began: after another one nothing that it knows holds.
-    pub(super) cuts: u64,
+    pub(super) cuts: u32,
     home: Home,
     compacted: Compacted,
     spans: Vec<Span>,

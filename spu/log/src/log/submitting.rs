@@ -18,7 +18,7 @@ use crate::error::{Context as _, CreateError, LogDead, SubmitError};
 use crate::layout;
 use crate::replica::Replica;
 use crate::segment::{Home, SegmentConfig};
-use crate::segments::Segments;
+use crate::segments::{Segments, none_closed};
 
 /// A replica that is to be made.
 #[derive(Debug, Clone, Copy)]
@@ -131,7 +131,7 @@ impl Log {
             };
             let segments = Segments {
                 home: home.clone(),
-                closed: Arc::default(),
+                closed: none_closed(),
                 active: None,
                 end: Offset::ZERO,
             };

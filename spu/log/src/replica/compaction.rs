@@ -10,7 +10,7 @@ use crate::segments::Segments;
 impl Replica {
     /// Asks for compaction, or no longer; takes effect with the next pass.
     pub fn set_compaction(&self, config: Option<CompactionConfig>) {
-        self.lock().compaction = config;
+        self.lock().compaction = config.map(Box::new);
     }
 
     /// True when compaction waits for a producer snapshot ([`crate::Entry::Snapshot`]) of this
@@ -21,7 +21,7 @@ impl Replica {
     }
 
     pub(crate) fn compaction(&self) -> Option<CompactionConfig> {
-        self.lock().compaction
+        self.lock().compaction.as_deref().copied()
     }
 
     pub(crate) fn ask_for_snapshot(&self) {
@@ -30,7 +30,7 @@ impl Replica {
 
     /// True when a cut was submitted that segments do not know of.
     pub(crate) fn awaits_cut(&self) -> bool {
-        !self.lock().cuts.is_empty()
+        self.lock().cuts.is_some()
     }
 
     /// Names are about to change under readers.

@@ -18,6 +18,11 @@ use crate::segment::{Home, SegmentConfig, SegmentInfo};
 use crate::segments::Segments;
 use crate::tail::{Tail, TailBudget};
 
+/// After all times.
+const NEVER_MS: i64 = i64::MAX;
+/// Before all times.
+pub(super) const BEFORE_ALL_MS: i64 = i64::MIN;
+
 impl Replica {
     pub(crate) fn new(
         home: Home,
@@ -35,32 +40,30 @@ impl Replica {
             high_watermark: applied.high_watermark,
             meta: applied.meta,
             durable_meta,
-            last_append_ms: applied.last_append_ms,
+            last_append_ms: applied.last_append_ms.unwrap_or(BEFORE_ALL_MS),
             config,
             compaction: None,
             tail: Tail::new(applied.end),
             view: View {
-                closed: Arc::default(),
+                closed: Arc::clone(&segments.closed),
                 active: None,
                 disk_end: applied.end,
                 is_cut: false,
             },
             segment_bytes: 0,
-            cuts: VecDeque::new(),
+            cuts: None,
             cut_count: 0,
             is_exchanging: false,
             operations: VecDeque::new(),
             operation_bytes: 0,
             is_queued: false,
             is_urgent: false,
-            roll_at_ms: None,
-            roll_noted_ms: None,
+            roll_at_ms: NEVER_MS,
+            roll_noted_ms: NEVER_MS,
         };
         state.segments_changed(&segments);
-        let replica_gen = applied.meta.replica_gen;
         let applied = Applied {
             segments,
-            checkpointed_tail: applied.tail_base,
             state: applied,
             compacted: None,
             cuts: 0,
@@ -68,7 +71,6 @@ impl Replica {
         };
         Self {
             home,
-            replica_gen,
             budget,
             wants_snapshot: AtomicBool::new(false),
             is_sync_deferred: AtomicBool::new(false),
@@ -96,7 +98,7 @@ impl Replica {
         match entry {
             Entry::Batch(batch) => {
                 state.end = batch.next_offset();
-                state.last_append_ms = Some(batch.placement.append_time_ms);
+                state.last_append_ms = batch.placement.append_time_ms;
                 // A leader's word on what is committed counts as much as a checkpoint (rule T3).
                 let told = batch
                     .placement
@@ -112,7 +114,7 @@ impl Replica {
                 state.high_watermark = state.high_watermark.min(to);
                 let freed = state.tail.cut(to);
                 self.budget.free(freed);
-                state.cuts.push_back(to);
+                state.cuts.get_or_insert_default().push_back(to);
                 state.cut_count += 1;
                 state.view.disk_end = state.view.disk_end.min(to);
                 state.view.is_cut = true;
@@ -218,7 +220,9 @@ impl Replica {
     pub(crate) fn applied(&self, segments: &Segments, bytes: u64, cut_done: bool) {
         let mut state = self.lock();
         if cut_done {
-            state.cuts.pop_front();
+            let cuts = state.cuts.as_mut();
+            cuts.and_then(|cuts| cuts.pop_front());
+            state.cuts.take_if(|cuts| cuts.is_empty());
             // What is left of a hole has a file of its own.
             state.cut_count += 1;
         }
@@ -236,6 +240,21 @@ impl Replica {
         self.budget.free(freed);
     }
 
+    /// Gives up all such batches when nothing was appended since `quiet_ms`, in epoch milliseconds; true
+    /// when some stay.
+    pub(crate) fn rest(&self, upto: Offset, quiet_ms: i64) -> bool {
+        let mut state = self.lock();
+        let upto = upto.min(state.view.disk_end);
+        if state.last_append_ms > quiet_ms {
+            return state.tail.holds_below(upto);
+        }
+        let freed = state.tail.evict(upto, u64::MAX);
+        let stays = state.tail.holds_below(upto);
+        drop(state);
+        self.budget.free(freed);
+        stays
+    }
+
     pub(crate) fn config(&self) -> SegmentConfig {
         self.lock().config
     }
@@ -243,23 +262,23 @@ impl Replica {
     /// True when the active segment's time is up.
     pub(crate) fn is_roll_due(&self, now_ms: i64) -> bool {
         let state = self.lock();
-        state.roll_at_ms.is_some_and(|at| at <= now_ms)
+        state.roll_at_ms <= now_ms
     }
 
     /// The time of the active segment's end by age, when that is not noted yet: it then is.
     pub(crate) fn take_roll_to_note(&self) -> Option<i64> {
         let mut state = self.lock();
-        let at_ms = state.roll_at_ms?;
-        if state.roll_noted_ms.is_some_and(|noted| noted <= at_ms) {
+        let at_ms = state.roll_at_ms;
+        if at_ms == NEVER_MS || state.roll_noted_ms <= at_ms {
             return None;
         }
-        state.roll_noted_ms = Some(at_ms);
+        state.roll_noted_ms = at_ms;
         Some(at_ms)
     }
 
     /// The note of that time is gone.
     pub(crate) fn forget_roll(&self) {
-        self.lock().roll_noted_ms = None;
+        self.lock().roll_noted_ms = NEVER_MS;
     }
 
     pub(crate) fn lock_applied(&self) -> MutexGuard<'_, Applied> {
@@ -288,16 +307,17 @@ impl State {
         let disk_end = self
             .cuts
             .iter()
+            .flat_map(|cuts| cuts.iter())
             .fold(segments.end, |end, cut| end.min(*cut));
         self.view = View {
             closed: Arc::clone(&segments.closed),
             active: segments.active.as_ref().map(|active| active.info),
             disk_end,
-            is_cut: !self.cuts.is_empty(),
+            is_cut: self.cuts.is_some(),
         };
         let closed: u64 = segments.closed.iter().map(|segment| segment.len).sum();
         self.segment_bytes = closed + self.view.active.map_or(0, |active| active.len);
-        self.roll_at_ms = segments.active.as_ref().map(|active| {
+        self.roll_at_ms = segments.active.as_ref().map_or(NEVER_MS, |active| {
             active
                 .first_append_ms
                 .saturating_add(i64::try_from(self.config.segment_ms).unwrap_or(i64::MAX))

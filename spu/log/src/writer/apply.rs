@@ -3,12 +3,12 @@
 //! Operations of one replica are applied in the order of their rounds; nothing is skipped. What an
 //! error that passes kept from being applied waits as before.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use tidegate_proto::batch::Batch;
 use tidegate_proto::position::Offset;
 
-use super::{Cached, SegmentWriter, Work, signed};
+use super::{SegmentWriter, Work, signed};
 use crate::durable;
 use crate::entry::{Entry, Item};
 use crate::error::{Context as _, DiskError};
@@ -163,7 +163,7 @@ impl SegmentWriter {
         let vfs = &self.root.vfs;
         match item {
             Item::Entry(Entry::Cut { to, .. }) => {
-                applied.cuts += 1;
+                applied.cuts = applied.cuts.wrapping_add(1);
                 let committed = &mut applied.state.high_watermark;
                 *committed = (*committed).min(*to);
                 // First: an exchange that is still announced would be carried out again, over what the
@@ -181,7 +181,7 @@ impl SegmentWriter {
                 applied.segments.cut(*to, &mut work.unsynced)?;
                 snapshot::cut(vfs, &replica.home.dir, *to)?;
                 let (tail_base, _) = applied.segments.tail();
-                applied.checkpointed_tail = applied.checkpointed_tail.min(tail_base);
+                applied.state.tail_base = applied.state.tail_base.min(tail_base);
             }
             Item::Entry(Entry::Trim { to, .. }) => {
                 applied.state.log_start = applied.state.log_start.max(*to);
@@ -252,22 +252,11 @@ impl SegmentWriter {
     /// Takes note of batches that are now on disk as well, and gives up the oldest of those in
     /// memory beyond the budget.
     fn give_up_cached(&self, replica: &Arc<Replica>, upto: Option<Offset>) {
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        cached.extend(upto.map(|upto| Cached {
-            replica: Arc::downgrade(replica),
-            upto,
-        }));
-        while self.budget.excess() > 0 {
-            let Some(oldest) = cached.pop_front() else {
-                break;
-            };
-            if let Some(replica) = oldest.replica.upgrade() {
-                replica.evict(oldest.upto, self.budget.excess());
-                if self.budget.excess() == 0 {
-                    cached.push_front(oldest);
-                }
-            }
+        let mut cached = self.lock_cached();
+        if let Some(upto) = upto {
+            cached.note(replica, upto, self.now_ms());
         }
+        cached.keep_within(&self.budget);
     }
 }
 

@@ -38,7 +38,7 @@ impl SegmentWriter {
     pub(crate) fn exchange(
         &self,
         replica: &Arc<Replica>,
-        cuts: u64,
+        cuts: u32,
         inputs: &[Span],
         output: Span,
     ) -> Result<Exchanged, DiskError> {
@@ -184,12 +184,12 @@ impl SegmentWriter {
     pub(crate) fn note_pass(
         &self,
         replica: &Arc<Replica>,
-        cuts: u64,
+        cuts: u32,
         mut compacted: Compacted,
     ) -> Result<bool, DiskError> {
         let _work = self.lock_work();
         let mut applied = replica.lock_applied();
-        let is_beyond = compacted.clean_end > applied.checkpointed_tail;
+        let is_beyond = compacted.clean_end > applied.state.tail_base;
         if applied.is_retired || applied.cuts != cuts || is_beyond {
             return Ok(false);
         }
@@ -236,7 +236,7 @@ fn replaced(applied: &Applied, inputs: &[Span], output: Span) -> Option<Range<us
         .get(range.end)
         .or(segments.active.as_ref().map(|active| &active.info));
     let is_known = known.iter().eq(inputs.iter().map(|input| &input.info));
-    let is_synced = last.info.base < applied.checkpointed_tail;
+    let is_synced = last.info.base < applied.state.tail_base;
     let end = next.map_or(segments.end, |next| next.base);
     (!applied.is_retired && is_known && is_synced && output.end == end).then_some(range)
 }

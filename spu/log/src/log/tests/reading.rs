@@ -3,8 +3,9 @@
 use tidegate_proto::position::Offset;
 
 use super::{append, append_marker, create, dir, files_named, key, open, read_all, settle, submit};
+use crate::limits::TAIL_REST_MS;
 use crate::testing::MemVfs;
-use crate::{Entry, ReadError, SegmentConfig};
+use crate::{Entry, ReadError, Replica, SegmentConfig};
 
 fn segments(vfs: &MemVfs) -> usize {
     let is_records = |path: &&std::path::PathBuf| path.extension().is_some_and(|end| end == "log");
@@ -43,6 +44,33 @@ fn a_submitted_batch_is_readable_at_once_and_after_it_left_memory() {
         .unwrap();
     assert_eq!(newest.len(), 1);
     assert!(log.stats().tail_bytes <= 6 << 10);
+}
+
+#[test]
+fn a_replica_to_which_nothing_is_appended_keeps_nothing_in_memory() {
+    let log = open(&MemVfs::new()).log;
+    let (quiet, busy, waiting) = (create(&log, 0), create(&log, 1), create(&log, 2));
+    let first = append(&log, &quiet, 1, 100, 1_000);
+    append(&log, &busy, 1, 100, 1_000);
+    settle(&log);
+    log.checkpoint().unwrap();
+    append(&log, &busy, 1, 100, 2_000);
+    append(&log, &waiting, 1, 100, 1_000);
+    let (from, upto) = (Offset::ZERO, Offset::new(1));
+    let is_cached = |replica: &Replica| replica.read_cached(from, upto, 1).is_some();
+    log.tick(999 + TAIL_REST_MS);
+    assert!(is_cached(&quiet) && is_cached(&busy) && is_cached(&waiting));
+    log.tick(1_000 + TAIL_REST_MS);
+    assert!(!is_cached(&quiet));
+    assert_eq!(quiet.read(from, upto, 1).unwrap(), [first]);
+    assert!(is_cached(&busy), "somebody may be reading along");
+    assert!(is_cached(&waiting), "no disk has it yet");
+    settle(&log);
+    log.checkpoint().unwrap();
+    log.tick(2_000 + 2 * TAIL_REST_MS);
+    assert!(!is_cached(&busy) && !is_cached(&waiting));
+    assert_eq!(log.stats().tail_bytes, 0);
+    assert_eq!(log.inner.writer.cached_flushes(), 0);
 }
 
 #[test]

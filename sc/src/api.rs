@@ -19,7 +19,10 @@ mod partitions;
 mod spus;
 mod topics;
 
+mod operations;
 mod truncate;
+
+mod moves;
 
 #[cfg(test)]
 mod tests;
@@ -97,6 +100,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     (name = "spus", description = "Storage units and groups of them"),
     (name = "topics", description = "Topics: create, ensure, describe, delete"),
     (name = "partitions", description = "Partitions: leaders, replicas, offsets, sizes"),
+    (name = "operations", description = "Long work: moves of copies, drains, recoveries"),
 ))]
 struct Shared;
 
@@ -117,7 +121,16 @@ fn described() -> OpenApiRouter<Api> {
             topics::ensure_topic,
             topics::delete_topic
         ))
+        .routes(routes!(moves::drain_spu))
+        .routes(routes!(moves::resume_spu))
         .routes(routes!(truncate::truncate_topic))
         .routes(routes!(partitions::list_partitions))
         .routes(routes!(partitions::get_partition))
+        .routes(routes!(moves::reassign_partition))
+        .routes(routes!(moves::elect_partition))
+        .routes(routes!(moves::recover_partition))
+        .routes(routes!(moves::rebalance))
+        .routes(routes!(operations::list_operations))
+        .routes(routes!(operations::get_operation))
+        .routes(routes!(operations::cancel_operation))
 }

@@ -100,6 +100,11 @@ fn json_problem(error: &serde_json::Error, pointer: String) -> ApiError {
     let reason = text
         .rsplit_once(" at line ")
         .map_or(text.as_str(), |(reason, _)| reason);
+    // What is missing has no place of its own in the document: it is named where it should be.
+    if let Some(name) = reason.strip_prefix("missing field").and_then(quoted) {
+        let pointer = format!("{pointer}/{name}");
+        return ApiError(field_problem("is required", &pointer));
+    }
     ApiError(field_problem(reason, &pointer))
 }
 

@@ -326,7 +326,9 @@ impl WriteResult {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldChange {
-    /// JSON pointer into the topic; empty for the whole of it.
+    /// JSON pointer into what is written, empty for the whole of it; where copies of a topic's partitions
+    /// would be is at `/assignment/<partition>`. Of moves, a pointer into the cluster:
+    /// `/topics/orders/partitions/3/replicas`.
     #[cfg_attr(feature = "openapi", schema(example = "/config/retention_ms"))]
     pub path: String,
     /// What it is now; `null` when there is nothing.

@@ -14,7 +14,7 @@ use tidegate_proto::position::{LeaderEpoch, Offset};
 
 use crate::change::{Change, DeletedTopic};
 use crate::decision::{Decision, IfMatch, MoveTerms, Outcome, TopicWrite};
-use crate::difference::differences;
+use crate::difference::{assignments, differences};
 use crate::draft::{Draft, drafted};
 use crate::ids::Ids;
 use crate::limits::{MOVES_PER_OPERATION_MAX, PARTITIONS_MAX, TOPICS_MAX};
@@ -137,9 +137,10 @@ fn insert(
     };
     let places = assigned(&row, &[], &write.request, &planner)?;
     add_partitions(&mut draft, &row, 0, places, &mut planner, ids);
-    let differences = differences(None, Some(&row));
+    let mut differences = differences(None, Some(&row));
     draft.put_topic(row);
     let decision = drafted(draft, WriteResult::Created, Outcome::None);
+    differences.extend(assignments(None, &decision.changes));
     Ok(Decision {
         differences,
         ..decision
@@ -186,8 +187,9 @@ fn alter(
         &mut planner,
         ids,
     );
-    let differences = differences(Some(before), Some(&row));
+    let mut differences = differences(Some(before), Some(&row));
     let decision = drafted(draft, WriteResult::Updated, outcome);
+    differences.extend(assignments(Some(topic), &decision.changes));
     Ok(Decision {
         differences,
         ..decision

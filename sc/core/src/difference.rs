@@ -6,8 +6,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tidegate_proto::api::topic::FieldChange;
+use tidegate_proto::id::SpuId;
 
-use crate::rows::{SpuGroupRow, SpuRow, TopicRow};
+use crate::change::Change;
+use crate::decision::Decision;
+use crate::model::{Model, Topic};
+use crate::rows::{PartitionRow, SpuGroupRow, SpuRow, TopicRow};
 use crate::settings::Settings;
 
 /// Every field in which the topic after differs from the topic before; one entry with an empty pointer
@@ -46,6 +50,72 @@ pub(crate) fn group_differences(
         })
     };
     between(before.map(document), after.map(document))
+}
+
+/// The decision with what it moves: where copies are to be, who leads, which units are emptied. Pointers
+/// start at the cluster: `/topics/orders/partitions/3/replicas`.
+pub(crate) fn moved(model: &Model, decision: Decision) -> Decision {
+    let mut found = Vec::new();
+    for change in &decision.changes {
+        match change {
+            Change::PutPartition(row) => of_partition(model, row, &mut found),
+            Change::PutSpu(row) => {
+                let was = model.spu(row.spu).map(|before| before.draining);
+                let path = format!("/spus/{}/draining", row.spu);
+                compare(&path, &json!(was), &json!(row.draining), &mut found);
+            }
+            Change::PutTopic(_)
+            | Change::PutSpuGroup(_)
+            | Change::PutOperation(_)
+            | Change::DeleteTopic(_)
+            | Change::DeleteOperation(_) => {}
+        }
+    }
+    Decision {
+        differences: found,
+        ..decision
+    }
+}
+
+/// Where the copies of partitions are to be that are new, or are to be elsewhere; pointers start at the
+/// topic: `/assignment/3`, as in what `assignment` takes.
+pub(crate) fn assignments(topic: Option<&Topic>, changes: &[Change]) -> Vec<FieldChange> {
+    let mut found = Vec::new();
+    for change in changes {
+        let Change::PutPartition(row) = change else {
+            continue;
+        };
+        let number = row.partition.0;
+        let before = topic.and_then(|topic| topic.partitions.get(number as usize));
+        let before = before.map_or(Value::Null, |before| json!(wanted(before)));
+        compare(
+            &format!("/assignment/{number}"),
+            &before,
+            &json!(wanted(row)),
+            &mut found,
+        );
+    }
+    found
+}
+
+fn of_partition(model: &Model, row: &PartitionRow, found: &mut Vec<FieldChange>) {
+    let (Some(before), Some(topic)) = (model.partition(row.key()), model.topic_by_id(row.topic_id))
+    else {
+        return;
+    };
+    let path = format!("/topics/{}/partitions/{}", topic.row.name, row.partition);
+    let (old, new) = (json!(wanted(before)), json!(wanted(row)));
+    compare(&format!("{path}/replicas"), &old, &new, found);
+    let (old, new) = (json!(before.leader), json!(row.leader));
+    compare(&format!("{path}/leader"), &old, &new, found);
+}
+
+/// Where its copies are to be.
+fn wanted(row: &PartitionRow) -> Vec<SpuId> {
+    match &row.moving {
+        Some(moving) => moving.target.clone(),
+        None => row.replicas.iter().map(|replica| replica.spu).collect(),
+    }
 }
 
 /// A name as part of a JSON pointer.

@@ -97,6 +97,14 @@ impl<'a> Draft<'a> {
         self.partitions.get(&key).or_else(known)
     }
 
+    /// The partition as people name it: `partition 3 of topic orders`.
+    pub(crate) fn told(&self, key: ReplicaKey) -> String {
+        self.topic(key.topic_id).map_or_else(
+            || format!("partition {key}"),
+            |topic| format!("partition {} of topic {}", key.partition, topic.name),
+        )
+    }
+
     /// Puts a row in the place of the one of its key; its version is looked after here.
     pub(crate) fn put_partition(&mut self, row: PartitionRow) {
         self.partitions.insert(row.key(), row);

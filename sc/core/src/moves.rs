@@ -47,14 +47,15 @@ pub(crate) fn begin_moves(
         };
         if let Some(other) = operation_of(row) {
             return Err(Refusal::Conflict(format!(
-                "partition {key} is part of operation {other}; wait for it or cancel it"
+                "{} is part of operation {other}; wait for it or cancel it",
+                draft.told(key)
             )));
         }
         let held = row.replicas.iter().map(|replica| replica.spu);
         if held.eq(target.iter().copied()) {
             continue;
         }
-        refuse_records(row, &target, terms)?;
+        refuse_records(draft, row, &target, terms)?;
         rows.push((row.clone(), target));
     }
     if rows.is_empty() {
@@ -80,24 +81,29 @@ pub(crate) fn begin_moves(
 }
 
 /// A single copy with records in it can only be copied, for which it has to be asked.
-fn refuse_records(row: &PartitionRow, target: &[SpuId], terms: &MoveTerms) -> Result<(), Refusal> {
-    let key = row.key();
+fn refuse_records(
+    draft: &Draft<'_>,
+    row: &PartitionRow,
+    target: &[SpuId],
+    terms: &MoveTerms,
+) -> Result<(), Refusal> {
     let leaves = row
         .replicas
         .iter()
         .any(|replica| !target.contains(&replica.spu));
-    if row.replicas.len() != 1 || !leaves || terms.force || terms.empty.contains(&key) {
+    if row.replicas.len() != 1 || !leaves || terms.force || terms.empty.contains(&row.key()) {
         return Ok(());
     }
     Err(Refusal::Conflict(format!(
-        "partition {key} has a single copy with records in it; raise its replication factor first, \
-         or force the move and let it wait until it was copied"
+        "{} has a single copy with records in it; raise its replication factor first, \
+         or force the move and let it wait until it was copied",
+        draft.told(row.key())
     )))
 }
 
 /// The next step of a partition that is to move.
 pub(crate) fn next_step(draft: &Draft<'_>, ids: &mut Ids, row: &PartitionRow) -> Step {
-    let key = row.key();
+    let key = draft.told(row.key());
     let Some(moving) = &row.moving else {
         return Step::Wait(format!("{key} is not to move"));
     };
@@ -208,7 +214,7 @@ fn fresh(spu: SpuId, ids: &mut Ids) -> Replica {
 
 fn add_one(draft: &Draft<'_>, ids: &mut Ids, row: &PartitionRow, spu: SpuId) -> Step {
     if !draft.spu(spu).is_some_and(|unit| unit.is_at_hand()) {
-        let key = row.key();
+        let key = draft.told(row.key());
         return Step::Wait(format!(
             "{key} is to go to storage unit {spu}, which is not at hand"
         ));
@@ -222,7 +228,7 @@ fn add_one(draft: &Draft<'_>, ids: &mut Ids, row: &PartitionRow, spu: SpuId) -> 
 
 /// A partition without records is not copied: it is closed here, asked, and opened there.
 fn relocate(draft: &Draft<'_>, row: &PartitionRow, spu: SpuId) -> Step {
-    let key = row.key();
+    let key = draft.told(row.key());
     if !draft.spu(spu).is_some_and(|unit| unit.is_at_hand()) {
         return Step::Wait(format!(
             "{key} is to go to storage unit {spu}, which is not at hand"
@@ -244,7 +250,7 @@ fn relocate(draft: &Draft<'_>, row: &PartitionRow, spu: SpuId) -> Step {
 }
 
 fn remove_one(draft: &Draft<'_>, row: &PartitionRow, leader: SpuId) -> Step {
-    let key = row.key();
+    let key = draft.told(row.key());
     // Those that are of least use go first.
     let gone = row
         .removing()

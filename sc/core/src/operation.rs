@@ -33,6 +33,11 @@ pub(crate) fn begin(
         let pointer = "/throttle/partitions_at_once";
         return Err(Refusal::Invalid(vec![Fault::new(pointer, what)]));
     }
+    if throttle.bytes_per_second == Some(0) {
+        let pointer = "/throttle/bytes_per_second";
+        let what = "at least 1, or null for no bound".to_owned();
+        return Err(Refusal::Invalid(vec![Fault::new(pointer, what)]));
+    }
     let running = draft.model().operations.values();
     if running.filter(|row| !row.state.is_ended()).count() >= OPERATIONS_RUNNING_MAX {
         return Err(Refusal::Conflict(format!(

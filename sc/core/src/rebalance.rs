@@ -11,6 +11,7 @@ use tidegate_proto::id::SpuId;
 use tidegate_proto::position::ReplicaKey;
 
 use crate::decision::{Decision, MoveTerms, Outcome};
+use crate::difference::moved;
 use crate::draft::{Draft, drafted};
 use crate::ids::Ids;
 use crate::limits::MOVES_PER_OPERATION_MAX;
@@ -37,7 +38,7 @@ pub(crate) fn rebalance(
     let kind = OperationKind::Rebalance;
     let operation = begin_moves(&mut draft, now_ms, ids, kind, wishes, terms)?;
     let outcome = operation.map_or(Outcome::None, Outcome::Operation);
-    Ok(drafted(draft, WriteResult::Updated, outcome))
+    Ok(moved(model, drafted(draft, WriteResult::Updated, outcome)))
 }
 
 struct Plan<'a> {

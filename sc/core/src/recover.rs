@@ -13,6 +13,7 @@ use tidegate_proto::name::TopicName;
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
 use crate::decision::{Decision, Outcome};
+use crate::difference::moved;
 use crate::draft::{Draft, drafted};
 use crate::elect::{elect, is_live, lead};
 use crate::ids::Ids;
@@ -39,12 +40,12 @@ pub(crate) fn recover(
         count: found.row.partitions,
     })?;
     if !row.is_placed() {
-        let what = format!("partition {partition} of {topic} was never placed");
+        let what = format!("partition {partition} of topic {topic} was never placed");
         return Err(Refusal::Conflict(what));
     }
     if let Some(other) = operation_of(row) {
         return Err(Refusal::Conflict(format!(
-            "partition {partition} of {topic} is part of operation {other}; cancel it first"
+            "partition {partition} of topic {topic} is part of operation {other}; cancel it first"
         )));
     }
     let mut draft = Draft::new(model);
@@ -65,7 +66,7 @@ pub(crate) fn recover(
     }));
     draft.put_partition(row);
     let outcome = Outcome::Operation(operation);
-    Ok(drafted(draft, WriteResult::Updated, outcome))
+    Ok(moved(model, drafted(draft, WriteResult::Updated, outcome)))
 }
 
 /// Takes answers in and ends the surveys that have enough of them.

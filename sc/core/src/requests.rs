@@ -11,6 +11,7 @@ use tidegate_proto::name::TopicName;
 use tidegate_proto::position::{LeaderEpoch, ReplicaKey};
 
 use crate::decision::{Decision, MoveTerms, Outcome, Target};
+use crate::difference::moved;
 use crate::draft::{Draft, drafted};
 use crate::elect::{elect, lead, may_lead};
 use crate::ids::Ids;
@@ -53,7 +54,8 @@ pub(crate) fn elect_preferred(
             )));
         }
     }
-    Ok(drafted(draft, WriteResult::Updated, Outcome::None))
+    let decision = drafted(draft, WriteResult::Updated, Outcome::None);
+    Ok(moved(model, decision))
 }
 
 /// Moves copies to where the operator wants them.
@@ -74,7 +76,11 @@ pub(crate) fn reassign(
             let pointer = format!("/partitions/{at}/partition");
             return Err(Refusal::Invalid(vec![Fault::new(pointer, what)]));
         }
-        let pointer = format!("/partitions/{at}/replicas");
+        // The body about one partition has no list of them.
+        let pointer = match targets {
+            [_] => "/replicas".to_owned(),
+            _ => format!("/partitions/{at}/replicas"),
+        };
         check_target(model, topic, row, &target.replicas, pointer)?;
         wishes.push((row.key(), target.replicas.clone()));
     }
@@ -82,7 +88,7 @@ pub(crate) fn reassign(
     let kind = OperationKind::Reassign;
     let operation = begin_moves(&mut draft, now_ms, ids, kind, wishes, terms)?;
     let outcome = operation.map_or(Outcome::None, Outcome::Operation);
-    Ok(drafted(draft, WriteResult::Updated, outcome))
+    Ok(moved(model, drafted(draft, WriteResult::Updated, outcome)))
 }
 
 /// Empties a unit: it gets nothing new, others lead where they can, and its copies move away.
@@ -126,7 +132,7 @@ pub(crate) fn drain(
         end_now(&mut draft, now_ms, operation);
     }
     let outcome = Outcome::Operation(operation);
-    Ok(drafted(draft, WriteResult::Updated, outcome))
+    Ok(moved(model, drafted(draft, WriteResult::Updated, outcome)))
 }
 
 /// Takes into running drains what came to their units while they were begun. What cannot be moved is
@@ -174,7 +180,8 @@ pub(crate) fn resume(model: &Model, now_ms: i64, spu: SpuId) -> Result<Decision,
     if let Some(operation) = drain_of(model, spu) {
         stop(&mut draft, now_ms, operation);
     }
-    Ok(drafted(draft, WriteResult::Updated, Outcome::Spu(spu)))
+    let decision = drafted(draft, WriteResult::Updated, Outcome::Spu(spu));
+    Ok(moved(model, decision))
 }
 
 /// Stops an operation. What it began is undone, or finished where that is the shorter way.
@@ -190,7 +197,7 @@ pub(crate) fn cancel(model: &Model, now_ms: i64, id: OperationId) -> Result<Deci
     }
     let mut draft = Draft::new(model);
     stop(&mut draft, now_ms, id);
-    Ok(drafted(draft, WriteResult::Updated, outcome))
+    Ok(moved(model, drafted(draft, WriteResult::Updated, outcome)))
 }
 
 fn stop(draft: &mut Draft<'_>, now_ms: i64, id: OperationId) {
@@ -252,7 +259,8 @@ fn wishes_without(
         // The gate: what is short of copies already does not give up one more.
         if row.isr.len() < row.replicas.len() && !terms.force {
             return Err(Refusal::Conflict(format!(
-                "partition {key} has {} of {} copies in sync; wait for them, or force it",
+                "{} has {} of {} copies in sync; wait for them, or force it",
+                draft.told(key),
                 row.isr.len(),
                 row.replicas.len()
             )));
@@ -277,8 +285,10 @@ fn without(
     let other = planner.one_more(&keep, &[spu], policy.unwrap_or_default(), leads);
     let Some(other) = other else {
         return Err(Refusal::Conflict(format!(
-            "partition {key} has {} copies and no other storage unit is at hand for the one on {spu}",
-            held.len()
+            "{} is on {} and no other storage unit is at hand for the copy on {spu}; those at hand: {}",
+            draft.told(key),
+            listed(&held),
+            at_hand(draft.model())
         )));
     };
     let swap = |old: SpuId| if old == spu { other } else { old };
@@ -305,7 +315,14 @@ fn check_target(
             let at_hand = model.spu(**spu).is_some_and(SpuRow::is_at_hand);
             row.replica(**spu).is_none() && !at_hand
         });
-        bad.map(|spu| format!("storage unit {spu} is not at hand"))
+        bad.map(|spu| match model.spu(*spu) {
+            Some(row) if row.draining => format!("storage unit {spu} is being emptied"),
+            Some(_) => format!("storage unit {spu} is offline"),
+            None => format!(
+                "there is no storage unit {spu}; those at hand: {}",
+                at_hand(model)
+            ),
+        })
     };
     match fault {
         None if row.is_placed() => Ok(()),
@@ -315,6 +332,27 @@ fn check_target(
         ))),
         Some(what) => Err(Refusal::Invalid(vec![Fault::new(pointer, what)])),
     }
+}
+
+/// Units by number, for a sentence; not more than it can bear.
+fn listed(units: &[SpuId]) -> String {
+    const TOLD_MAX: usize = 12;
+    let told: Vec<String> = units
+        .iter()
+        .take(TOLD_MAX)
+        .map(ToString::to_string)
+        .collect();
+    let rest = units.len().saturating_sub(TOLD_MAX);
+    match (told.is_empty(), rest) {
+        (true, _) => "none".to_owned(),
+        (false, 0) => told.join(", "),
+        (false, rest) => format!("{} and {rest} more", told.join(", ")),
+    }
+}
+
+fn at_hand(model: &Model) -> String {
+    let units: Vec<SpuId> = model.spus_at_hand().map(|row| row.spu).collect();
+    listed(&units)
 }
 
 fn found<'a>(model: &'a Model, name: &TopicName) -> Result<&'a Topic, Refusal> {

@@ -70,6 +70,13 @@ impl Answer {
         self
     }
 
+    /// 202: the work goes on, and is found there.
+    pub(super) fn accepted(mut self, location: String) -> Self {
+        self.status = 202;
+        self.location = Some(location);
+        self
+    }
+
     /// As it is kept.
     pub(super) fn text(&self) -> String {
         serde_json::to_string(self).expect("answers have string keys only")

@@ -11,11 +11,7 @@ use tidegate_kit::http::{ApiError, not_supported};
 use super::Api;
 
 /// Whole paths that later versions answer.
-const PATHS: [&str; 17] = [
-    "/v1/spus/{spu}/drain",
-    "/v1/spus/{spu}/resume",
-    "/v1/topics/{topic}/partitions/{partition}/reassign",
-    "/v1/topics/{topic}/partitions/{partition}/elect",
+const PATHS: [&str; 11] = [
     "/v1/principals",
     "/v1/principals/{principal}",
     "/v1/tokens",
@@ -25,8 +21,6 @@ const PATHS: [&str; 17] = [
     "/v1/quotas",
     "/v1/quotas/{quota}",
     "/v1/audit",
-    "/v1/operations",
-    "/v1/operations/{operation}",
     "/v1/metadata",
     "/v1/watch",
 ];

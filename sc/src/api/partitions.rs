@@ -23,10 +23,10 @@ use super::{Api, view};
 pub(super) struct PartitionPath {
     /// Name of the topic.
     #[param(inline)]
-    topic: TopicName,
+    pub(super) topic: TopicName,
     /// Number of the partition, from 0.
     #[param(value_type = u32)]
-    partition: PartitionId,
+    pub(super) partition: PartitionId,
 }
 
 /// Lists the partitions of a topic
@@ -90,7 +90,8 @@ pub(super) async fn get_partition(
     Ok(Json(shaped(&api, row)))
 }
 
-fn shaped(api: &Api, row: &PartitionRow) -> Partition {
+/// The partition with what its leader says of it.
+pub(super) fn shaped(api: &Api, row: &PartitionRow) -> Partition {
     let key = ReplicaKey {
         topic_id: row.topic_id,
         partition: row.partition,

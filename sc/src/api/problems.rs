@@ -67,6 +67,8 @@ pub(super) struct EnsureProblems;
 pub(super) struct DeleteProblems;
 /// Problems of removing something that may be in use.
 pub(super) struct StandingProblems;
+/// Problems of what is done to things that exist.
+pub(super) struct ActionProblems;
 /// Problems of giving up records.
 pub(super) struct TruncateProblems;
 
@@ -109,6 +111,14 @@ impl IntoResponses for DeleteProblems {
 impl IntoResponses for StandingProblems {
     fn responses() -> Responses {
         described(ANY.iter().chain(&WRITE).chain([&NOT_FOUND, &STANDING]))
+    }
+}
+
+impl IntoResponses for ActionProblems {
+    fn responses() -> Responses {
+        let rest = [&NOT_FOUND, &STANDING];
+        let write = WRITE.iter().filter(|(status, _)| *status != "412");
+        described(ANY.iter().chain(write).chain(&BODY).chain(rest))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod document;
 mod keys;
+mod moves;
 mod preconditions;
 mod refusals;
 mod topics;

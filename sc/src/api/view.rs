@@ -3,12 +3,15 @@
 //! Shapes only: states are computed by the core, facts of the log come from the leader's status.
 
 use tidegate_proto::api::cluster::{Cluster, Controller as ControllerInfo, Spu};
+use tidegate_proto::api::operation::{Operation, OperationState, OperationType, Progress};
 use tidegate_proto::api::spu::SpuGroup;
 use tidegate_proto::api::topic;
 use tidegate_proto::control::PartitionStatus;
 use tidegate_sc_core::groups::units_of;
 use tidegate_sc_core::model::{Model, Topic};
-use tidegate_sc_core::rows::{PartitionRow, SpuGroupRow, SpuKind, SpuRow};
+use tidegate_sc_core::rows::{
+    OperationKind, OperationRow, PartitionRow, SpuGroupRow, SpuKind, SpuRow,
+};
 use tidegate_sc_core::status::{partition_state, spu_status, topic_status};
 
 use crate::controller::Controller;
@@ -84,6 +87,51 @@ pub(super) fn spu_group(model: &Model, row: &SpuGroupRow) -> SpuGroup {
     }
 }
 
+pub(super) fn operation(model: &Model, row: &OperationRow) -> Operation {
+    let (kind, spu, recovered) = match row.kind {
+        OperationKind::Reassign => (OperationType::Reassign, None, None),
+        OperationKind::Rebalance => (OperationType::Rebalance, None, None),
+        OperationKind::Drain { spu } => (OperationType::Drain, Some(spu), None),
+        OperationKind::Recover { partition } => (OperationType::Recover, None, Some(partition)),
+    };
+    let topic = recovered.and_then(|key| model.topic_by_id(key.topic_id));
+    Operation {
+        id: row.id,
+        kind,
+        spu,
+        topic: topic.map(|topic| topic.row.name.clone()),
+        partition: recovered.map(|key| key.partition),
+        state: row.state,
+        reason: row.reason.clone(),
+        progress: row.progress,
+        throttle: row.throttle,
+        version: row.version,
+        created_at: row.created_at_ms,
+        updated_at: row.updated_at_ms,
+        ended_at: row.ended_at_ms,
+        expected_end_at: expected_end_ms(row),
+    }
+}
+
+/// As fast as from its beginning to its last step.
+fn expected_end_ms(row: &OperationRow) -> Option<i64> {
+    let Progress {
+        total,
+        done,
+        failed,
+    } = row.progress;
+    let behind = i64::try_from(done + failed)
+        .ok()
+        .filter(|count| *count > 0)?;
+    let ahead = i64::try_from(total.checked_sub(done + failed)?).ok()?;
+    let elapsed_ms = row.updated_at_ms.checked_sub(row.created_at_ms)?;
+    if row.state != OperationState::Running || ahead == 0 {
+        return None;
+    }
+    let left_ms = elapsed_ms.checked_mul(ahead)? / behind;
+    row.updated_at_ms.checked_add(left_ms)
+}
+
 pub(super) fn cluster(controller: &Controller) -> Cluster {
     let model = controller.model();
     Cluster {
@@ -97,5 +145,50 @@ pub(super) fn cluster(controller: &Controller) -> Cluster {
         spus: model.spus.values().filter(|row| !row.removed).count() as u64,
         topics: model.topics.len() as u64,
         partitions: model.partition_count(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_proto::api::operation::Throttle;
+    use tidegate_proto::id::OperationId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn the_end_is_expected_at_the_speed_so_far_and_only_while_something_is_known() {
+        let row = |state, total, done, failed| OperationRow {
+            id: OperationId(Uuid::nil()),
+            version: 1,
+            kind: OperationKind::Rebalance,
+            state,
+            reason: None,
+            progress: Progress {
+                total,
+                done,
+                failed,
+            },
+            throttle: Throttle {
+                partitions_at_once: 1,
+                bytes_per_second: None,
+            },
+            created_at_ms: 1_000,
+            updated_at_ms: 3_000,
+            ended_at_ms: None,
+        };
+        let running = OperationState::Running;
+        let rows = [
+            (row(running, 10, 4, 0), Some(6_000)),
+            (row(running, 10, 3, 1), Some(6_000)),
+            (row(running, 10, 0, 0), None),
+            (row(running, 10, 10, 0), None),
+            (row(OperationState::Cancelling, 10, 4, 0), None),
+            (row(OperationState::Done, 10, 4, 0), None),
+            (row(running, u64::MAX, 4, 0), None),
+        ];
+        for (row, expected) in rows {
+            assert_eq!(expected_end_ms(&row), expected, "{row:?}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts};
-use axum::http::header::IF_MATCH;
+use axum::http::header::{CONTENT_TYPE, IF_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, Request as HttpRequest};
 use axum::response::{IntoResponse as _, Response};
@@ -16,7 +16,7 @@ use ring::digest::{Context, SHA256};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tidegate_kit::auth::{Authenticated, Principal};
-use tidegate_kit::http::{ApiError, ApiResult, RequestId, json_body};
+use tidegate_kit::http::{ApiError, ApiResult, RequestId, json_body, read_body};
 use tidegate_kit::limits::JSON_BODY_BYTES_MAX;
 use tidegate_proto::api::topic::DryRun;
 use tidegate_proto::error::{ErrorCode, Problem};
@@ -81,6 +81,10 @@ pub(super) struct Body<T> {
     pub(super) bytes: Vec<u8>,
 }
 
+/// A JSON body that may be left out.
+#[derive(Debug)]
+pub(super) struct OptionalBody<T>(pub(super) Body<T>);
+
 impl<S: Sync> FromRequestParts<S> for Writer {
     type Rejection = ApiError;
 
@@ -106,6 +110,27 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {
     }
 }
 
+impl<T: DeserializeOwned + Default, S: Sync> FromRequest<S> for OptionalBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(
+        request: HttpRequest<axum::body::Body>,
+        state: &S,
+    ) -> Result<Self, ApiError> {
+        if request.headers().contains_key(CONTENT_TYPE) {
+            return Body::from_request(request, state).await.map(Self);
+        }
+        let (parts, body) = request.into_parts();
+        let bytes = read_body(body, JSON_BODY_BYTES_MAX).await?;
+        if bytes.is_empty() {
+            let (value, bytes) = (T::default(), Vec::new());
+            return Ok(Self(Body { value, bytes }));
+        }
+        let request = HttpRequest::from_parts(parts, axum::body::Body::from(bytes));
+        Body::from_request(request, state).await.map(Self)
+    }
+}
+
 impl Writer {
     /// Refuses `If-Match` where there is nothing yet that it could be about.
     pub(super) fn refuse_if_match(&self, when: &str) -> Result<(), Problem> {
@@ -113,6 +138,16 @@ impl Writer {
             return Ok(());
         }
         let what = format!("has no meaning when {when}; PUT takes it");
+        let problem = Problem::new(ErrorCode::InvalidParameter, format!("If-Match {what}"));
+        Err(problem.at("If-Match", what))
+    }
+
+    /// Refuses `If-Match` where what is asked for does not depend on a version.
+    pub(super) fn refuse_version(&self) -> Result<(), Problem> {
+        if self.if_match.is_none() {
+            return Ok(());
+        }
+        let what = "is not taken here";
         let problem = Problem::new(ErrorCode::InvalidParameter, format!("If-Match {what}"));
         Err(problem.at("If-Match", what))
     }

@@ -142,7 +142,8 @@ fn raising_min_in_sync_waits_for_a_row_that_reaches_it() {
 fn differences_name_each_field_with_old_and_new() {
     let mut world = World::new(1);
     let made = world.create("orders", asking(2, 1)).unwrap();
-    assert_eq!(made.differences.len(), 1);
+    let paths: Vec<_> = made.differences.iter().map(|d| d.path.as_str()).collect();
+    assert_eq!(paths, ["", "/assignment/0", "/assignment/1"]);
     assert_eq!(
         (made.differences[0].path.as_str(), &made.differences[0].from),
         ("", &json!(null))
@@ -170,6 +171,7 @@ fn differences_name_each_field_with_old_and_new() {
                 json!(9)
             ),
             ("/partitions".to_owned(), json!(2), json!(3)),
+            ("/assignment/2".to_owned(), json!(null), json!([0])),
         ]
     );
 }

@@ -1,7 +1,7 @@
 //! The OpenAPI document: complete, and fit for strict readers.
 
 use serde::de::DeserializeOwned;
-use tidegate_proto::api::{cluster, spu, topic};
+use tidegate_proto::api::{cluster, operation, spu, topic};
 
 use super::*;
 
@@ -60,24 +60,33 @@ fn every_operation_has_an_id_a_summary_and_described_responses() {
     assert_eq!(
         ids,
         [
+            "cancel_operation",
             "create_spu_group",
             "create_topic",
             "delete_spu_group",
             "delete_topic",
+            "drain_spu",
+            "elect_partition",
             "ensure_spu",
             "ensure_spu_group",
             "ensure_topic",
             "get_cluster",
+            "get_operation",
             "get_partition",
             "get_spu",
             "get_spu_group",
             "get_topic",
+            "list_operations",
             "list_partitions",
             "list_spu_groups",
             "list_spus",
             "list_topics",
+            "reassign_partition",
+            "rebalance",
+            "recover_partition",
             "register_spu",
             "remove_spu",
+            "resume_spu",
             "truncate_topic"
         ]
     );
@@ -140,11 +149,17 @@ fn request_and_answer_shapes_tell_required_from_optional() {
 #[tokio::test]
 async fn documented_operations_are_routed_and_answers_fit_their_types() {
     let server = Server::new().await;
+    let recover = "/v1/topics/orders/partitions/0/recover";
     server.create("orders", 2).await;
     let group = json!({ "name": "hot", "replicas": 2 });
     server
         .send(ask("POST", "/v1/spu-groups").json(&group))
         .await;
+    let begun = server.send(ask("POST", recover)).await;
+    let begun = begun.body["operation"]["id"]
+        .as_str()
+        .unwrap_or("")
+        .to_owned();
     for (name, operation) in operations(&document()) {
         let (method, path) = name.split_once(' ').unwrap();
         if method != "get" {
@@ -153,6 +168,7 @@ async fn documented_operations_are_routed_and_answers_fit_their_types() {
         let path = path
             .replace("{topic}", "orders")
             .replace("{partition}", "1")
+            .replace("{operation}", &begun)
             .replace("{spu}", "0")
             .replace("{group}", "hot");
         let answer = server.send(ask("GET", &path)).await;
@@ -167,6 +183,8 @@ async fn documented_operations_are_routed_and_answers_fit_their_types() {
             "Partition" => fits::<topic::Partition>(&body),
             "PartitionList" => fits::<topic::PartitionList>(&body),
             "Cluster" => fits::<cluster::Cluster>(&body),
+            "Operation" => fits::<operation::Operation>(&body),
+            "OperationList" => fits::<operation::OperationList>(&body),
             "Spu" => fits::<cluster::Spu>(&body),
             "SpuList" => fits::<cluster::SpuList>(&body),
             "SpuGroup" => fits::<spu::SpuGroup>(&body),

@@ -138,14 +138,35 @@ const TABLE: &str = r#"
 403 forbidden - POST /v1/topics/__groups/truncate {"partitions":[{"partition":0,"before_offset":1}]}
 503 unavailable - POST /v1/topics/kept/truncate {"partitions":[{"partition":1,"before_offset":1}]}
 405 method_not_allowed - PUT /v1/topics/kept/truncate {}
-501 not_supported - POST /v1/topics/kept/partitions/0/reassign {}
-501 not_supported - POST /v1/topics/kept/partitions/0/elect {}
+400 invalid_parameter /replicas POST /v1/topics/kept/partitions/0/reassign {}
+400 invalid_parameter /replicas POST /v1/topics/kept/partitions/0/reassign {"replicas":[]}
+400 invalid_parameter /replicas POST /v1/topics/kept/partitions/0/reassign {"replicas":[0,1]}
+400 invalid_parameter /replicas POST /v1/topics/kept/partitions/0/reassign {"replicas":[1]}
+400 invalid_parameter /replicas POST /v1/topics/kept/partitions/0/reassign {"replicas":"0"}
+400 invalid_parameter /replicas/0 POST /v1/topics/kept/partitions/0/reassign {"replicas":[-1]}
+400 unknown_field /units POST /v1/topics/kept/partitions/0/reassign {"units":[0]}
+400 unknown_field /throttle/speed POST /v1/rebalance {"throttle":{"partitions_at_once":1,"speed":1}}
+404 topic_not_found - POST /v1/topics/none/partitions/0/reassign {"replicas":[0]}
+404 partition_not_found - POST /v1/topics/kept/partitions/9/reassign {"replicas":[0]}
+404 topic_not_found - POST /v1/topics/none/partitions/0/elect
+404 partition_not_found - POST /v1/topics/kept/partitions/9/elect
+404 partition_not_found - POST /v1/topics/kept/partitions/9/recover
+400 invalid_parameter /accept_loss POST /v1/topics/kept/partitions/0/recover {"accept_loss":"yes"}
+404 spu_not_found - POST /v1/spus/9/drain
+404 spu_not_found - POST /v1/spus/9/resume
+409 conflict - POST /v1/spus/0/drain
+400 malformed_json - POST /v1/spus/0/drain {empty}
+405 method_not_allowed - GET /v1/spus/0/drain
+405 method_not_allowed - GET /v1/rebalance
+404 operation_not_found - GET /v1/operations/00000000-0000-0000-0000-000000000000
+404 operation_not_found - POST /v1/operations/00000000-0000-0000-0000-000000000000/cancel
+400 invalid_parameter operation GET /v1/operations/1
+400 invalid_parameter next GET /v1/operations?next=1
 501 not_supported - GET /v1/principals
 501 not_supported - GET /v1/tokens
 501 not_supported - GET /v1/acls
 501 not_supported - GET /v1/quotas
 501 not_supported - GET /v1/audit
-501 not_supported - GET /v1/operations/1
 501 not_supported - GET /v1/metadata?topics=kept
 501 not_supported - GET /v1/watch?from_revision=0
 "#;
@@ -231,6 +252,9 @@ async fn who_may_not_know_is_not_told() {
         "/v1/topics",
         "/v1/cluster",
         "/v1/spus",
+        "/v1/spus/0",
+        "/v1/spu-groups",
+        "/v1/operations",
         "/v1/topics/secret",
         "/v1/watch",
     ] {
@@ -261,7 +285,27 @@ async fn who_may_not_know_is_not_told() {
         );
     }
     assert_eq!(read("/v1/topics/pub.news").await.status, 200);
-    assert_eq!(read("/v1/cluster").await.status, 403);
+    for path in [
+        "/v1/cluster",
+        "/v1/spus",
+        "/v1/spus/0",
+        "/v1/spu-groups",
+        "/v1/operations",
+    ] {
+        assert_eq!(read(path).await.status, 403, "{path}");
+    }
+    let posts = [
+        "/v1/spus/0/drain",
+        "/v1/spus/0/resume",
+        "/v1/rebalance",
+        "/v1/topics/pub.news/partitions/0/elect",
+        "/v1/topics/pub.news/partitions/0/recover",
+        "/v1/operations/00000000-0000-0000-0000-000000000000/cancel",
+    ];
+    for path in posts {
+        let refused = server.send(ask("POST", path).bearer(READER)).await;
+        assert_eq!(refused.code(), "forbidden", "{path}");
+    }
     let list = read("/v1/topics").await;
     assert_eq!(list.body["items"].as_array().unwrap().len(), 1);
     assert_eq!(list.body["items"][0]["name"], "pub.news");

@@ -139,7 +139,8 @@ async fn a_dry_run_tells_and_does_nothing() {
         told.body,
         json!({ "result": "updated", "changes": [
             { "path": "/config/segment_ms", "from": 86_400_000, "to": 1000 },
-            { "path": "/partitions", "from": 2, "to": 3 }
+            { "path": "/partitions", "from": 2, "to": 3 },
+            { "path": "/assignment/2", "from": null, "to": [0] }
         ] })
     );
     let told = server

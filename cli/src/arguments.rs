@@ -4,15 +4,19 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::BenchCommand;
 use crate::ca::CaCommand;
+#[cfg(unix)]
+use crate::cluster::ClusterCommand;
 use crate::config::ConfigCommand;
 use crate::connection::ConnectionArguments;
 use crate::consume::ConsumeArguments;
 use crate::disk::DiskCommand;
+use crate::gateway::GatewayCommand;
 use crate::log::LogCommand;
 use crate::openapi::OpenApiArguments;
 use crate::output::Output;
 use crate::produce::ProduceArguments;
 use crate::sc::ScCommand;
+use crate::spu::SpuCommand;
 use crate::topic::TopicCommand;
 use crate::up::UpArguments;
 
@@ -33,7 +37,8 @@ use crate::up::UpArguments;
         tidegate consume demo --from earliest --no-follow\n\n\
         Data goes to standard output, everything else to standard error.\n\
         Exit codes: 0 done, 1 failed, 2 usage, 3 port taken, 4 data directory in use, 5 disk,\n\
-        6 the disk failed before (see `tidegate disk accept`)."
+        6 the disk failed before (see `tidegate disk accept`), 7 another process took the place of this\n\
+        storage unit."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -54,6 +59,16 @@ pub(crate) enum Command {
     /// Run a streaming controller of a cluster, or prepare its metadata.
     #[command(subcommand)]
     Sc(ScCommand),
+    /// Run a storage unit of a cluster.
+    #[command(subcommand)]
+    Spu(SpuCommand),
+    /// Run a gateway of a cluster.
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
+    /// Run a whole cluster of processes on this machine.
+    #[cfg(unix)]
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Create, list, describe, alter and delete topics.
     #[command(subcommand, visible_alias = "topics")]
     Topic(TopicCommand),

@@ -8,10 +8,12 @@ use tidegate_kit::boot;
 use tokio::runtime::Runtime;
 
 use crate::arguments::{Arguments, Command};
+#[cfg(unix)]
+use crate::cluster;
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{bench, ca, config, consume, disk, log, openapi, produce, sc, topic, up};
+use crate::{bench, ca, config, consume, disk, gateway, log, openapi, produce, sc, spu, topic, up};
 
 /// Blocking work that a server leaves behind gets this long.
 const RUNTIME_GRACE: Duration = Duration::from_secs(2);
@@ -27,6 +29,25 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Sc(command) => {
             let runtime = runtime()?;
             let outcome = runtime.block_on(sc::run(command, arguments.output));
+            runtime.shutdown_timeout(RUNTIME_GRACE);
+            outcome
+        }
+        Command::Spu(command) => {
+            let runtime = runtime()?;
+            let outcome = runtime.block_on(spu::run(command));
+            runtime.shutdown_timeout(RUNTIME_GRACE);
+            outcome
+        }
+        Command::Gateway(command) => {
+            let runtime = runtime()?;
+            let outcome = runtime.block_on(gateway::run(command));
+            runtime.shutdown_timeout(RUNTIME_GRACE);
+            outcome
+        }
+        #[cfg(unix)]
+        Command::Cluster(command) => {
+            let runtime = runtime()?;
+            let outcome = runtime.block_on(cluster::run(command, arguments.output));
             runtime.shutdown_timeout(RUNTIME_GRACE);
             outcome
         }
@@ -56,7 +77,11 @@ async fn client(command: Command, connection: &Connection, output: Output) -> Re
         Command::Produce(arguments) => produce::run(arguments, connection, output).await,
         Command::Consume(arguments) => consume::run(arguments, connection, output).await,
         Command::Bench(command) => bench::run(command, connection, output).await,
+        #[cfg(unix)]
+        Command::Cluster(_) => unreachable!("carried out before a client was made"),
         Command::Up(_)
+        | Command::Spu(_)
+        | Command::Gateway(_)
         | Command::Sc(_)
         | Command::Ca(_)
         | Command::Config(_)

@@ -1,7 +1,8 @@
 //! How a command ends when it does not succeed: one paragraph for people, one number for scripts.
 //!
 //! 1 the command failed, 2 wrong usage, 3 the port is taken, 4 the data directory is in use, 5 the
-//! disk cannot be used, 6 the disk failed in an earlier run and nobody accepted that, 130 interrupted before the end. A reader that closed our standard output is no failure.
+//! disk cannot be used, 6 the disk failed in an earlier run and nobody accepted that, 7 another process
+//! took this storage unit's place, 130 interrupted before the end. A reader that closed our standard output is no failure.
 
 use std::fmt;
 use std::io;
@@ -29,6 +30,10 @@ impl Failure {
     pub(crate) const DISK: u8 = 5;
     /// The disk failed before; only `tidegate disk accept` goes on.
     pub(crate) const DISK_FAILED: u8 = 6;
+    /// A later registration took this storage unit's place (S5).
+    pub(crate) const SUPERSEDED: u8 = 7;
+    /// Never an exit code: the process starts over by itself.
+    pub(crate) const AGAIN: u8 = 255;
     /// What a shell reports for a program that an interrupt ended.
     pub(crate) const INTERRUPTED: u8 = 130;
 

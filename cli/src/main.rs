@@ -26,15 +26,25 @@ mod log;
 
 mod disk;
 
+mod control;
+
+mod leftovers;
+mod producers;
+
 mod up;
 
-#[expect(dead_code, reason = "storage units and gateways read the rest")]
 mod config;
 
-#[expect(dead_code, reason = "`cluster` reads what processes announce")]
 mod process;
 
 mod sc;
+
+mod spu;
+
+mod gateway;
+
+#[cfg(unix)]
+mod cluster;
 
 mod openapi;
 

@@ -10,9 +10,12 @@ mod console;
 mod docs;
 pub mod openapi;
 
+mod control;
+
 pub mod edge;
 
 mod remote;
 
+pub use control::control_plane;
 pub use edge::{Parts, front, router};
 pub use remote::RemotePartitions;

@@ -35,4 +35,6 @@ pub mod acquaintance;
 pub mod auth;
 pub mod serve;
 
+pub mod controller;
+
 pub mod health;

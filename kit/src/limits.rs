@@ -166,3 +166,16 @@ pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(397 * 24 * 60 * 60);
 pub const CERTIFICATE_RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Certificates are valid from this long ago, for peers whose clocks are behind.
 pub const CERTIFICATE_BACKDATE: Duration = Duration::from_secs(60 * 60);
+
+/// For a controller to answer a question: a registration of ten thousand replicas is a commit of a second
+/// or two.
+pub const CONTROLLER_CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest answer of a controller to a question of another node; the largest, a list of deleted topics,
+/// is 40 bytes a topic.
+pub const CONTROLLER_ANSWER_BYTES_MAX: usize = 4 * 1024 * KIB;
+/// Longest line of a watch stream: 256 changes of at most some 4 KiB each.
+pub const WATCH_LINE_BYTES_MAX: usize = 4 * 1024 * KIB;
+/// First pause before a watch that broke off is opened again.
+pub const WATCH_RETRY_BASE: Duration = Duration::from_millis(50);
+/// And the longest: a cluster whose controllers were all down knows of the first that is back after it.
+pub const WATCH_RETRY_MAX: Duration = Duration::from_secs(2);

@@ -61,6 +61,12 @@ impl SecretDigest {
         Self(bytes)
     }
 
+    /// As hexadecimal digits, for who has to name the secret without telling it.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// A digest that was taken elsewhere, so that the secret itself need not be known here.
     #[must_use]
     pub const fn from_bytes(digest: [u8; 32]) -> Self {

@@ -33,6 +33,7 @@ mod sweep;
 mod node;
 
 pub mod private;
+pub mod session;
 
 pub use config::{ScrubConfig, SpuConfig};
 pub use leftovers::Leftovers;

@@ -129,3 +129,15 @@ pub const SCRUB_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Findings of one pass that are logged; a dying disk must not fill another with words.
 pub const SCRUB_LOGGED_MAX: usize = 100;
+
+/// First and longest pause between attempts to register: controllers come back one by one, and all
+/// nodes of a cluster want to register then.
+pub const REGISTER_RETRY_BASE: Duration = Duration::from_millis(100);
+/// See [`REGISTER_RETRY_BASE`].
+pub const REGISTER_RETRY_MAX: Duration = Duration::from_secs(2);
+/// Partitions whose unchanged state one sign of life tells again: ten thousand take their turn in under
+/// two minutes.
+pub const HEARTBEAT_TURN: usize = 100;
+/// Answers in a row that do not know this node before it takes them for the truth: a controller that
+/// just started is behind for a moment.
+pub const UNKNOWN_BEATS_MAX: u32 = 10;

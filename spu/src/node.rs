@@ -20,7 +20,7 @@ use tidegate_kit::health::Notice;
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_log::{Log, LogDead, OpenError, OsVfs, SpaceLevel, Vfs};
 use tidegate_proto::control::{PartitionStatus, Register, Registered, Topology};
-use tidegate_proto::id::{Incarnation, RunId, TopicId};
+use tidegate_proto::id::{Incarnation, RunId, SpuId, TopicId};
 use tidegate_proto::position::ReplicaKey;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -158,6 +158,11 @@ impl Node {
             stage: Mutex::new(Stage::Opened(seats)),
             _log_memory: log_memory,
         })
+    }
+
+    /// Who this is: the number, and this run of it.
+    pub fn identity(&self) -> (SpuId, RunId) {
+        (self.config.spu_id, self.run_id)
     }
 
     /// What the controller must know before it names this node a leader.

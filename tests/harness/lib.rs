@@ -13,6 +13,7 @@ pub mod input;
 pub mod records;
 pub mod socket;
 
+pub mod cluster;
 pub mod server;
 
 pub mod browser;

@@ -5,6 +5,7 @@ mod bad_frames;
 mod bad_requests;
 mod bench;
 mod cli;
+mod cluster;
 mod cold_readers;
 mod disk;
 mod flights;

@@ -29,12 +29,12 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::failure::Failure;
 pub(crate) use check::{ConfigCommand, run};
-pub(crate) use gateway::GatewayRole;
+pub(crate) use gateway::{GatewayRole, GatewaySettings};
 use key::Key;
 pub(crate) use process::{ProcessSettings, SecuritySettings};
 use reader::Reader;
 pub(crate) use sc::{ScRole, ScSettings};
-pub(crate) use spu::SpuRole;
+pub(crate) use spu::{SpuRole, SpuSettings};
 
 const CONFIG: &str = "config";
 /// Settings of a file are a few KiB.

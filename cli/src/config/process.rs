@@ -49,12 +49,6 @@ pub(super) const KEYS: &[Key] = &[
     )
     .of(Kind::Many),
     Key::one(
-        "cluster-ca",
-        "TIDEGATE_CLUSTER_CA",
-        "FILE",
-        "Certificate (PEM) of the authority of the cluster's nodes",
-    ),
-    Key::one(
         "join-token",
         "TIDEGATE_JOIN_TOKEN",
         "TOKEN",
@@ -104,7 +98,7 @@ pub(crate) struct SecuritySettings {
     pub(crate) admin_token_sha256: [u8; 32],
     /// Other controllers of the cluster; all of them, for a node that is none.
     pub(crate) controllers: Vec<String>,
-    pub(crate) cluster_ca: Option<PathBuf>,
+    #[expect(dead_code, reason = "read by whoever joins")]
     pub(crate) join_token: Option<tidegate_kit::secret::Secret>,
 }
 
@@ -118,7 +112,6 @@ impl ProcessSettings {
         let connections_max = reader.one("connections-max", parse::count);
         let log = reader.text("log").unwrap_or_else(|| "info".to_owned());
         let log_json = reader.switch("log-json");
-        let cluster_ca = reader.path("cluster-ca");
         let join_token = reader
             .text("join-token")
             .map(tidegate_kit::secret::Secret::new);
@@ -135,7 +128,6 @@ impl ProcessSettings {
                 tls_key: tls_key?,
                 admin_token_sha256: admin_token_sha256?,
                 controllers,
-                cluster_ca,
                 join_token,
             },
             memory_max,

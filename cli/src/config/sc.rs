@@ -1,6 +1,7 @@
 //! What a controller is told.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use tidegate_kit::http::OriginRules;
 use tidegate_sc::store::DatabaseUrl;
@@ -41,6 +42,19 @@ const KEYS: &[Key] = &[
         "Where the other nodes of the cluster are served [default: 0.0.0.0:7443]",
     ),
     Key::one(
+        "cluster-ca",
+        "TIDEGATE_CLUSTER_CA",
+        "FILE",
+        "Certificate (PEM) of the authority that issues the nodes' certificates; the same on every \
+         controller",
+    ),
+    Key::one(
+        "cluster-ca-key",
+        "TIDEGATE_CLUSTER_CA_KEY",
+        "FILE",
+        "Its private key (PEM)",
+    ),
+    Key::one(
         "cors-origin",
         "TIDEGATE_CORS_ORIGIN",
         "ORIGIN",
@@ -61,6 +75,8 @@ pub(crate) struct ScSettings {
     pub(crate) database_url: DatabaseUrl,
     pub(crate) listen: SocketAddr,
     pub(crate) listen_private: SocketAddr,
+    pub(crate) cluster_ca: PathBuf,
+    pub(crate) cluster_ca_key: PathBuf,
     pub(crate) origins: OriginRules,
 }
 
@@ -81,6 +97,8 @@ impl Role for ScRole {
         });
         let listen = reader.or("listen", any(PORT_PUBLIC), parse::address);
         let listen_private = reader.or("listen-private", any(PORT_PRIVATE), parse::address);
+        let cluster_ca = reader.needed("cluster-ca", |text| Ok(PathBuf::from(text)));
+        let cluster_ca_key = reader.needed("cluster-ca-key", |text| Ok(PathBuf::from(text)));
         let (origins, _) = parse::origins(reader);
         Some(ScSettings {
             process: process?,
@@ -88,6 +106,8 @@ impl Role for ScRole {
             database_url: database_url?,
             listen,
             listen_private,
+            cluster_ca: cluster_ca?,
+            cluster_ca_key: cluster_ca_key?,
             origins: origins?,
         })
     }

@@ -24,7 +24,7 @@ fn read<R: Role>(file: &str, arguments: &[&str]) -> Result<R::Settings, Failure>
 
 fn sc(more: &str) -> String {
     format!(
-        "[sc]\nname = \"sc-1\"\ndatabase_url = \"postgres://h/d\"\ntls_cert = \"c\"\n\
+        "[sc]\nname = \"sc-1\"\ncluster_ca = \"ca\"\ncluster_ca_key = \"ck\"\ndatabase_url = \"postgres://h/d\"\ntls_cert = \"c\"\n\
          tls_key = \"k\"\nadmin_token_sha256 = \"{DIGEST}\"\n{more}"
     )
 }
@@ -54,7 +54,7 @@ fn everything_wrong_is_told_at_once_with_its_place_and_without_secrets() {
     assert_eq!(failure.exit, Failure::USAGE);
     let said = failure.message;
     for expected in [
-        "9 errors",
+        "11 errors",
         "tidegate.toml:3: lsten is not a setting; did you mean listen?",
         "tidegate.toml:4: listen \"8444\": expected an IP address",
         "tidegate.toml:5: database_url: ",
@@ -62,6 +62,7 @@ fn everything_wrong_is_told_at_once_with_its_place_and_without_secrets() {
         "tidegate.toml:8: there is no section [spou]; did you mean spu?",
         "--memory-max \"1MiB\": at least 64MiB",
         "tls_cert is missing: give --tls-cert, TIDEGATE_TLS_CERT, or tls_cert in [sc]",
+        "cluster_ca is missing",
         "tls_key is missing",
         "admin_token_sha256 is missing",
     ] {

@@ -4,6 +4,7 @@
 use std::future::Future;
 
 use tidegate_kit::boot::{self, LogFormat};
+use tidegate_kit::signal::Signals;
 
 use super::announcement::NodeFacts;
 use crate::config::ProcessSettings;
@@ -23,10 +24,10 @@ pub(crate) trait Serving: Sized {
     fn stop(self) -> impl Future<Output = Result<(), Failure>>;
 }
 
-/// Lives it. `start` is not polled before logging and signals are set up.
+/// Lives it: again from the start when it ends with [`Failure::AGAIN`].
 pub(crate) async fn live<S: Serving>(
     settings: &ProcessSettings,
-    start: impl Future<Output = Result<S, Failure>>,
+    start: impl AsyncFn() -> Result<S, Failure>,
 ) -> Result<(), Failure> {
     let format = if settings.log_json {
         LogFormat::Json
@@ -36,8 +37,23 @@ pub(crate) async fn live<S: Serving>(
     boot::init_logging(format, &settings.log)
         .map_err(|error| Failure::usage(format!("log: {}", chain(&error))))?;
     let mut signals = interrupts()?;
+    loop {
+        match once(settings, &start, &mut signals).await {
+            Err(failure) if failure.exit == Failure::AGAIN => {
+                output::say(&format!("{}; starting over", failure.message));
+            }
+            ended => return ended,
+        }
+    }
+}
+
+async fn once<S: Serving>(
+    settings: &ProcessSettings,
+    start: &impl AsyncFn() -> Result<S, Failure>,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
     let server = tokio::select! {
-        server = start => server?,
+        server = start() => server?,
         signal = signals.recv() => {
             return Err(Failure::new(
                 Failure::INTERRUPTED,

@@ -1,5 +1,6 @@
 //! `tidegate sc ..`: the streaming controller of a cluster, whose metadata is in Postgres.
 
+mod internal;
 mod migrate;
 mod place;
 mod run;
@@ -25,7 +26,10 @@ pub(crate) async fn run(command: ScCommand, output: Output) -> Result<(), Failur
     match command {
         ScCommand::Run(flags) => {
             let settings = flags.settings()?;
-            live(&settings.process, run::ScServer::start(&settings)).await
+            live(&settings.process, async || {
+                run::ScServer::start(&settings).await
+            })
+            .await
         }
         ScCommand::Migrate(arguments) => migrate::run(&arguments, output).await,
     }

@@ -7,9 +7,7 @@
 mod arguments;
 mod banner;
 pub(crate) mod directory;
-mod leftovers;
 pub(crate) mod machine;
-mod producers;
 mod statuses;
 
 pub(crate) mod failures;

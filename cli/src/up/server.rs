@@ -25,12 +25,12 @@ use tokio::sync::watch;
 use tracing::info_span;
 
 use crate::failure::Failure;
+use crate::leftovers::Leftovers;
+use crate::producers::LeasedIds;
 use crate::up::arguments::UpArguments;
 use crate::up::directory::DataDirectory;
 use crate::up::failures;
-use crate::up::leftovers::Leftovers;
 use crate::up::machine::{self, Files};
-use crate::up::producers::LeasedIds;
 use crate::up::statuses::LocalStatuses;
 
 /// Requests and sockets that are open get this long once a stop has begun.

@@ -8,25 +8,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_proto::id::TopicId;
-use tidegate_sc::Controller;
+
+use crate::control::Control;
 
 /// Between a question that the controller could not answer and the next one.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Follows the replicas that no topic has any more.
 #[derive(Debug)]
-pub(super) struct Leftovers {
-    controller: Controller,
+pub(crate) struct Leftovers<C> {
+    controller: C,
     closed: tidegate_spu::Leftovers,
 }
 
-impl Leftovers {
-    pub(super) fn new(controller: Controller, closed: tidegate_spu::Leftovers) -> Self {
+impl<C: Control> Leftovers<C> {
+    pub(crate) fn new(controller: C, closed: tidegate_spu::Leftovers) -> Self {
         Self { controller, closed }
     }
 
     /// Removes what there is now, and again whenever something was closed, until the node stops.
-    pub(super) async fn follow(mut self) {
+    pub(crate) async fn follow(mut self) {
         loop {
             while !self.discard_deleted().await {
                 tokio::time::sleep(ASK_AGAIN_AFTER).await;

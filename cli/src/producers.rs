@@ -10,19 +10,20 @@ use tidegate_data_plane::ProducerIds;
 use tidegate_data_plane::partitions::BoxFuture;
 use tidegate_proto::error::Problem;
 use tidegate_proto::id::ProducerId;
-use tidegate_sc::Controller;
+
+use crate::control::Control;
 
 /// The epoch under which a fresh id starts.
 const FIRST_EPOCH: u16 = 0;
 
 #[derive(Debug)]
-pub(crate) struct LeasedIds {
-    controller: Controller,
+pub(crate) struct LeasedIds<C> {
+    controller: C,
     block: Mutex<Range<u64>>,
 }
 
-impl LeasedIds {
-    pub(crate) fn new(controller: Controller) -> Self {
+impl<C: Control> LeasedIds<C> {
+    pub(crate) fn new(controller: C) -> Self {
         Self {
             controller,
             block: Mutex::new(0..0),
@@ -37,7 +38,7 @@ impl LeasedIds {
     }
 }
 
-impl ProducerIds for LeasedIds {
+impl<C: Control> ProducerIds for LeasedIds<C> {
     fn lease(&self) -> BoxFuture<'_, Result<(ProducerId, u16), Problem>> {
         Box::pin(async move {
             if let Some(id) = self.next() {

@@ -1,0 +1,87 @@
+//! Processes of a cluster: started, looked at, told to stop.
+//!
+//! Invariant: only processes are signalled whose command line is the one that this cluster gave them, for
+//! a number may be another process's by now.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::failure::Failure;
+use crate::up::directory::disk;
+
+/// Starts a process in a group of its own: an interrupt at the terminal is for its starter, who stops
+/// the processes in order.
+pub(super) fn spawn(
+    argv: &[String],
+    environment: &[(&str, String)],
+    log: &Path,
+) -> Result<Child, Failure> {
+    let file = File::options().create(true).append(true).open(log);
+    let file = file.map_err(|error| disk(log, "cannot be written", &error))?;
+    let [program, arguments @ ..] = argv else {
+        return Err(Failure::failed("there is no program to start"));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    // Settings come from its file; what this process was told is not for it.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TIDEGATE_") {
+            command.env_remove(name);
+        }
+    }
+    for (name, value) in environment {
+        command.env(name, value);
+    }
+    let started = command
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(file)
+        .spawn();
+    started.map_err(|error| Failure::failed(format!("cannot start {program}: {error}")))
+}
+
+/// Whether that process runs with that command line.
+pub(super) fn is_running(pid: u32, argv: &[String]) -> bool {
+    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else {
+        return false;
+    };
+    let words = line.split(|byte| *byte == 0);
+    let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
+    // The program may have been started by another path to it.
+    let given = argv.iter().skip(1).map(String::as_str);
+    words
+        .iter()
+        .skip(1)
+        .take(argv.len().saturating_sub(1))
+        .map(AsRef::as_ref)
+        .eq(given)
+}
+
+/// Asks a process to stop, or ends it.
+pub(super) fn signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        // It may have ended meanwhile.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// How a process ended, in words.
+pub(super) fn ending(status: ExitStatus) -> String {
+    status.to_string()
+}
+
+/// The end of a log, for somebody who wonders why.
+pub(super) fn tail(log: &Path) -> String {
+    const LINES: usize = 12;
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines.len().saturating_sub(LINES);
+    lines[from..].join("\n")
+}

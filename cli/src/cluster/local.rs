@@ -1,0 +1,224 @@
+//! The files of a cluster on this machine: certificates, the token, and the settings of each process.
+//!
+//! Everything is written anew at every start from the layout, so that a start after an upgrade knows the
+//! settings of then; what processes keep is in directories of their own and not touched.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tidegate_kit::clock;
+use tidegate_kit::secret::SecretDigest;
+use tidegate_kit::tls::{ClusterAuthority, Pki, PkiError};
+use tidegate_proto::id::ClusterId;
+use tidegate_proto::node::{NodeIdentity, NodeName};
+use toml::{Table, Value};
+
+use super::layout::{Layout, NodeKind, NodePlan};
+use crate::failure::Failure;
+use crate::files::write_private;
+use crate::process::{CLUSTER_CA_PEM, NODE_PEM};
+use crate::up::directory::{DataDirectory, disk};
+use crate::up::failures;
+
+/// Life of the nodes' certificates, made anew at every start.
+const NODE_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// A cluster on this machine.
+#[derive(Debug)]
+pub(super) struct LocalCluster {
+    pub(super) directory: PathBuf,
+    pub(super) layout: Layout,
+    pub(super) ca: PathBuf,
+    pub(super) token: String,
+    pub(super) database_url: String,
+    program: String,
+    log: String,
+}
+
+impl LocalCluster {
+    /// Makes what all processes share.
+    pub(super) fn prepare(
+        directory: &DataDirectory,
+        layout: Layout,
+        database_url: String,
+        log: &str,
+    ) -> Result<Self, Failure> {
+        let path = directory.path().to_owned();
+        let tls = path.join("tls");
+        make(&tls)?;
+        make(&path.join("logs"))?;
+        let pki = Pki::ensure(&tls, &[]).map_err(|error| failures::pki(&error))?;
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::failed(format!("this program cannot be found: {error}")))?;
+        Ok(Self {
+            ca: pki.ca_path().to_owned(),
+            token: directory.token()?,
+            program: program.display().to_string(),
+            log: log.to_owned(),
+            directory: path,
+            layout,
+            database_url,
+        })
+    }
+
+    /// The directory of the authority that issues the nodes' certificates.
+    pub(super) fn authority(&self) -> PathBuf {
+        self.directory.join("cluster-ca")
+    }
+
+    /// Makes the authority of the nodes at the first start, and their certificates at every one.
+    pub(super) fn issue(&self, cluster_id: ClusterId) -> Result<(), Failure> {
+        let failed = |error: PkiError| failures::pki(&error);
+        let dir = self.authority();
+        make(&dir)?;
+        let now_s = clock::now_s();
+        let known = ClusterAuthority::load(&dir).map_err(failed)?;
+        let authority = match known {
+            Some(known) if known.cluster_id() == cluster_id => known,
+            Some(known) => {
+                return Err(Failure::failed(format!(
+                    "the database is of cluster {cluster_id}, the certificates in {} of cluster {}",
+                    dir.display(),
+                    known.cluster_id()
+                )));
+            }
+            None => {
+                let made = ClusterAuthority::make(cluster_id, now_s).map_err(failed)?;
+                made.save(&dir).map_err(failed)?;
+                made
+            }
+        };
+        for node in &self.layout.nodes {
+            let (role, life) = (node.kind.role(), NODE_LIFE);
+            let identity = NodeName::parse(&node.name())
+                .and_then(|name| NodeIdentity::new(cluster_id, role, name))
+                .map_err(|error| Failure::failed(error.to_string()))?;
+            let issued = authority.issue(&identity, now_s, life).map_err(failed)?;
+            let home = self.data_dir(node).join("identity");
+            make(&home)?;
+            let pem = format!("{}{}", issued.key_pem.expose(), issued.chain_pem);
+            for (file, text) in [(NODE_PEM, &pem), (CLUSTER_CA_PEM, &issued.authorities_pem)] {
+                let path = home.join(file);
+                write_private(&path, text.as_bytes())
+                    .map_err(|error| disk(&path, "cannot be written", &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory of a node's data.
+    pub(super) fn data_dir(&self, node: &NodePlan) -> PathBuf {
+        self.directory.join("nodes").join(node.name()).join("data")
+    }
+
+    /// Where a node's words go.
+    pub(super) fn log(&self, node: &NodePlan) -> PathBuf {
+        self.directory
+            .join("logs")
+            .join(format!("{}.log", node.name()))
+    }
+
+    /// The command line that starts a node.
+    pub(super) fn argv(&self, node: &NodePlan) -> Vec<String> {
+        let file = self.settings_file(node).display().to_string();
+        let role = node.kind.as_str();
+        [&self.program, role, "run", "--config", &file]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    fn settings_file(&self, node: &NodePlan) -> PathBuf {
+        let home = self.directory.join("nodes").join(node.name());
+        home.join("tidegate.toml")
+    }
+
+    /// Writes the settings of a node, and makes its directory.
+    pub(super) fn write_settings(&self, node: &NodePlan) -> Result<(), Failure> {
+        make(&self.data_dir(node))?;
+        let mut settings = self.shared(node);
+        let own = match node.kind {
+            NodeKind::Sc => self.sc(node),
+            NodeKind::Spu => spu(node),
+            NodeKind::Gateway => gateway(node),
+        };
+        for (name, value) in own {
+            settings.insert(name.to_owned(), value);
+        }
+        let mut file = Table::new();
+        file.insert(node.kind.as_str().to_owned(), Value::Table(settings));
+        let path = self.settings_file(node);
+        let text = format!("# Written by `tidegate cluster start` at every start.\n{file}");
+        write_private(&path, text.as_bytes())
+            .map_err(|error| disk(&path, "cannot be written", &error))
+    }
+
+    fn shared(&self, node: &NodePlan) -> Table {
+        let tls = self.directory.join("tls");
+        let controllers = self.layout.of(NodeKind::Sc);
+        let controllers = controllers.map(|sc| Value::String(sc.private_url()));
+        let pairs = [
+            ("data_dir", shown(&self.data_dir(node))),
+            ("listen_operators", local(node.ports.operators)),
+            ("tls_cert", shown(&tls.join("server.pem"))),
+            ("tls_key", shown(&tls.join("server.key"))),
+            (
+                "admin_token_sha256",
+                Value::String(SecretDigest::of(&self.token).to_hex()),
+            ),
+            ("controller", Value::Array(controllers.collect())),
+            ("log", Value::String(self.log.clone())),
+        ];
+        pairs
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    }
+
+    fn sc(&self, node: &NodePlan) -> Vec<(&'static str, Value)> {
+        vec![
+            ("name", Value::String(node.name())),
+            ("database_url", Value::String(self.database_url.clone())),
+            ("listen", local(node.ports.clients)),
+            ("listen_private", local(node.ports.private)),
+            (
+                "cluster_ca",
+                shown(&self.authority().join("cluster-ca.pem")),
+            ),
+            (
+                "cluster_ca_key",
+                shown(&self.authority().join("cluster-ca.key")),
+            ),
+        ]
+    }
+}
+
+fn spu(node: &NodePlan) -> Vec<(&'static str, Value)> {
+    vec![
+        ("spu_id", Value::Integer(node.number.into())),
+        ("rack", Value::String(format!("rack-{}", node.number))),
+        ("listen_private", local(node.ports.private)),
+        ("listen_clients", local(node.ports.clients)),
+        // Several of them share a disk here, which nobody wants to see filled with reserves.
+        ("disk_ballast", Value::String("0".to_owned())),
+    ]
+}
+
+fn gateway(node: &NodePlan) -> Vec<(&'static str, Value)> {
+    vec![
+        ("name", Value::String(node.name())),
+        ("listen", local(node.ports.clients)),
+    ]
+}
+
+fn local(port: u16) -> Value {
+    Value::String(format!("127.0.0.1:{port}"))
+}
+
+fn shown(path: &Path) -> Value {
+    Value::String(path.display().to_string())
+}
+
+fn make(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|error| disk(path, "cannot be made", &error))
+}

@@ -1,0 +1,65 @@
+//! `cluster.json`: what others need to know of a cluster that is ready.
+//!
+//! Written once every process is ready, for its owner only, and gone when the cluster ends in order.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::files::write_private;
+use crate::up::directory::disk;
+
+const MANIFEST_FILE: &str = "cluster.json";
+
+/// A ready cluster.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    /// The process that holds the others.
+    pub(crate) pid: u32,
+    /// Where the certificate is that clients trust.
+    pub(crate) ca: PathBuf,
+    /// The token of the principal `admin`.
+    pub(crate) token: String,
+    pub(crate) database_url: String,
+    pub(crate) nodes: Vec<ManifestNode>,
+}
+
+/// One process of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ManifestNode {
+    pub(crate) name: String,
+    pub(crate) role: String,
+    pub(crate) pid: u32,
+    /// Where clients reach it.
+    pub(crate) url: String,
+    /// Health and metrics.
+    pub(crate) operators_url: String,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) log: PathBuf,
+    /// Starts it again.
+    pub(crate) argv: Vec<String>,
+}
+
+impl Manifest {
+    /// That of the directory, if there is one.
+    pub(crate) fn read(directory: &Path) -> Option<Self> {
+        let text = fs::read_to_string(directory.join(MANIFEST_FILE)).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    pub(crate) fn write(&self, directory: &Path) -> Result<(), Failure> {
+        let path = directory.join(MANIFEST_FILE);
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        write_private(&path, format!("{text}\n").as_bytes())
+            .map_err(|error| disk(&path, "cannot be written", &error))
+    }
+
+    /// The cluster is not ready any more.
+    pub(crate) fn remove(directory: &Path) {
+        // It may be gone already.
+        let _ = fs::remove_file(directory.join(MANIFEST_FILE));
+    }
+}

@@ -1,0 +1,232 @@
+//! A storage node among others: registers, gives signs of life, tells what it leads.
+//!
+//! What it leads it knows from the topology alone. Invariants: it serves nothing before a controller
+//! admitted it and the topology says so (S6); when a later registration took its place it says so and is
+//! never heard of again (S5).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_kit::backoff::Backoff;
+use tidegate_kit::controller::{CallError, ControllerClient, Followed};
+use tidegate_kit::secret::random_u64;
+use tidegate_proto::control::{
+    DiskSpace, Heartbeat, LeaveRequest, PartitionStatus, Registered, Standing, StatusReport,
+    Topology,
+};
+use tidegate_proto::error::Problem;
+use tidegate_proto::id::{Incarnation, RunId, SpuId};
+use tidegate_proto::limits::{HEARTBEAT_MS, HEARTBEAT_STATUSES_MAX};
+use tidegate_proto::position::ReplicaKey;
+use tokio::sync::watch;
+
+use crate::limits::{HEARTBEAT_TURN, REGISTER_RETRY_BASE, REGISTER_RETRY_MAX, UNKNOWN_BEATS_MAX};
+use crate::node::{Node, Statuses};
+
+/// Why a node takes no part any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excluded {
+    /// It was not heard of for too long: it may register again.
+    Fenced,
+    /// A later registration of its number took its place: it has to end (S5).
+    Superseded,
+    /// No controller knows it: it was removed, or has to register again.
+    Unknown,
+}
+
+/// Registers until a controller answers.
+///
+/// # Errors
+/// A refusal that asking again does not change.
+pub async fn register(node: &Node, client: &ControllerClient) -> Result<Registered, Problem> {
+    let report = node.register_request();
+    let seed = random_u64().unwrap_or_default();
+    let mut backoff = Backoff::new(REGISTER_RETRY_BASE, REGISTER_RETRY_MAX, seed);
+    loop {
+        match client.register(&report).await {
+            Ok(registered) => {
+                let incarnation = registered.incarnation;
+                tracing::info!(%incarnation, "registered");
+                return Ok(registered);
+            }
+            Err(CallError::Refused(problem)) if !problem.code().is_retryable() => {
+                return Err(problem);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "not registered yet");
+                client.channel().try_another();
+                tokio::time::sleep(backoff.next_delay()).await;
+            }
+        }
+    }
+}
+
+/// Waits until the topology that is followed contains the registration; an older one would name epochs of
+/// an earlier run. Returns when nobody follows it any more as well.
+pub async fn confirmed(
+    topology: &mut watch::Receiver<Arc<Topology>>,
+    spu: SpuId,
+    incarnation: Incarnation,
+) {
+    let is_in = |topology: &Arc<Topology>| {
+        let spec = topology.spu(spu);
+        spec.is_some_and(|spec| spec.incarnation >= incarnation)
+    };
+    // Its end shows where it is followed.
+    let _ = topology.wait_for(is_in).await;
+}
+
+/// Signs of life of a registered node.
+#[derive(Debug)]
+pub struct Heart {
+    client: ControllerClient,
+    followed: Followed,
+    statuses: Statuses,
+    spu_id: SpuId,
+    run_id: RunId,
+    incarnation: Incarnation,
+    /// What was told last, of partitions that are led.
+    told: BTreeMap<ReplicaKey, PartitionStatus>,
+    /// From where on those that did not change are told again.
+    turn: Option<ReplicaKey>,
+    unknown_beats: u32,
+    /// The last sign of life was taken by a controller.
+    is_heard: bool,
+}
+
+impl Heart {
+    /// That of a node under this registration.
+    pub fn new(
+        node: &Node,
+        client: ControllerClient,
+        followed: Followed,
+        registered: Registered,
+    ) -> Self {
+        let request = node.identity();
+        Self {
+            client,
+            followed,
+            statuses: node.statuses(),
+            spu_id: request.0,
+            run_id: request.1,
+            incarnation: registered.incarnation,
+            told: BTreeMap::new(),
+            turn: None,
+            unknown_beats: 0,
+            is_heard: true,
+        }
+    }
+
+    /// Beats until the node is excluded.
+    pub async fn run(mut self, draining: watch::Receiver<bool>) -> Excluded {
+        let mut interval_ms = HEARTBEAT_MS;
+        loop {
+            let is_draining = *draining.borrow();
+            match self.beat(is_draining).await {
+                Ok((standing, next_ms)) => {
+                    self.is_heard = true;
+                    interval_ms = next_ms.clamp(1, 10 * HEARTBEAT_MS);
+                    if let Some(excluded) = self.judge(standing) {
+                        return excluded;
+                    }
+                }
+                Err(error) => {
+                    if std::mem::replace(&mut self.is_heard, false) {
+                        tracing::info!(%error, "no controller takes signs of life");
+                    }
+                    if !matches!(error, CallError::Channel(_)) {
+                        self.client.channel().try_another();
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(interval_ms)).await;
+        }
+    }
+
+    fn judge(&mut self, standing: Standing) -> Option<Excluded> {
+        match standing {
+            Standing::Current => {
+                self.unknown_beats = 0;
+                None
+            }
+            Standing::Fenced => Some(Excluded::Fenced),
+            Standing::Superseded => Some(Excluded::Superseded),
+            // A controller that started a moment ago may not have read of it yet.
+            Standing::Unknown => {
+                self.unknown_beats += 1;
+                (self.unknown_beats > UNKNOWN_BEATS_MAX).then_some(Excluded::Unknown)
+            }
+        }
+    }
+
+    async fn beat(&mut self, draining: bool) -> Result<(Standing, u64), CallError> {
+        let statuses = self.reports();
+        let seen = *self.followed.seen.borrow();
+        let beat = Heartbeat {
+            spu_id: self.spu_id,
+            run_id: self.run_id,
+            incarnation: self.incarnation,
+            seen,
+            draining,
+            disk: DiskSpace {
+                has_room: self.statuses.has_room(),
+                ..DiskSpace::default()
+            },
+            traffic: Default::default(),
+            statuses,
+        };
+        let answer = self.client.heartbeat(&beat).await?;
+        for report in beat.statuses {
+            self.told.insert(report.key, report.status);
+        }
+        Ok((answer.standing, answer.interval_ms))
+    }
+
+    /// What changed first, then some of the rest in turn, so that a controller that is new here learns of
+    /// all in time.
+    fn reports(&mut self) -> Vec<StatusReport> {
+        let topology = Arc::clone(&self.followed.topology.borrow());
+        let led = led_by(&topology, self.spu_id);
+        let led: BTreeMap<ReplicaKey, PartitionStatus> = led
+            .filter_map(|key| Some((key, self.statuses.partition(key)?)))
+            .collect();
+        self.told.retain(|key, _| led.contains_key(key));
+        let told = &self.told;
+        let is_new =
+            |(key, status): &(&ReplicaKey, &PartitionStatus)| told.get(key) != Some(status);
+        let report = |(key, status): (&ReplicaKey, &PartitionStatus)| StatusReport {
+            key: *key,
+            status: *status,
+        };
+        let changed = led.iter().filter(is_new).take(HEARTBEAT_STATUSES_MAX);
+        let mut reports: Vec<StatusReport> = changed.map(report).collect();
+        let room = HEARTBEAT_STATUSES_MAX - reports.len();
+        let after = self.turn;
+        let rest = led
+            .iter()
+            .filter(|pair| !is_new(pair) && after.is_none_or(|after| *pair.0 > after))
+            .take(room.min(HEARTBEAT_TURN));
+        let rest: Vec<StatusReport> = rest.map(report).collect();
+        // At the end of the list it begins anew.
+        self.turn = rest.last().map(|report| report.key);
+        reports.extend(rest);
+        reports
+    }
+
+    /// What a controller is told when the node stops on purpose.
+    pub fn farewell(&self) -> LeaveRequest {
+        LeaveRequest {
+            spu_id: self.spu_id,
+            incarnation: self.incarnation,
+        }
+    }
+}
+
+fn led_by(topology: &Topology, spu: SpuId) -> impl Iterator<Item = ReplicaKey> {
+    topology.topics.values().flat_map(move |topic| {
+        let led = topic.partitions.iter();
+        let led = led.filter(move |partition| partition.leader == Some(spu));
+        led.map(|partition| topic.key(partition.partition))
+    })
+}

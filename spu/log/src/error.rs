@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use tidegate_proto::position::{Offset, ReplicaKey};
 
+use crate::platform;
+
 /// The log takes nothing any more; what was reported durable is durable. Reads go on.
 #[derive(Debug, Clone, Error)]
 #[error("the log in {dir} is stopped: {operation} failed: {message}")]
@@ -313,14 +315,7 @@ impl<T> Context<T> for io::Result<T> {
 
 /// Handles or memory ran out: of the process or the system, not of the disk.
 fn is_exhausted(error: &io::Error) -> bool {
-    const ENOMEM: i32 = 12;
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    let of_system = cfg!(unix)
-        && error
-            .raw_os_error()
-            .is_some_and(|code| [ENOMEM, ENFILE, EMFILE].contains(&code));
-    of_system || error.kind() == io::ErrorKind::OutOfMemory
+    platform::is_out_of_handles(error) || error.kind() == io::ErrorKind::OutOfMemory
 }
 
 fn cause_of(error: &io::Error) -> DeadCause {

@@ -34,7 +34,7 @@ use crate::replica::Replica;
 use crate::segment::Home;
 use crate::snapshot::{self, Untold};
 use crate::tail::TailBudget;
-use crate::vfs::{FileSystem, Place, Vfs, VfsFile};
+use crate::vfs::{FileSystem, HeldVfs, Place, Vfs, VfsFile};
 
 /// What a replica turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,9 +145,11 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, config: &LogConfig) -> Result<
         sync_names(&root)?;
     }
     let held = root.vfs.file_system(dir);
+    let held = held.map_err(|source| OpenError::io(dir, source))?;
+    let root = Place::new(HeldVfs::around(root.vfs, held.as_ref()), dir);
     let files_max = config.open_files_max.min(root.vfs.open_files_max());
     Opening {
-        file_system: held.map_err(|source| OpenError::io(dir, source))?,
+        file_system: held,
         pool: Arc::new(FilePool::new(Arc::clone(&root.vfs), files_max)),
         budget: Arc::new(TailBudget::new(config.tail_cache_bytes)),
         journal_place: Place::new(Arc::clone(&root.vfs), &root.path(layout::JOURNAL)),

@@ -160,6 +160,14 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether something was not opened for want of a file handle, of the process or of the system.
+pub(crate) fn is_out_of_handles(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    let code = error.raw_os_error();
+    cfg!(unix) && code.is_some_and(|code| [ENFILE, EMFILE].contains(&code))
+}
+
 /// How many files the process may have open; `None` where nobody says.
 pub(crate) fn open_files_max() -> Option<usize> {
     #[cfg(unix)]

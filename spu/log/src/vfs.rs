@@ -6,6 +6,8 @@
 
 mod direct;
 
+mod held;
+
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice};
@@ -17,6 +19,7 @@ use uuid::Uuid;
 use crate::platform;
 use crate::space::Space;
 use direct::DirectFile;
+pub(crate) use held::HeldVfs;
 
 /// A file system, or a part of one. Paths are as the caller made them; no call follows a name that
 /// the log did not choose.

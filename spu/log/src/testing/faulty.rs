@@ -25,6 +25,8 @@ pub enum Step {
     SetLen,
     /// Syncing a file, a directory or all.
     Sync,
+    /// Opening a directory to sync it.
+    OpenDir,
     /// Closing a written file.
     Close,
     /// Opening a file to make it when it is not there.
@@ -43,10 +45,11 @@ pub enum Step {
 
 impl Step {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Write,
         Self::SetLen,
         Self::Sync,
+        Self::OpenDir,
         Self::Close,
         Self::Create,
         Self::Open,
@@ -103,6 +106,8 @@ struct Plan {
 struct State {
     counts: BTreeMap<Step, u64>,
     plan: Option<Plan>,
+    /// The plan holds from the write of these bytes on.
+    awaited: Option<Vec<u8>>,
     struck: bool,
     /// Files whose dirty pages the system has forgotten.
     forgotten: BTreeSet<PathBuf>,
@@ -128,6 +133,7 @@ impl FaultyVfs {
     pub fn fail(&self, step: Step, after: u64, trouble: Trouble, lasts: bool) {
         let mut state = lock(&self.state);
         state.struck = false;
+        state.awaited = None;
         state.plan = Some(Plan {
             step,
             after,
@@ -136,9 +142,18 @@ impl FaultyVfs {
         });
     }
 
+    /// The same of the first such operation from the write of these bytes on, be it that write itself.
+    /// What others do by the clock until then goes well.
+    pub fn fail_at(&self, bytes: &[u8], step: Step, trouble: Trouble, lasts: bool) {
+        self.fail(step, 0, trouble, lasts);
+        lock(&self.state).awaited = Some(bytes.to_vec());
+    }
+
     /// From now on all goes well.
     pub fn heal(&self) {
-        lock(&self.state).plan = None;
+        let mut state = lock(&self.state);
+        state.plan = None;
+        state.awaited = None;
     }
 
     /// Whether the fault has been met.
@@ -157,6 +172,9 @@ impl FaultyVfs {
     fn meet(&self, step: Step) -> Option<Trouble> {
         let mut state = lock(&self.state);
         *state.counts.entry(step).or_default() += 1;
+        if state.awaited.is_some() {
+            return None;
+        }
         let plan = state.plan.as_mut().filter(|plan| plan.step == step)?;
         if plan.after > 0 {
             plan.after -= 1;
@@ -168,6 +186,14 @@ impl FaultyVfs {
         }
         state.struck = true;
         Some(trouble)
+    }
+
+    fn see(&self, buffers: &[IoSlice<'_>]) {
+        let mut state = lock(&self.state);
+        state.awaited.take_if(|awaited| {
+            let all: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.to_vec()).collect();
+            all.windows(awaited.len()).any(|part| part == awaited)
+        });
     }
 
     fn check(&self, step: Step) -> io::Result<()> {
@@ -235,6 +261,7 @@ impl Vfs for FaultyVfs {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.check(Step::OpenDir)?;
         self.check(Step::Sync)?;
         self.disk.sync_dir(path)
     }
@@ -310,6 +337,7 @@ impl VfsFile for FaultyFile {
     }
 
     fn write_vectored_at(&self, buffers: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
+        self.disk.see(buffers);
         let Some(trouble) = self.disk.meet(Step::Write) else {
             return self.file.write_vectored_at(buffers, at);
         };

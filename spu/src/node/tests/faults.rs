@@ -93,8 +93,8 @@ async fn append_soon(life: &Life, key: ReplicaKey, value: &str) -> Result<Append
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_appends_serves_reads_and_comes_back_by_itself() {
     let (_, faulty, _site, life, key) = site().await;
-    faulty.fail(Step::Write, 0, Trouble::NoSpace, true);
-    let under_way = append_soon(&life, key, "b").await.unwrap_err();
+    faulty.fail_at(b"under way", Step::Write, Trouble::NoSpace, true);
+    let under_way = append_soon(&life, key, "under way").await.unwrap_err();
     assert_eq!(under_way.code(), ErrorCode::OutcomeUnknown);
     let late = life.append(key, &["c"]).await.unwrap_err();
     assert_eq!(
@@ -119,7 +119,7 @@ async fn a_full_disk_refuses_appends_serves_reads_and_comes_back_by_itself() {
     assert_eq!(back.await.unwrap().base_offset.get(), 2);
     assert_eq!(
         life.all(key).await,
-        ["a", "b", "d"],
+        ["a", "under way", "d"],
         "what waited was written"
     );
     assert_eq!(life.node.config.memory.appends.held(), 0);
@@ -130,8 +130,9 @@ async fn a_full_disk_refuses_appends_serves_reads_and_comes_back_by_itself() {
 async fn a_failed_disk_refuses_appends_for_good_and_goes_on_serving_reads() {
     for trouble in [Trouble::Broken, Trouble::ReadOnly, Trouble::NoSpace] {
         let (_, faulty, site, life, key) = site().await;
-        faulty.fail(Step::Sync, 0, trouble, false);
-        let under_way = life.append(key, &["b"]).await.unwrap_err();
+        // Not just the next sync: that may be of a round of the log's own, and then nothing was appended.
+        faulty.fail_at(b"under way", Step::Sync, trouble, false);
+        let under_way = life.append(key, &["under way"]).await.unwrap_err();
         assert_eq!(under_way.code(), ErrorCode::OutcomeUnknown);
         let late = life.append(key, &["c"]).await.unwrap_err();
         assert_eq!(

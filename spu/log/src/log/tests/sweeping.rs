@@ -403,7 +403,7 @@ fn no_space_at_a_sync_is_a_death() {
 #[test]
 fn no_handles_left_is_waited_out() {
     let counts = counts();
-    for step in [Step::Create, Step::Open] {
+    for step in [Step::Create, Step::Open, Step::OpenDir] {
         for after in 0..counts[&step] {
             let what = format!("{step:?} {after}");
             let Some(run) = run_with(step, after, Trouble::NoHandles, false) else {

@@ -247,6 +247,7 @@ impl Node {
         if let Some(config) = self.config.scrub {
             let scrub = Scrub {
                 log: self.log.clone(),
+                directory: self.directory.clone(),
                 config,
                 tasks: upkeep.clone(),
             };

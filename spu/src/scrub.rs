@@ -1,5 +1,5 @@
-//! Lets the log's scrubber go at its pace, and tells what it finds: to the operator's log, and to
-//! metrics.
+//! Lets the log's scrubber go at its pace, and tells what it finds: to the operator's log, to metrics,
+//! and to whoever asks for the state of the partition.
 //!
 //! Where a pass stands is kept nowhere: a run begins it at the share of the bytes that the clock
 //! shows of the period, so that restarts do not make it look at the same files again and again.
@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use tidegate_kit::clock;
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_log::inspect::Finding;
+use tidegate_log::inspect::{Finding, FindingKind};
 use tidegate_log::{Log, Scrubbed, Scrubber};
+use tidegate_proto::control::Damage;
 use tokio::time::sleep;
 use tracing::Span;
 
@@ -19,12 +20,14 @@ use crate::config::ScrubConfig;
 use crate::limits::SCRUB_LOGGED_MAX;
 use crate::limits::{SCRUB_BUSY_UNFLUSHED_BYTES, SCRUB_BUSY_WAITING_BYTES, SCRUB_CHUNK_BYTES};
 use crate::metrics;
+use crate::shard::Directory;
 use pace::{Next, Pace};
 
 /// What looks for rot in the background.
 #[derive(Debug)]
 pub(crate) struct Scrub {
     pub(crate) log: Log,
+    pub(crate) directory: Directory,
     pub(crate) config: ScrubConfig,
     pub(crate) tasks: Tasks,
 }
@@ -62,6 +65,9 @@ impl Scrub {
                     pace.read(now, scrubbed.bytes, now.saturating_sub(start));
                     metrics::scrub_share(pace.share(in_all));
                     tell(&scrubbed, &mut told);
+                    let lost = scrubbed.findings.iter();
+                    lost.filter(|finding| finding.kind != FindingKind::Index)
+                        .for_each(|finding| self.mark(finding));
                     if scrubbed.is_pass_done {
                         pace.pass_done(now);
                         metrics::scrub_passed(clock::now_ms());
@@ -77,6 +83,26 @@ impl Scrub {
         let period = self.config.period.as_millis().max(1);
         let now = u128::try_from(clock::now_ms()).unwrap_or(0);
         (now % period) as f64 / period as f64
+    }
+
+    /// Says of the partition what cannot be read of it.
+    fn mark(&self, finding: &Finding) {
+        let Some((key, replica_gen)) = finding.replica else {
+            return;
+        };
+        let Some(open) = self.directory.get(key) else {
+            return;
+        };
+        if open.reader.log.replica_gen() == replica_gen {
+            let offsets = finding.offsets.clone();
+            // An empty range says where it begins, and no more.
+            let until = offsets.as_ref().filter(|lost| !lost.is_empty());
+            open.reader.damaged(Damage {
+                read_only: false,
+                until: until.map(|lost| lost.end),
+                from: offsets.map(|lost| lost.start),
+            });
+        }
     }
 
     /// True while rounds or segments wait for the disk.

@@ -128,6 +128,7 @@ async fn rot_under_a_running_node_is_found_and_the_directory_says_so() {
     assert!(known_damage(&disk, &site.dir).is_empty());
     let scrub = Scrub {
         log: life.node.log.clone(),
+        directory: life.node.directory.clone(),
         config: ScrubConfig {
             period: Duration::from_millis(1),
             bytes_per_second: u64::MAX,
@@ -135,14 +136,24 @@ async fn rot_under_a_running_node_is_found_and_the_directory_says_so() {
         tasks: Tasks::new(),
     };
     let seen = async {
-        while known_damage(&disk, &site.dir).is_empty() {
+        loop {
+            let known = life.node.statuses().partition(rotten);
+            if let Some(damage) = known.unwrap().damage {
+                break damage;
+            }
             tokio::task::yield_now().await;
         }
     };
-    tokio::select! {
+    let damage = tokio::select! {
         () = scrub.run() => panic!("the scrubber ended"),
-        () = seen => {}
-    }
+        damage = seen => damage,
+    };
+    let (from, until) = (damage.from.unwrap(), damage.until.unwrap());
+    assert!(from < until && until < Offset::new(40), "{damage:?}");
+    assert!(
+        !damage.read_only,
+        "it serves what it can until the next start"
+    );
     assert_eq!(known_damage(&disk, &site.dir), [rotten]);
     life.append(good, &["b"]).await.unwrap();
     life.stop().await;

@@ -10,3 +10,6 @@ mod lines;
 
 pub use calls::{CallError, ControllerClient};
 pub use follow::{Followed, follow};
+
+#[cfg(test)]
+mod tests;

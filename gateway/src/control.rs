@@ -144,3 +144,6 @@ fn unavailable() -> ApiError {
     )
     .into()
 }
+
+#[cfg(test)]
+mod tests;

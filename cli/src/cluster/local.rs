@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tidegate_kit::clock;
 use tidegate_kit::secret::SecretDigest;
-use tidegate_kit::tls::{ClusterAuthority, Pki, PkiError};
+use tidegate_kit::tls::{Pki, PkiError};
 use tidegate_proto::id::ClusterId;
 use tidegate_proto::node::{NodeIdentity, NodeName};
 use toml::{Table, Value};
@@ -18,6 +18,7 @@ use super::layout::{Layout, NodeKind, NodePlan};
 use crate::failure::Failure;
 use crate::files::write_private;
 use crate::process::{CLUSTER_CA_PEM, NODE_PEM};
+use crate::sc::authority;
 use crate::up::directory::{DataDirectory, disk};
 use crate::up::failures;
 
@@ -73,22 +74,7 @@ impl LocalCluster {
         let dir = self.authority();
         make(&dir)?;
         let now_s = clock::now_s();
-        let known = ClusterAuthority::load(&dir).map_err(failed)?;
-        let authority = match known {
-            Some(known) if known.cluster_id() == cluster_id => known,
-            Some(known) => {
-                return Err(Failure::failed(format!(
-                    "the database is of cluster {cluster_id}, the certificates in {} of cluster {}",
-                    dir.display(),
-                    known.cluster_id()
-                )));
-            }
-            None => {
-                let made = ClusterAuthority::make(cluster_id, now_s).map_err(failed)?;
-                made.save(&dir).map_err(failed)?;
-                made
-            }
-        };
+        let authority = authority::ensure(&dir, cluster_id)?;
         for node in &self.layout.nodes {
             let (role, life) = (node.kind.role(), NODE_LIFE);
             let identity = NodeName::parse(&node.name())

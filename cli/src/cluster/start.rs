@@ -16,7 +16,7 @@ use tidegate_kit::clock;
 use tidegate_kit::signal::Signals;
 use tidegate_proto::id::ClusterId;
 use tidegate_sc::local_postgres::{Door, LocalPostgres, ServerOptions};
-use tidegate_sc::store::{self, DatabaseUrl, MetaStore as _, PostgresStore, StoreError};
+use tidegate_sc::store::{self, DatabaseUrl};
 use uuid::Uuid;
 
 use super::arguments::StartArguments;
@@ -27,6 +27,7 @@ use super::manifest::{Manifest, ManifestNode};
 use crate::failure::{Failure, interrupts};
 use crate::output;
 use crate::process::NodeFacts;
+use crate::sc::authority::cluster_of;
 use crate::up::directory::{DataDirectory, disk};
 use crate::up::failures::chain;
 
@@ -191,13 +192,8 @@ async fn migrate(url: &str) -> Result<ClusterId, Failure> {
     let url = DatabaseUrl::parse(url).map_err(|error| Failure::usage(chain(&error)))?;
     let new_cluster = ClusterId(Uuid::new_v4());
     let migrated = store::migrate(&url, new_cluster, clock::now_ms()).await;
-    let failed = |error: StoreError| Failure::failed(chain(&error));
-    migrated.map_err(failed)?;
-    let store = PostgresStore::open(&url, "tidegate cluster start").await;
-    let store = store.map_err(failed)?;
-    let standing = store.standing().await.map_err(failed)?;
-    store.close().await;
-    Ok(standing.cluster_id)
+    migrated.map_err(|error| Failure::failed(chain(&error)))?;
+    cluster_of(&url).await
 }
 
 /// The database that was given, or one of our own.

@@ -1,5 +1,6 @@
 //! `tidegate sc ..`: the streaming controller of a cluster, whose metadata is in Postgres.
 
+pub(crate) mod authority;
 mod internal;
 mod migrate;
 mod place;
@@ -19,6 +20,8 @@ pub(crate) enum ScCommand {
     Run(Box<Flags<ScRole>>),
     /// Bring the schema of the metadata database up to date.
     Migrate(migrate::MigrateArguments),
+    /// Make the authority that issues the certificates of a cluster's nodes.
+    Authority(authority::AuthorityArguments),
 }
 
 /// Carries the command out. Needs a runtime.
@@ -31,6 +34,7 @@ pub(crate) async fn run(command: ScCommand, output: Output) -> Result<(), Failur
             })
             .await
         }
+        ScCommand::Authority(arguments) => authority::run(&arguments).await,
         ScCommand::Migrate(arguments) => migrate::run(&arguments, output).await,
     }
 }

@@ -65,7 +65,7 @@ pub(crate) enum Command {
     /// Run a gateway of a cluster.
     #[command(subcommand)]
     Gateway(GatewayCommand),
-    /// Run a whole cluster of processes on this machine.
+    /// Run a whole cluster of processes on this machine, or let nodes join one.
     #[cfg(unix)]
     #[command(subcommand)]
     Cluster(ClusterCommand),

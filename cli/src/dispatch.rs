@@ -47,7 +47,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         #[cfg(unix)]
         Command::Cluster(command) => {
             let runtime = runtime()?;
-            let outcome = runtime.block_on(cluster::run(command, arguments.output));
+            let ran = cluster::run(command, &arguments.connection, arguments.output);
+            let outcome = runtime.block_on(ran);
             runtime.shutdown_timeout(RUNTIME_GRACE);
             outcome
         }

@@ -5,7 +5,7 @@
 //! it again: an error says whether it may have reached anybody.
 //! Invariant: a request is handed to at most one connection that may have carried it out.
 
-mod connect;
+pub(crate) mod connect;
 mod keeper;
 
 use std::error::Error as _;
@@ -268,7 +268,7 @@ fn text_of(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn parse_endpoint(text: &str) -> Result<Authority, ChannelConfigError> {
+pub(crate) fn parse_endpoint(text: &str) -> Result<Authority, ChannelConfigError> {
     let bare = text.strip_prefix("https://").unwrap_or(text);
     let bare = bare.strip_suffix('/').unwrap_or(bare);
     let parsed = bare.parse::<Authority>().ok();

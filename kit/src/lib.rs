@@ -30,6 +30,8 @@ pub mod peer;
 
 pub mod channel;
 
+pub mod enrol;
+
 pub mod acquaintance;
 
 pub mod auth;

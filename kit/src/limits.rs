@@ -121,6 +121,22 @@ pub const CHANNEL_CONNECTION_WINDOW_BYTES: u32 = 4 * MIB as u32;
 /// How often a request that was certainly not sent is tried on a newer connection.
 pub const CHANNEL_ATTEMPTS_MAX: u32 = 3;
 
+/// An attempt to join, or to renew a certificate, ends within this.
+pub const ENROL_TIMEOUT: Duration = Duration::from_secs(10);
+/// A node that cannot join tries again within this: it is started before the controllers as often as
+/// after them.
+pub const ENROL_RETRY_BASE: Duration = Duration::from_millis(200);
+/// The same after many attempts.
+pub const ENROL_RETRY_MAX: Duration = Duration::from_secs(5);
+/// Largest answer to either: a chain and some authorities are 4 KiB.
+pub const ENROL_ANSWER_BYTES_MAX: usize = 64 * KIB;
+/// A certificate that could not be renewed is tried again within this; ten days are left then.
+pub const RENEWAL_RETRY_BASE: Duration = Duration::from_secs(30);
+/// The same after many attempts.
+pub const RENEWAL_RETRY_MAX: Duration = Duration::from_secs(60 * 60);
+/// How often certificate files are looked at for changes that somebody else made.
+pub const CERTIFICATE_POLL_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How long requests under way may take once a stop has begun.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -4,6 +4,8 @@
 //! that [`NodeTls`](crate::tls::NodeTls) found good. Nothing that a client can send makes one.
 //! Invariant: a handler that asks for it is never run without it.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use tidegate_proto::error::ErrorCode;
@@ -15,6 +17,10 @@ use crate::http::{ApiError, ApiResult};
 /// Who sent a request over a private connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerIdentity(pub NodeIdentity);
+
+/// The serial number of the certificate by which a peer showed who it is, hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerSerial(pub Arc<str>);
 
 impl PeerIdentity {
     /// Goes on only for a node of one of these roles.
@@ -65,11 +71,23 @@ impl<S: Sync> FromRequestParts<S> for PeerIdentity {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
-            ApiError::new(
-                ErrorCode::Unauthenticated,
-                "this takes the certificate of a node of the cluster",
-            )
-        })
+        shown(parts)
     }
+}
+
+impl<S: Sync> FromRequestParts<S> for PeerSerial {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
+        shown(parts)
+    }
+}
+
+fn shown<T: Clone + Send + Sync + 'static>(parts: &Parts) -> ApiResult<T> {
+    parts.extensions.get::<T>().cloned().ok_or_else(|| {
+        ApiError::new(
+            ErrorCode::Unauthenticated,
+            "this takes the certificate of a node of the cluster",
+        )
+    })
 }

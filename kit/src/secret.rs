@@ -74,6 +74,14 @@ impl SecretDigest {
     }
 }
 
+impl SecretDigest {
+    /// The digest itself, for where it is kept. It gives nothing away.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
 impl PartialEq for SecretDigest {
     fn eq(&self, other: &Self) -> bool {
         let difference = self

@@ -11,10 +11,14 @@ mod authority;
 mod files;
 mod identity;
 
+mod request;
+
 mod cluster;
 mod verify;
 
 mod node;
+
+mod identity_dir;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,8 +30,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 
 pub use cluster::{ClusterAuthority, Signed};
-pub use identity::{IdentityError, identity_of};
+pub use identity::{IdentityError, identity_of, serial_of};
+pub use identity_dir::IdentityDir;
 pub use node::{ALPN_PRIVATE, ClientAuth, NodeCredentials, NodeTls, pinned_client_config};
+pub use request::{NodeKey, SigningRequest};
 pub use verify::Expect;
 pub(crate) use verify::handshake_reason;
 

@@ -4,6 +4,7 @@
 //! revision and never changes; a newer one replaces it.
 
 mod fold;
+mod join;
 mod report;
 mod session;
 mod unit;
@@ -25,6 +26,7 @@ use crate::name::TopicName;
 use crate::position::{LeaderEpoch, Offset, ReplicaKey};
 use crate::produce::Acks;
 pub use fold::{FoldError, Folded, TopologyFold};
+pub use join::{CertificateAnswer, CertificateRequest, JoinRequest, JoinTicket, NoJoinTicket};
 pub use report::{
     Audience, Endpoint, IsrCandidate, IsrOutcome, IsrProposal, IsrRefusal, NodeSite,
     PartitionStatus, Register, Registered, ReplicaReport, SealAnswer,

@@ -14,6 +14,7 @@ mod write;
 
 mod cluster;
 mod groups;
+mod join_tokens;
 mod later;
 mod partitions;
 mod spus;
@@ -40,6 +41,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::admission::Admission;
 use crate::controller::Controller;
 
 /// What the leaders of partitions know about them.
@@ -55,6 +57,8 @@ pub trait Statuses: Send + Sync + 'static {
 struct Api {
     controller: Controller,
     statuses: Arc<dyn Statuses>,
+    /// Where nodes may join.
+    admission: Option<Admission>,
 }
 
 impl fmt::Debug for Api {
@@ -71,10 +75,27 @@ impl Controller {
         let state = Api {
             controller: self.clone(),
             statuses,
+            admission: None,
         };
-        let (router, _) = described().split_for_parts();
-        auth.layer(router.merge(later::routes()).with_state(state))
+        router_of(state, &auth)
     }
+}
+
+impl Admission {
+    /// The control plane of its controller, with join tokens.
+    pub fn control_router(&self, auth: &Auth, statuses: Arc<dyn Statuses>) -> Router {
+        let state = Api {
+            controller: self.controller().clone(),
+            statuses,
+            admission: Some(self.clone()),
+        };
+        router_of(state, auth)
+    }
+}
+
+fn router_of(state: Api, auth: &Auth) -> Router {
+    let (router, _) = described().split_for_parts();
+    auth.layer(router.merge(later::routes()).with_state(state))
 }
 
 /// The OpenAPI document of the control plane.
@@ -115,6 +136,11 @@ fn described() -> OpenApiRouter<Api> {
             groups::ensure_spu_group,
             groups::delete_spu_group
         ))
+        .routes(routes!(
+            join_tokens::list_join_tokens,
+            join_tokens::create_join_token
+        ))
+        .routes(routes!(join_tokens::delete_join_token))
         .routes(routes!(topics::list_topics, topics::create_topic))
         .routes(routes!(
             topics::get_topic,

@@ -187,6 +187,11 @@ impl Controller {
         Arc::clone(&self.shared.models.borrow())
     }
 
+    /// What it is kept in.
+    pub(crate) fn store(&self) -> &Arc<dyn MetaStore> {
+        &self.shared.store
+    }
+
     /// Identity of the cluster.
     #[must_use]
     pub fn cluster_id(&self) -> ClusterId {

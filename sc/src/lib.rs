@@ -16,7 +16,10 @@ pub mod store;
 
 pub mod controller;
 
+pub mod admission;
+
 pub mod api;
 
+pub use admission::Admission;
 pub use api::{Statuses, openapi};
 pub use controller::{Controller, ScConfig, StoreLocation};

@@ -54,3 +54,18 @@ pub const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 pub const LEDGER_ROWS_MAX: i64 = 1_000;
 /// Before a broken doorbell is tried again; meanwhile its owner polls.
 pub const DOORBELL_RETRY: Duration = Duration::from_secs(1);
+
+/// For how long a join token is good unless its maker says otherwise: time to copy it to the machine and
+/// to start the process there.
+pub const JOIN_TOKEN_TTL: Duration = Duration::from_secs(10 * 60);
+/// For how long it may be: a day of rolling out machines. What is good for longer is lost somewhere.
+pub const JOIN_TOKEN_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Join tokens that wait to be used, at most: fewer than one answer of the ledger holds.
+pub const JOIN_TOKENS_MAX: usize = 500;
+/// Body of a request to join: a token and a signing request are 1 KiB.
+pub const JOIN_BODY_BYTES_MAX: usize = 16 * 1024;
+/// Life of a node's certificate. It is renewed when a third is left, so ten days of trouble are no harm,
+/// and a key that was stolen unnoticed is good for a month at most.
+pub const NODE_CERTIFICATE_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Before a controller that could not renew its own certificate tries again.
+pub const OWN_CERTIFICATE_RETRY: Duration = Duration::from_secs(60);

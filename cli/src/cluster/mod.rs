@@ -1,4 +1,5 @@
-//! `tidegate cluster ..`: a whole cluster of processes on this machine.
+//! `tidegate cluster ..`: a whole cluster of processes on this machine, and tokens with which nodes join
+//! any cluster.
 //!
 //! For trying things out and for tests: what runs are the same processes as in a data centre, each
 //! with its own directory, certificate and file of settings.
@@ -15,13 +16,16 @@ mod start;
 mod status;
 mod stop;
 
+mod token;
+
 use clap::Subcommand;
 
+use crate::connection::{Connection, ConnectionArguments};
 use crate::failure::Failure;
 use crate::output::Output;
 use arguments::{PlaceArguments, StartArguments};
 
-/// Run a cluster of processes on this machine.
+/// Run a cluster of processes on this machine, or let nodes join one.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
     /// Start a cluster on this machine, or start it again, until it is told to stop.
@@ -30,13 +34,23 @@ pub(crate) enum ClusterCommand {
     Stop(PlaceArguments),
     /// Show its processes.
     Status(PlaceArguments),
+    /// One-time tokens with which nodes join a cluster.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
 }
 
 /// Carries the command out. Needs a runtime.
-pub(crate) async fn run(command: ClusterCommand, output: Output) -> Result<(), Failure> {
+pub(crate) async fn run(
+    command: ClusterCommand,
+    connection: &ConnectionArguments,
+    output: Output,
+) -> Result<(), Failure> {
     match command {
         ClusterCommand::Start(arguments) => start::run(&arguments).await,
         ClusterCommand::Stop(arguments) => stop::run(&arguments).await,
         ClusterCommand::Status(arguments) => status::run(&arguments, output),
+        ClusterCommand::Token(command) => {
+            token::run(command, &Connection::resolve(connection)?, output).await
+        }
     }
 }

@@ -27,11 +27,11 @@ use crate::limits;
 use crate::tls::handshake_reason;
 
 /// A connection to be driven by whoever keeps it.
-pub(super) type Driven = Connection<TokioIo<Heard>, Body, TokioExecutor>;
+pub(crate) type Driven = Connection<TokioIo<Heard>, Body, TokioExecutor>;
 
 /// Why there is no connection to an endpoint.
 #[derive(Debug, Error)]
-pub(super) enum ConnectError {
+pub(crate) enum ConnectError {
     #[error("nothing within {} s", limits::CHANNEL_CONNECT_TIMEOUT.as_secs())]
     TimedOut,
     #[error("cannot be reached")]
@@ -45,13 +45,13 @@ pub(super) enum ConnectError {
 }
 
 /// Connects as one node to others.
-pub(super) struct Connector {
+pub(crate) struct Connector {
     tls: TlsConnector,
     protocol: Builder<TokioExecutor>,
 }
 
 impl Connector {
-    pub(super) fn new(tls: Arc<ClientConfig>) -> Self {
+    pub(crate) fn new(tls: Arc<ClientConfig>) -> Self {
         let mut protocol = Builder::new(TokioExecutor::new());
         protocol
             .timer(TokioTimer::new())
@@ -69,7 +69,7 @@ impl Connector {
         }
     }
 
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         &self,
         endpoint: &Authority,
     ) -> Result<(SendRequest<Body>, Driven), ConnectError> {
@@ -112,7 +112,7 @@ impl Connector {
 }
 
 /// A connection that tells when the server has said something.
-pub(super) struct Heard {
+pub(crate) struct Heard {
     stream: Box<TlsStream<TcpStream>>,
     first: Option<oneshot::Sender<()>>,
 }

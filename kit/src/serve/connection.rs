@@ -38,8 +38,8 @@ use crate::backoff::up_to_a_tenth_less;
 use crate::clock;
 use crate::http::{ApiError, Front, FrontFuture};
 use crate::limits::{self, REFUSAL_TIMEOUT};
-use crate::peer::PeerIdentity;
-use crate::tls::{handshake_reason, identity_of};
+use crate::peer::{PeerIdentity, PeerSerial};
+use crate::tls::{handshake_reason, identity_of, serial_of};
 
 /// Of all connections of a listener.
 pub(super) struct Bounds {
@@ -331,7 +331,7 @@ fn next(
 struct Served {
     door: Door,
     /// The node that the client has shown to be.
-    peer: Option<PeerIdentity>,
+    peer: Option<(PeerIdentity, PeerSerial)>,
     acquaintance: Acquaintance,
     has_asked: Arc<AtomicBool>,
     bounds: Arc<Bounds>,
@@ -367,16 +367,20 @@ impl hyper::service::Service<Request<Incoming>> for Served {
                 greet(request.extensions());
             }
         }
-        if let Some(peer) = &self.peer {
+        if let Some((peer, serial)) = &self.peer {
             request.extensions_mut().insert(peer.clone());
+            request.extensions_mut().insert(serial.clone());
         }
         Either::Right(self.bounds.front.ask(request))
     }
 }
 
 /// The node behind certificates that the handshake found good.
-fn peer_of(shown: &[CertificateDer<'_>]) -> Option<PeerIdentity> {
-    identity_of(shown.first()?).ok().map(PeerIdentity)
+fn peer_of(shown: &[CertificateDer<'_>]) -> Option<(PeerIdentity, PeerSerial)> {
+    let leaf = shown.first()?;
+    let identity = identity_of(leaf).ok()?;
+    let serial = serial_of(leaf).ok()?;
+    Some((PeerIdentity(identity), PeerSerial(serial.into())))
 }
 
 /// An answer that is the connection's last.

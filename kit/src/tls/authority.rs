@@ -257,8 +257,8 @@ pub(super) fn params(now_s: i64, life: Duration) -> Result<CertificateParams, Pk
     params.not_before = now - CERTIFICATE_BACKDATE;
     params.not_after = now + life;
     let mut serial: [u8; 16] = random_bytes().map_err(|error| PkiError::Make(error.to_string()))?;
-    // Serial numbers are positive.
-    serial[0] &= 0x7f;
+    // Serial numbers are positive, and of one length, so that they have one spelling.
+    serial[0] = serial[0] & 0x3f | 0x40;
     params.serial_number = Some(SerialNumber::from(serial.to_vec()));
     Ok(params)
 }

@@ -13,9 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    PublicKeyData, SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PublicKeyData, SanType,
 };
 use ring::digest;
 use rustls_pki_types::CertificateDer;
@@ -27,8 +26,9 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::PkiError;
 use super::authority::{make_error, new_key, params};
 use super::files::{self, Mode};
-use super::identity::{CLUSTER_SCHEME, cluster_of};
+use super::identity::{CLUSTER_SCHEME, cluster_of, hexadecimal};
 use super::node::NodeCredentials;
+use super::request::SigningRequest;
 use crate::limits::CA_LIFE;
 use crate::secret::Secret;
 
@@ -128,22 +128,29 @@ impl ClusterAuthority {
     /// # Errors
     /// When a file cannot be read, is missing beside the other, or is damaged.
     pub fn load(dir: &Path) -> Result<Option<Self>, PkiError> {
-        let (pem_path, key_path) = (dir.join(CERTIFICATE_FILE), dir.join(KEY_FILE));
+        Self::load_files(&dir.join(CERTIFICATE_FILE), &dir.join(KEY_FILE))
+    }
+
+    /// The same from two files wherever they are.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_files(pem_path: &Path, key_path: &Path) -> Result<Option<Self>, PkiError> {
         let missing = |path: &Path| PkiError::Authority {
             path: path.to_owned(),
             reason: "is missing while the other half of the authority is there".to_owned(),
         };
-        match (files::read(&pem_path)?, files::read(&key_path)?) {
+        match (files::read(pem_path)?, files::read(key_path)?) {
             (Some(pem), Some(key)) => {
                 let loaded = Self::from_pem(&pem, &key);
                 let damaged = |reason| PkiError::Authority {
-                    path: pem_path,
+                    path: pem_path.to_owned(),
                     reason,
                 };
                 loaded.map(Some).map_err(damaged)
             }
-            (Some(_), None) => Err(missing(&key_path)),
-            (None, Some(_)) => Err(missing(&pem_path)),
+            (Some(_), None) => Err(missing(key_path)),
+            (None, Some(_)) => Err(missing(pem_path)),
             (None, None) => Ok(None),
         }
     }
@@ -186,28 +193,19 @@ impl ClusterAuthority {
         pin_of(&self.certificate)
     }
 
-    /// Signs a certificate for `identity` over the key of a signing request (PKCS #10, PEM, ECDSA
-    /// P-256). It ends after `life`, or with the authority.
+    /// Signs a certificate for `identity` over the key of a request. It ends after `life`, or with the
+    /// authority.
     ///
     /// # Errors
-    /// [`PkiError::Request`] when the request is not one, is not signed by its own key, or has another
-    /// kind of key; [`PkiError::Make`].
+    /// [`PkiError::Make`].
     pub fn sign(
         &self,
         identity: &NodeIdentity,
-        request_pem: &str,
+        request: &SigningRequest,
         now_s: i64,
         life: Duration,
     ) -> Result<Signed, PkiError> {
-        let request = CertificateSigningRequestParams::from_pem(request_pem)
-            .map_err(|error| PkiError::Request(error.to_string()))?;
-        let key = &request.public_key;
-        // An uncompressed point of P-256: a byte that says so, and two coordinates.
-        let is_p256 = key.algorithm() == &PKCS_ECDSA_P256_SHA256 && key.der_bytes().len() == 65;
-        if !is_p256 {
-            return Err(PkiError::Request("its key is not ECDSA P-256".to_owned()));
-        }
-        self.certify(identity, key, now_s, life)
+        self.certify(identity, &request.key, now_s, life)
     }
 
     /// Makes a key and signs a certificate for it: for the controller itself and for tests.
@@ -280,15 +278,6 @@ fn describe(params: &mut CertificateParams, identity: &NodeIdentity) -> Result<(
 fn uri(text: &str) -> Result<SanType, PkiError> {
     let text = Ia5String::try_from(text).map_err(make_error)?;
     Ok(SanType::URI(text))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 fn pem(certificate: &CertificateDer<'_>) -> String {

@@ -44,6 +44,32 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, PkiError> {
     Ok(Some(text))
 }
 
+/// Makes a directory for its owner alone, unless it is there.
+pub(super) fn make_dir(path: &Path) -> Result<(), PkiError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    builder.create(path).map_err(|source| PkiError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Removes a file that may not be there.
+pub(super) fn remove(path: &Path) -> Result<(), PkiError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(PkiError::File {
+            path: path.to_owned(),
+            source: error,
+        }),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Puts `text` at `path`.
 pub(super) fn write(path: &Path, text: &str, mode: Mode) -> Result<(), PkiError> {
     write_all(path, text, mode).map_err(|source| PkiError::File {

@@ -47,6 +47,26 @@ pub(super) fn cluster_of(certificate: &CertificateDer<'_>) -> Result<ClusterId, 
     cluster.ok_or(IdentityError::Cluster(uri))
 }
 
+/// The serial number of a certificate, hexadecimal.
+///
+/// # Errors
+/// [`IdentityError::Unreadable`].
+pub fn serial_of(certificate: &CertificateDer<'_>) -> Result<String, IdentityError> {
+    let (_, parsed) = X509Certificate::from_der(certificate)
+        .map_err(|error| IdentityError::Unreadable(error.to_string()))?;
+    // Ours are positive numbers of 16 bytes, in a form without leading zeros.
+    Ok(hexadecimal(parsed.raw_serial()))
+}
+
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
 fn uri_of(certificate: &CertificateDer<'_>) -> Result<String, IdentityError> {
     let unreadable = |error: String| IdentityError::Unreadable(error);
     let (_, parsed) =

@@ -5,6 +5,7 @@
 //! uses the new ones. Invariant: what is replaced stays the same node of the same cluster.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
@@ -20,7 +21,7 @@ use tidegate_proto::id::ClusterId;
 use tidegate_proto::node::NodeIdentity;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::identity::identity_of;
+use super::identity::{identity_of, serial_of};
 use super::verify::{Clients, Expect, Faith, Servers, Trusting};
 use super::{PkiError, provider};
 use crate::secret::Secret;
@@ -67,6 +68,7 @@ struct Current {
     certified: Arc<CertifiedKey>,
     roots: Arc<RootCertStore>,
     client_verifier: Arc<dyn ClientCertVerifier>,
+    serial: String,
     begins_at_s: i64,
     expires_at_s: i64,
 }
@@ -119,6 +121,20 @@ impl NodeTls {
     pub fn validity_s(&self) -> (i64, i64) {
         let current = self.shared.current();
         (current.begins_at_s, current.expires_at_s)
+    }
+
+    /// Until a third of the certificate's life is left.
+    #[must_use]
+    pub fn until_renewal(&self, now_s: i64) -> Duration {
+        let (begins_at_s, expires_at_s) = self.validity_s();
+        let renew_at_s = expires_at_s - (expires_at_s - begins_at_s) / 3;
+        Duration::from_secs(u64::try_from(renew_at_s - now_s).unwrap_or_default())
+    }
+
+    /// The serial number of the certificate, hexadecimal.
+    #[must_use]
+    pub fn serial(&self) -> String {
+        self.shared.current().serial.clone()
     }
 
     /// For a listener of nodes.
@@ -237,6 +253,7 @@ fn read(
     let chain = certificates(&credentials.chain_pem)?;
     let leaf = chain.first().ok_or("there is no certificate")?;
     let identity = identity_of(leaf).map_err(|error| error.to_string())?;
+    let serial = serial_of(leaf).map_err(|error| error.to_string())?;
     let (begins_at_s, expires_at_s) = {
         let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
         let validity = parsed.validity();
@@ -268,6 +285,7 @@ fn read(
         certified: Arc::new(certified),
         roots,
         client_verifier,
+        serial,
         begins_at_s,
         expires_at_s,
     };

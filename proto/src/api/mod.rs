@@ -4,6 +4,7 @@
 
 pub mod binary;
 pub mod cluster;
+pub mod join;
 pub mod operation;
 pub mod records;
 pub mod socket;

@@ -69,6 +69,8 @@ pub(super) struct DeleteProblems;
 pub(super) struct StandingProblems;
 /// Problems of what is done to things that exist.
 pub(super) struct ActionProblems;
+/// Problems of making and taking back join tokens.
+pub(super) struct JoinTokenProblems;
 /// Problems of giving up records.
 pub(super) struct TruncateProblems;
 
@@ -119,6 +121,17 @@ impl IntoResponses for ActionProblems {
         let rest = [&NOT_FOUND, &STANDING];
         let write = WRITE.iter().filter(|(status, _)| *status != "412");
         described(ANY.iter().chain(write).chain(&BODY).chain(rest))
+    }
+}
+
+impl IntoResponses for JoinTokenProblems {
+    fn responses() -> Responses {
+        const NO_TOKEN: (&str, &str) = ("404", "No such token: `join_token_not_found`");
+        const TOO_MANY: (&str, &str) = ("409", "Too many tokens wait to be used: `conflict`");
+        const NOBODY_JOINS: (&str, &str) =
+            ("501", "This server takes in no others: `not_supported`");
+        let rest = [&NO_TOKEN, &TOO_MANY, &NOBODY_JOINS];
+        described(ANY.iter().chain(&BODY).chain(rest))
     }
 }
 

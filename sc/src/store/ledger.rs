@@ -60,7 +60,7 @@ pub enum Redeemed {
 pub struct NodeCertificate {
     /// Serial number, hexadecimal.
     pub serial: String,
-    /// The node, as the certificate names it: `spu-3`, `gateway-a`.
+    /// The node: its role and its name, `spu/spu-3`, `gateway/a`.
     pub node: String,
     pub issued_at_ms: i64,
     pub expires_at_ms: i64,
@@ -90,6 +90,12 @@ pub trait Ledger {
         &'a self,
         token: &'a JoinToken,
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// The token with that hash.
+    fn join_token<'a>(
+        &'a self,
+        hash: &'a [u8; 32],
+    ) -> BoxFuture<'a, Result<Option<JoinToken>, StoreError>>;
 
     /// Uses a token up for the node `by`.
     fn redeem_join_token<'a>(

@@ -76,6 +76,21 @@ macro_rules! ledger_for {
                 })
             }
 
+            fn join_token<'a>(
+                &'a self,
+                hash: &'a [u8; 32],
+            ) -> BoxFuture<'a, Result<Option<JoinToken>, StoreError>> {
+                let query = sqlx::query("SELECT * FROM join_tokens WHERE hash = $1");
+                let query = query.bind(&hash[..]);
+                Box::pin(async move {
+                    let row = within!(self.pool, STORE_CALL_TIMEOUT, conn => async {
+                        query.fetch_optional(&mut *conn).await.map_err($failure)
+                    })?;
+                    let Some(row) = row else { return Ok(None) };
+                    Ok(Some(join_token!(row, $failure)))
+                })
+            }
+
             fn redeem_join_token<'a>(
                 &'a self,
                 hash: &'a [u8; 32],

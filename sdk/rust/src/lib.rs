@@ -44,6 +44,8 @@ mod client;
 
 mod topics;
 
+mod join_tokens;
+
 mod append;
 
 mod producer;

@@ -225,7 +225,7 @@ impl Client {
         Ok(Written { result, body })
     }
 
-    async fn all_pages(&self, path: &str) -> Result<Vec<Value>, Error> {
+    pub(crate) async fn all_pages(&self, path: &str) -> Result<Vec<Value>, Error> {
         let mut items = Vec::new();
         let mut seen: BTreeMap<String, ()> = BTreeMap::new();
         let mut query = "?limit=1000".to_owned();

@@ -61,8 +61,10 @@ fn every_operation_has_an_id_a_summary_and_described_responses() {
         ids,
         [
             "cancel_operation",
+            "create_join_token",
             "create_spu_group",
             "create_topic",
+            "delete_join_token",
             "delete_spu_group",
             "delete_topic",
             "drain_spu",
@@ -76,6 +78,7 @@ fn every_operation_has_an_id_a_summary_and_described_responses() {
             "get_spu",
             "get_spu_group",
             "get_topic",
+            "list_join_tokens",
             "list_operations",
             "list_partitions",
             "list_spu_groups",
@@ -172,6 +175,11 @@ async fn documented_operations_are_routed_and_answers_fit_their_types() {
             .replace("{spu}", "0")
             .replace("{group}", "hot");
         let answer = server.send(ask("GET", &path)).await;
+        // A server that is all there is takes in no nodes; where they join it is tested there.
+        if path == "/v1/join-tokens" {
+            assert_eq!(answer.status, 501, "{name}");
+            continue;
+        }
         assert_eq!(answer.status, 200, "{name}");
         let body = answer.body.to_string();
         let schema = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]

@@ -72,6 +72,9 @@ async fn a_join_token_is_used_once_by_one_of_many(bench: &impl Bench) {
         used: Some(used),
         ..token(1)
     };
+    let found = store.join_token(&[1; 32]).await.unwrap();
+    assert_eq!(found.as_ref(), Some(&expected));
+    assert_eq!(store.join_token(&[2; 32]).await.unwrap(), None);
     assert_eq!(store.join_tokens().await.unwrap(), [expected]);
     assert!(
         !store.revoke_join_token(&[1; 32]).await.unwrap(),

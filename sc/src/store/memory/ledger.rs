@@ -102,6 +102,13 @@ impl Ledger for MemoryStore {
         }))
     }
 
+    fn join_token<'a>(
+        &'a self,
+        hash: &'a [u8; 32],
+    ) -> BoxFuture<'a, Result<Option<JoinToken>, StoreError>> {
+        Box::pin(self.reach(move |state| state.ledger.tokens.get(hash).cloned()))
+    }
+
     fn redeem_join_token<'a>(
         &'a self,
         hash: &'a [u8; 32],

@@ -12,6 +12,7 @@
 //! if no attempt of it can have had one.
 
 mod limits;
+mod metrics;
 mod retry;
 mod route;
 
@@ -57,6 +58,7 @@ use tracing::info_span;
 
 use dial::until;
 use limits::{EDGE_WAIT, FOLLOW_TIMEOUT, READ_BYTES, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
+use metrics::RemoteCounters;
 use retry::{RetryBudget, unreachable};
 use route::{Route, Routes};
 use shared_tail::Look;
@@ -72,6 +74,7 @@ pub struct RemotePartitions {
     tails: Arc<Tails>,
     retries: RetryBudget,
     requests: AtomicU64,
+    counters: RemoteCounters,
 }
 
 impl fmt::Debug for RemotePartitions {
@@ -105,17 +108,13 @@ impl RemotePartitions {
             tails,
             retries: RetryBudget::default(),
             requests: AtomicU64::new(0),
+            counters: RemoteCounters::default(),
         })
     }
 
     /// Waits until the topology has another leader for the partition, or for the pause.
-    async fn rest(
-        &self,
-        topology: &mut watch::Receiver<Arc<Topology>>,
-        key: ReplicaKey,
-        route: Route,
-        pause: Duration,
-    ) {
+    async fn rest(&self, key: ReplicaKey, route: Route, pause: Duration) {
+        let mut topology = self.topology.clone();
         let is_same =
             |now: &Arc<Topology>| self.routes.find(now, key).is_ok_and(|now| now == route);
         let changed = topology.wait_for(|now| !is_same(now));
@@ -140,7 +139,10 @@ impl RemotePartitions {
             loop {
                 let changed = tail.changed();
                 match tail.look(from, bytes_max) {
-                    Look::Here(chunk) => return Ok(chunk),
+                    Look::Here(chunk) => {
+                        self.counters.read_window();
+                        return Ok(chunk);
+                    }
                     Look::Soon => {}
                     Look::Elsewhere => break,
                 }
@@ -155,6 +157,7 @@ impl RemotePartitions {
             bytes_max: u32::try_from(bytes_max).unwrap_or(u32::MAX),
         };
         let (reply, permit) = self.ask(key, question).await?;
+        metrics::read_leader();
         let Reply::Chunk {
             next,
             bounds,

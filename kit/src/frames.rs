@@ -39,7 +39,10 @@ pub enum Keep {
     /// In memory of its own, paid for out of this budget; waits until there is room. The payer gets the
     /// permit beside the payload.
     Paid(ByteBudget),
-    /// The same, but the payload itself holds what was paid; skipped when there is no room now.
+    /// The same, but what is larger than the whole budget comes all the same when all of it is free: for
+    /// what was asked for and has no smaller form.
+    PaidAtMost(ByteBudget),
+    /// As `Paid`, but the payload itself holds what was paid; skipped when there is no room now.
     IfRoom(ByteBudget),
 }
 
@@ -207,6 +210,9 @@ impl Buffer {
                 let permit = budget.acquire(len).await;
                 let is_skipped = permit.is_none();
                 (permit, false, is_skipped)
+            }
+            Some(Keep::PaidAtMost(budget)) => {
+                (budget.acquire(len.min(budget.total())).await, false, false)
             }
             Some(Keep::IfRoom(budget)) => {
                 let permit = budget.try_acquire(len);

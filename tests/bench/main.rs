@@ -11,6 +11,7 @@ mod batch;
 mod cold_readers;
 mod crowds;
 mod fanout;
+mod hop;
 mod latency;
 mod load;
 mod many;
@@ -102,13 +103,14 @@ async fn main() -> Result<()> {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "bare-server" => return bare::serve().await,
+            "hop" => return hop::play(arguments.next(), arguments.next()).await,
             "crowd" => return crowds::join(arguments).await,
             "--quick" => effort = QUICK,
             "--seconds" => seconds = arguments.next().map(|text| text.parse()).transpose()?,
             "--only" => only = arguments.next(),
             "--write" => write = arguments.next(),
             other => bail!(
-                "unknown argument {other}: [--quick] [--seconds N] [--only single|batch|latency|fanout|backlog|start|partitions|many|sockets|cold-readers] [--write FILE]"
+                "unknown argument {other}: [--quick] [--seconds N] [--only single|batch|latency|fanout|backlog|start|partitions|many|sockets|cold-readers|hop] [--write FILE]"
             ),
         }
     }
@@ -146,6 +148,9 @@ async fn main() -> Result<()> {
     }
     if wanted("cold-readers") {
         cold_readers::measure(effort, &mut report).await?;
+    }
+    if wanted("hop") {
+        hop::measure(effort, &mut report).await?;
     }
     report.print();
     if let Some(file) = write {

@@ -13,12 +13,12 @@ use tidegate_proto::private::append::Append;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::RemotePartitions;
 use super::dial::until;
 use super::limits::{ANSWER_GRACE, RETRY_PAUSE_MIN};
 use super::queue::{Fate, Queued};
 use super::retry::{Attempts, unavailable, unknown};
 use super::route::Route;
+use super::{RemotePartitions, metrics};
 
 impl RemotePartitions {
     pub(super) async fn append_within(
@@ -35,16 +35,15 @@ impl RemotePartitions {
         self.retries.earn();
         let mut attempts = Attempts::of(&request.batches);
         let mut pauses = self.pauses();
-        let mut topology = self.topology.clone();
         loop {
-            let route = {
-                let now = topology.borrow_and_update();
-                self.routes.find(&now, key)
-            };
+            let route = self.routes.find(&self.topology.borrow(), key);
             let route = route.map_err(|problem| attempts.last(problem))?;
             let (outcome, has_cost) = self.attempt(key, route, &request, deadline).await;
             let problem = match outcome {
-                Ok(appended) => return Ok(appended),
+                Ok(appended) => {
+                    self.counters.taken();
+                    return Ok(appended);
+                }
                 Err(problem) => problem,
             };
             let pause = pauses.next_delay().max(RETRY_PAUSE_MIN);
@@ -52,9 +51,11 @@ impl RemotePartitions {
                 || until(deadline) <= pause
                 || (has_cost && !self.retries.spend())
             {
+                metrics::not_taken("failed");
                 return Err(attempts.last(problem));
             }
-            self.rest(&mut topology, key, route, pause).await;
+            metrics::not_taken("retried");
+            self.rest(key, route, pause).await;
         }
     }
 
@@ -96,15 +97,11 @@ impl RemotePartitions {
         }
         let fate = match timeout(until(deadline) + ANSWER_GRACE, &mut told).await {
             Ok(Ok(fate)) => fate,
-            Ok(Err(_)) => Fate::Lost("the lane to the leader ended".to_owned()),
+            Ok(Err(_)) => untold(&is_sent, "the storage unit was removed"),
             Err(_) => {
                 // Who sends marks first and looks then whether somebody still waits.
                 told.close();
-                if is_sent.load(Ordering::SeqCst) {
-                    Fate::Lost("the leader did not answer within the deadline".to_owned())
-                } else {
-                    Fate::Unsent("it could not be sent within the deadline".to_owned())
-                }
+                untold(&is_sent, "the leader did not answer within the deadline")
             }
         };
         match fate {
@@ -115,5 +112,14 @@ impl RemotePartitions {
             }
             Fate::Lost(reason) => (Err(unknown(reason)), true),
         }
+    }
+}
+
+/// What became of a request of which the lane said nothing.
+fn untold(is_sent: &AtomicBool, reason: &str) -> Fate {
+    if is_sent.load(Ordering::SeqCst) {
+        Fate::Lost(reason.to_owned())
+    } else {
+        Fate::Unsent(format!("it was not sent: {reason}"))
     }
 }

@@ -22,13 +22,9 @@ impl RemotePartitions {
     ) -> Result<(Reply, Option<BytePermit>), Problem> {
         let deadline = clock::monotonic() + ASK_DEADLINE;
         let mut pauses = self.pauses();
-        let mut topology = self.topology.clone();
         self.retries.earn();
         loop {
-            let route = {
-                let now = topology.borrow_and_update();
-                self.routes.find(&now, key)
-            }?;
+            let route = self.routes.find(&self.topology.borrow(), key)?;
             let (problem, has_cost) = match route.leader {
                 None => {
                     let detail = "the partition has no leader at this moment";
@@ -57,7 +53,7 @@ impl RemotePartitions {
             {
                 return Err(problem);
             }
-            self.rest(&mut topology, key, route, pause).await;
+            self.rest(key, route, pause).await;
         }
     }
 }

@@ -30,7 +30,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tracing::Span;
 
-use super::limits;
+use super::{limits, metrics};
 
 /// What requests are made of.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -75,6 +75,12 @@ pub(super) struct Dialer {
 impl Dialer {
     /// A new connection, to the first address that answers.
     pub(super) async fn connect(&self) -> Result<Sender, DialError> {
+        let outcome = self.connect_to_any().await;
+        metrics::connected(outcome.is_ok());
+        outcome
+    }
+
+    async fn connect_to_any(&self) -> Result<Sender, DialError> {
         let urls: Vec<String> = {
             let topology = self.topology.borrow();
             let unit = topology.spu(self.spu);

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use tidegate_kit::budget::{ByteBudget, BytePermit};
 use tidegate_kit::frames::{FrameReader, Keep};
-use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::error::Problem;
 use tidegate_proto::limits::FRAME_PROBLEM_BYTES_MAX;
 use tidegate_proto::private::ask::{Ask, REPLY_PAYLOAD_MAX, Reply};
 use tidegate_proto::private::{ASK_PATH, FrameHeader};
@@ -72,17 +72,10 @@ impl AskLine {
         let mut reader = FrameReader::new(answer.into_body());
         let keep = |header: FrameHeader| {
             header.check(REPLY_PAYLOAD_MAX)?;
-            Ok(Keep::Paid(memory.clone()))
+            Ok(Keep::PaidAtMost(memory.clone()))
         };
         let arrived = reader.next(keep).await.map_err(|error| way(&error))?;
         let arrived = arrived.ok_or_else(|| AskFault::Way("an empty answer".to_owned()))?;
-        if arrived.is_skipped {
-            let detail = "the answer is larger than the memory that this process has for reads";
-            return Err(AskFault::Refused(Problem::new(
-                ErrorCode::Overloaded,
-                detail,
-            )));
-        }
         let reply = Reply::decode(arrived.kind, arrived.payload);
         Ok((reply.map_err(|error| way(&error))?, arrived.permit))
     }

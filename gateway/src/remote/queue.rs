@@ -150,3 +150,94 @@ impl Feed for AppendQueue {
         self.pieces.take()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tidegate_proto::error::ErrorCode;
+    use tidegate_proto::id::{PartitionId, TopicId};
+    use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+    use tidegate_proto::private::append::{Goodbye, Refused};
+    use tidegate_proto::produce::Acks;
+    use uuid::Uuid;
+
+    use super::super::tests::batch;
+    use super::*;
+
+    fn queued(value: &str, left: Duration) -> (Queued, oneshot::Receiver<Fate>, Arc<AtomicBool>) {
+        let (fate, told) = oneshot::channel();
+        let is_sent = Arc::new(AtomicBool::new(false));
+        let append = Append {
+            id: 0,
+            key: ReplicaKey {
+                topic_id: TopicId(Uuid::nil()),
+                partition: PartitionId(0),
+            },
+            leader_epoch: LeaderEpoch(1),
+            acks: Acks::Quorum,
+            timeout_ms: 0,
+            expected_end: Some(Offset::ZERO),
+            batches: vec![batch(&[value], None)],
+        };
+        let queued = Queued {
+            append,
+            deadline: clock::monotonic() + left,
+            is_sent: Arc::clone(&is_sent),
+            fate,
+        };
+        (queued, told, is_sent)
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn opened(waiting: Vec<Queued>) -> AppendQueue {
+        let mut queue = AppendQueue::default();
+        queue.open(waiting.into());
+        queue
+    }
+
+    #[test]
+    fn what_was_sent_when_the_stream_breaks_is_lost_and_the_rest_goes_elsewhere() {
+        let large = "x".repeat(PIECE_BYTES_TARGET);
+        let (first, mut first_told, first_sent) = queued(&large, LONG);
+        let (second, mut second_told, second_sent) = queued("b", LONG);
+        let mut queue = opened(vec![first, second]);
+        assert!(queue.next().is_some());
+        assert_eq!(
+            queue.close().len(),
+            1,
+            "the second waits for another stream"
+        );
+        queue.lose("cut");
+        assert!(matches!(first_told.try_recv(), Ok(Fate::Lost(_))));
+        assert!(second_told.try_recv().is_err());
+        assert!(first_sent.load(Ordering::SeqCst) && !second_sent.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn who_gave_up_is_not_sent_and_who_is_late_is_told_so() {
+        let (given_up, told, _) = queued("a", LONG);
+        drop(told);
+        let (late, mut late_told, _) = queued("b", Duration::ZERO);
+        let mut queue = opened(vec![given_up, late]);
+        assert!(queue.next().is_none());
+        assert!(matches!(late_told.try_recv(), Ok(Fate::Unsent(_))));
+    }
+
+    #[test]
+    fn a_goodbye_tells_what_was_not_taken_from_what_is_still_to_be_answered() {
+        let (first, mut first_told, _) = queued("a", LONG);
+        let (second, mut second_told, _) = queued("b", LONG);
+        let mut queue = opened(vec![first, second]);
+        while queue.next().is_some() {}
+        queue.settle(Answer::Goodbye(Goodbye { first_untaken: 1 }));
+        assert!(matches!(second_told.try_recv(), Ok(Fate::Unsent(_))));
+        let problem = Problem::new(ErrorCode::DiskFull, "full");
+        queue.settle(Answer::Refused(Refused { id: 0, problem }));
+        assert!(matches!(first_told.try_recv(), Ok(Fate::Answered(Err(_)))));
+        let (third, _told, _) = queued("c", LONG);
+        queue.push(third);
+        assert!(queue.next().is_none(), "nothing is sent after it");
+    }
+}

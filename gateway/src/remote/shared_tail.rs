@@ -79,6 +79,11 @@ impl SharedTail {
         }
     }
 
+    /// Somebody is about to follow.
+    pub(super) fn touch(&self) {
+        self.lock().last_follower = clock::monotonic();
+    }
+
     /// A follower, once the bounds are known; why they are not, when the leader said so.
     pub(super) fn follower(&self) -> Result<Option<watch::Receiver<Tail>>, Problem> {
         let mut inner = self.lock();

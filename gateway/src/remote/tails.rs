@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tidegate_kit::clock;
 use tidegate_proto::control::Topology;
@@ -42,6 +43,8 @@ impl Tails {
             let tail = open
                 .entry(key)
                 .or_insert_with(|| Arc::new(SharedTail::new(key)));
+            // Under the lock: what somebody is about to follow is not let go.
+            tail.touch();
             let tail = Arc::clone(tail);
             (tail, open.len() > before)
         };
@@ -82,8 +85,8 @@ impl Tails {
         let all: Vec<Arc<SharedTail>> = self.lock().values().cloned().collect();
         let now = clock::monotonic();
         for tail in all {
-            if self.routes.find(topology, tail.key).is_err() || tail.is_idle(now) {
-                self.let_go(&tail);
+            let is_gone = self.routes.find(topology, tail.key).is_err();
+            if self.lets_go(&tail, is_gone, now) {
                 continue;
             }
             self.settle(&tail, topology);
@@ -123,10 +126,18 @@ impl Tails {
         }
     }
 
-    fn let_go(&self, tail: &SharedTail) {
-        self.lock().remove(&tail.key);
+    /// Lets go of a partition that is gone, or that nobody follows.
+    fn lets_go(&self, tail: &SharedTail, is_gone: bool, now: Instant) -> bool {
+        {
+            let mut open = self.lock();
+            if !is_gone && !tail.is_idle(now) {
+                return false;
+            }
+            open.remove(&tail.key);
+        }
         self.leave(tail);
         tail.gone();
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ReplicaKey, Arc<SharedTail>>> {

@@ -154,7 +154,7 @@ impl Far {
     }
 }
 
-fn batch(values: &[&str], stamp: Option<ProducerStamp>) -> ClientBatch {
+pub(super) fn batch(values: &[&str], stamp: Option<ProducerStamp>) -> ClientBatch {
     let mut builder = BatchBuilder::new(Codec::None);
     if let Some(stamp) = stamp {
         builder = builder.producer(stamp);

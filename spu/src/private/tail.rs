@@ -247,7 +247,7 @@ impl TailStream {
     }
 }
 
-/// Batches of one partition on their way.
+/// Batches of one partition on their way. They leave with the move that follows them.
 struct Push<'a> {
     partitions: &'a dyn Partitions,
     outlet: &'a Outlet<Pieces>,
@@ -270,7 +270,7 @@ impl Push<'_> {
                     handle: self.handle,
                     to: upto,
                 };
-                self.outlet.with(|pieces| skipped.encode(pieces));
+                self.outlet.look(|pieces| skipped.encode(pieces));
                 return upto;
             };
             next = end;
@@ -286,7 +286,7 @@ impl Push<'_> {
         let handle = self.handle;
         let bytes = self
             .outlet
-            .with(|pieces| encode_batches(handle, &chunk.batches, pieces));
+            .look(|pieces| encode_batches(handle, &chunk.batches, pieces));
         *self.credit -= i64::try_from(bytes).unwrap_or(i64::MAX);
         Some(chunk.next)
     }

@@ -11,21 +11,28 @@ use tidegate_data_plane::partitions::{AppendRequest, Partitions};
 use tidegate_data_plane::testing::MemoryPartitions;
 use tidegate_kit::budget::ByteBudget;
 use tidegate_kit::frames::{Arrived, FrameReader, Keep};
+use tidegate_kit::memory::Memory;
 use tidegate_kit::outlet::{Outlet, OutletBody};
+use tidegate_kit::peer::PeerIdentity;
+use tidegate_kit::tasks::Tasks;
 use tidegate_proto::batch::{BatchBuilder, ClientBatch};
 use tidegate_proto::compression::Codec;
 use tidegate_proto::error::ErrorCode;
-use tidegate_proto::id::PartitionId;
+use tidegate_proto::id::{ClusterId, PartitionId};
+use tidegate_proto::node::{NodeIdentity, NodeName, NodeRole};
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
-use tidegate_proto::private::Pieces;
 use tidegate_proto::private::append::{Answer, Append};
 use tidegate_proto::private::tail::{BATCHES, TailEvent, TailWish, decode_batches};
+use tidegate_proto::private::{APPEND_PATH, Pieces, TAIL_PATH, VERSION_HEADER};
 use tidegate_proto::produce::Acks;
 use tidegate_proto::record::{Datum, RecordRef};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+use uuid::Uuid;
 
 use super::append::AppendStream;
 use super::tail::TailStream;
+use super::{PrivateConfig, service};
 use crate::limits::{STREAM_QUEUED_BYTES_MAX, TAIL_PUSH_BYTES};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -271,4 +278,40 @@ async fn a_stream_of_something_else_ends() {
     let wrong = Bytes::from_static(&[1, 0, 0, 0, 99, 7]);
     let told = async { while frame(&mut answers).await.is_some() {} };
     tokio::join!(stream.run(open_body(wrong)), told);
+}
+
+#[tokio::test]
+async fn only_nodes_that_may_and_that_speak_a_known_version_are_let_in() {
+    let (memory, _) = partition();
+    let routes = service(PrivateConfig {
+        partitions: memory,
+        memory: Memory::default(),
+        tasks: Tasks::new(),
+    });
+    let cluster = ClusterId(Uuid::nil());
+    let node = |role, name| {
+        let name = NodeName::parse(name).unwrap();
+        PeerIdentity(NodeIdentity::new(cluster, role, name).unwrap())
+    };
+    let gateway = || Some(node(NodeRole::Gateway, "gateway-a"));
+    for (peer, versions, status) in [
+        (None, "1-1", 401),
+        (Some(node(NodeRole::Sc, "sc-a")), "1-1", 403),
+        (gateway(), "2-3", 501),
+        (gateway(), "", 501),
+        (Some(node(NodeRole::Spu, "spu-7")), "1-9", 200),
+        (gateway(), "1-1", 200),
+    ] {
+        for path in [APPEND_PATH, TAIL_PATH] {
+            let mut request = http::Request::post(path)
+                .header(VERSION_HEADER, versions)
+                .body(Body::empty())
+                .unwrap();
+            if let Some(peer) = &peer {
+                request.extensions_mut().insert(peer.clone());
+            }
+            let answer = routes.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), status, "{peer:?} {versions} {path}");
+        }
+    }
 }

@@ -282,7 +282,8 @@ fn serve_private(
         memory: base.memory.clone(),
         tasks: edge.clone(),
     });
-    let front = Front::from(base.edged(router, OriginRules::default()));
+    // Without the public edge: its patience with bodies would end streams on which nothing is said.
+    let front = Front::from(router);
     let tls = tls.server_config(ClientAuth::Required);
     let tls = tls.map_err(|error| Failure::failed(chain(&error)))?;
     let limits = ServeLimits {

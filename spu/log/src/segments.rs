@@ -106,7 +106,7 @@ impl Segments {
     ) -> Result<(), DiskError> {
         match &self.active {
             // A segment that ends in a batch without offsets cannot end there; the next append
-            // closes it.
+            // closes it. Leaders submit a marker with the records behind it, so only a cut leaves one.
             Some(active) if active.is_old(now_ms, config) && !active.last_is_empty => {
                 self.close_active(unsynced)
             }

@@ -197,6 +197,13 @@ impl World {
                 | Effect::Alarm(_) => {}
             }
         }
+        // A segment that ends in a batch without offsets cannot be closed for its age.
+        let last = effects.iter().rev().find_map(|effect| match effect {
+            Effect::Submit(batch) => Some(batch),
+            _ => None,
+        });
+        let ends_in_marker = last.is_some_and(|last| last.client.is_control());
+        assert!(!ends_in_marker, "a marker goes with the records behind it");
         let status = self.replica.status();
         invariant::high_watermark_is_monotone(self.high_watermark, status.high_watermark);
         let visible = self.promised_end();

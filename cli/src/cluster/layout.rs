@@ -11,7 +11,6 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tidegate_kit::secret;
-use tidegate_proto::node::NodeRole;
 
 use crate::failure::Failure;
 use crate::files::write_private;
@@ -29,15 +28,6 @@ pub(crate) enum NodeKind {
 }
 
 impl NodeKind {
-    /// The same as nodes know it.
-    pub(crate) const fn role(self) -> NodeRole {
-        match self {
-            Self::Sc => NodeRole::Sc,
-            Self::Spu => NodeRole::Spu,
-            Self::Gateway => NodeRole::Gateway,
-        }
-    }
-
     /// The word in commands and files.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

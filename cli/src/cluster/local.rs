@@ -5,25 +5,21 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use tidegate_kit::clock;
+use serde_json::json;
+use tidegate_client::{Client, ClientConfig};
 use tidegate_kit::secret::SecretDigest;
-use tidegate_kit::tls::{Pki, PkiError};
+use tidegate_kit::tls::Pki;
 use tidegate_proto::id::ClusterId;
-use tidegate_proto::node::{NodeIdentity, NodeName};
 use toml::{Table, Value};
 
 use super::layout::{Layout, NodeKind, NodePlan};
 use crate::failure::Failure;
 use crate::files::write_private;
-use crate::process::{CLUSTER_CA_PEM, NODE_PEM};
+use crate::process::IDENTITY_DIR;
 use crate::sc::authority;
 use crate::up::directory::{DataDirectory, disk};
 use crate::up::failures;
-
-/// Life of the nodes' certificates, made anew at every start.
-const NODE_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// A cluster on this machine.
 #[derive(Debug)]
@@ -68,29 +64,30 @@ impl LocalCluster {
         self.directory.join("cluster-ca")
     }
 
-    /// Makes the authority of the nodes at the first start, and their certificates at every one.
-    pub(super) fn issue(&self, cluster_id: ClusterId) -> Result<(), Failure> {
-        let failed = |error: PkiError| failures::pki(&error);
+    /// Makes the authority of the nodes at the first start.
+    pub(super) fn ensure_authority(&self, cluster_id: ClusterId) -> Result<(), Failure> {
         let dir = self.authority();
         make(&dir)?;
-        let now_s = clock::now_s();
-        let authority = authority::ensure(&dir, cluster_id)?;
-        for node in &self.layout.nodes {
-            let (role, life) = (node.kind.role(), NODE_LIFE);
-            let identity = NodeName::parse(&node.name())
-                .and_then(|name| NodeIdentity::new(cluster_id, role, name))
-                .map_err(|error| Failure::failed(error.to_string()))?;
-            let issued = authority.issue(&identity, now_s, life).map_err(failed)?;
-            let home = self.data_dir(node).join("identity");
-            make(&home)?;
-            let pem = format!("{}{}", issued.key_pem.expose(), issued.chain_pem);
-            for (file, text) in [(NODE_PEM, &pem), (CLUSTER_CA_PEM, &issued.authorities_pem)] {
-                let path = home.join(file);
-                write_private(&path, text.as_bytes())
-                    .map_err(|error| disk(&path, "cannot be written", &error))?;
-            }
-        }
-        Ok(())
+        authority::ensure(&dir, cluster_id).map(drop)
+    }
+
+    /// Whether a node has no certificate yet and has to join.
+    pub(super) fn has_to_join(&self, node: &NodePlan) -> bool {
+        let identity = self.data_dir(node).join(IDENTITY_DIR);
+        node.kind != NodeKind::Sc && !identity.join("node.pem").exists()
+    }
+
+    /// A token with which a node joins, from the controller at `url`.
+    pub(super) async fn join_token(&self, node: &NodePlan, url: &str) -> Result<String, Failure> {
+        let mut config = ClientConfig::new(url.to_owned());
+        config.token = Some(self.token.clone());
+        let pem = fs::read(&self.ca).map_err(|error| disk(&self.ca, "cannot be read", &error))?;
+        config.ca_pem = Some(pem);
+        let spec = json!({ "role": node.kind.as_str(), "name": node.name() });
+        let made = Client::new(config)?.create_join_token(&spec).await?;
+        let token = made.get("token").and_then(|token| token.as_str());
+        let token = token.map(str::to_owned);
+        token.ok_or_else(|| Failure::failed("a controller made a join token and did not tell it"))
     }
 
     /// The directory of a node's data.

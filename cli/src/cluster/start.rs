@@ -83,13 +83,21 @@ pub(super) async fn run(arguments: &StartArguments) -> Result<(), Failure> {
 /// Ends only by failure.
 async fn serve(cluster: &LocalCluster, running: &mut Vec<Running>) -> Result<(), Failure> {
     let cluster_id = migrate(&cluster.database_url).await?;
-    cluster.issue(cluster_id)?;
+    cluster.ensure_authority(cluster_id)?;
     for kind in [NodeKind::Sc, NodeKind::Spu, NodeKind::Gateway] {
         let mut started = Vec::new();
         for node in cluster.layout.of(kind) {
             cluster.write_settings(node)?;
             let (argv, log) = (cluster.argv(node), cluster.log(node));
-            started.push((node.clone(), child::spawn(&argv, &[], &log)?));
+            let mut environment = Vec::new();
+            if cluster.has_to_join(node) {
+                let controller = running.first().and_then(|one| one.facts.url.as_deref());
+                let token = cluster
+                    .join_token(node, controller.unwrap_or_default())
+                    .await?;
+                environment.push(("TIDEGATE_JOIN_TOKEN", token));
+            }
+            started.push((node.clone(), child::spawn(&argv, &environment, &log)?));
         }
         for (node, child) in started {
             running.push(ready(cluster, node, child).await?);

@@ -98,7 +98,6 @@ pub(crate) struct SecuritySettings {
     pub(crate) admin_token_sha256: [u8; 32],
     /// Other controllers of the cluster; all of them, for a node that is none.
     pub(crate) controllers: Vec<String>,
-    #[expect(dead_code, reason = "read by whoever joins")]
     pub(crate) join_token: Option<tidegate_kit::secret::Secret>,
 }
 

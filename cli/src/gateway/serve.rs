@@ -41,7 +41,7 @@ impl GatewayServer {
         let (edge, upstream, session) = (base.root.child(), base.root.child(), base.root.child());
         let security = &settings.process.security;
         let name = &settings.name;
-        let tls = enrol(&base, NodeRole::Gateway, name)?;
+        let tls = enrol(security, &base, NodeRole::Gateway, name, &session).await?;
         let kept = kept_topology(base.directory.path());
         let is_kept = kept.store_id.is_some();
         let control = controllers(security, &tls, kept, &session)?;

@@ -1,49 +1,45 @@
 //! The identity of this process among the nodes, and its way to the controllers.
 
-use std::fs;
 use std::sync::Arc;
 
 use tidegate_kit::channel::{Channel, ChannelConfig};
 use tidegate_kit::controller::{ControllerClient, follow};
-use tidegate_kit::secret::Secret;
+use tidegate_kit::enrol::Enrolment;
+use tidegate_kit::limits::CERTIFICATE_POLL_INTERVAL;
 use tidegate_kit::tasks::Tasks;
-use tidegate_kit::tls::{Expect, NodeCredentials, NodeTls};
+use tidegate_kit::tls::{Expect, NodeTls};
 use tidegate_proto::control::Topology;
-use tidegate_proto::node::NodeRole;
+use tidegate_proto::node::{NodeName, NodeRole};
 
 use super::base::Base;
 use crate::config::SecuritySettings;
 use crate::control::RemoteControl;
 use crate::failure::Failure;
-use crate::up::directory::disk;
 use crate::up::failures::chain;
 
-/// Files of an identity: key and chain, and whom it believes.
-pub(crate) const NODE_PEM: &str = "node.pem";
-pub(crate) const CLUSTER_CA_PEM: &str = "cluster-ca.pem";
+/// Where the identity is, in the data directory.
+pub(crate) const IDENTITY_DIR: &str = "identity";
 
-/// The identity that lies in `identity` of the data directory.
-pub(crate) fn enrol(base: &Base, role: NodeRole, name: &str) -> Result<NodeTls, Failure> {
-    let dir = base.directory.path().join("identity");
-    let read = |file: &str| {
-        let path = dir.join(file);
-        fs::read_to_string(&path).map_err(|error| disk(&path, "cannot be read", &error))
+/// The identity in the data directory, or a new one by the join token. Waits while no controller answers;
+/// renewal goes on as a task of `tasks`.
+pub(crate) async fn enrol(
+    settings: &SecuritySettings,
+    base: &Base,
+    role: NodeRole,
+    name: &str,
+    tasks: &Tasks,
+) -> Result<NodeTls, Failure> {
+    let name = NodeName::parse(name).map_err(|error| Failure::usage(error.to_string()))?;
+    let enrolment = Enrolment {
+        dir: base.directory.path().join(IDENTITY_DIR),
+        role,
+        name: Some(name),
+        controllers: settings.controllers.clone(),
+        token: settings.join_token.clone(),
+        poll_interval: CERTIFICATE_POLL_INTERVAL,
     };
-    let pem = read(NODE_PEM)?;
-    let tls = NodeTls::new(&NodeCredentials {
-        chain_pem: pem.clone(),
-        key_pem: Secret::new(pem),
-        authorities_pem: read(CLUSTER_CA_PEM)?,
-    });
-    let tls = tls.map_err(|error| Failure::failed(chain(&error)))?;
-    let identity = tls.identity();
-    if identity.role() != role || identity.name().as_str() != name {
-        return Err(Failure::failed(format!(
-            "the certificate in {} is that of {identity}, not of {role} {name}",
-            dir.display()
-        )));
-    }
-    Ok(tls)
+    let enrolled = enrolment.enrol(tasks).await;
+    enrolled.map_err(|error| Failure::failed(chain(&error)))
 }
 
 /// Follows the topology over a channel to the controllers, as tasks of `tasks`; `known` is what is shown

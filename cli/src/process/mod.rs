@@ -12,6 +12,6 @@ mod life;
 
 pub(crate) use announcement::NodeFacts;
 pub(crate) use base::{Base, DRAIN_GRACE, DRAIN_TIMEOUT, Listening};
-pub(crate) use identity::{CLUSTER_CA_PEM, NODE_PEM, controllers, enrol};
+pub(crate) use identity::{IDENTITY_DIR, controllers, enrol};
 pub(crate) use kept::{keep, read as kept_topology};
 pub(crate) use life::{Serving, live};

@@ -3,33 +3,24 @@
 //! Start: directory, database, listeners, and only then ready. Stop: not ready, requests under way
 //! finished, the controller closed, which gives back what it held. It keeps no state of its own.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use tidegate_kit::clock;
 use tidegate_kit::health;
 use tidegate_kit::http::{Front, OriginRules};
 use tidegate_kit::tasks::Tasks;
-use tidegate_kit::tls::{ClientAuth, ClusterAuthority, NodeTls, PkiError};
+use tidegate_kit::tls::{ClientAuth, ClusterAuthority};
 use tidegate_proto::control::PartitionStatus;
-use tidegate_proto::id::ClusterId;
-use tidegate_proto::node::{NodeIdentity, NodeName, NodeRole};
+use tidegate_proto::node::NodeName;
 use tidegate_proto::position::ReplicaKey;
-use tidegate_sc::{Controller, ScConfig, Statuses, StoreLocation};
+use tidegate_sc::{Admission, Controller, ScConfig, Statuses, StoreLocation};
 use tokio::sync::watch;
 
 use super::{internal, place};
 use crate::config::ScSettings;
 use crate::failure::Failure;
 use crate::process::{Base, DRAIN_GRACE, DRAIN_TIMEOUT, Listening, NodeFacts, Serving};
-use crate::up::directory::disk;
-use crate::up::failures::chain;
-
-/// Life of the certificate that a controller makes for itself at every start.
-const OWN_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+use crate::up::failures::{self, chain};
 
 /// A controller that serves.
 pub(crate) struct ScServer {
@@ -58,9 +49,15 @@ impl ScServer {
         };
         let opened = Controller::open(config).await;
         let controller = opened.map_err(|error| place::failure(&error))?;
-        let tls = own_tls(settings, controller.cluster_id())?;
-        let planes = || controller.router(base.auth.clone(), Arc::new(Unknown));
-        let inner = internal::router(controller.clone()).merge(planes());
+        let admission = admission(settings, &controller)?;
+        let name = NodeName::parse(&settings.name);
+        let name = name.map_err(|error| Failure::usage(error.to_string()))?;
+        let tls = admission.own_tls(name, &control).await;
+        let tls = tls.map_err(|error| Failure::failed(chain(&error)))?;
+        let planes = || admission.control_router(&base.auth, Arc::new(Unknown));
+        let inner = internal::router(controller.clone())
+            .merge(admission.internal_router())
+            .merge(planes());
         let front = Front::from(base.edged(inner, OriginRules::default()));
         let tls = tls.server_config(ClientAuth::Optional);
         let tls = tls.map_err(|error| Failure::failed(chain(&error)))?;
@@ -116,31 +113,17 @@ impl Serving for ScServer {
     }
 }
 
-/// The controller's own certificate, made by itself: it holds the authority.
-fn own_tls(settings: &ScSettings, cluster_id: ClusterId) -> Result<NodeTls, Failure> {
-    let failed = |error: PkiError| Failure::failed(chain(&error));
-    let read = |path: &Path| {
-        fs::read_to_string(path).map_err(|error| disk(path, "cannot be read", &error))
-    };
-    let (ca, key) = (read(&settings.cluster_ca)?, read(&settings.cluster_ca_key)?);
-    let authority = ClusterAuthority::from_pem(&ca, &key).map_err(|reason| {
-        Failure::failed(format!("{}: {reason}", settings.cluster_ca.display()))
+/// The authority of the nodes, at work for this controller.
+fn admission(settings: &ScSettings, controller: &Controller) -> Result<Admission, Failure> {
+    let (ca, key) = (&settings.cluster_ca, &settings.cluster_ca_key);
+    let loaded = ClusterAuthority::load_files(ca, key).map_err(|error| failures::pki(&error))?;
+    let authority = loaded.ok_or_else(|| {
+        Failure::usage(format!(
+            "there is no authority in {}; `tidegate sc authority` makes one",
+            ca.display()
+        ))
     })?;
-    if authority.cluster_id() != cluster_id {
-        return Err(Failure::failed(format!(
-            "the authority in {} is of cluster {}, the database of cluster {cluster_id}",
-            settings.cluster_ca.display(),
-            authority.cluster_id()
-        )));
-    }
-    let name =
-        NodeName::parse(&settings.name).map_err(|error| Failure::usage(error.to_string()))?;
-    let identity = NodeIdentity::new(cluster_id, NodeRole::Sc, name)
-        .map_err(|error| Failure::usage(error.to_string()))?;
-    let credentials = authority
-        .issue(&identity, clock::now_s(), OWN_LIFE)
-        .map_err(failed)?;
-    NodeTls::new(&credentials).map_err(failed)
+    Admission::new(controller.clone(), authority).map_err(|error| Failure::failed(chain(&error)))
 }
 
 /// Nothing is known of partitions before their units have told.

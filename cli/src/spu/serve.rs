@@ -109,7 +109,7 @@ impl SpuServer {
         };
         let security = &settings.process.security;
         let name = format!("spu-{}", settings.spu_id);
-        let tls = enrol(&base, NodeRole::Spu, &name)?;
+        let tls = enrol(security, &base, NodeRole::Spu, &name, &stages.session).await?;
         let empty = Arc::new(Topology::default());
         let control = controllers(security, &tls, empty, &stages.session)?;
         let node = open(settings, &base, &doors).await?;

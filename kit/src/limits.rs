@@ -136,6 +136,9 @@ pub const RENEWAL_RETRY_BASE: Duration = Duration::from_secs(30);
 pub const RENEWAL_RETRY_MAX: Duration = Duration::from_secs(60 * 60);
 /// How often certificate files are looked at for changes that somebody else made.
 pub const CERTIFICATE_POLL_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a certificate of our own authority is looked at: nobody but us replaces it, a month before
+/// its end.
+pub const OWN_CERTIFICATE_POLL_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// How long requests under way may take once a stop has begun.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);

@@ -19,6 +19,7 @@ mod verify;
 mod node;
 
 mod identity_dir;
+mod public;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use cluster::{ClusterAuthority, Signed};
 pub use identity::{IdentityError, identity_of, serial_of};
 pub use identity_dir::IdentityDir;
 pub use node::{ALPN_PRIVATE, ClientAuth, NodeCredentials, NodeTls, pinned_client_config};
+pub use public::PublicTls;
 pub use request::{NodeKey, SigningRequest};
 pub use verify::Expect;
 pub(crate) use verify::handshake_reason;
@@ -177,31 +179,6 @@ pub fn provider() -> Arc<CryptoProvider> {
 pub fn server_config(pki: &Pki, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, PkiError> {
     config_of(pki.chain.clone(), pki.key.clone_key(), alpn)
         .map_err(|error| PkiError::Make(error.to_string()))
-}
-
-/// The same with a certificate chain and a key from files (PEM) that somebody else made.
-///
-/// # Errors
-/// When a file cannot be read, or the two do not belong together.
-pub fn server_config_from(
-    chain: &Path,
-    key: &Path,
-    alpn: &[&[u8]],
-) -> Result<Arc<ServerConfig>, PkiError> {
-    let unusable = |path: &Path, reason: String| PkiError::Unusable {
-        path: path.to_owned(),
-        reason,
-    };
-    let read = |path: &Path| {
-        files::read(path)?.ok_or_else(|| unusable(path, "there is no such file".to_owned()))
-    };
-    let (chain_pem, key_pem) = (read(chain)?, read(key)?);
-    let certificates = CertificateDer::pem_slice_iter(chain_pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| unusable(chain, error.to_string()))?;
-    let private = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
-        .map_err(|error| unusable(key, error.to_string()))?;
-    config_of(certificates, private, alpn).map_err(|error| unusable(chain, error.to_string()))
 }
 
 fn config_of(

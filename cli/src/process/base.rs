@@ -11,6 +11,7 @@ use tidegate_kit::health::{self, Notice};
 use tidegate_kit::http::{
     EdgeConfig, EdgeLayer, Front, OriginRules, fallback_method, fallback_not_found,
 };
+use tidegate_kit::limits::CERTIFICATE_POLL_INTERVAL;
 use tidegate_kit::memory::Memory;
 use tidegate_kit::metrics::{self, MetricsHandle};
 use tidegate_kit::secret::SecretDigest;
@@ -101,7 +102,7 @@ impl Base {
             .unwrap_or_else(machine::memory_bytes_max);
         let memory = Memory::new(bytes_max);
         metrics.watch_memory(&memory);
-        let tls = public_tls(&settings.security)?;
+        let tls = public_tls(&settings.security, &root)?;
         let listening = Listening::bind(settings.listen_operators)?;
         let operators_url = format!("https://{}", listening.address);
         let (ready, is_ready) = watch::channel(false);
@@ -179,16 +180,19 @@ impl Base {
     }
 }
 
-/// The certificate for clients and operators.
+/// The certificate for clients and operators. Files that take the place of these are taken over.
 pub(crate) fn public_tls(
     settings: &SecuritySettings,
+    tasks: &Tasks,
 ) -> Result<Arc<rustls::ServerConfig>, Failure> {
-    tls::server_config_from(&settings.tls_cert, &settings.tls_key, tls::ALPN_PUBLIC).map_err(
-        |error| {
-            let error = failures::chain(&error);
-            Failure::usage(format!(
-                "the certificate for clients cannot be used: {error}"
-            ))
-        },
-    )
+    let unusable = |error: tls::PkiError| {
+        let error = failures::chain(&error);
+        Failure::usage(format!(
+            "the certificate for clients cannot be used: {error}"
+        ))
+    };
+    let public =
+        tls::PublicTls::from_files(&settings.tls_cert, &settings.tls_key).map_err(unusable)?;
+    public.spawn_reload(tasks, CERTIFICATE_POLL_INTERVAL);
+    public.server_config(tls::ALPN_PUBLIC).map_err(unusable)
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tidegate_data_plane::{DataPlane, DataPlaneConfig, DirectProduce};
 use tidegate_gateway::Parts;
 use tidegate_kit::auth::Auth;
+use tidegate_kit::limits::OWN_CERTIFICATE_POLL_INTERVAL;
 use tidegate_kit::memory::Memory;
 use tidegate_kit::serve::{ServeConfig, ServeLimits, serve};
 use tidegate_kit::tasks::{TaskKind, Tasks};
@@ -91,7 +92,7 @@ impl Server {
         let (edge, storage, control) = (root.child(), root.child(), root.child());
         metrics.spawn_upkeep(&root);
 
-        let (access, tls) = secure(arguments, address, directory)?;
+        let (access, tls) = secure(arguments, address, directory, &root)?;
         let auth = access
             .token
             .as_deref()
@@ -185,6 +186,7 @@ fn secure(
     arguments: &UpArguments,
     address: SocketAddr,
     directory: &DataDirectory,
+    tasks: &Tasks,
 ) -> Result<(Access, TlsConfig), Failure> {
     let url = arguments.url(address);
     if arguments.dev {
@@ -198,9 +200,10 @@ fn secure(
         ));
     }
     let names = arguments.names(address);
-    let pki = tls::Pki::ensure(directory.path(), &names).map_err(|error| failures::pki(&error))?;
-    let config =
-        tls::server_config(&pki, tls::ALPN_PUBLIC).map_err(|error| failures::pki(&error))?;
+    let failed = |error| failures::pki(&error);
+    let (public, pki) = tls::PublicTls::from_own(directory.path(), &names).map_err(failed)?;
+    public.spawn_reload(tasks, OWN_CERTIFICATE_POLL_INTERVAL);
+    let config = public.server_config(tls::ALPN_PUBLIC).map_err(failed)?;
     let token = directory.token()?;
     let access = Access {
         url,

@@ -26,8 +26,8 @@ use crate::secret::random_bytes;
 
 pub(super) const CA_PEM: &str = "ca.pem";
 const CA_KEY: &str = "ca.key";
-const SERVER_PEM: &str = "server.pem";
-const SERVER_KEY: &str = "server.key";
+pub(super) const SERVER_PEM: &str = "server.pem";
+pub(super) const SERVER_KEY: &str = "server.key";
 
 /// A name that a certificate is for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod cluster;
+mod public;
 
 const DAY_S: i64 = 24 * 60 * 60;
 

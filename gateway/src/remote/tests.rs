@@ -3,6 +3,7 @@
 
 mod contract;
 mod leaders;
+mod restart;
 mod strangers;
 mod tails;
 mod wire;

@@ -2,7 +2,6 @@
 //!
 //! Shapes only. What a request means, and which values are allowed, is decided by the streaming
 //! controller; clients build these to ask and parse these to read.
-//!
 //! Invariant: in a request, a field that is absent is not touched. [`Setting`] keeps absent, `null`
 //! and a value apart, both ways.
 

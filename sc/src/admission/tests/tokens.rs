@@ -187,3 +187,31 @@ async fn a_token_expires_and_its_use_is_kept_for_the_record() {
     let taken_back = bench.admission.revoke_token(&shown[0].id).await.unwrap();
     assert!(taken_back && bench.admission.tokens().await.unwrap().len() == 1);
 }
+
+#[tokio::test]
+async fn a_unit_that_was_removed_does_not_come_back_under_its_number() {
+    let bench = Bench::new().await;
+    let router = bench.admission.control_router(&auth(), Arc::new(Unknown));
+    let (status, entered) = call(&router, "POST", "/v1/spus", "admin", &json!({ "id": 3 })).await;
+    assert_eq!(status, 201, "{entered}");
+    let token = bench.token(NodeRole::Spu, Some("spu-3")).await;
+    let (key, other) = (NodeKey::generate().unwrap(), NodeKey::generate().unwrap());
+    assert_eq!(bench.join(&token, &key, None).await.0, 200);
+    let gone = call(&router, "DELETE", "/v1/spus/3", "admin", &Value::Null).await;
+    assert!(gone.0 < 300, "{gone:?}");
+
+    let token = bench.token(NodeRole::Spu, Some("spu-3")).await;
+    let (status, problem) = bench.join(&token, &other, None).await;
+    assert_eq!(
+        (status.as_u16(), &problem["code"]),
+        (409, &json!("conflict"))
+    );
+    let body = json!({ "request_pem": key.signing_request().unwrap() });
+    let node = NodeIdentity::spu(bench.admission.controller.cluster_id(), SpuId(3));
+    let path = "/internal/v1/certificate";
+    let (status, problem) = bench.ask(path, &body, Some((node, "1"))).await;
+    assert_eq!(
+        (status.as_u16(), &problem["code"]),
+        (409, &json!("conflict"))
+    );
+}

@@ -13,6 +13,7 @@ use crate::disk::DiskCommand;
 use crate::gateway::GatewayCommand;
 use crate::log::LogCommand;
 use crate::openapi::OpenApiArguments;
+use crate::operate::{OperationCommand, PartitionCommand, SpuGroupCommand};
 use crate::output::Output;
 use crate::produce::ProduceArguments;
 use crate::sc::ScCommand;
@@ -59,8 +60,8 @@ pub(crate) enum Command {
     /// Run a streaming controller of a cluster, or prepare its metadata.
     #[command(subcommand)]
     Sc(ScCommand),
-    /// Run a storage unit of a cluster.
-    #[command(subcommand)]
+    /// List, register, drain and remove storage units; run one.
+    #[command(subcommand, visible_alias = "spus")]
     Spu(SpuCommand),
     /// Run a gateway of a cluster.
     #[command(subcommand)]
@@ -72,6 +73,15 @@ pub(crate) enum Command {
     /// Create, list, describe, alter and delete topics.
     #[command(subcommand, visible_alias = "topics")]
     Topic(TopicCommand),
+    /// List, create and delete groups of storage units.
+    #[command(subcommand, visible_alias = "spu-groups")]
+    SpuGroup(SpuGroupCommand),
+    /// See where copies are and who leads; move them, even them out, recover them.
+    #[command(subcommand, visible_alias = "partitions")]
+    Partition(PartitionCommand),
+    /// List, follow and cancel long work.
+    #[command(subcommand, visible_alias = "operations")]
+    Operation(OperationCommand),
     /// Write lines of a file or of standard input to a topic.
     Produce(ProduceArguments),
     /// Write the records of a topic to standard output.

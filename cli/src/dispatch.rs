@@ -13,7 +13,10 @@ use crate::cluster;
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{bench, ca, config, consume, disk, gateway, log, openapi, produce, sc, spu, topic, up};
+use crate::spu::SpuCommand;
+use crate::{
+    bench, ca, config, consume, disk, gateway, log, openapi, operate, produce, sc, spu, topic, up,
+};
 
 /// Blocking work that a server leaves behind gets this long.
 const RUNTIME_GRACE: Duration = Duration::from_secs(2);
@@ -32,9 +35,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
             runtime.shutdown_timeout(RUNTIME_GRACE);
             outcome
         }
-        Command::Spu(command) => {
+        Command::Spu(SpuCommand::Run(flags)) => {
             let runtime = runtime()?;
-            let outcome = runtime.block_on(spu::run(command));
+            let outcome = runtime.block_on(spu::run(*flags));
             runtime.shutdown_timeout(RUNTIME_GRACE);
             outcome
         }
@@ -75,13 +78,17 @@ fn runtime() -> Result<Runtime, Failure> {
 async fn client(command: Command, connection: &Connection, output: Output) -> Result<(), Failure> {
     match command {
         Command::Topic(command) => topic::run(command, connection, output).await,
+        Command::Spu(SpuCommand::Of(command)) => operate::spu(command, connection, output).await,
+        Command::SpuGroup(command) => operate::spu_group(command, connection, output).await,
+        Command::Partition(command) => operate::partition(command, connection, output).await,
+        Command::Operation(command) => operate::operation(command, connection, output).await,
         Command::Produce(arguments) => produce::run(arguments, connection, output).await,
         Command::Consume(arguments) => consume::run(arguments, connection, output).await,
         Command::Bench(command) => bench::run(command, connection, output).await,
         #[cfg(unix)]
         Command::Cluster(_) => unreachable!("carried out before a client was made"),
         Command::Up(_)
-        | Command::Spu(_)
+        | Command::Spu(SpuCommand::Run(_))
         | Command::Gateway(_)
         | Command::Sc(_)
         | Command::Ca(_)

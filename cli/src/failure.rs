@@ -91,6 +91,12 @@ impl From<Error> for Failure {
                     "\nGive the token with --token, TIDEGATE_TOKEN or a profile; `tidegate up` keeps \
                      it in the file `token` of its data directory."
                 }
+                ErrorCode::SpuNotFound => {
+                    "\n`tidegate spu list` shows the storage units there are."
+                }
+                ErrorCode::OperationNotFound => {
+                    "\n`tidegate operation list --all` shows those that are remembered."
+                }
                 ErrorCode::TopicNotFound => "\n`tidegate topic list` shows the topics there are.",
                 _ => "",
             },

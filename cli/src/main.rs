@@ -12,7 +12,11 @@ mod profile;
 
 mod connection;
 
+mod written;
+
 mod topic;
+
+mod operate;
 
 mod produce;
 

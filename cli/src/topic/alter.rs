@@ -11,7 +11,7 @@ use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::topic::settings::SettingsArguments;
-use crate::topic::written;
+use crate::written;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
@@ -57,5 +57,11 @@ pub(crate) async fn run(
     let outcome = client
         .ensure_topic(&arguments.name, &Value::Object(body), options)
         .await?;
-    written::show(&arguments.name, &outcome, arguments.dry_run, output)
+    written::show(
+        "topic",
+        &arguments.name,
+        &outcome,
+        arguments.dry_run,
+        output,
+    )
 }

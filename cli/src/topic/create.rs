@@ -10,13 +10,14 @@ use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::topic::settings::SettingsArguments;
-use crate::topic::written;
+use crate::written;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     tidegate topic create flights --partitions 3\n  \
     tidegate topic create audit --retention forever --acks quorum --max-record-bytes 4MiB\n  \
-    tidegate topic create flights -p 3 --if-missing   # fine to run again")]
+    tidegate topic create flights -p 3 --if-missing   # fine to run again\n  \
+    tidegate topic create flights -p 3 --dry-run      # where its copies would be")]
 pub(crate) struct CreateArguments {
     /// Name: a-z, 0-9, dot, underscore, dash.
     pub(crate) name: TopicName,
@@ -53,5 +54,5 @@ pub(crate) async fn run(
         body.insert("name".to_owned(), Value::from(name.as_str()));
         client.create_topic(&Value::Object(body), options).await?
     };
-    written::show(&name, &outcome, arguments.dry_run, output)
+    written::show("topic", &name, &outcome, arguments.dry_run, output)
 }

@@ -9,7 +9,7 @@ use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::topic::caution::Caution;
-use crate::topic::written;
+use crate::written;
 
 #[derive(Args, Debug)]
 pub(crate) struct DeleteArguments {
@@ -30,5 +30,5 @@ pub(crate) async fn run(
     caution.ask(&name, &doing, connection).await?;
     let client = connection.client()?;
     let outcome = client.delete_topic(&name, caution.options()).await?;
-    written::show(&name, &outcome, caution.dry_run, output)
+    written::show("topic", &name, &outcome, caution.dry_run, output)
 }

@@ -3,7 +3,6 @@
 mod caution;
 mod confirm;
 mod settings;
-mod written;
 
 mod alter;
 mod create;

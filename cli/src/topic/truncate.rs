@@ -11,7 +11,7 @@ use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::topic::caution::Caution;
-use crate::topic::written;
+use crate::written;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
@@ -55,5 +55,5 @@ pub(crate) async fn run(
     let outcome = client
         .truncate_topic(&name, &body, caution.options())
         .await?;
-    written::show(&name, &outcome, caution.dry_run, output)
+    written::show("topic", &name, &outcome, caution.dry_run, output)
 }

@@ -164,4 +164,7 @@ pub struct RecoverRequest {
     /// partition waits until enough intact copies have answered.
     #[serde(default)]
     pub accept_loss: bool,
+    /// Also when it has a leader, which then leads no more: for one that holds what it should not.
+    #[serde(default)]
+    pub force: bool,
 }

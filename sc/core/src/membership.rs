@@ -42,7 +42,7 @@ pub(crate) fn admitted(model: &Model, report: &Register) -> Result<SpuRow, Refus
         .as_ref()
         .filter(|_| report.last_incarnation.is_none())
     else {
-        return Err(Refusal::SpuNotFound(spu));
+        return Err(Refusal::SpuNotEntered(spu));
     };
     let rack = rack_in(model, group, site.rack.as_ref())?;
     if let Some(row) = model.spu_group(group)

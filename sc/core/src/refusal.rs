@@ -55,8 +55,13 @@ pub enum Refusal {
     OffsetTooLarge { at: usize },
     #[error("{what} is not supported by this version")]
     NotSupported { pointer: &'static str, what: String },
-    #[error("there is no storage unit {0}; enter it, or let it join a group with an empty disk")]
+    #[error("there is no storage unit {0}")]
     SpuNotFound(SpuId),
+    /// It wants to register, and neither has a row nor may get one.
+    #[error(
+        "there is no storage unit {0}; register it beforehand, or let it join a group with an empty disk"
+    )]
+    SpuNotEntered(SpuId),
     #[error("there is a storage unit {0} already; PUT changes what is said of it")]
     SpuExists(SpuId),
     #[error("storage unit {0} is shut out until it registers again")]
@@ -143,7 +148,9 @@ impl From<Refusal> for Problem {
                 Self::new(ErrorCode::InvalidParameter, detail.clone())
                     .at(format!("/partitions/{at}/before_offset"), detail)
             }
-            Refusal::SpuNotFound(_) => Self::new(ErrorCode::SpuNotFound, detail),
+            Refusal::SpuNotFound(_) | Refusal::SpuNotEntered(_) => {
+                Self::new(ErrorCode::SpuNotFound, detail)
+            }
             Refusal::SpuGroupNotFound(_) => Self::new(ErrorCode::SpuGroupNotFound, detail),
             Refusal::OperationNotFound(_) => Self::new(ErrorCode::OperationNotFound, detail),
             Refusal::SpuExists(_) | Refusal::SpuGroupExists(_) => {

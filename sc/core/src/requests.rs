@@ -220,6 +220,8 @@ fn stop(draft: &mut Draft<'_>, now_ms: i64, id: OperationId) {
             elect(draft, &mut partition, LeaderEpoch(0));
             partition
         };
+        // What still moves is on its last step, and counts when that is done.
+        row.progress.failed += u64::from(operation_of(&partition) != Some(id));
         draft.put_partition(partition);
     }
     row.state = OperationState::Cancelling;
@@ -285,7 +287,7 @@ fn without(
     let other = planner.one_more(&keep, &[spu], policy.unwrap_or_default(), leads);
     let Some(other) = other else {
         return Err(Refusal::Conflict(format!(
-            "{} is on {} and no other storage unit is at hand for the copy on {spu}; those at hand: {}",
+            "{} is on storage unit {}, and no other one is at hand to take the copy on {spu}; at hand: {}",
             draft.told(key),
             listed(&held),
             at_hand(draft.model())
@@ -319,7 +321,7 @@ fn check_target(
             Some(row) if row.draining => format!("storage unit {spu} is being emptied"),
             Some(_) => format!("storage unit {spu} is offline"),
             None => format!(
-                "there is no storage unit {spu}; those at hand: {}",
+                "there is no storage unit {spu}; at hand: {}",
                 at_hand(model)
             ),
         })

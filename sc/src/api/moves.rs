@@ -10,6 +10,7 @@ use tidegate_kit::auth::{Op, require};
 use tidegate_kit::http::{ApiPath, ApiQuery, ApiResult};
 use tidegate_proto::api::operation::{Begun, MoveRequest, ReassignRequest, RecoverRequest};
 use tidegate_proto::api::topic::{DryRun, Partition};
+use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::SpuId;
 use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_sc_core::decision::{Decision, MoveTerms, Request, Target};
@@ -226,7 +227,7 @@ pub(super) async fn elect_partition(
 
 /// Finds a leader for a partition that cannot elect one
 ///
-/// Its replicas are asked what they hold. With answers from enough intact ones the longest leads and
+/// For one that is offline. Its replicas are asked what they hold. With answers from enough intact ones the longest leads and
 /// nothing is lost. With fewer it waits for them, unless `accept_loss` says that what only they hold may
 /// be given up; readers beyond the new end are then told `log_truncated`.
 #[utoipa::path(
@@ -254,6 +255,17 @@ pub(super) async fn recover_partition(
 ) -> ApiResult<Response> {
     require(&writer.principal, Op::Admin, None)?;
     writer.refuse_version()?;
+    if !body.value.force
+        && let Some(row) = partition_of(&api.controller.model(), &path)
+        && let Some(leader) = row.leader
+    {
+        let PartitionPath { topic, partition } = &path;
+        let detail = format!(
+            "storage unit {leader} leads partition {partition} of topic {topic}: there is nothing to \
+             recover; to take its leader away all the same, force it"
+        );
+        return Err(Problem::new(ErrorCode::Conflict, detail).into());
+    }
     let request = Request::Recover {
         topic: path.topic,
         partition: path.partition,

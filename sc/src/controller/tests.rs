@@ -1,5 +1,7 @@
 //! The controller over a store that misbehaves, and beside another controller.
 
+mod once;
+
 use std::time::Duration;
 
 use tidegate_proto::api::topic::{TopicRequest, WriteResult};

@@ -46,6 +46,8 @@ mod topics;
 
 mod join_tokens;
 
+mod units;
+
 mod append;
 
 mod producer;
@@ -65,8 +67,8 @@ pub use tidegate_proto::api::records::{ProduceAnswer, ProducedPartition};
 pub use tidegate_proto::batch::{BatchBuilder, ClientBatch};
 pub use tidegate_proto::compression::Codec;
 pub use tidegate_proto::error::{ErrorCode, Problem};
-pub use tidegate_proto::id::{PartitionId, TopicId};
-pub use tidegate_proto::name::TopicName;
+pub use tidegate_proto::id::{OperationId, PartitionId, SpuId, TopicId};
+pub use tidegate_proto::name::{SpuGroupName, TopicName};
 pub use tidegate_proto::position::{LeaderEpoch, Offset, StartPosition};
 pub use tidegate_proto::produce::Acks;
 pub use tidegate_proto::record::{Datum, RecordRef, RecordView};

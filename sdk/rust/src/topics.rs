@@ -19,7 +19,7 @@ use crate::error::Error;
 /// Conditions of a control-plane write.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WriteOptions {
-    /// Only when the topic still has this version.
+    /// Only when what is written still has this version.
     pub if_version: Option<u64>,
     /// Say what would happen, and do nothing.
     pub dry_run: bool,
@@ -30,7 +30,7 @@ pub struct WriteOptions {
 pub struct Written {
     /// `created`, `updated`, `unchanged` or `deleted`.
     pub result: String,
-    /// The topic as it is now; of a dry run, `{"result","changes"}`.
+    /// What was written as it is now, or the work that began; of a dry run, `{"result","changes"}`.
     pub body: Value,
 }
 
@@ -191,7 +191,7 @@ impl Client {
         self.get_json("/v1/cluster").await
     }
 
-    async fn write(
+    pub(crate) async fn write(
         &self,
         method: Method,
         path: String,

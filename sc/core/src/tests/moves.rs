@@ -199,7 +199,7 @@ fn a_drained_unit_leads_and_holds_nothing_and_can_be_removed_for_good() {
     old.last_incarnation = Some(before);
     assert_eq!(
         world.ask(&Request::Register(old)),
-        Err(Refusal::SpuNotFound(spu))
+        Err(Refusal::SpuNotEntered(spu))
     );
     assert!(world.register(&blank(1)) > before);
 }

@@ -158,7 +158,9 @@ async fn documented_operations_are_routed_and_answers_fit_their_types() {
     server
         .send(ask("POST", "/v1/spu-groups").json(&group))
         .await;
-    let begun = server.send(ask("POST", recover)).await;
+    let begun = server
+        .send(ask("POST", recover).json(&json!({ "force": true })))
+        .await;
     let begun = begun.body["operation"]["id"]
         .as_str()
         .unwrap_or("")

@@ -35,14 +35,14 @@ async fn with_one_unit_every_move_is_refused_and_the_answer_says_what_is_missing
             json!({}),
             409,
             "conflict",
-            "partition 0 of topic orders is on 0 and no other storage unit is at hand for the copy on 0; those at hand: 0",
+            "partition 0 of topic orders is on storage unit 0, and no other one is at hand to take the copy on 0; at hand: 0",
         ),
         (
             REASSIGN,
             json!({ "replicas": [1] }),
             400,
             "invalid_parameter",
-            "/replicas: there is no storage unit 1; those at hand: 0",
+            "/replicas: there is no storage unit 1; at hand: 0",
         ),
         (
             REASSIGN,
@@ -136,6 +136,8 @@ async fn a_partition_is_reassigned_as_an_operation_that_can_be_watched_and_cance
         (200, "updated")
     );
     assert_eq!(cancelled.body["state"], "cancelled");
+    let progress = json!({ "total": 1, "done": 0, "failed": 1 });
+    assert_eq!(cancelled.body["progress"], progress, "nothing was moved");
     let again = server.send(ask("POST", &cancel)).await;
     assert_eq!(
         (again.header("tidegate-result"), &again.body),
@@ -224,12 +226,21 @@ async fn a_rebalance_tells_its_plan_and_begins_it() {
 }
 
 #[tokio::test]
-async fn a_recovery_is_an_operation_about_its_partition() {
+async fn a_recovery_takes_a_leader_away_only_when_it_is_told_to() {
     let server = Server::new().await;
     server.create("orders", 2).await;
-    let begun = server
-        .send(ask("POST", "/v1/topics/orders/partitions/1/recover"))
-        .await;
+    let path = "/v1/topics/orders/partitions/1/recover";
+    let refused = server.send(ask("POST", path)).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (409, "conflict"));
+    assert!(
+        refused.body["detail"]
+            .as_str()
+            .unwrap()
+            .contains("storage unit 0 leads partition 1 of topic orders"),
+        "{}",
+        refused.body
+    );
+    let begun = server.post(path, json!({ "force": true })).await;
     assert_eq!(begun.status, 202, "{}", begun.body);
     let operation = &begun.body["operation"];
     assert_eq!(

@@ -155,6 +155,8 @@ const TABLE: &str = r#"
 404 spu_not_found - POST /v1/spus/9/drain
 404 spu_not_found - POST /v1/spus/9/resume
 409 conflict - POST /v1/spus/0/drain
+409 conflict - POST /v1/topics/kept/partitions/0/recover
+409 conflict - POST /v1/topics/kept/partitions/0/recover {"accept_loss":true}
 400 malformed_json - POST /v1/spus/0/drain {empty}
 405 method_not_allowed - GET /v1/spus/0/drain
 405 method_not_allowed - GET /v1/rebalance

@@ -2,26 +2,33 @@
 //!
 //! For people one line, or the list of changes of a dry run; for programs the server's document.
 
+use std::fmt::Display;
+
 use serde_json::{Value, json};
-use tidegate_client::{TopicName, Written};
+use tidegate_client::Written;
 
 use crate::failure::Failure;
 use crate::output::{self, Output};
 
+/// `kind` and `name` say what was written: `topic`, `orders`.
 pub(crate) fn show(
-    name: &TopicName,
+    kind: &str,
+    name: &impl Display,
     written: &Written,
     dry_run: bool,
     output: Output,
 ) -> Result<(), Failure> {
     if output == Output::Json {
         return match &written.body {
-            Value::Null => output::print_json(&json!({ "result": written.result, "name": name })),
+            Value::Null => {
+                let name = name.to_string();
+                output::print_json(&json!({ "result": written.result, "name": name }))
+            }
             body => output::print_json(body),
         };
     }
     if !dry_run {
-        output::say(&format!("topic {name}: {}", written.result));
+        output::say(&format!("{kind} {name}: {}", written.result));
         let status = written.body.get("status");
         let field = |field| status.and_then(|status| status.get(field));
         // It exists, and takes no records: whoever only reads "created" would be surprised later.
@@ -33,12 +40,20 @@ pub(crate) fn show(
         }
         return Ok(());
     }
-    output::say(&format!("topic {name} would be {}", written.result));
+    output::say(&format!("{kind} {name} would be {}", written.result));
+    changes(written)
+}
+
+/// The list of changes of a dry run.
+pub(crate) fn changes(written: &Written) -> Result<(), Failure> {
     let changes = written.body.get("changes").and_then(Value::as_array);
     let mut rows = Vec::new();
     for change in changes.into_iter().flatten() {
         let path = output::cell(change.get("path"));
         rows_of(&path, change.get("from"), change.get("to"), &mut rows);
+    }
+    if rows.is_empty() {
+        return Ok(());
     }
     output::print_table(&["path", "from", "to"], rows)
 }

@@ -1,7 +1,7 @@
 //! How a process becomes a node of the cluster, and stays one.
 //!
 //! With a join token it asks a controller for its first certificate, which it knows by the pin in the token;
-//! later starts find the certificate on the disk. A task renews it when a third of its life is left, and
+//! later starts find the certificate on the disk. A task renews it when half of its life is over, and
 //! takes over files that somebody else put there. Nothing is decided here about what the node may do.
 //! Invariant: what is damaged is never overwritten, and what was in force stays in force until something
 //! better is there.

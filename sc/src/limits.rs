@@ -64,8 +64,8 @@ pub const JOIN_TOKEN_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 pub const JOIN_TOKENS_MAX: usize = 500;
 /// Body of a request to join: a token and a signing request are 1 KiB.
 pub const JOIN_BODY_BYTES_MAX: usize = 16 * 1024;
-/// Life of a node's certificate. It is renewed when a third is left, so ten days of trouble are no harm,
-/// and a key that was stolen unnoticed is good for a month at most.
-pub const NODE_CERTIFICATE_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Life of a node's certificate. It is renewed when half of it is over, so three days of trouble are
+/// no harm, and a key that was stolen unnoticed is good for a week at most.
+pub const NODE_CERTIFICATE_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Before a controller that could not renew its own certificate tries again.
 pub const OWN_CERTIFICATE_RETRY: Duration = Duration::from_secs(60);

@@ -123,11 +123,11 @@ impl NodeTls {
         (current.begins_at_s, current.expires_at_s)
     }
 
-    /// Until a third of the certificate's life is left.
+    /// Until half of the certificate's life is over.
     #[must_use]
     pub fn until_renewal(&self, now_s: i64) -> Duration {
         let (begins_at_s, expires_at_s) = self.validity_s();
-        let renew_at_s = expires_at_s - (expires_at_s - begins_at_s) / 3;
+        let renew_at_s = begins_at_s + (expires_at_s - begins_at_s) / 2;
         Duration::from_secs(u64::try_from(renew_at_s - now_s).unwrap_or_default())
     }
 

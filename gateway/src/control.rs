@@ -26,8 +26,10 @@ use tokio::time::timeout;
 const REQUEST_BYTES_MAX: usize = 1024 * 1024;
 /// For the head of an answer; what follows may be a stream without end.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Controllers that are asked before the caller is told to come back.
-const ATTEMPTS_MAX: usize = 4;
+/// How often a controller is asked before the caller is told to come back.
+const ATTEMPTS_MAX: u32 = 4;
+/// Before the second time; then twice as long each: while one controller stops, the channel finds another.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Routes that every control plane has; the rest goes by the last one, so that a controller may be newer
 /// than its gateways.
 const ROUTES: [&str; 6] = [
@@ -70,22 +72,23 @@ async fn pass(
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let is_read = head.method == Method::GET || head.method == Method::HEAD;
     let mut refused = None;
-    for _ in 0..ATTEMPTS_MAX {
+    for attempt in 0..ATTEMPTS_MAX {
+        if attempt > 0 {
+            tokio::time::sleep(PAUSE * (1 << (attempt - 1))).await;
+        }
         let request = rebuilt(&head.method, path, &head.headers, body.clone())?;
         let answer = timeout(ANSWER_TIMEOUT, controllers.send(request)).await;
         match answer {
-            Ok(Ok(answer)) if is_leaving(&answer) => {
-                // It said in so many words that nothing was done.
-                refused = Some(answer);
-                controllers.try_another();
-            }
+            // Nothing was done, it says. A controller that stops has told the channel so, which is about to be
+            // with another; to leave this one here would end what others ask of it.
+            Ok(Ok(answer)) if is_passing(&answer) && refused.is_none() => refused = Some(answer),
             Ok(Ok(answer)) => return Ok(given(answer)),
             Ok(Err(ChannelError::Lost(reason))) if !is_read => {
                 tracing::info!(%reason, "the answer of a controller was lost");
                 return Err(unknown());
             }
-            Ok(Err(error)) => tracing::info!(%error, "a controller did not answer"),
-            Err(_) if is_read => controllers.try_another(),
+            Ok(Err(error)) => tracing::debug!(%error, "a controller did not answer"),
+            Err(_) if is_read => return Err(unavailable()),
             Err(_) => return Err(unknown()),
         }
     }
@@ -93,7 +96,7 @@ async fn pass(
 }
 
 /// Whether this is the refusal of a controller that stops, or has lost its store.
-fn is_leaving(answer: &http::Response<ChannelBody>) -> bool {
+fn is_passing(answer: &http::Response<ChannelBody>) -> bool {
     answer.status() == http::StatusCode::SERVICE_UNAVAILABLE
 }
 

@@ -94,18 +94,34 @@ async fn a_request_is_rebuilt_with_the_callers_credential_and_nothing_of_its_con
 }
 
 #[tokio::test]
-async fn a_controller_that_refuses_for_now_leads_to_the_next_and_none_to_a_problem() {
+async fn a_refusal_for_now_is_asked_again_once_and_nobody_there_is_a_problem() {
     let tasks = Tasks::new();
-    let leaving = || async { ApiError::new(ErrorCode::Unavailable, "the controller is stopping") };
-    let leaving = Router::new().fallback(any(leaving));
-    let good = Router::new().fallback(any(|| async { "made" }));
-    let both = gateway(vec![leaving.clone(), good], &tasks);
-    let answer = ask(&both, Method::POST, "/v1/topics", Some(TOKEN)).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let refuse = || ApiError::new(ErrorCode::Unavailable, "the controller is stopping");
+    let passing = move || {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            if number == 0 {
+                Err(refuse())
+            } else {
+                Ok("made")
+            }
+        }
+    };
+    let passing = gateway(vec![Router::new().fallback(any(passing))], &tasks);
+    let answer = ask(&passing, Method::POST, "/v1/topics", Some(TOKEN)).await;
     assert_eq!(answer, (200, "made".to_owned()));
-    let one = gateway(vec![leaving], &tasks);
+    let count = Arc::clone(&asked);
+    let lasting = move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        async move { refuse() }
+    };
+    let one = gateway(vec![Router::new().fallback(any(lasting))], &tasks);
     let (status, said) = ask(&one, Method::POST, "/v1/topics", Some(TOKEN)).await;
     assert_eq!(status, 503);
     assert!(said.contains("the controller is stopping"), "{said}");
+    assert_eq!(asked.load(Ordering::SeqCst), 4);
     tasks.shutdown(HOUR).await;
     let (status, said) = ask(&one, Method::POST, "/v1/topics", Some(TOKEN)).await;
     assert_eq!(status, 503);

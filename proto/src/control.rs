@@ -32,8 +32,9 @@ pub use report::{
     PartitionStatus, Register, Registered, ReplicaReport, SealAnswer,
 };
 pub use session::{
-    AttestRequest, AttestedReplica, DiskSpace, Heartbeat, HeartbeatAnswer, IsrAnswer, IsrRequest,
-    LeaveRequest, SealRequest, Seen, Standing, StatusReport, Traffic,
+    AttestRequest, AttestedReplica, DeletedTopics, DeletedTopicsQuery, DiskSpace, Heartbeat,
+    HeartbeatAnswer, IsrAnswer, IsrRequest, LeaveRequest, ProducerIds, RelayRequest,
+    RelayedHeartbeat, SealRequest, Seen, Standing, StatusReport, Traffic,
 };
 pub use unit::{SpuSpec, SpuStanding};
 pub use watch::{TopologyChange, WatchLine, WatchQuery};

@@ -8,6 +8,7 @@ mod page;
 
 mod answer;
 mod problems;
+mod stale;
 mod view;
 
 mod write;
@@ -16,9 +17,11 @@ mod cluster;
 mod groups;
 mod join_tokens;
 mod later;
+mod metadata;
 mod partitions;
 mod spus;
 mod topics;
+mod watch;
 
 mod operations;
 mod truncate;
@@ -31,7 +34,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Router, middleware};
 use tidegate_kit::auth::Auth;
 use tidegate_proto::control::PartitionStatus;
 use tidegate_proto::error::Problem;
@@ -51,6 +54,17 @@ pub trait Statuses: Send + Sync + 'static {
 
     /// False while the disks that new partitions would go to are full.
     fn has_room(&self) -> bool;
+}
+
+/// What storage units told their controllers.
+impl Statuses for Controller {
+    fn partition(&self, key: ReplicaKey) -> Option<PartitionStatus> {
+        self.reported(key)
+    }
+
+    fn has_room(&self) -> bool {
+        Self::has_room(self)
+    }
 }
 
 #[derive(Clone)]
@@ -95,7 +109,8 @@ impl Admission {
 
 fn router_of(state: Api, auth: &Auth) -> Router {
     let (router, _) = described().split_for_parts();
-    auth.layer(router.merge(later::routes()).with_state(state))
+    let stale = middleware::from_fn_with_state(state.clone(), stale::mark_stale);
+    auth.layer(router.merge(later::routes()).layer(stale).with_state(state))
 }
 
 /// The OpenAPI document of the control plane.
@@ -128,6 +143,8 @@ struct Shared;
 fn described() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Shared::openapi())
         .routes(routes!(cluster::get_cluster))
+        .routes(routes!(metadata::get_metadata))
+        .routes(routes!(watch::watch_changes))
         .routes(routes!(spus::list_spus, spus::register_spu))
         .routes(routes!(spus::get_spu, spus::ensure_spu, spus::remove_spu))
         .routes(routes!(groups::list_spu_groups, groups::create_spu_group))

@@ -1,31 +1,57 @@
-//! The controller of a cluster: a handle on the one task that changes the control state.
+//! A controller of a cluster: a handle on the one task that changes the control state.
 //!
-//! Reads never wait: they look at the last published model. Writes are commands to the task, carried
-//! out in order even when the caller has gone. Invariant: an answer to a write comes after the model
-//! and the topology that contain it were published.
+//! Several may run on one store. Reads never wait: they look at the last published model, also while the
+//! store is away. Writes are commands to the task, carried out in order even when the caller has gone.
+//! Invariant: an answer to a write comes after the model and the topology that contain it were
+//! published.
+
+mod condition;
+mod mirror;
+mod roster;
+
+mod holder;
+
+mod commands;
+
+mod units;
+
+mod relay;
 
 mod task;
 
-use std::fmt;
+mod decisions;
+mod duties;
+
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_kit::clock;
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_proto::control::{Register, Registered, Topology};
-use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::control::{PartitionStatus, Topology};
+use tidegate_proto::error::Problem;
 use tidegate_proto::id::{ClusterId, TopicId};
-use tidegate_sc_core::decide::decide;
-use tidegate_sc_core::decision::{Decision, Request};
+use tidegate_proto::position::ReplicaKey;
+use tidegate_sc_core::limits::SPU_TIMEOUT_MS_DEFAULT;
 use tidegate_sc_core::model::Model;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tracing::Span;
 use uuid::Uuid;
 
-use crate::limits::{COMMANDS_MAX, PRODUCER_IDS_PER_LEASE};
+use crate::history::History;
+use crate::limits::{COMMANDS_MAX, PACE_ALONE, PACE_IN_CLUSTER, PRODUCER_IDS_PER_LEASE};
 use crate::metrics;
-use crate::store::{DatabaseUrl, MetaStore, PostgresStore, Receipt, SqliteStore, StoreError};
-use task::Task;
+use crate::store::{DatabaseUrl, Doorbell, MetaStore, PostgresStore, SqliteStore, StoreError};
+use commands::Command;
+pub use commands::{Answered, Decided, Once, Origin, Shape};
+use condition::Conditions;
+pub use condition::{Alarm, Condition};
+use holder::{Holder, HolderName, Lease};
+use mirror::{Mirror, Published};
+pub use relay::HolderLink;
+use roster::Roster;
+use task::{Task, Times};
 
 /// Where the metadata is kept.
 #[derive(Debug, Clone)]
@@ -41,54 +67,50 @@ pub enum StoreLocation {
 #[derive(Debug)]
 pub struct ScConfig {
     pub store: StoreLocation,
-    /// The controller's task runs here and closes the store when it is cancelled.
+    pub settings: ControllerSettings,
+    /// The controller's tasks run here and close the store when they are cancelled.
     pub tasks: Tasks,
 }
 
-/// Who asked for a change, for the record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    pub actor: String,
-    pub request_id: String,
-}
-
-/// A decision that was carried out, and the state with it.
+/// What a controller is to the others and to its units.
 #[derive(Debug, Clone)]
-pub struct Decided {
-    pub decision: Decision,
-    pub model: Arc<Model>,
+pub struct ControllerSettings {
+    /// Its name, for people; a controller of one process has none to be told from.
+    pub name: String,
+    /// Where other controllers reach it, as `host:port`; none when nobody is to.
+    pub private_address: Option<String>,
+    /// Silence after which a unit is shut out; none when units live and die with the controller.
+    pub spu_timeout: Option<Duration>,
+    /// Nobody else can open the store.
+    pub is_alone: bool,
+    /// Most copies of a partition that the storage units of this version can keep.
+    pub replication_factor_max: u16,
 }
 
-/// Makes the answer of a decision and the state with it.
-pub type Shape = dyn Fn(&Decision, &Model) -> String + Send + Sync;
-
-/// A request that is carried out once, however often it is sent under its key.
-#[derive(Clone)]
-pub struct Once {
-    pub principal: String,
-    /// As the client gave it.
-    pub key: String,
-    /// SHA-256 of the request: the same key with another request is refused.
-    pub request_hash: [u8; 32],
-    /// The answer to a decision, from the state with it; kept as it is.
-    pub answer: Arc<Shape>,
-}
-
-impl fmt::Debug for Once {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Once")
-            .field("principal", &self.principal)
-            .field("key", &self.key)
-            .finish_non_exhaustive()
+impl ControllerSettings {
+    /// One process that is controller and storage unit at once.
+    #[must_use]
+    pub fn alone() -> Self {
+        Self {
+            name: "up".to_owned(),
+            private_address: None,
+            spu_timeout: None,
+            is_alone: true,
+            replication_factor_max: u16::MAX,
+        }
     }
-}
 
-/// The one answer to a request with a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answered {
-    pub text: String,
-    /// It was given before, and nothing was done now.
-    pub is_repeat: bool,
+    /// One of several controllers, whose units are processes of their own.
+    #[must_use]
+    pub fn in_cluster(name: String, private_address: Option<String>) -> Self {
+        Self {
+            name,
+            private_address,
+            spu_timeout: Some(Duration::from_millis(SPU_TIMEOUT_MS_DEFAULT)),
+            is_alone: false,
+            replication_factor_max: 1,
+        }
+    }
 }
 
 /// A handle on the controller. Clones are the same controller.
@@ -100,24 +122,19 @@ pub struct Controller {
 #[derive(Debug)]
 struct Shared {
     store: Arc<dyn MetaStore>,
+    settings: ControllerSettings,
     commands: mpsc::Sender<Command>,
     models: watch::Receiver<Arc<Model>>,
     topologies: watch::Receiver<Arc<Topology>>,
+    history: Arc<History>,
+    conditions: Arc<Conditions>,
+    roster: Arc<Roster>,
+    lease: Arc<watch::Sender<Lease>>,
+    /// Makes the task follow the store.
+    bell: Arc<Notify>,
+    /// Questions to the store about what nodes have seen.
+    witnesses: Semaphore,
     started_at_ms: i64,
-}
-
-#[derive(Debug)]
-struct Command {
-    request: Request,
-    origin: Origin,
-    reply: Reply,
-}
-
-/// What the asker wants to hear.
-#[derive(Debug)]
-enum Reply {
-    Decided(oneshot::Sender<Result<Decided, Problem>>),
-    Once(Once, oneshot::Sender<Result<Answered, Problem>>),
 }
 
 impl Controller {
@@ -137,42 +154,99 @@ impl Controller {
                 Arc::new(PostgresStore::open(url, name).await?)
             }
         };
-        Self::start(store, &config.tasks).await
+        Self::start(store, config.settings, &config.tasks).await
     }
 
     /// Starts a controller on a store that is open.
     ///
     /// # Errors
     /// Those of reading the store.
-    pub async fn start(store: Arc<dyn MetaStore>, tasks: &Tasks) -> Result<Self, StoreError> {
-        let model = Arc::new(store.snapshot().await?);
-        let topology = Arc::new(model.topology());
+    pub async fn start(
+        store: Arc<dyn MetaStore>,
+        settings: ControllerSettings,
+        tasks: &Tasks,
+    ) -> Result<Self, StoreError> {
+        let mirror = Mirror::open(Arc::clone(&store)).await?;
+        let Published {
+            models,
+            topologies,
+            history,
+        } = mirror.published();
+        let (models, topologies) = (models.subscribe(), topologies.subscribe());
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
-        let (model_tx, models) = watch::channel(Arc::clone(&model));
-        let (topology_tx, topologies) = watch::channel(topology);
+        let shared = Shared {
+            models,
+            topologies,
+            history: Arc::clone(history),
+            conditions: Arc::new(Conditions::new()),
+            roster: Arc::new(Roster::new(settings.spu_timeout)),
+            lease: Arc::new(watch::channel(Lease::Unknown).0),
+            bell: Arc::new(Notify::new()),
+            witnesses: Semaphore::new(1),
+            started_at_ms: clock::now_ms(),
+            store,
+            settings,
+            commands,
+        };
+        let controller = Self {
+            shared: Arc::new(shared),
+        };
+        controller.spawn(mirror, queue, tasks);
+        Ok(controller)
+    }
+
+    fn spawn(&self, mirror: Mirror, queue: mpsc::Receiver<Command>, tasks: &Tasks) {
+        let shared = &self.shared;
+        let settings = &shared.settings;
+        let pace = if settings.is_alone {
+            PACE_ALONE
+        } else {
+            PACE_IN_CLUSTER
+        };
+        let model = mirror.model();
         let span = tracing::info_span!("controller", cluster_id = %model.cluster_id);
         span.in_scope(|| {
             tracing::info!(
-                store = store.name(),
+                store = shared.store.name(),
                 revision = model.revision,
                 topics = model.topics.len(),
                 "controller started"
             );
         });
-        metrics::published(&model);
-        let task = Task::new(Arc::clone(&store), model, model_tx, topology_tx);
-        tasks.spawn(TaskKind::Controller, span, task.run(queue, tasks.token()));
-        let started_at_ms = clock::now_ms();
-        let shared = Shared {
-            store,
-            commands,
-            models,
-            topologies,
-            started_at_ms,
+        let holder = Holder {
+            store: Arc::clone(&shared.store),
+            name: HolderName {
+                name: settings.name.clone(),
+                address: settings.private_address.clone(),
+                // Nobody else can open its store: after a crash the lease is its own at once.
+                run: if settings.is_alone {
+                    Uuid::nil()
+                } else {
+                    Uuid::new_v4()
+                },
+            },
+            lease: Arc::clone(&shared.lease),
+            pace,
         };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+        let task = Task {
+            store: Arc::clone(&shared.store),
+            mirror,
+            conditions: Arc::clone(&shared.conditions),
+            roster: Arc::clone(&shared.roster),
+            lease: Arc::clone(&shared.lease),
+            times: Times::now(),
+            pace,
+            controls: None,
+        };
+        let bell = Arc::clone(&shared.bell);
+        let ringing = ring(shared.store.doorbell(), Arc::clone(&bell));
+        tasks.spawn(TaskKind::Watch, Span::current(), ringing);
+        let (store, stop) = (Arc::clone(&shared.store), tasks.token());
+        tasks.spawn(TaskKind::Controller, span, async move {
+            let lease = holder.run(stop.clone());
+            tokio::join!(task.run(queue, bell, stop), lease);
+            store.close().await;
+        });
     }
 
     /// The topology now, and whenever it changes.
@@ -210,28 +284,43 @@ impl Controller {
         self.shared.started_at_ms
     }
 
-    /// Admits a storage unit in one transaction: a new incarnation, a new epoch for every partition it
-    /// leads, its intact replicas in sync as before, and placement of what waited for it.
-    ///
-    /// # Errors
-    /// 503 when the store fails, 504 when nobody knows whether it was done.
-    pub async fn register(&self, report: Register) -> Result<Registered, Problem> {
-        let actor = format!("spu-{}", report.spu_id);
-        let origin = Origin {
-            actor,
-            request_id: report.run_id.to_string(),
+    /// Whether the store is at hand and to be believed, now and later.
+    #[must_use]
+    pub fn condition(&self) -> watch::Receiver<Condition> {
+        self.shared.conditions.subscribe()
+    }
+
+    /// True while this controller runs the cluster.
+    #[must_use]
+    pub fn holds_lease(&self) -> bool {
+        self.shared.lease.borrow().epoch().is_some()
+    }
+
+    pub(crate) fn history(&self) -> &Arc<History> {
+        &self.shared.history
+    }
+
+    /// Somebody knows more than we do.
+    pub(crate) fn follow_soon(&self) {
+        self.shared.bell.notify_one();
+    }
+
+    /// Where that partition stands, as its leader told this controller.
+    #[must_use]
+    pub fn reported(&self, key: ReplicaKey) -> Option<PartitionStatus> {
+        self.shared.roster.partition(key)
+    }
+
+    /// Whether units said that they have room for more; true while nobody said anything.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let model = self.model();
+        let roster = &self.shared.roster;
+        let mut told = model.spus_at_hand().filter_map(|row| roster.unit(row.spu));
+        let Some(first) = told.next() else {
+            return true;
         };
-        let Decided { decision, model } = self.change(Request::Register(report), origin).await?;
-        let incarnation = decision.incarnation().ok_or_else(|| {
-            Problem::new(
-                ErrorCode::Internal,
-                "a registration was decided without an incarnation",
-            )
-        })?;
-        Ok(Registered {
-            cluster_id: model.cluster_id,
-            incarnation,
-        })
+        first.disk.has_room || told.any(|unit| unit.disk.has_room)
     }
 
     /// Takes a block of producer ids that nobody else will ever get.
@@ -262,98 +351,14 @@ impl Controller {
             error.into()
         })
     }
-
-    /// Decides on a request and carries the decision out.
-    ///
-    /// # Errors
-    /// Refusals as they are; 503 when the queue is full, the store fails or the controller stops; 504
-    /// when nobody knows whether it was done.
-    pub async fn change(&self, request: Request, origin: Origin) -> Result<Decided, Problem> {
-        let (reply, answer) = oneshot::channel();
-        self.command(request, origin, Reply::Decided(reply))?;
-        // The task answers every command it takes; without an answer it was stopped half-way.
-        answer.await.unwrap_or_else(|_| Err(half_way()))
-    }
-
-    /// The same once: a repeat of the request under its key does nothing and gets the first answer.
-    /// Refusals are not kept.
-    ///
-    /// # Errors
-    /// Those of [`Controller::change`]; 409 when the key was used for another request.
-    pub async fn change_once(
-        &self,
-        request: Request,
-        origin: Origin,
-        once: Once,
-    ) -> Result<Answered, Problem> {
-        let (reply, answer) = oneshot::channel();
-        self.command(request, origin, Reply::Once(once, reply))?;
-        answer.await.unwrap_or_else(|_| Err(half_way()))
-    }
-
-    /// The answer that was kept for that principal and key.
-    ///
-    /// # Errors
-    /// 409 when it was for another request; 503 when the store fails.
-    pub async fn answered(
-        &self,
-        principal: &str,
-        key: &str,
-        request_hash: [u8; 32],
-    ) -> Result<Option<String>, Problem> {
-        let store = &self.shared.store;
-        let kept = store.receipt(principal, key, clock::now_ms()).await;
-        let kept = kept.map_err(|error| {
-            metrics::store_failed();
-            Problem::from(error)
-        })?;
-        kept.map(|receipt| answer_of(receipt, request_hash))
-            .transpose()
-    }
-
-    fn command(&self, request: Request, origin: Origin, reply: Reply) -> Result<(), Problem> {
-        let command = Command {
-            request,
-            origin,
-            reply,
-        };
-        let sent = self.shared.commands.try_send(command);
-        sent.map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                metrics::overloaded();
-                let detail = "too many control changes are waiting";
-                Problem::new(ErrorCode::Overloaded, detail)
-            }
-            mpsc::error::TrySendError::Closed(_) => stopping(),
-        })
-    }
-
-    /// What a request would do now. Nothing is done.
-    ///
-    /// # Errors
-    /// Refusals as they are.
-    pub fn preview(&self, request: &Request) -> Result<Decision, Problem> {
-        decide(&self.model(), clock::now_ms(), Uuid::new_v4(), request).map_err(Problem::from)
-    }
 }
 
-/// The answer on a receipt, if it is for this request.
-fn answer_of(receipt: Receipt, request_hash: [u8; 32]) -> Result<String, Problem> {
-    if receipt.request_hash == request_hash {
-        return Ok(receipt.answer);
+/// Rings the task's bell whenever the store rings.
+async fn ring(mut bell: Box<dyn Doorbell>, task: Arc<Notify>) {
+    loop {
+        bell.rung().await;
+        task.notify_one();
     }
-    let detail =
-        "this Idempotency-Key was used for another request: another path, condition or body";
-    Err(Problem::new(ErrorCode::IdempotencyKeyReused, detail))
-}
-
-fn half_way() -> Problem {
-    let detail = "the controller stopped before it answered";
-    Problem::new(ErrorCode::OutcomeUnknown, detail)
-}
-
-fn stopping() -> Problem {
-    Problem::new(ErrorCode::Unavailable, "the controller is stopping")
 }
 
 #[cfg(test)]

@@ -14,7 +14,11 @@ pub mod local_postgres;
 
 pub mod store;
 
+mod history;
+
 pub mod controller;
+
+pub mod internal;
 
 pub mod admission;
 
@@ -22,4 +26,7 @@ pub mod api;
 
 pub use admission::Admission;
 pub use api::{Statuses, openapi};
-pub use controller::{Controller, ScConfig, StoreLocation};
+pub use controller::{
+    Condition, Controller, ControllerSettings, HolderLink, ScConfig, StoreLocation,
+};
+pub use internal::PrivateLink;

@@ -69,3 +69,65 @@ pub const JOIN_BODY_BYTES_MAX: usize = 16 * 1024;
 pub const NODE_CERTIFICATE_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Before a controller that could not renew its own certificate tries again.
 pub const OWN_CERTIFICATE_RETRY: Duration = Duration::from_secs(60);
+
+/// Revisions read at a time when following; each may have ten thousand rows of half a KiB.
+pub const FOLLOW_REVISIONS_MAX: u64 = 16;
+/// Transactions of its own that the holder makes before it lets waiting commands through.
+pub const TICKS_AT_ONCE_MAX: usize = 4;
+/// A holder that was away for so long has not listened, and shuts nobody out for a whole time-out.
+pub const STALL: Duration = Duration::from_secs(2);
+/// Before a failed attempt on the lease is repeated.
+pub const LEASE_RETRY: Duration = Duration::from_secs(1);
+/// How often expired receipts, tokens and certificates are dropped.
+pub const LEDGER_SWEEP: Duration = Duration::from_secs(60);
+/// Revisions kept in memory for watchers.
+pub const HISTORY_REVISIONS_MAX: usize = 10_000;
+/// Changes of all those revisions: at some 2 KiB each with their encoded forms, 40 MiB. The newest
+/// revision is kept whatever its size.
+pub const HISTORY_CHANGES_MAX: usize = 20_000;
+/// Largest body of a private request: a registration with 10,000 replicas has 3 MiB.
+pub const PRIVATE_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Watch streams that one controller serves: each is a connection's stream and a place in a list.
+pub const WATCHERS_MAX: usize = 20_000;
+/// Topics that one question about deleted ones may name.
+pub const DELETED_TOPICS_MAX: usize = 1_000;
+/// How often what was heard is passed on to the holder of the lease: twice within the shortest time
+/// between heartbeats.
+pub const RELAY: Duration = Duration::from_millis(250);
+/// How long the holder may take to answer; what was not passed on is said again by the next heartbeats.
+pub const RELAY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Statuses of partitions in one such request: 4 MiB.
+pub const RELAY_STATUSES_MAX: usize = 20_000;
+
+/// How often a controller does what it does by the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Looking whether the store has something new, doorbell or not.
+    pub poll: Duration,
+    /// Asking which store it is.
+    pub standing: Duration,
+    /// Looking for what is to be done, for the holder of the lease.
+    pub tick: Duration,
+    /// How long the lease holds without being renewed.
+    pub lease: Duration,
+    /// How often it is renewed; three attempts fit.
+    pub renewal: Duration,
+}
+
+/// One of several: the tick is a small part of the shortest time-out of a unit, and the lease is worth a
+/// failover within seconds.
+pub const PACE_IN_CLUSTER: Pace = Pace {
+    poll: Duration::from_secs(1),
+    standing: Duration::from_secs(5),
+    tick: Duration::from_millis(200),
+    lease: Duration::from_secs(10),
+    renewal: Duration::from_secs(3),
+};
+/// The only one, on a store that nobody else can open: an idle process should not touch its disk.
+pub const PACE_ALONE: Pace = Pace {
+    poll: Duration::from_secs(60),
+    standing: Duration::from_secs(600),
+    tick: Duration::from_secs(1),
+    lease: Duration::from_secs(24 * 3600),
+    renewal: Duration::from_secs(8 * 3600),
+};

@@ -22,6 +22,32 @@ pub(crate) fn store_failed() {
     counter!("tidegate_sc_store_errors_total").increment(1);
 }
 
+/// Whether the store can be reached.
+pub(crate) fn store_away(is_away: bool) {
+    gauge!("tidegate_sc_store_away").set(f64::from(u8::from(is_away)));
+}
+
+/// Whether the store is not what it was.
+pub(crate) fn alarmed(is_alarmed: bool) {
+    gauge!("tidegate_sc_metadata_forked").set(f64::from(u8::from(is_alarmed)));
+}
+
+/// Whether this controller holds the lease.
+pub(crate) fn holds_lease(is_held: bool) {
+    gauge!("tidegate_sc_lease_held").set(f64::from(u8::from(is_held)));
+}
+
+/// Storage units were shut out for being silent.
+pub(crate) fn fenced(count: usize) {
+    counter!("tidegate_sc_spus_fenced_total").increment(count as u64);
+}
+
+/// Watchers that are served.
+#[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+pub(crate) fn watching(count: usize) {
+    gauge!("tidegate_sc_watchers").set(count as f64);
+}
+
 /// A command found the queue full.
 pub(crate) fn overloaded() {
     counter!("tidegate_sc_overloaded_total").increment(1);

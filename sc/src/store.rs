@@ -25,6 +25,7 @@ mod sqlite;
 #[cfg(test)]
 mod conformance;
 
+pub(crate) use chain::after as chain_after;
 pub use fault::{BoxFuture, StoreError};
 pub use lease::{Acquired, Leases};
 pub use ledger::{JoinToken, Ledger, NodeCertificate, Receipt, Redeemed, Use};

@@ -1,7 +1,7 @@
 //! `tidegate sc ..`: the streaming controller of a cluster, whose metadata is in Postgres.
 
+mod adopt;
 pub(crate) mod authority;
-mod internal;
 mod migrate;
 mod place;
 mod run;
@@ -22,6 +22,8 @@ pub(crate) enum ScCommand {
     Migrate(migrate::MigrateArguments),
     /// Make the authority that issues the certificates of a cluster's nodes.
     Authority(authority::AuthorityArguments),
+    /// Go on with a metadata database that is not what it was.
+    Adopt(adopt::AdoptArguments),
 }
 
 /// Carries the command out. Needs a runtime.
@@ -36,5 +38,6 @@ pub(crate) async fn run(command: ScCommand, output: Output) -> Result<(), Failur
         }
         ScCommand::Authority(arguments) => authority::run(&arguments).await,
         ScCommand::Migrate(arguments) => migrate::run(&arguments, output).await,
+        ScCommand::Adopt(arguments) => adopt::run(&arguments, output).await,
     }
 }

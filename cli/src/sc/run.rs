@@ -10,13 +10,13 @@ use tidegate_kit::health;
 use tidegate_kit::http::{Front, OriginRules};
 use tidegate_kit::tasks::Tasks;
 use tidegate_kit::tls::{ClientAuth, ClusterAuthority};
-use tidegate_proto::control::PartitionStatus;
 use tidegate_proto::node::NodeName;
-use tidegate_proto::position::ReplicaKey;
-use tidegate_sc::{Admission, Controller, ScConfig, Statuses, StoreLocation};
+use tidegate_sc::{
+    Admission, Controller, ControllerSettings, PrivateLink, ScConfig, StoreLocation,
+};
 use tokio::sync::watch;
 
-use super::{internal, place};
+use super::place;
 use crate::config::ScSettings;
 use crate::failure::Failure;
 use crate::process::{Base, DRAIN_GRACE, DRAIN_TIMEOUT, Listening, NodeFacts, Serving};
@@ -45,6 +45,10 @@ impl ScServer {
                 url: settings.database_url.clone(),
                 name: format!("tidegate {}", settings.name),
             },
+            settings: ControllerSettings::in_cluster(
+                settings.name.clone(),
+                Some(private.address.to_string()),
+            ),
             tasks: control.clone(),
         };
         let opened = Controller::open(config).await;
@@ -54,8 +58,11 @@ impl ScServer {
         let name = name.map_err(|error| Failure::usage(error.to_string()))?;
         let tls = admission.own_tls(name, &control).await;
         let tls = tls.map_err(|error| Failure::failed(chain(&error)))?;
-        let planes = || admission.control_router(&base.auth, Arc::new(Unknown));
-        let inner = internal::router(controller.clone())
+        let link = PrivateLink::new(tls.clone(), control.clone());
+        controller.relay_over(Arc::new(link), &control);
+        let planes = || admission.control_router(&base.auth, Arc::new(controller.clone()));
+        let inner = controller
+            .private_router()
             .merge(admission.internal_router())
             .merge(planes());
         let front = Front::from(base.edged(inner, OriginRules::default()));
@@ -124,18 +131,4 @@ fn admission(settings: &ScSettings, controller: &Controller) -> Result<Admission
         ))
     })?;
     Admission::new(controller.clone(), authority).map_err(|error| Failure::failed(chain(&error)))
-}
-
-/// Nothing is known of partitions before their units have told.
-#[derive(Debug)]
-struct Unknown;
-
-impl Statuses for Unknown {
-    fn partition(&self, _: ReplicaKey) -> Option<PartitionStatus> {
-        None
-    }
-
-    fn has_room(&self) -> bool {
-        true
-    }
 }

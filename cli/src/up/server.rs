@@ -20,7 +20,7 @@ use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_kit::{health, metrics, tls};
 use tidegate_proto::control::Registered;
 use tidegate_proto::id::SpuId;
-use tidegate_sc::{Controller, ScConfig, StoreLocation};
+use tidegate_sc::{Controller, ControllerSettings, ScConfig, StoreLocation};
 use tidegate_spu::{Node, SpuConfig};
 use tokio::sync::watch;
 use tracing::info_span;
@@ -217,6 +217,7 @@ async fn open_controller(directory: &Path, tasks: &Tasks) -> Result<Controller, 
     let path = directory.join("meta.db");
     let config = ScConfig {
         store: StoreLocation::Sqlite(path.clone()),
+        settings: ControllerSettings::alone(),
         tasks: tasks.clone(),
     };
     Controller::open(config)

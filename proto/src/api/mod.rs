@@ -5,6 +5,7 @@
 pub mod binary;
 pub mod cluster;
 pub mod join;
+pub mod metadata;
 pub mod operation;
 pub mod records;
 pub mod socket;

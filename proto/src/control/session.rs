@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{IsrOutcome, IsrProposal, PartitionStatus, SealAnswer};
 use crate::chain::ChainHash;
-use crate::id::{Incarnation, ReplicaGen, RunId, SpuId, StoreId};
+use crate::id::{Incarnation, ReplicaGen, RunId, SpuId, StoreId, TopicId};
 use crate::position::ReplicaKey;
 
 /// How much of the metadata's history somebody has seen (X1). Kept on disk by nodes, so that a store
@@ -119,6 +119,10 @@ pub struct HeartbeatAnswer {
     pub revision: u64,
     /// When to come again, in milliseconds.
     pub interval_ms: u64,
+    /// This controller has lost sight of the store, and may not know whom to pass the heartbeat on to:
+    /// better talk to another one.
+    #[serde(default)]
+    pub is_stale: bool,
 }
 
 /// A leader's wishes for in-sync sets (I3).
@@ -173,4 +177,43 @@ pub struct LeaveRequest {
     pub spu_id: SpuId,
     /// Its registration.
     pub incarnation: Incarnation,
+}
+
+/// Producer ids that are the asker's for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerIds {
+    /// The first of them.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// Topics that a node holds replicas of and does not find in the topology.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletedTopicsQuery {
+    /// Which; bounded by the controller.
+    pub topics: Vec<TopicId>,
+}
+
+/// Those of them that were deleted (S7). The others may be missing because the metadata is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletedTopics {
+    /// Which.
+    pub deleted: Vec<TopicId>,
+}
+
+/// What one controller heard, for the one that holds the lease.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RelayRequest {
+    /// The newest of each unit.
+    pub heartbeats: Vec<RelayedHeartbeat>,
+}
+
+/// A heartbeat that came to another controller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayedHeartbeat {
+    /// As it came.
+    pub heartbeat: Heartbeat,
+    /// How long ago, in milliseconds.
+    pub age_ms: u64,
 }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tidegate_proto::control::TopologyChange;
 use tidegate_proto::id::{OperationId, TopicId};
 use tidegate_proto::name::TopicName;
 
@@ -155,6 +156,29 @@ impl Change {
             | Self::PutSpuGroup(_)
             | Self::PutOperation(_)
             | Self::DeleteOperation(_) => self.key(),
+        }
+    }
+
+    /// What it changes of what every process sees; none for what only controllers keep.
+    #[must_use]
+    pub fn topology(&self) -> Option<TopologyChange> {
+        match self {
+            Self::PutSpu(row) => Some(match row.spec() {
+                Some(spec) => TopologyChange::PutSpu { spu: row.spu, spec },
+                None => TopologyChange::RemoveSpu { spu: row.spu },
+            }),
+            Self::PutTopic(row) => Some(TopologyChange::PutTopic {
+                spec: row.spec(&[]),
+            }),
+            Self::PutPartition(row) => Some(TopologyChange::PutPartition {
+                topic_id: row.topic_id,
+                spec: row.spec(),
+            }),
+            Self::DeleteTopic(gone) => Some(TopologyChange::RemoveTopic {
+                topic_id: gone.id,
+                name: gone.name.clone(),
+            }),
+            Self::PutSpuGroup(_) | Self::PutOperation(_) | Self::DeleteOperation(_) => None,
         }
     }
 

@@ -61,6 +61,22 @@ impl Liveness {
         }
     }
 
+    /// This controller could not listen for a while: everybody gets a whole time-out from now.
+    pub fn forgive(&mut self, now_ms: u64) {
+        self.since_ms = self.since_ms.max(now_ms);
+    }
+
+    /// Notes registrations that other controllers took: a unit that has just registered was heard just now,
+    /// whoever it talked to.
+    pub fn observe(&mut self, model: &Model, now_ms: u64) {
+        for row in model.spus.values().filter(|row| !row.fenced) {
+            let heard = self.heard.get(&row.spu);
+            if heard.is_none_or(|(incarnation, _)| *incarnation < row.incarnation) {
+                self.heard.insert(row.spu, (row.incarnation, now_ms));
+            }
+        }
+    }
+
     /// Forgets units that are gone.
     pub fn retain(&mut self, model: &Model) {
         self.heard.retain(|spu, _| model.spu(*spu).is_some());

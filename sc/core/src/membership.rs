@@ -177,7 +177,7 @@ pub(crate) fn attest(
         };
         let mut replicas = row.replicas.iter_mut();
         let own = replicas.find(|own| own.spu == spu && own.replica_gen == *replica_gen);
-        if let Some(replica) = own {
+        if let Some(replica) = own.filter(|own| !own.joined) {
             replica.joined = true;
             draft.put_partition(row);
         }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tidegate_proto::control::Topology;
+use tidegate_proto::control::{Topology, TopologyChange};
 use tidegate_proto::id::{ClusterId, OperationId, PartitionId, SpuId, TopicId};
 use tidegate_proto::name::{SpuGroupName, TopicName};
 use tidegate_proto::position::ReplicaKey;
@@ -262,6 +262,25 @@ impl Model {
                 .map(|(name, topic)| (name.clone(), Arc::clone(topic.spec())))
                 .collect(),
         }
+    }
+
+    /// The same as changes that make it out of nothing, a topic before its partitions.
+    pub fn topology_changes(&self) -> impl Iterator<Item = TopologyChange> {
+        let units = self.spus.iter();
+        let units = units.filter_map(|(spu, row)| {
+            let (spu, spec) = (*spu, row.spec()?);
+            Some(TopologyChange::PutSpu { spu, spec })
+        });
+        let topics = self.topics.values().flat_map(|topic| {
+            let (topic_id, spec) = (topic.row.id, topic.row.spec(&[]));
+            let partitions = topic.partitions.iter();
+            let partitions = partitions.map(move |row| TopologyChange::PutPartition {
+                topic_id,
+                spec: row.spec(),
+            });
+            std::iter::once(TopologyChange::PutTopic { spec }).chain(partitions)
+        });
+        units.chain(topics)
     }
 
     fn topic_mut(&mut self, id: TopicId) -> Option<&mut Topic> {

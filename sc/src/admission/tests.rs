@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::api::Statuses;
+use crate::controller::ControllerSettings;
 use crate::store::{JoinToken, MemoryDatabase, MetaStore, Use};
 
 mod tokens;
@@ -43,7 +44,9 @@ impl Bench {
         let (cluster, store) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let store = MemoryDatabase::new(ClusterId(cluster), StoreId(store)).open();
         let tasks = Tasks::new();
-        let controller = Controller::start(Arc::new(store), &tasks).await.unwrap();
+        let controller = Controller::start(Arc::new(store), ControllerSettings::alone(), &tasks)
+            .await
+            .unwrap();
         let authority = ClusterAuthority::make(ClusterId(cluster), clock::now_s()).unwrap();
         Self {
             admission: Admission::new(controller, authority).unwrap(),

@@ -11,7 +11,7 @@ use tidegate_kit::http::{ApiError, not_supported};
 use super::Api;
 
 /// Whole paths that later versions answer.
-const PATHS: [&str; 11] = [
+const PATHS: [&str; 9] = [
     "/v1/principals",
     "/v1/principals/{principal}",
     "/v1/tokens",
@@ -21,8 +21,6 @@ const PATHS: [&str; 11] = [
     "/v1/quotas",
     "/v1/quotas/{quota}",
     "/v1/audit",
-    "/v1/metadata",
-    "/v1/watch",
 ];
 
 pub(super) fn routes() -> Router<Api> {

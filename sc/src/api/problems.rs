@@ -57,6 +57,8 @@ const BODY: [(&str, &str); 2] = [
 
 /// Problems of reading a collection.
 pub(super) struct ListProblems;
+/// Problems of following changes.
+pub(super) struct WatchProblems;
 /// Problems of reading one thing.
 pub(super) struct ReadProblems;
 /// Problems of creating something.
@@ -79,6 +81,20 @@ type Responses = BTreeMap<String, RefOr<Response>>;
 impl IntoResponses for ListProblems {
     fn responses() -> Responses {
         described(&ANY)
+    }
+}
+
+impl IntoResponses for WatchProblems {
+    fn responses() -> Responses {
+        const FORMAT: (&str, &str) = (
+            "406",
+            "`Accept` names neither NDJSON nor events: `not_acceptable`",
+        );
+        const GONE: (&str, &str) = (
+            "410",
+            "Too long ago; read the lists again: `compacted`, with the `floor`",
+        );
+        described(ANY.iter().chain([&FORMAT, &GONE]))
     }
 }
 

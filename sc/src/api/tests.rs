@@ -1,6 +1,7 @@
 //! The control plane in process: the real router on a real store, without sockets.
 
 mod document;
+mod follow;
 mod keys;
 mod moves;
 mod preconditions;
@@ -30,7 +31,7 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::*;
-use crate::controller::{ScConfig, StoreLocation};
+use crate::controller::{ControllerSettings, ScConfig, StoreLocation};
 
 const ADMIN: &str = "admin-token";
 const READER: &str = "reader-token";
@@ -162,6 +163,7 @@ async fn controller(dir: &TempDir, tasks: &Tasks) -> Controller {
     let store = StoreLocation::Sqlite(dir.path().join("meta.db"));
     Controller::open(ScConfig {
         store,
+        settings: ControllerSettings::alone(),
         tasks: tasks.clone(),
     })
     .await

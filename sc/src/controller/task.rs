@@ -1,217 +1,237 @@
-//! The one loop that changes the control state: take a command, decide, commit, publish, answer.
+//! The one loop of a controller: it follows the store, carries out commands, and, while it holds the
+//! lease, does its duties.
 //!
-//! Holds the model it decides on. When the store turns out to be elsewhere (another controller wrote, or
-//! the fate of a commit is unknown), it reads the store again and decides again, a bounded number of
-//! times. Invariant: what it publishes is what the store holds at that revision.
+//! When the store turns out to be elsewhere (another controller wrote, or the fate of a commit is
+//! unknown), it follows and decides again, a bounded number of times. Invariant: nothing is committed
+//! while the store is not to be believed.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tidegate_kit::clock;
-use tidegate_proto::control::Topology;
 use tidegate_proto::error::{ErrorCode, Problem};
-use tidegate_sc_core::decide::decide;
-use tidegate_sc_core::decision::{Decision, Request};
-use tidegate_sc_core::model::Model;
-use tokio::sync::{mpsc, watch};
+use tidegate_proto::id::LeaseEpoch;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use super::{Answered, Command, Decided, Once, Origin, Reply, answer_of, stopping};
-use crate::limits::{
-    COMPACTION_INTERVAL_ROWS, DECISION_ATTEMPTS_MAX, EVENT_REVISIONS_KEPT, EVENT_ROWS_KEPT,
-    RECEIPT_KEPT_MS,
-};
+use super::commands::{Command, Reply, stopping};
+use super::condition::Conditions;
+use super::holder::Lease;
+use super::mirror::{FollowError, Mirror};
+use super::roster::Roster;
+use crate::limits::{Pace, STALL};
 use crate::metrics;
-use crate::store::{ApplyError, Commit, Kept, MetaStore, Receipt, StoreError};
+use crate::store::{ApplyError, Commit, MetaStore, StoreError};
 
 pub(super) struct Task {
-    store: Arc<dyn MetaStore>,
-    model: Arc<Model>,
-    models: watch::Sender<Arc<Model>>,
-    topologies: watch::Sender<Arc<Topology>>,
-    /// The store may be ahead of `model`; read it before the next decision.
-    is_stale: bool,
-    /// Events written since old ones were last dropped.
-    rows_written: u64,
+    pub(super) store: Arc<dyn MetaStore>,
+    pub(super) mirror: Mirror,
+    pub(super) conditions: Arc<Conditions>,
+    pub(super) roster: Arc<Roster>,
+    pub(super) lease: Arc<watch::Sender<Lease>>,
+    pub(super) times: Times,
+    pub(super) pace: Pace,
+    /// The epoch under which it began to control; none while it does not.
+    pub(super) controls: Option<LeaseEpoch>,
+}
+
+/// When things were done last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    followed: Instant,
+    standing: Instant,
+    pub(super) swept: Option<Instant>,
+    beat: Instant,
+}
+
+impl Times {
+    pub(super) fn now() -> Self {
+        let now = clock::monotonic();
+        Self {
+            followed: now,
+            standing: now,
+            swept: None,
+            beat: now,
+        }
+    }
 }
 
 /// How a commit ended.
-enum Fate {
+pub(super) enum Fate {
     Made(u64),
     Lost,
+    /// The lease it was made under has gone.
+    Fenced,
 }
 
 impl Task {
-    pub(super) fn new(
-        store: Arc<dyn MetaStore>,
-        model: Arc<Model>,
-        models: watch::Sender<Arc<Model>>,
-        topologies: watch::Sender<Arc<Topology>>,
-    ) -> Self {
-        Self {
-            store,
-            model,
-            models,
-            topologies,
-            is_stale: false,
-            rows_written: 0,
-        }
-    }
-
-    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Command>, stop: CancellationToken) {
-        self.compact().await;
+    pub(super) async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Command>,
+        bell: Arc<Notify>,
+        stop: CancellationToken,
+    ) {
+        let mut beats = interval(self.pace.tick);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let command = tokio::select! {
+            tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                command = queue.recv() => command,
-            };
-            let Some(Command {
-                request,
-                origin,
-                reply,
-            }) = command
-            else {
-                break;
-            };
-            // Nobody may be listening any more; what was decided is done all the same.
-            match reply {
-                Reply::Decided(reply) => {
-                    let _ = reply.send(self.carry_out(&request, &origin).await);
+                _ = beats.tick() => self.beat(&mut queue).await,
+                () = bell.notified() => self.look().await,
+                command = queue.recv() => {
+                    let Some(command) = command else { break };
+                    self.answer(command).await;
                 }
-                Reply::Once(once, reply) => {
-                    let _ = reply.send(self.carry_out_once(&request, &origin, &once).await);
-                }
-            }
-            if self.rows_written >= COMPACTION_INTERVAL_ROWS {
-                self.compact().await;
             }
         }
         queue.close();
         while let Some(command) = queue.recv().await {
-            match command.reply {
-                Reply::Decided(reply) => drop(reply.send(Err(stopping()))),
-                Reply::Once(_, reply) => drop(reply.send(Err(stopping()))),
-            }
+            command.refuse(stopping());
         }
-        self.store.close().await;
-        tracing::info!(revision = self.model.revision, "controller stopped");
+        self.mirror.published().history.end();
+        tracing::info!(
+            revision = self.mirror.model().revision,
+            "controller stopped"
+        );
     }
 
-    async fn carry_out(&mut self, request: &Request, origin: &Origin) -> Result<Decided, Problem> {
-        for _ in 0..DECISION_ATTEMPTS_MAX {
-            if self.is_stale {
-                self.reload().await.map_err(failed)?;
+    async fn answer(&mut self, command: Command) {
+        let Command {
+            request,
+            origin,
+            reply,
+        } = command;
+        // Nobody may be listening any more; what was decided is done all the same.
+        match reply {
+            Reply::Decided(reply) => {
+                let _ = reply.send(self.carry_out(&request, &origin).await);
             }
-            let now_ms = clock::now_ms();
-            let decision = decide(&self.model, now_ms, Uuid::new_v4(), request)?;
-            if decision.changes.is_empty() {
-                return Ok(Decided {
-                    decision,
-                    model: Arc::clone(&self.model),
-                });
+            Reply::Once(once, reply) => {
+                let _ = reply.send(self.carry_out_once(&request, &origin, &once).await);
             }
-            if let Fate::Made(revision) = self.commit(&decision, origin, None, now_ms).await? {
-                self.take_in(revision, &decision).await;
-                tracing::debug!(revision, changes = decision.changes.len(), "committed");
-                return Ok(Decided {
-                    decision,
-                    model: Arc::clone(&self.model),
-                });
-            }
-            metrics::conflicted();
-            self.is_stale = true;
         }
-        Err(contended())
     }
 
-    /// The same under a request key: the receipt is written with the changes.
-    async fn carry_out_once(
-        &mut self,
-        request: &Request,
-        origin: &Origin,
-        once: &Once,
-    ) -> Result<Answered, Problem> {
-        for _ in 0..DECISION_ATTEMPTS_MAX {
-            if self.is_stale {
-                self.reload().await.map_err(failed)?;
-            }
-            let now_ms = clock::now_ms();
-            // Looked for after the model was read: what the first of two twins changed cannot be in the
-            // model without its receipt being found.
-            let kept = self.store.receipt(&once.principal, &once.key, now_ms).await;
-            if let Some(receipt) = kept.map_err(failed)? {
-                let text = answer_of(receipt, once.request_hash)?;
-                let is_repeat = true;
-                return Ok(Answered { text, is_repeat });
-            }
-            let decision = decide(&self.model, now_ms, Uuid::new_v4(), request)?;
-            let receipt = self.receipt(once, &decision, now_ms);
-            let (text, is_repeat) = (receipt.answer.clone(), false);
-            if decision.changes.is_empty() {
-                let is_first = self.store.put_receipt(&receipt, now_ms).await;
-                if is_first.map_err(failed)? {
-                    self.rows_written += 1;
-                    return Ok(Answered { text, is_repeat });
+    /// What is done by the clock.
+    async fn beat(&mut self, queue: &mut mpsc::Receiver<Command>) {
+        let now = clock::monotonic();
+        if now - self.times.beat > STALL {
+            self.roster.forgive();
+        }
+        self.times.beat = now;
+        let is_away = self.conditions.now().away_since.is_some();
+        if is_away {
+            self.come_back(queue).await;
+        } else if now - self.times.followed >= self.pace.poll {
+            self.look().await;
+        }
+        if now - self.times.standing >= self.pace.standing {
+            self.times.standing = now;
+            self.identify().await;
+            self.roster.retain(self.mirror.model());
+        }
+        self.control().await;
+    }
+
+    /// Follows the store.
+    pub(super) async fn look(&mut self) {
+        self.times.followed = clock::monotonic();
+        let followed = self.mirror.follow().await;
+        self.note(followed).ok();
+    }
+
+    /// Follows a store that was away; whoever wants something meanwhile is told at once.
+    async fn come_back(&mut self, queue: &mut mpsc::Receiver<Command>) {
+        self.times.followed = clock::monotonic();
+        let refusal = self.conditions.now().refusal();
+        let followed = {
+            let mut follow = std::pin::pin!(self.mirror.follow());
+            loop {
+                tokio::select! {
+                    followed = &mut follow => break followed,
+                    Some(command) = queue.recv() => {
+                        command.refuse(refusal.clone().unwrap_or_else(stopping));
+                    }
                 }
-                continue;
             }
-            let made = self
-                .commit(&decision, origin, Some(receipt), now_ms)
-                .await?;
-            if let Fate::Made(revision) = made {
-                self.take_in(revision, &decision).await;
-                return Ok(Answered { text, is_repeat });
-            }
-            metrics::conflicted();
-            self.is_stale = true;
-        }
-        Err(contended())
+        };
+        self.note(followed).ok();
     }
 
-    /// The receipt of a decision: its answer is made from the state as it will be.
-    fn receipt(&self, once: &Once, decision: &Decision, now_ms: i64) -> Receipt {
-        let mut model = (*self.model).clone();
-        if !decision.changes.is_empty() {
-            model.commit(model.revision + 1, &decision.changes);
+    /// Brings what is to be decided on up to date, or says why nothing is decided now.
+    pub(super) async fn be_ready(&mut self) -> Result<(), Problem> {
+        if self.mirror.is_behind() {
+            let followed = self.mirror.follow().await;
+            self.note(followed)?;
         }
-        Receipt {
-            principal: once.principal.clone(),
-            key: once.key.clone(),
-            request_hash: once.request_hash,
-            answer: (once.answer)(decision, &model),
-            expires_at_ms: now_ms + RECEIPT_KEPT_MS,
+        self.conditions.now().refusal().map_or(Ok(()), Err)
+    }
+
+    /// Draws the conclusions from following.
+    fn note(&self, followed: Result<(), FollowError>) -> Result<(), Problem> {
+        match followed {
+            Ok(()) => {
+                self.conditions.set_reachable(true);
+                Ok(())
+            }
+            Err(FollowError::Store(error)) => {
+                self.conditions.set_reachable(false);
+                Err(failed(error))
+            }
+            Err(FollowError::Forked(detail)) => {
+                self.conditions.set_reachable(true);
+                self.conditions.raise(detail.clone());
+                Err(Problem::new(ErrorCode::MetadataForked, detail))
+            }
         }
     }
 
-    async fn commit(
-        &mut self,
-        decision: &Decision,
-        origin: &Origin,
-        receipt: Option<Receipt>,
-        at_ms: i64,
-    ) -> Result<Fate, Problem> {
-        let (actor, request_id) = (origin.actor.clone(), origin.request_id.clone());
-        let mut commit = Commit::new(decision.changes.clone(), actor, request_id, at_ms);
-        commit.guards.clone_from(&decision.guards);
-        commit.at_revision = decision.whole_state.then_some(self.model.revision);
-        commit.receipt = receipt;
-        self.rows_written += commit.changes.len() as u64;
+    /// Asks which store it is: an operator may have adopted it, or it may be another one (X2).
+    async fn identify(&mut self) {
+        let Ok(standing) = self.store.standing().await else {
+            return;
+        };
+        let (known, found) = (self.mirror.store_id(), standing.store_id);
+        if known == found {
+            return;
+        }
+        match self.store.has_been(known).await {
+            Ok(true) => {
+                let adopted = self.mirror.adopt(found).await;
+                if self.note(adopted).is_ok() {
+                    tracing::warn!(store_id = %found, revision = standing.revision,
+                                   "an operator adopted the metadata store: going on with it");
+                    self.conditions.clear();
+                }
+            }
+            Ok(false) => self.conditions.raise(format!(
+                "the metadata store is {found}; this controller has worked on {known}"
+            )),
+            Err(error) => drop(failed(error)),
+        }
+    }
+
+    /// Makes a commit, and finds out what became of it.
+    pub(super) async fn send(&mut self, commit: &Commit) -> Result<Fate, Problem> {
         let began = clock::monotonic();
-        let error = match self.store.apply(&commit).await {
+        let error = match self.store.apply(commit).await {
             Ok(revision) => {
                 metrics::committed(clock::monotonic() - began, commit.changes.len());
                 return Ok(Fate::Made(revision));
             }
             // Repeated: a twin was faster; the next look finds its receipt.
             Err(ApplyError::Conflict | ApplyError::Repeated) => return Ok(Fate::Lost),
-            Err(error @ ApplyError::Fenced(_)) => {
-                return Err(Problem::new(ErrorCode::Internal, error.to_string()));
+            Err(ApplyError::Fenced(_)) => return Ok(Fate::Fenced),
+            Err(ApplyError::Failed(error)) => {
+                // Whether it is away is told by the next look.
+                self.mirror.set_behind();
+                return Err(failed(error));
             }
-            Err(ApplyError::Failed(error)) => return Err(failed(error)),
             Err(ApplyError::Unknown(error)) => error,
         };
-        self.is_stale = true;
+        self.mirror.set_behind();
         metrics::store_failed();
         tracing::warn!(%error, commit_id = %commit.id, "the answer to a commit was lost");
         match self.store.committed(commit.id).await {
@@ -224,59 +244,17 @@ impl Task {
         }
     }
 
-    /// Brings the model to a commit of ours and publishes it.
-    async fn take_in(&mut self, revision: u64, decision: &Decision) {
-        if !self.is_stale && revision == self.model.revision + 1 {
-            let mut model = (*self.model).clone();
-            model.commit(revision, &decision.changes);
-            self.publish(model);
-        } else if let Err(error) = self.reload().await {
-            // It is made; only our view of it is late. The next command reads it.
-            self.is_stale = true;
-            tracing::warn!(%error, revision, "the state after a commit cannot be read yet");
-        }
-    }
-
-    async fn reload(&mut self) -> Result<(), StoreError> {
-        let model = self.store.snapshot().await?;
-        self.is_stale = false;
-        if model != *self.model {
-            self.publish(model);
-        }
-        Ok(())
-    }
-
-    fn publish(&mut self, model: Model) {
-        metrics::published(&model);
-        self.model = Arc::new(model);
-        self.topologies
-            .send_replace(Arc::new(self.model.topology()));
-        self.models.send_replace(Arc::clone(&self.model));
-    }
-
-    async fn compact(&mut self) {
-        self.rows_written = 0;
-        let kept = Kept {
-            revisions: EVENT_REVISIONS_KEPT,
-            rows: EVENT_ROWS_KEPT,
-        };
-        if let Err(error) = self.store.compact_events(kept).await {
-            metrics::store_failed();
-            tracing::warn!(%error, "old events could not be dropped");
-        }
-        if let Err(error) = self.store.drop_expired(clock::now_ms()).await {
-            metrics::store_failed();
-            tracing::warn!(%error, "what expired could not be dropped");
+    /// Brings the model to a commit of ours.
+    pub(super) async fn take_in(&mut self, revision: u64, commit: &Commit) {
+        self.mirror.take_in(revision, commit);
+        if self.mirror.is_behind() {
+            // It is made; at worst our view of it is late, and the next command reads it.
+            self.look().await;
         }
     }
 }
 
-fn contended() -> Problem {
-    let detail = "others keep changing the same things; try again";
-    Problem::new(ErrorCode::Unavailable, detail)
-}
-
-fn failed(error: StoreError) -> Problem {
+pub(super) fn failed(error: StoreError) -> Problem {
     metrics::store_failed();
     tracing::error!(
         error = &error as &dyn std::error::Error,

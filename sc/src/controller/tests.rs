@@ -1,13 +1,20 @@
 //! The controller over a store that misbehaves, and beside another controller.
 
+mod cluster;
+mod generated;
+mod lease;
 mod once;
+mod outage;
+mod postgres;
+mod witnesses;
 
 use std::time::Duration;
 
 use tidegate_proto::api::topic::{TopicRequest, WriteResult};
+use tidegate_proto::error::ErrorCode;
 use tidegate_proto::id::StoreId;
 use tidegate_proto::name::TopicName;
-use tidegate_sc_core::decision::TopicWrite;
+use tidegate_sc_core::decision::{Request, TopicWrite};
 
 use super::*;
 use crate::store::{Fault, MemoryDatabase, MemoryStore};
@@ -30,7 +37,13 @@ impl Bench {
 
     async fn controller(&self) -> Controller {
         let store = Arc::clone(&self.store) as Arc<dyn MetaStore>;
-        Controller::start(store, &self.tasks).await.unwrap()
+        let settings = ControllerSettings {
+            is_alone: false,
+            ..ControllerSettings::alone()
+        };
+        Controller::start(store, settings, &self.tasks)
+            .await
+            .unwrap()
     }
 }
 

@@ -29,6 +29,11 @@ pub(super) fn next(before: ChainHash, digest: [u8; 32]) -> ChainHash {
     finish(hash)
 }
 
+/// The hash after that commit.
+pub(crate) fn after(before: ChainHash, commit: &Commit) -> ChainHash {
+    next(before, digest(commit))
+}
+
 /// What a commit adds to the chain.
 pub(super) fn digest(commit: &Commit) -> [u8; 32] {
     let mut hash = Context::new(&SHA256);

@@ -227,9 +227,14 @@ impl MetaStore for MemoryStore {
     ) -> BoxFuture<'a, Result<StoreId, StoreError>> {
         let id = StoreId(Uuid::new_v4());
         Box::pin(self.reach(move |state| {
+            state.former_ids.push(state.store_id);
             state.store_id = id;
             id
         }))
+    }
+
+    fn has_been(&self, id: StoreId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.reach(move |state| state.store_id == id || state.former_ids.contains(&id)))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -183,6 +183,9 @@ pub trait MetaStore: Leases + Ledger + Send + Sync + fmt::Debug + 'static {
         at_ms: i64,
     ) -> BoxFuture<'a, Result<StoreId, StoreError>>;
 
+    /// True when this store has that identity, or had it before an operator adopted it (X2).
+    fn has_been(&self, id: StoreId) -> BoxFuture<'_, Result<bool, StoreError>>;
+
     /// Ends use of the store; later calls fail.
     fn close(&self) -> BoxFuture<'_, ()>;
 }

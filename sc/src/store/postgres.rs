@@ -173,6 +173,12 @@ impl MetaStore for PostgresStore {
         })
     }
 
+    fn has_been(&self, id: StoreId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(async move {
+            within!(self.pool, STORE_CALL_TIMEOUT, conn => write::has_been(&mut conn, id))
+        })
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.bell_pool.close().await;

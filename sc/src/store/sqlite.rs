@@ -142,6 +142,10 @@ impl MetaStore for SqliteStore {
         Box::pin(write::adopt(&self.pool, actor, at_ms))
     }
 
+    fn has_been(&self, id: StoreId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(write::has_been(&self.pool, id))
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.pool.close())
     }

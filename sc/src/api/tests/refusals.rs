@@ -169,8 +169,10 @@ const TABLE: &str = r#"
 501 not_supported - GET /v1/acls
 501 not_supported - GET /v1/quotas
 501 not_supported - GET /v1/audit
-501 not_supported - GET /v1/metadata?topics=kept
-501 not_supported - GET /v1/watch?from_revision=0
+400 invalid_parameter topics GET /v1/metadata
+400 invalid_name topics GET /v1/metadata?topics=kept,
+400 invalid_parameter from_revision GET /v1/watch?from_revision=x
+503 unavailable - GET /v1/watch?from_revision=99
 "#;
 
 #[tokio::test]

@@ -37,8 +37,14 @@ fn answered(text: &str, is_repeat: bool) -> Answered {
 async fn twins(stores: [Arc<dyn MetaStore>; 2]) {
     let tasks = Tasks::new();
     let [a, b] = stores;
-    let a = Controller::start(a, &tasks).await.unwrap();
-    let b = Controller::start(b, &tasks).await.unwrap();
+    let settings = ControllerSettings {
+        is_alone: false,
+        ..ControllerSettings::alone()
+    };
+    let a = Controller::start(a, settings.clone(), &tasks)
+        .await
+        .unwrap();
+    let b = Controller::start(b, settings, &tasks).await.unwrap();
     let made = change_once(&a, ensure(2), once("a", 1)).await.unwrap();
     assert_eq!(made, answered("a: created, 1 topics", false));
     let again = change_once(&b, ensure(2), once("b", 1)).await.unwrap();

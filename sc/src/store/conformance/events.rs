@@ -131,6 +131,13 @@ async fn a_store_that_is_adopted_is_another_with_the_same_content(bench: &impl B
     let after = store.standing().await.unwrap();
     assert_eq!(after.store_id, id);
     assert_ne!(before.store_id, id);
+    let third = store.adopt("ann", 10).await.unwrap();
+    for known in [before.store_id, id, third] {
+        assert!(store.has_been(known).await.unwrap(), "{known}");
+    }
+    let stranger = StoreId(uuid::Uuid::from_u128(99));
+    assert!(!store.has_been(stranger).await.unwrap());
+    let id = third;
     assert_eq!(
         (after.revision, after.chain),
         (before.revision, before.chain)

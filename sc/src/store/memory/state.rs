@@ -58,6 +58,7 @@ struct Undo {
 pub(super) struct State {
     pub(super) cluster_id: ClusterId,
     pub(super) store_id: StoreId,
+    pub(super) former_ids: Vec<StoreId>,
     pub(super) revision: u64,
     pub(super) chain: ChainHash,
     pub(super) events_floor: u64,
@@ -78,6 +79,7 @@ impl State {
         Self {
             cluster_id,
             store_id,
+            former_ids: Vec::new(),
             revision: 0,
             chain: chain::start(cluster_id),
             events_floor: 0,

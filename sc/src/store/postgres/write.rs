@@ -87,8 +87,12 @@ pub(super) async fn adopt(
 ) -> Result<StoreId, StoreError> {
     let id = StoreId(Uuid::new_v4());
     sqlx::query(
-        "WITH taken AS (UPDATE cluster SET store_id = $1 WHERE id = 1 RETURNING revision)
-         INSERT INTO adoptions (store_id, actor, revision, at_ms) SELECT $1, $2, revision, $3 FROM taken",
+        "WITH old AS (SELECT store_id FROM cluster WHERE id = 1),
+              taken AS (UPDATE cluster SET store_id = $1 WHERE id = 1 RETURNING revision)
+         INSERT INTO adoptions (store_id, actor, revision, at_ms)
+         SELECT $1, $2, revision, $3 FROM taken
+         UNION ALL SELECT old.store_id, '', revision, $3 FROM old, taken
+         ON CONFLICT (store_id) DO NOTHING",
     )
     .bind(id.0)
     .bind(actor)
@@ -97,6 +101,18 @@ pub(super) async fn adopt(
     .await
     .map_err(failure)?;
     Ok(id)
+}
+
+/// Identities that were adopted away are kept beside those that were adopted.
+pub(super) async fn has_been(conn: &mut PgConnection, id: StoreId) -> Result<bool, StoreError> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM cluster WHERE store_id = $1)
+             OR EXISTS (SELECT 1 FROM adoptions WHERE store_id = $1)",
+    )
+    .bind(id.0)
+    .fetch_one(conn)
+    .await
+    .map_err(failure)
 }
 
 async fn write(db: &mut PgConnection, commit: &Commit) -> Result<u64, ApplyError> {

@@ -85,6 +85,14 @@ pub(super) async fn adopt(
 ) -> Result<StoreId, StoreError> {
     let id = StoreId(Uuid::new_v4());
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failure)?;
+    sqlx::query(
+        "INSERT OR IGNORE INTO adoptions (store_id, actor, revision, at_ms)
+         SELECT store_id, '', revision, ? FROM cluster WHERE id = 1",
+    )
+    .bind(at_ms)
+    .execute(&mut *tx)
+    .await
+    .map_err(failure)?;
     let revision: i64 =
         sqlx::query_scalar("UPDATE cluster SET store_id = ? WHERE id = 1 RETURNING revision")
             .bind(id.to_string())
@@ -101,6 +109,18 @@ pub(super) async fn adopt(
         .map_err(failure)?;
     tx.commit().await.map_err(failure)?;
     Ok(id)
+}
+
+/// Identities that were adopted away are kept beside those that were adopted.
+pub(super) async fn has_been(pool: &SqlitePool, id: StoreId) -> Result<bool, StoreError> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM cluster WHERE store_id = ?1)
+             OR EXISTS (SELECT 1 FROM adoptions WHERE store_id = ?1)",
+    )
+    .bind(id.to_string())
+    .fetch_one(pool)
+    .await
+    .map_err(failure)
 }
 
 async fn write(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> Result<u64, ApplyError> {

@@ -1,0 +1,122 @@
+//! Whether a controller may be believed and may change things: is the store at hand, and is it the right
+//! one (X1, X2).
+//!
+//! An alarm stays until an operator adopted the store; nothing else clears it. Invariant: while there is
+//! an alarm, nothing is committed by this controller.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tidegate_kit::clock;
+use tidegate_proto::error::{ErrorCode, Problem};
+use tokio::sync::watch;
+
+use crate::metrics;
+
+/// What is wrong with the store, as proven by something that was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm {
+    /// What was seen, for people.
+    pub detail: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: i64,
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Condition {
+    /// Since when the store cannot be reached; what is served may be old.
+    pub away_since: Option<Instant>,
+    /// Why nothing is changed.
+    pub alarm: Option<Arc<Alarm>>,
+}
+
+impl Condition {
+    /// How old what is served may be, when the store cannot be reached or cannot be believed.
+    #[must_use]
+    pub fn stale_for(&self) -> Option<Duration> {
+        let away = self.away_since.map(|since| clock::monotonic() - since);
+        away.or(self.alarm.as_ref().map(|_| Duration::ZERO))
+    }
+
+    /// Why a change is refused now, if it is. Definite: nothing was done.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Problem> {
+        if let Some(alarm) = &self.alarm {
+            let problem = Problem::new(ErrorCode::MetadataForked, alarm.detail.clone());
+            return Some(problem.retry_after(RETRY_AFTER_ALARM_S));
+        }
+        self.away_since?;
+        let detail = "the metadata store cannot be reached; nothing was changed";
+        let problem = Problem::new(ErrorCode::Unavailable, detail);
+        Some(problem.retry_after(RETRY_AFTER_AWAY_S))
+    }
+}
+
+/// An operator has to act.
+const RETRY_AFTER_ALARM_S: u64 = 60;
+/// A failover of a database takes seconds.
+const RETRY_AFTER_AWAY_S: u64 = 2;
+
+/// Who may set it.
+#[derive(Debug)]
+pub(crate) struct Conditions(watch::Sender<Condition>);
+
+impl Conditions {
+    pub(crate) fn new() -> Self {
+        Self(watch::channel(Condition::default()).0)
+    }
+
+    pub(crate) fn now(&self) -> Condition {
+        self.0.borrow().clone()
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Condition> {
+        self.0.subscribe()
+    }
+
+    /// Notes whether the store answers.
+    pub(crate) fn set_reachable(&self, is_reachable: bool) {
+        self.0.send_if_modified(|condition| {
+            let was = condition.away_since.is_none();
+            if was == is_reachable {
+                return false;
+            }
+            condition.away_since = (!is_reachable).then(clock::monotonic);
+            metrics::store_away(!is_reachable);
+            if is_reachable {
+                tracing::info!("the metadata store is back");
+            } else {
+                tracing::warn!(
+                    "the metadata store cannot be reached: reads go on, writes are refused"
+                );
+            }
+            true
+        });
+    }
+
+    /// Stops changing things. The first alarm stays.
+    pub(crate) fn raise(&self, detail: String) {
+        self.0.send_if_modified(|condition| {
+            if condition.alarm.is_some() {
+                return false;
+            }
+            tracing::error!(
+                detail,
+                "the metadata store is not what it was: nothing is changed until `tidegate sc adopt`"
+            );
+            let since_ms = clock::now_ms();
+            condition.alarm = Some(Arc::new(Alarm { detail, since_ms }));
+            metrics::alarmed(true);
+            true
+        });
+    }
+
+    /// An operator adopted the store.
+    pub(crate) fn clear(&self) {
+        self.0.send_if_modified(|condition| {
+            metrics::alarmed(false);
+            condition.alarm.take().is_some()
+        });
+    }
+}

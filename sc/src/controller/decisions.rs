@@ -1,0 +1,125 @@
+//! Requests as the task carries them out: decide, commit, take in, answer.
+//!
+//! Invariant: a decision is made on the state that its commit is conditional on, and made again when
+//! somebody was faster.
+
+use std::sync::Arc;
+
+use tidegate_kit::clock;
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_sc_core::decide::decide;
+use tidegate_sc_core::decision::{Decision, Request};
+use uuid::Uuid;
+
+use super::commands::{Answered, Decided, Once, Origin, answer_of};
+use super::task::{Fate, Task, failed};
+use crate::limits::{DECISION_ATTEMPTS_MAX, RECEIPT_KEPT_MS};
+use crate::metrics;
+use crate::store::{Commit, Receipt};
+
+impl Task {
+    pub(super) async fn carry_out(
+        &mut self,
+        request: &Request,
+        origin: &Origin,
+    ) -> Result<Decided, Problem> {
+        for _ in 0..DECISION_ATTEMPTS_MAX {
+            self.be_ready().await?;
+            let now_ms = clock::now_ms();
+            let decision = decide(self.mirror.model(), now_ms, Uuid::new_v4(), request)?;
+            if decision.changes.is_empty() {
+                return Ok(self.decided(decision));
+            }
+            let commit = self.commit(&decision, origin, None, now_ms);
+            if let Fate::Made(revision) = self.send(&commit).await? {
+                self.take_in(revision, &commit).await;
+                tracing::debug!(revision, changes = decision.changes.len(), "committed");
+                return Ok(self.decided(decision));
+            }
+            metrics::conflicted();
+            self.mirror.set_behind();
+        }
+        Err(contended())
+    }
+
+    /// The same under a request key: the receipt is written with the changes.
+    pub(super) async fn carry_out_once(
+        &mut self,
+        request: &Request,
+        origin: &Origin,
+        once: &Once,
+    ) -> Result<Answered, Problem> {
+        for _ in 0..DECISION_ATTEMPTS_MAX {
+            self.be_ready().await?;
+            let now_ms = clock::now_ms();
+            // Looked for after the model was read: what the first of two twins changed cannot be in the
+            // model without its receipt being found.
+            let kept = self.store.receipt(&once.principal, &once.key, now_ms).await;
+            if let Some(receipt) = kept.map_err(failed)? {
+                let text = answer_of(receipt, once.request_hash)?;
+                let is_repeat = true;
+                return Ok(Answered { text, is_repeat });
+            }
+            let decision = decide(self.mirror.model(), now_ms, Uuid::new_v4(), request)?;
+            let receipt = self.receipt(once, &decision, now_ms);
+            let (text, is_repeat) = (receipt.answer.clone(), false);
+            if decision.changes.is_empty() {
+                let is_first = self.store.put_receipt(&receipt, now_ms).await;
+                if is_first.map_err(failed)? {
+                    return Ok(Answered { text, is_repeat });
+                }
+                continue;
+            }
+            let commit = self.commit(&decision, origin, Some(receipt), now_ms);
+            if let Fate::Made(revision) = self.send(&commit).await? {
+                self.take_in(revision, &commit).await;
+                return Ok(Answered { text, is_repeat });
+            }
+            metrics::conflicted();
+            self.mirror.set_behind();
+        }
+        Err(contended())
+    }
+
+    fn decided(&self, decision: Decision) -> Decided {
+        let model = Arc::clone(self.mirror.model());
+        Decided { decision, model }
+    }
+
+    /// The receipt of a decision: its answer is made from the state as it will be.
+    fn receipt(&self, once: &Once, decision: &Decision, now_ms: i64) -> Receipt {
+        let mut model = (**self.mirror.model()).clone();
+        if !decision.changes.is_empty() {
+            model.commit(model.revision + 1, &decision.changes);
+        }
+        Receipt {
+            principal: once.principal.clone(),
+            key: once.key.clone(),
+            request_hash: once.request_hash,
+            answer: (once.answer)(decision, &model),
+            expires_at_ms: now_ms + RECEIPT_KEPT_MS,
+        }
+    }
+
+    /// What is to be written for a decision on the state that we have.
+    fn commit(
+        &self,
+        decision: &Decision,
+        origin: &Origin,
+        receipt: Option<Receipt>,
+        at_ms: i64,
+    ) -> Commit {
+        let (actor, request_id) = (origin.actor.clone(), origin.request_id.clone());
+        let mut commit = Commit::new(decision.changes.clone(), actor, request_id, at_ms);
+        commit.guards.clone_from(&decision.guards);
+        let revision = self.mirror.model().revision;
+        commit.at_revision = decision.whole_state.then_some(revision);
+        commit.receipt = receipt;
+        commit
+    }
+}
+
+fn contended() -> Problem {
+    let detail = "others keep changing the same things; try again";
+    Problem::new(ErrorCode::Unavailable, detail)
+}

@@ -1,0 +1,135 @@
+//! Passes on to the holder of the lease what other controllers hear from storage units.
+//!
+//! A unit talks to one controller, whichever it reaches; only the holder judges who is silent. Each of
+//! the others sends him the newest heartbeat of each unit a few times within the shortest time-out, with
+//! its age, so that the way takes nothing off the unit's time.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tidegate_kit::clock;
+use tidegate_kit::tasks::{TaskKind, Tasks};
+use tidegate_proto::control::{RelayRequest, RelayedHeartbeat};
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::limits::HEARTBEAT_STATUSES_MAX;
+use tokio_util::sync::CancellationToken;
+use tracing::Span;
+
+use super::Controller;
+use super::holder::Lease;
+use super::roster::Heard;
+use crate::limits::{RELAY, RELAY_STATUSES_MAX, RELAY_TIMEOUT};
+use crate::store::BoxFuture;
+
+/// The way to the controller that holds the lease.
+pub trait HolderLink: fmt::Debug + Send + Sync + 'static {
+    /// Hands that over to the controller at `address` (`host:port` of its private listener).
+    fn relay<'a>(
+        &'a self,
+        address: &'a str,
+        request: RelayRequest,
+    ) -> BoxFuture<'a, Result<(), Problem>>;
+}
+
+impl Controller {
+    /// Passes on to the holder of the lease what units tell this controller; to be called once in a
+    /// cluster of several.
+    pub fn relay_over(&self, link: Arc<dyn HolderLink>, tasks: &Tasks) {
+        let relaying = self.clone().relay(link, tasks.token());
+        tasks.spawn(TaskKind::Watch, Span::current(), relaying);
+    }
+
+    async fn relay(self, link: Arc<dyn HolderLink>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(RELAY) => {}
+            }
+            let address = match &*self.shared.lease.borrow() {
+                Lease::Theirs(Some(holder)) => holder.address.clone(),
+                Lease::Theirs(None) | Lease::Unknown | Lease::Ours { .. } => None,
+            };
+            let Some(address) = address else {
+                continue;
+            };
+            self.pass_on(&*link, &address).await;
+        }
+    }
+
+    /// Passes on what was heard since the last time; what does not arrive is kept for the next.
+    async fn pass_on(&self, link: &dyn HolderLink, address: &str) {
+        let mut parts = in_parts(self.shared.roster.take_outbox()).into_iter();
+        while let Some(part) = parts.next() {
+            let sent = link.relay(address, request(&part));
+            let problem = match tokio::time::timeout(RELAY_TIMEOUT, sent).await {
+                Ok(Ok(())) => continue,
+                Ok(Err(problem)) => problem.detail().to_owned(),
+                Err(_) => "no answer in time".to_owned(),
+            };
+            tracing::debug!(problem, address, "the holder of the lease was not told");
+            for heard in part.into_iter().chain(parts.flatten()) {
+                self.shared.roster.keep(heard.heartbeat, heard.at);
+            }
+            return;
+        }
+    }
+
+    /// Takes in what another controller heard.
+    ///
+    /// # Errors
+    /// 503 when this controller does not hold the lease; 400 for more than it takes.
+    pub async fn take_relayed(&self, request: RelayRequest) -> Result<(), Problem> {
+        if !self.holds_lease() {
+            let detail = "this controller does not hold the lease";
+            return Err(Problem::new(ErrorCode::Unavailable, detail));
+        }
+        let at = clock::monotonic();
+        let model = self.model();
+        for RelayedHeartbeat { heartbeat, age_ms } in request.heartbeats {
+            if heartbeat.statuses.len() > HEARTBEAT_STATUSES_MAX {
+                let detail = format!("at most {HEARTBEAT_STATUSES_MAX} statuses of a unit");
+                return Err(Problem::new(ErrorCode::InvalidParameter, detail));
+            }
+            let age = std::time::Duration::from_millis(age_ms);
+            let heard_at = at.checked_sub(age).unwrap_or(at);
+            self.shared.roster.hear(&model, &heartbeat, heard_at);
+            if let Some(seen) = heartbeat.seen {
+                let who = format!("storage unit {}", heartbeat.spu_id);
+                self.witness(&who, seen).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// In parts of a bounded size.
+fn in_parts(all: Vec<Heard>) -> Vec<Vec<Heard>> {
+    let mut parts: Vec<Vec<Heard>> = Vec::new();
+    let mut statuses = RELAY_STATUSES_MAX;
+    for heard in all {
+        let count = heard.heartbeat.statuses.len();
+        statuses += count;
+        if statuses > RELAY_STATUSES_MAX || parts.is_empty() {
+            parts.push(Vec::new());
+            statuses = count;
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(heard);
+        }
+    }
+    parts
+}
+
+fn request(part: &[Heard]) -> RelayRequest {
+    let now = clock::monotonic();
+    let heartbeats = part.iter().map(|heard| {
+        let age = now.saturating_duration_since(heard.at);
+        RelayedHeartbeat {
+            heartbeat: heard.heartbeat.clone(),
+            age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+        }
+    });
+    RelayRequest {
+        heartbeats: heartbeats.collect(),
+    }
+}

@@ -1,0 +1,127 @@
+//! A store that lost commits, or is another one, is found out by whoever saw more (X1, X2).
+
+use tidegate_proto::control::Seen;
+
+use super::cluster::Cluster;
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn is_alarmed(controller: &Controller) -> bool {
+    controller.condition().borrow().alarm.is_some()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_finds_out_every_number_of_lost_commits_by_itself() {
+    for lost in [1, 2, 7, 50] {
+        let cluster = Cluster::new();
+        let sc = cluster.sc("a").await;
+        for count in 0..60 {
+            sc.make(&format!("t{count}")).await.unwrap();
+        }
+        cluster.database.lose_last(lost);
+        cluster.pass(2 * SECOND).await;
+        assert!(is_alarmed(&sc.controller), "{lost}");
+        let refused = sc.make("more").await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::MetadataForked);
+        assert_eq!(sc.controller.model().revision, 60, "reads go on");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_lost_commits_and_made_as_many_others_is_found_out() {
+    let cluster = Cluster::new();
+    let (first, second) = (cluster.sc("a").await, cluster.sc("b").await);
+    first.make("orders").await.unwrap();
+    first.make("bills").await.unwrap();
+    cluster.settle().await;
+    second.store.set_down(true);
+    cluster.database.lose_last(1);
+    // Somebody who knows nothing of it commits on what is left.
+    let third = cluster.sc("c").await;
+    third.make("letters").await.unwrap();
+    second.store.set_down(false);
+    cluster.pass(2 * SECOND).await;
+    assert!(is_alarmed(&first.controller) && is_alarmed(&second.controller));
+    assert!(!is_alarmed(&third.controller), "nobody told it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_saw_more_or_something_else_stops_all_changes() {
+    for what in ["ahead", "other hash", "other store"] {
+        let cluster = Cluster::new();
+        let old = cluster.sc("a").await;
+        for count in 0..5 {
+            old.make(&format!("t{count}")).await.unwrap();
+        }
+        let unit = old.register(1).await;
+        let mut seen = old.controller.history().newest().seen;
+        // All controllers are new, and the store is what it is.
+        cluster.kill(old).await;
+        match what {
+            "ahead" => cluster.database.lose_last(1),
+            "other hash" => seen.hash.0[0] ^= 1,
+            _ => seen.store_id = StoreId(Uuid::from_u128(77)),
+        }
+        let sc = cluster.sc("b").await;
+        let good = tidegate_proto::control::Heartbeat {
+            seen: Some(Seen {
+                revision: 0,
+                ..sc.controller.history().newest().seen
+            }),
+            ..unit.heartbeat()
+        };
+        let seen = Some(seen);
+        let bad = tidegate_proto::control::Heartbeat { seen, ..good };
+        sc.make("before").await.unwrap();
+        if what == "ahead" {
+            // It made as many commits again, so the number alone would not tell.
+            assert_eq!(sc.controller.model().revision, 6);
+        }
+        sc.controller.heartbeat(bad).await;
+        assert!(is_alarmed(&sc.controller), "{what}");
+        let refused = sc.make("after").await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::MetadataForked, "{what}");
+        assert!(refused.is_definite());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_an_operator_adopted_the_store_controllers_go_on_with_what_it_holds() {
+    let cluster = Cluster::new();
+    let (first, second) = (cluster.sc("a").await, cluster.sc("b").await);
+    let unit = first.register(1).await;
+    for count in 0..5 {
+        first.make(&format!("t{count}")).await.unwrap();
+    }
+    cluster.settle().await;
+    let seen = first.controller.history().newest().seen;
+    cluster.database.lose_last(2);
+    cluster.pass(2 * SECOND).await;
+    assert!(is_alarmed(&first.controller) && is_alarmed(&second.controller));
+    for _ in 0..20 {
+        cluster.pass(SECOND).await;
+        unit.beat(&first).await;
+    }
+    assert!(is_alarmed(&first.controller), "it does not go by itself");
+    cluster.database.open().adopt("ann", 1).await.unwrap();
+    for _ in 0..7 {
+        cluster.pass(SECOND).await;
+        unit.beat(&first).await;
+    }
+    for sc in [&first, &second] {
+        assert!(!is_alarmed(&sc.controller));
+        let newest = sc.controller.history().newest();
+        assert_eq!((newest.generation, newest.seen.revision), (1, 4));
+        assert_ne!(newest.seen.store_id, seen.store_id);
+        assert!(!sc.has("t4"));
+    }
+    first.make("t4").await.unwrap();
+    // What was seen before the adoption is no reason for another alarm.
+    let late = tidegate_proto::control::Heartbeat {
+        seen: Some(seen),
+        ..unit.heartbeat()
+    };
+    first.controller.heartbeat(late).await;
+    assert!(!is_alarmed(&first.controller));
+}

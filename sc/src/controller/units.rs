@@ -1,0 +1,121 @@
+//! What storage units say to a controller: that they start, that they live, and what they have seen.
+//!
+//! A unit may talk to any controller. Invariant: what a node has seen of the metadata and the store
+//! cannot match stops all changes (X1, X2); what cannot be compared now proves nothing.
+
+use tidegate_kit::clock;
+use tidegate_proto::control::{Heartbeat, HeartbeatAnswer, Register, Registered, Seen, Standing};
+use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::limits::HEARTBEAT_MS;
+use tidegate_sc_core::decision::Request;
+use tidegate_sc_core::liveness::standing;
+
+use super::{Controller, Decided, Origin};
+use crate::store::ChainAt;
+
+impl Controller {
+    /// Notes that a unit is alive and where its partitions stand, and tells it what it is. What it saw of
+    /// the metadata is compared with the store (X1).
+    pub async fn heartbeat(&self, heartbeat: Heartbeat) -> HeartbeatAnswer {
+        let at = clock::monotonic();
+        if let Some(seen) = heartbeat.seen {
+            let who = format!("storage unit {}", heartbeat.spu_id);
+            self.witness(&who, seen).await;
+        }
+        let model = self.model();
+        let standing = standing(&model, heartbeat.spu_id, heartbeat.incarnation);
+        let standing = match (standing, model.spu(heartbeat.spu_id)) {
+            // Two processes with one registration: the one that was admitted goes on (S5).
+            (Standing::Current, Some(row))
+                if row.incarnation == heartbeat.incarnation
+                    && row.run_id != Some(heartbeat.run_id) =>
+            {
+                Standing::Superseded
+            }
+            (standing, _) => standing,
+        };
+        if standing == Standing::Current {
+            self.shared.roster.hear(&model, &heartbeat, at);
+            if !self.holds_lease() {
+                self.shared.roster.keep(heartbeat, at);
+            }
+        }
+        HeartbeatAnswer {
+            standing,
+            revision: model.revision,
+            interval_ms: HEARTBEAT_MS,
+            is_stale: self.condition().borrow().away_since.is_some(),
+        }
+    }
+
+    /// Compares what a node has seen with the store; what the store cannot match stops all changes (X1,
+    /// X2). What cannot be told now is told by a later report.
+    pub(crate) async fn witness(&self, who: &str, seen: Seen) {
+        if self.condition().borrow().alarm.is_some() {
+            return;
+        }
+        if let Some(detail) = self.contradiction(who, seen).await {
+            self.shared.conditions.raise(detail);
+        }
+    }
+
+    async fn contradiction(&self, who: &str, seen: Seen) -> Option<String> {
+        let Seen {
+            store_id,
+            revision,
+            hash,
+        } = seen;
+        let own = self.shared.history.newest().seen.store_id;
+        if store_id == own
+            && let Some(known) = self.shared.history.hash_at(revision)
+        {
+            return (known != hash).then(|| differs(who, revision));
+        }
+        // One question at a time; the next report asks again.
+        let _permit = self.shared.witnesses.try_acquire().ok()?;
+        let store = &self.shared.store;
+        if store_id != own {
+            let known = store.has_been(store_id).await.ok()?;
+            return (!known).then(|| {
+                format!("{who} has seen metadata store {store_id}, which this one never was")
+            });
+        }
+        match store.chain_at(revision).await.ok()? {
+            ChainAt::Known(known) => (known != hash).then(|| differs(who, revision)),
+            ChainAt::Compacted { .. } => None,
+            ChainAt::Ahead { revision: found } => Some(format!(
+                "{who} has seen revision {revision}; the metadata store is at {found}"
+            )),
+        }
+    }
+
+    /// Admits a storage unit in one transaction: a new incarnation, a new epoch for every partition it
+    /// leads, its intact replicas in sync as before, and placement of what waited for it.
+    ///
+    /// # Errors
+    /// 503 when the store fails, 504 when nobody knows whether it was done.
+    pub async fn register(&self, report: Register) -> Result<Registered, Problem> {
+        let actor = format!("spu-{}", report.spu_id);
+        let origin = Origin {
+            actor,
+            request_id: report.run_id.to_string(),
+        };
+        let spu = report.spu_id;
+        let Decided { decision, model } = self.change(Request::Register(report), origin).await?;
+        let incarnation = decision.incarnation().ok_or_else(|| {
+            Problem::new(
+                ErrorCode::Internal,
+                "a registration was decided without an incarnation",
+            )
+        })?;
+        self.shared.roster.registered(spu, incarnation);
+        Ok(Registered {
+            cluster_id: model.cluster_id,
+            incarnation,
+        })
+    }
+}
+
+fn differs(who: &str, revision: u64) -> String {
+    format!("{who} has seen another revision {revision} than the metadata store has")
+}

@@ -56,7 +56,7 @@ async fn produce_in_time(cluster: &Cluster, by: &str, topic: &str, value: &str) 
 
 #[tokio::test]
 async fn a_cluster_of_processes_goes_on_while_any_one_of_them_is_killed() {
-    let mut cluster = Cluster::start(1, 2, 2);
+    let mut cluster = Cluster::start(2, 2, 2);
     create(&cluster, "gateway-1", "t", 4).await;
     wait_for("the topic at the other gateway", async || {
         let answer = cluster.get("gateway-2", "/v1/topics/t/partitions/0/offsets");
@@ -67,6 +67,20 @@ async fn a_cluster_of_processes_goes_on_while_any_one_of_them_is_killed() {
     produce(&cluster, "gateway-2", "t", "b").await;
     assert_eq!(values(&cluster, "gateway-1", "t").await, ["a", "b"]);
 
+    for (gone, left) in [("sc-1", "sc-2"), ("sc-2", "sc-1")] {
+        cluster.kill(gone);
+        produce(&cluster, "gateway-1", "t", gone).await;
+        let topic = format!("made-by-{left}");
+        let body = format!(r#"{{"name":"{topic}","partitions":1,"replication_factor":1}}"#);
+        wait_for("a topic to be made by the other controller", async || {
+            let answer = cluster.post("gateway-2", "/v1/topics", &body).await.ok()?;
+            (answer.status == 201 || answer.status == 409).then_some(())
+        })
+        .await;
+        produce_in_time(&cluster, "gateway-1", &topic, "first").await;
+        cluster.start_by_hand(gone);
+    }
+
     let kept = cluster.member("gateway-2").data_dir.join("topology.json");
     wait_for("the topology to be kept", async || {
         let text = std::fs::read_to_string(&kept).ok()?;
@@ -74,6 +88,7 @@ async fn a_cluster_of_processes_goes_on_while_any_one_of_them_is_killed() {
     })
     .await;
     cluster.kill("sc-1");
+    cluster.kill("sc-2");
     produce(&cluster, "gateway-1", "t", "no controller").await;
     let refused = cluster.get("gateway-2", "/v1/topics").await;
     let refused = refused.expect("an answer");
@@ -82,6 +97,7 @@ async fn a_cluster_of_processes_goes_on_while_any_one_of_them_is_killed() {
     cluster.start_by_hand("gateway-2");
     produce_in_time(&cluster, "gateway-2", "t", "still none").await;
     cluster.start_by_hand("sc-1");
+    cluster.start_by_hand("sc-2");
     wait_for("the control plane", async || {
         let answer = cluster.get("gateway-2", "/v1/topics").await.ok()?;
         (answer.status == 200).then_some(())
@@ -104,6 +120,8 @@ async fn a_cluster_of_processes_goes_on_while_any_one_of_them_is_killed() {
         "c",
         "d",
         "no controller",
+        "sc-1",
+        "sc-2",
         "spu-1",
         "spu-2",
         "still none",

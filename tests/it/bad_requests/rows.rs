@@ -115,10 +115,10 @@ fn routes() -> Vec<Row> {
         ),
         get("a later feature: audit", "/v1/audit", 501, "not_supported"),
         get(
-            "a later feature: operations",
+            "an operation whose id is none",
             "/v1/operations/1",
-            501,
-            "not_supported",
+            400,
+            "invalid_parameter",
         ),
         get(
             "a later feature: filter",

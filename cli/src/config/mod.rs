@@ -14,6 +14,8 @@ mod parse;
 
 mod process;
 
+mod door;
+
 mod gateway;
 mod sc;
 mod spu;
@@ -29,6 +31,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::failure::Failure;
 pub(crate) use check::{ConfigCommand, run};
+pub(crate) use door::Door;
 pub(crate) use gateway::{GatewayRole, GatewaySettings};
 use key::Key;
 pub(crate) use process::{ProcessSettings, SecuritySettings};

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use tidegate_kit::http::OriginRules;
 use tidegate_sc::store::DatabaseUrl;
 
+use super::door::Door;
 use super::key::{Key, Kind};
 use super::process::ProcessSettings;
 use super::reader::Reader;
@@ -42,6 +43,13 @@ const KEYS: &[Key] = &[
         "Where the other nodes of the cluster are served [default: 0.0.0.0:7443]",
     ),
     Key::one(
+        "advertise-private",
+        "TIDEGATE_ADVERTISE_PRIVATE",
+        "URL",
+        "How the other controllers reach that, such as https://sc-1.example:7443; needed when it listens \
+         on all addresses",
+    ),
+    Key::one(
         "cluster-ca",
         "TIDEGATE_CLUSTER_CA",
         "FILE",
@@ -74,7 +82,7 @@ pub(crate) struct ScSettings {
     pub(crate) name: String,
     pub(crate) database_url: DatabaseUrl,
     pub(crate) listen: SocketAddr,
-    pub(crate) listen_private: SocketAddr,
+    pub(crate) private: Door,
     pub(crate) cluster_ca: PathBuf,
     pub(crate) cluster_ca_key: PathBuf,
     pub(crate) origins: OriginRules,
@@ -96,7 +104,8 @@ impl Role for ScRole {
             DatabaseUrl::parse(text).map_err(|error| error.to_string())
         });
         let listen = reader.or("listen", any(PORT_PUBLIC), parse::address);
-        let listen_private = reader.or("listen-private", any(PORT_PRIVATE), parse::address);
+        let private = reader.or("listen-private", any(PORT_PRIVATE), parse::address);
+        let private = Door::read(reader, private, "advertise-private", "listen-private");
         let cluster_ca = reader.needed("cluster-ca", |text| Ok(PathBuf::from(text)));
         let cluster_ca_key = reader.needed("cluster-ca-key", |text| Ok(PathBuf::from(text)));
         let (origins, _) = parse::origins(reader);
@@ -105,7 +114,7 @@ impl Role for ScRole {
             name: name?,
             database_url: database_url?,
             listen,
-            listen_private,
+            private,
             cluster_ca: cluster_ca?,
             cluster_ca_key: cluster_ca_key?,
             origins: origins?,

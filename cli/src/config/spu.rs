@@ -8,6 +8,7 @@ use tidegate_proto::name::SpuGroupName;
 use tidegate_spu::{ScrubConfig, SpaceConfig};
 
 use super::key::Key;
+use super::door::Door;
 use super::process::ProcessSettings;
 use super::reader::Reader;
 use super::{Role, parse};
@@ -128,36 +129,6 @@ pub(crate) struct SpuSettings {
     pub(crate) trash_delay: Duration,
     pub(crate) scrub: Option<ScrubConfig>,
     pub(crate) catch_up_rate: Option<u64>,
-}
-
-/// Where it listens, and how others reach that.
-#[derive(Debug)]
-pub(crate) struct Door {
-    pub(crate) listen: SocketAddr,
-    /// As told; otherwise it follows from the address once that is known.
-    pub(crate) advertise: Option<String>,
-}
-
-impl Door {
-    fn read(
-        reader: &mut Reader,
-        listen: SocketAddr,
-        advertise: &'static str,
-        listens: &'static str,
-    ) -> Self {
-        let advertised = reader.one(advertise, parse::endpoint);
-        if advertised.is_none() && listen.ip().is_unspecified() {
-            reader.refuse(
-                listens,
-                "this is all addresses of the machine, which others cannot dial: say by which URL they \
-                 reach it with the setting advertise_..., or listen on one address",
-            );
-        }
-        Self {
-            listen,
-            advertise: advertised,
-        }
-    }
 }
 
 impl Role for SpuRole {

@@ -23,6 +23,7 @@ fn read<R: Role>(file: &str, arguments: &[&str]) -> Result<R::Settings, Failure>
 }
 
 fn sc(more: &str) -> String {
+    let more = format!("advertise_private = \"https://sc-1:7443\"\n{more}");
     format!(
         "[sc]\nname = \"sc-1\"\ncluster_ca = \"ca\"\ncluster_ca_key = \"ck\"\ndatabase_url = \"postgres://h/d\"\ntls_cert = \"c\"\n\
          tls_key = \"k\"\nadmin_token_sha256 = \"{DIGEST}\"\n{more}"
@@ -35,7 +36,7 @@ fn a_flag_wins_over_the_file_and_the_rest_is_default() {
         sc("listen = \"127.0.0.1:1\"\nlog_json = true\ncors_origin = [\"https://a.example\"]\n");
     let settings = read::<ScRole>(&file, &["--listen", "127.0.0.1:2"]).unwrap();
     assert_eq!(settings.listen.to_string(), "127.0.0.1:2");
-    assert_eq!(settings.listen_private.to_string(), "0.0.0.0:7443");
+    assert_eq!(settings.private.listen.to_string(), "0.0.0.0:7443");
     assert_eq!(
         settings.process.listen_operators.to_string(),
         "127.0.0.1:9443"
@@ -54,8 +55,9 @@ fn everything_wrong_is_told_at_once_with_its_place_and_without_secrets() {
     assert_eq!(failure.exit, Failure::USAGE);
     let said = failure.message;
     for expected in [
-        "11 errors",
+        "12 errors",
         "tidegate.toml:3: lsten is not a setting; did you mean listen?",
+        "others cannot dial",
         "tidegate.toml:4: listen \"8444\": expected an IP address",
         "tidegate.toml:5: database_url: ",
         "tidegate.toml:6: log_json: expected true or false",

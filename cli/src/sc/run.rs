@@ -3,6 +3,7 @@
 //! Start: directory, database, listeners, and only then ready. Stop: not ready, requests under way
 //! finished, the controller closed, which gives back what it held. It keeps no state of its own.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -17,7 +18,7 @@ use tidegate_sc::{
 use tokio::sync::watch;
 
 use super::place;
-use crate::config::ScSettings;
+use crate::config::{Door, ScSettings};
 use crate::failure::Failure;
 use crate::process::{Base, DRAIN_GRACE, DRAIN_TIMEOUT, Listening, NodeFacts, Serving};
 use crate::up::failures::{self, chain};
@@ -38,7 +39,7 @@ impl ScServer {
         let (_, notice) = watch::channel(None);
         let base = Base::open(&settings.process, notice.clone())?;
         let public = Listening::bind(settings.listen)?;
-        let private = Listening::bind(settings.listen_private)?;
+        let private = Listening::bind(settings.private.listen)?;
         let (edge, control) = (base.root.child(), base.root.child());
         let config = ScConfig {
             store: StoreLocation::Postgres {
@@ -47,7 +48,7 @@ impl ScServer {
             },
             settings: ControllerSettings::in_cluster(
                 settings.name.clone(),
-                Some(private.address.to_string()),
+                Some(reached_by(&settings.private, private.address)),
             ),
             tasks: control.clone(),
         };
@@ -100,6 +101,13 @@ impl ScServer {
             control,
         })
     }
+}
+
+/// Host and port by which the other controllers reach the private listener.
+fn reached_by(door: &Door, bound: SocketAddr) -> String {
+    let told = door.advertise.as_deref();
+    let told = told.map(|url| url.trim_start_matches("https://").to_owned());
+    told.unwrap_or_else(|| bound.to_string())
 }
 
 impl Serving for ScServer {

@@ -7,8 +7,8 @@ use tidegate_proto::id::SpuId;
 use tidegate_proto::name::SpuGroupName;
 use tidegate_spu::{ScrubConfig, SpaceConfig};
 
-use super::key::Key;
 use super::door::Door;
+use super::key::Key;
 use super::process::ProcessSettings;
 use super::reader::Reader;
 use super::{Role, parse};

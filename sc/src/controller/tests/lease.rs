@@ -1,7 +1,10 @@
 //! Who runs the cluster: one at a time, whatever becomes of him.
 
+use std::collections::BTreeSet;
+
 use tidegate_proto::control::Standing;
-use tidegate_proto::id::{LeaseEpoch, SpuId};
+use tidegate_proto::id::{LeaseEpoch, PartitionId, SpuId};
+use tidegate_proto::position::ReplicaKey;
 use tidegate_sc_core::decision::MoveTerms;
 
 use super::cluster::{Cluster, Sc};
@@ -202,4 +205,22 @@ async fn more_copies_than_units_can_keep_are_refused_and_the_default_is_one() {
     let topic = model.topics.values().next().unwrap();
     assert_eq!(topic.row.replication_factor, 1);
     assert_eq!(topic.partitions[0].replicas.len(), 1);
+    let drain = |empty: BTreeSet<ReplicaKey>| Request::DrainSpu {
+        spu: SpuId(1),
+        terms: MoveTerms {
+            empty,
+            ..MoveTerms::default()
+        },
+    };
+    let refused = sc
+        .controller
+        .preview(&drain([topic.partitions[0].key()].into()));
+    assert_eq!(refused.unwrap_err().code(), ErrorCode::NotSupported);
+    let recover = Request::Recover {
+        topic: TopicName::parse("orders").unwrap(),
+        partition: PartitionId(0),
+        accept_loss: true,
+    };
+    let refused = change(&sc.controller, recover).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::NotSupported);
 }

@@ -135,7 +135,8 @@ impl Heart {
                     if std::mem::replace(&mut self.is_heard, false) {
                         tracing::info!(%error, "no controller takes signs of life");
                     }
-                    if !matches!(error, CallError::Channel(_)) {
+                    // One that refuses for now still tells of changes; leaving would end that as well.
+                    if matches!(error, CallError::Slow | CallError::Answer(_)) {
                         self.client.channel().try_another();
                     }
                 }

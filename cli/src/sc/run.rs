@@ -7,11 +7,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use tidegate_kit::health;
-use tidegate_kit::http::{Front, OriginRules};
+use tidegate_kit::http::{ApiResult, Front, OriginRules};
+use tidegate_kit::peer::PeerIdentity;
 use tidegate_kit::tasks::Tasks;
 use tidegate_kit::tls::{ClientAuth, ClusterAuthority};
-use tidegate_proto::node::NodeName;
+use tidegate_proto::node::{NodeName, NodeRole};
 use tidegate_sc::{
     Admission, Controller, ControllerSettings, PrivateLink, ScConfig, StoreLocation,
 };
@@ -65,7 +69,7 @@ impl ScServer {
         let inner = controller
             .private_router()
             .merge(admission.internal_router())
-            .merge(planes());
+            .merge(planes().route_layer(from_fn(for_gateways)));
         let front = Front::from(base.edged(inner, OriginRules::default()));
         let tls = tls.server_config(ClientAuth::Optional);
         let tls = tls.map_err(|error| Failure::failed(chain(&error)))?;
@@ -101,6 +105,12 @@ impl ScServer {
             control,
         })
     }
+}
+
+/// The public plane on the private listener is what gateways pass on; clients have a listener of their own.
+async fn for_gateways(peer: PeerIdentity, request: Request, next: Next) -> ApiResult<Response> {
+    peer.require(&[NodeRole::Gateway])?;
+    Ok(next.run(request).await)
 }
 
 /// Host and port by which the other controllers reach the private listener.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tidegate_data_plane::partitions::{AppendRequest, Appended};
+use tidegate_kit::budget::BytePermit;
 use tidegate_kit::clock;
 use tidegate_proto::batch::ClientBatch;
 use tidegate_proto::error::{ErrorCode, Problem};
@@ -14,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::dial::until;
+use super::lane::AppendLane;
 use super::limits::{ANSWER_GRACE, RETRY_PAUSE_MIN};
 use super::queue::{Fate, Queued};
 use super::retry::{Attempts, unavailable, unknown};
@@ -28,17 +30,19 @@ impl RemotePartitions {
     ) -> Result<Appended, Problem> {
         let deadline = clock::monotonic() + request.timeout;
         let bytes = request.batches.iter().map(ClientBatch::len).sum();
-        let Some(_permit) = self.memory.appends.try_acquire(bytes) else {
+        let Some(permit) = self.memory.appends.try_acquire(bytes) else {
             let detail = "too many bytes of produce requests are under way in this process";
             return Err(Problem::new(ErrorCode::Throttled, detail).retry_after(1));
         };
+        let permit = Arc::new(permit);
         self.retries.earn();
         let mut attempts = Attempts::of(&request.batches);
         let mut pauses = self.pauses();
         loop {
             let route = self.routes.find(&self.topology.borrow(), key);
             let route = route.map_err(|problem| attempts.last(problem))?;
-            let (outcome, has_cost) = self.attempt(key, route, &request, deadline).await;
+            let attempt = self.attempt(key, route, &request, deadline, &permit);
+            let (outcome, has_cost) = attempt.await;
             let problem = match outcome {
                 Ok(appended) => {
                     self.counters.taken();
@@ -66,12 +70,13 @@ impl RemotePartitions {
         route: Route,
         request: &AppendRequest,
         deadline: Instant,
+        permit: &Arc<BytePermit>,
     ) -> (Result<Appended, Problem>, bool) {
         let Some(leader) = route.leader else {
             let detail = "the partition has no leader at this moment";
             return (Err(Problem::new(ErrorCode::NotLeader, detail)), false);
         };
-        let (fate, mut told) = oneshot::channel();
+        let (fate, told) = oneshot::channel();
         let is_sent = Arc::new(AtomicBool::new(false));
         let append = Append {
             id: 0,
@@ -87,20 +92,30 @@ impl RemotePartitions {
             deadline,
             is_sent: Arc::clone(&is_sent),
             fate,
+            _permit: Arc::clone(permit),
         };
-        if !self.units.unit(leader).lane(key).submit(queued) {
+        let unit = self.units.unit(leader);
+        let lane = unit.lane(key);
+        if !lane.submit(queued) {
             let detail = "too many requests wait for the leader of this partition";
             return (
                 Err(Problem::new(ErrorCode::Overloaded, detail).retry_after(1)),
                 false,
             );
         }
-        let fate = match timeout(until(deadline) + ANSWER_GRACE, &mut told).await {
+        let mut waiter = Waiter {
+            lane,
+            told,
+            is_over: false,
+        };
+        let told = timeout(until(deadline) + ANSWER_GRACE, &mut waiter.told).await;
+        waiter.is_over = told.is_ok();
+        let fate = match told {
             Ok(Ok(fate)) => fate,
             Ok(Err(_)) => untold(&is_sent, "the storage unit was removed"),
             Err(_) => {
                 // Who sends marks first and looks then whether somebody still waits.
-                told.close();
+                waiter.told.close();
                 untold(&is_sent, "the leader did not answer within the deadline")
             }
         };
@@ -111,6 +126,22 @@ impl RemotePartitions {
                 (Err(unavailable(detail)), false)
             }
             Fate::Lost(reason) => (Err(unknown(reason)), true),
+        }
+    }
+}
+
+/// Somebody who waits for what becomes of an append, and may leave before that.
+struct Waiter<'a> {
+    lane: &'a AppendLane,
+    told: oneshot::Receiver<Fate>,
+    is_over: bool,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.told.close();
+            self.lane.left();
         }
     }
 }

@@ -4,6 +4,7 @@
 //! those that wait are told so, and may try elsewhere; the next try to connect waits for the backoff.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,10 +23,14 @@ use tracing::Span;
 
 use super::dial::{DialError, Dialer};
 use super::limits::{CONNECT_PAUSE_MAX, CONNECT_PAUSE_MIN, LANE_WAITING_MAX};
-use super::queue::{AppendQueue, Fate, Queued};
+use super::queue::{AppendQueue, Fate, Queued, drop_left};
 
 /// Longest payload of an answer.
 const ANSWER_PAYLOAD_MAX: usize = 8 + FRAME_PROBLEM_BYTES_MAX;
+
+/// Entries are looked through when one in so many of them may have been left: a look costs every one that
+/// leaves so many steps at most.
+const LEFT_SHARE: usize = 8;
 
 enum Phase {
     /// No stream is open; these wait for one.
@@ -38,6 +43,8 @@ pub(super) struct AppendLane {
     dialer: Dialer,
     phase: Mutex<Phase>,
     work: Notify,
+    /// Callers that left since the queue was looked through.
+    left: AtomicUsize,
 }
 
 impl AppendLane {
@@ -46,6 +53,7 @@ impl AppendLane {
             dialer,
             phase: Mutex::new(Phase::Waiting(VecDeque::new())),
             work: Notify::new(),
+            left: AtomicUsize::new(0),
         })
     }
 
@@ -69,6 +77,24 @@ impl AppendLane {
                 }
                 has_room
             }),
+        }
+    }
+
+    /// A caller does not wait any more: what it left behind is not kept for long.
+    pub(super) fn left(&self) {
+        let left = self.left.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut phase = self.lock();
+        let waiting = match &*phase {
+            Phase::Waiting(waiting) => waiting.len(),
+            Phase::Open(outlet) => outlet.look(|queue| queue.waiting()),
+        };
+        if left * LEFT_SHARE < waiting {
+            return;
+        }
+        self.left.store(0, Ordering::Relaxed);
+        match &mut *phase {
+            Phase::Waiting(waiting) => drop_left(waiting),
+            Phase::Open(outlet) => outlet.look(AppendQueue::drop_left),
         }
     }
 

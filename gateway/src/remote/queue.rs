@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tidegate_data_plane::partitions::Appended;
+use tidegate_kit::budget::BytePermit;
 use tidegate_kit::clock;
 use tidegate_kit::outlet::Feed;
 use tidegate_proto::error::Problem;
@@ -38,6 +39,13 @@ pub(super) struct Queued {
     pub(super) deadline: Instant,
     pub(super) is_sent: Arc<AtomicBool>,
     pub(super) fate: oneshot::Sender<Fate>,
+    /// What was paid for the batches: they may stay here longer than the caller waits.
+    pub(super) _permit: Arc<BytePermit>,
+}
+
+/// Drops those for whom nobody waits any more, and with them what they hold.
+pub(super) fn drop_left(waiting: &mut VecDeque<Queued>) {
+    waiting.retain(|queued| !queued.fate.is_closed());
 }
 
 /// The requests of one stream.
@@ -58,6 +66,10 @@ impl AppendQueue {
 
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    pub(super) fn drop_left(&mut self) {
+        drop_left(&mut self.waiting);
     }
 
     /// The stream is open: all of these go first.
@@ -155,6 +167,7 @@ impl Feed for AppendQueue {
 mod tests {
     use std::time::Duration;
 
+    use tidegate_kit::budget::ByteBudget;
     use tidegate_proto::error::ErrorCode;
     use tidegate_proto::id::{PartitionId, TopicId};
     use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
@@ -185,6 +198,7 @@ mod tests {
             deadline: clock::monotonic() + left,
             is_sent: Arc::clone(&is_sent),
             fate,
+            _permit: Arc::new(ByteBudget::new(1).try_acquire(1).unwrap()),
         };
         (queued, told, is_sent)
     }

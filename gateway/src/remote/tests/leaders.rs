@@ -7,9 +7,11 @@ use tidegate_kit::tasks::TaskKind;
 use tidegate_proto::control::{PartitionStatus, Topology};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::position::LeaderEpoch;
+use tidegate_proto::private::append::Append;
 use tokio::sync::{oneshot, watch};
 use tracing::Span;
 
+use super::super::queue::Queued;
 use super::wire::{Gated, Wire};
 use super::*;
 
@@ -66,6 +68,51 @@ async fn an_append_whose_connection_breaks_is_told_as_unknown() {
         .await
         .unwrap();
     assert_eq!(all_values(&*far.remote, key).await, ["a", "b"]);
+    far.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_unit_that_stalls_is_paid_for_until_its_caller_leaves_and_gone_then() {
+    let far = Far::new();
+    // It takes connections and says nothing.
+    let stalled = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = stalled.local_addr().unwrap().port();
+    far.memory.enter(SPU, Some(at_port(port)));
+    let key = far.partition();
+    let appends = &far.remote.memory.appends;
+    let all = appends.available();
+    let short = |timeout| AppendRequest {
+        timeout: Duration::from_millis(timeout),
+        ..request(batch(&["a"], None))
+    };
+    let given_up = far.remote.append(key, short(20_000));
+    let given_up = tokio::time::timeout(Duration::from_millis(50), given_up);
+    let (given_up, late) = tokio::join!(given_up, far.remote.append(key, short(100)));
+    assert!(given_up.is_err() && late.is_err());
+    // The permit is in the queue beside the batches: it is back only when they are gone.
+    assert_eq!(appends.available(), all);
+    let (fate, told) = oneshot::channel();
+    let append = Append {
+        id: 0,
+        key,
+        leader_epoch: LeaderEpoch(1),
+        acks: Acks::Quorum,
+        timeout_ms: 0,
+        expected_end: None,
+        batches: vec![batch(&["a"], None)],
+    };
+    let unit = far.remote.units.unit(SPU);
+    assert!(unit.lane(key).submit(Queued {
+        append,
+        deadline: clock::monotonic() + LONG,
+        is_sent: Arc::default(),
+        fate,
+        _permit: Arc::new(appends.try_acquire(10).unwrap()),
+    }));
+    assert_eq!(appends.available(), all - 10);
+    drop(told);
+    unit.lane(key).left();
+    assert_eq!(appends.available(), all);
     far.end().await;
 }
 

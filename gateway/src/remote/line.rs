@@ -14,7 +14,7 @@ use tidegate_kit::budget::{ByteBudget, BytePermit};
 use tidegate_kit::frames::{FrameReader, Keep};
 use tidegate_proto::error::Problem;
 use tidegate_proto::limits::FRAME_PROBLEM_BYTES_MAX;
-use tidegate_proto::private::ask::{Ask, REPLY_PAYLOAD_MAX, Reply};
+use tidegate_proto::private::ask::{Ask, CHUNK, REPLY_PAYLOAD_MAX, Reply};
 use tidegate_proto::private::{ASK_PATH, FrameHeader};
 use tokio::sync::Semaphore;
 
@@ -54,7 +54,7 @@ impl AskLine {
         }
     }
 
-    /// Asks once. The reply is paid for out of `memory` as long as the permit lives.
+    /// Asks once. A reply with batches is paid for out of `memory` as long as the permit lives.
     pub(super) async fn ask(
         &self,
         ask: &Ask,
@@ -71,6 +71,11 @@ impl AskLine {
         }
         let mut reader = FrameReader::new(answer.into_body());
         let keep = |header: FrameHeader| {
+            if header.kind != CHUNK {
+                // Short: it need not wait until large reads have given back what they took.
+                header.check(FRAME_PROBLEM_BYTES_MAX)?;
+                return Ok(Keep::Shared);
+            }
             header.check(REPLY_PAYLOAD_MAX)?;
             Ok(Keep::PaidAtMost(memory.clone()))
         };

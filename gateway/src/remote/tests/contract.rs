@@ -179,6 +179,18 @@ async fn a_tail_shows_where_the_partition_stands_moves_with_it_and_ends_with_it(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn questions_without_batches_are_answered_while_large_reads_hold_all_there_is() {
+    let far = Far::new();
+    let key = far.partition();
+    let reads = &far.remote.memory.reads;
+    let _all = reads.try_acquire(reads.available()).unwrap();
+    let status = tokio::time::timeout(LONG, far.remote.offsets(key)).await;
+    assert_eq!(status.unwrap().unwrap().end, Offset::ZERO);
+    assert_eq!(far.remote.sealed_end(key).await, Ok(Offset::ZERO));
+    far.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_without_a_leader_ends_with_its_deadline_and_had_no_effect() {
     let far = Far::new();
     let key = far.partition();

@@ -146,13 +146,11 @@ impl SharedTail {
     /// The leader told where it stands.
     pub(super) fn moved(&self, bounds: Bounds) {
         let mut inner = self.lock();
-        let tail = Tail {
+        let mut tail = Tail {
             log_start: bounds.log_start,
             high_watermark: bounds.high_watermark,
             leader_epoch: bounds.leader_epoch,
         };
-        inner.is_live = true;
-        inner.refused = None;
         match &inner.bounds {
             None => inner.bounds = Some(watch::Sender::new(tail)),
             Some(sender) => {
@@ -161,12 +159,19 @@ impl SharedTail {
                     // Of somebody who does not lead any more.
                     return;
                 }
+                if before.leader_epoch == tail.leader_epoch {
+                    // An answer to a question may have overtaken it.
+                    tail.log_start = tail.log_start.max(before.log_start);
+                    tail.high_watermark = tail.high_watermark.max(before.high_watermark);
+                }
                 sender.send_if_modified(|now| std::mem::replace(now, tail) != tail);
                 if before.leader_epoch != tail.leader_epoch {
                     inner.window.clear();
                 }
             }
         }
+        inner.is_live = true;
+        inner.refused = None;
         drop(inner);
         self.changed.notify_waiters();
     }
@@ -277,5 +282,54 @@ impl Inner {
         self.is_live = false;
         self.wants_batches = false;
         self.window.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_proto::id::{PartitionId, TopicId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn tail() -> SharedTail {
+        SharedTail::new(ReplicaKey {
+            topic_id: TopicId(Uuid::nil()),
+            partition: PartitionId(0),
+        })
+    }
+
+    fn bounds(epoch: u64, log_start: u64, high_watermark: u64) -> Bounds {
+        Bounds {
+            log_start: Offset::new(log_start),
+            high_watermark: Offset::new(high_watermark),
+            leader_epoch: LeaderEpoch(epoch),
+        }
+    }
+
+    #[test]
+    fn bounds_of_one_epoch_never_go_back_and_those_of_an_older_one_say_nothing() {
+        let tail = tail();
+        tail.moved(bounds(2, 3, 10));
+        let follower = tail.follower().unwrap().unwrap();
+        let now = || {
+            let now = *follower.borrow();
+            (
+                now.leader_epoch.0,
+                now.log_start.get(),
+                now.high_watermark.get(),
+            )
+        };
+        tail.moved(bounds(2, 4, 9));
+        assert_eq!(now(), (2, 4, 10));
+        tail.moved(bounds(2, 1, 12));
+        assert_eq!(now(), (2, 4, 12));
+        tail.lost();
+        tail.moved(bounds(1, 0, 20));
+        assert_eq!(now(), (2, 4, 12));
+        assert!(matches!(tail.look(Offset::new(12), 1), Look::Elsewhere));
+        tail.moved(bounds(3, 0, 11));
+        assert_eq!(now(), (3, 0, 11));
+        assert!(matches!(tail.look(Offset::new(11), 1), Look::Here(_)));
     }
 }

@@ -65,10 +65,23 @@ async fn reply(partitions: &dyn Partitions, ask: Ask) -> Result<(Reply, Held), P
             is_current(status.leader_epoch, ask.leader_epoch)?;
             Reply::Status(status)
         }
-        Question::SealedEnd => Reply::Offset(partitions.sealed_end(key).await?),
-        Question::OffsetAt { time_ms } => Reply::Offset(partitions.offset_at(key, time_ms).await?),
+        Question::SealedEnd => {
+            has_come_to(partitions, ask).await?;
+            Reply::Offset(partitions.sealed_end(key).await?)
+        }
+        Question::OffsetAt { time_ms } => {
+            has_come_to(partitions, ask).await?;
+            Reply::Offset(partitions.offset_at(key, time_ms).await?)
+        }
     };
     Ok((reply, Held::default()))
+}
+
+/// For answers that do not say of which epoch they are. A replica's epoch only grows: looked at before is
+/// enough.
+async fn has_come_to(partitions: &dyn Partitions, ask: Ask) -> Result<(), Problem> {
+    let status = partitions.offsets(ask.key).await?;
+    is_current(status.leader_epoch, ask.leader_epoch)
 }
 
 /// What an older leader says may be less than what was committed since.
@@ -77,5 +90,35 @@ fn is_current(found: LeaderEpoch, wanted: LeaderEpoch) -> Result<(), Problem> {
         Err(refusal::behind(found, wanted))
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_data_plane::testing::MemoryPartitions;
+    use tidegate_proto::id::PartitionId;
+    use tidegate_proto::position::Offset;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_question_is_refused_by_who_is_not_as_far_as_the_one_who_asks() {
+        let memory = MemoryPartitions::new();
+        let key = memory.create_topic("t", 1).key(PartitionId(0));
+        let read = Question::Read {
+            from: Offset::ZERO,
+            bytes_max: 1,
+        };
+        let at = Question::OffsetAt { time_ms: 1 };
+        for question in [read, Question::Status, Question::SealedEnd, at] {
+            let ask = |epoch| Ask {
+                key,
+                leader_epoch: LeaderEpoch(epoch),
+                question,
+            };
+            assert!(reply(&*memory, ask(1)).await.is_ok(), "{question:?}");
+            let refused = reply(&*memory, ask(2)).await.map(|_| ()).unwrap_err();
+            assert_eq!(refused.code(), ErrorCode::NotLeader, "{question:?}");
+        }
     }
 }

@@ -146,7 +146,7 @@ impl SpuServer {
         let (excluded_tx, excluded) = watch::channel(None);
         stages
             .session
-            .spawn(TaskKind::Watch, info_span!("heart"), async move {
+            .spawn(TaskKind::Session, info_span!("heart"), async move {
                 let found = heart.run(is_draining).await;
                 excluded_tx.send_replace(Some(found));
             });
@@ -189,7 +189,7 @@ impl Serving for SpuServer {
                     Failure::AGAIN,
                     "the controllers do not know this storage unit's registration",
                 ),
-                // The heart stops only with the process.
+                // The heart stops only with the process; its failure is one of the process.
                 Ok(None) | Err(_) => std::future::pending().await,
             }
         };

@@ -44,6 +44,8 @@ pub enum TaskKind {
     Store,
     /// Follows a snapshot that somebody else publishes.
     Watch,
+    /// Keeps a node's place in the cluster: without it the node would not know that it was shut out.
+    Session,
     /// Keeps a connection to another node.
     Channel,
     /// Encodes what all subscribers of one partition share.
@@ -74,6 +76,7 @@ impl TaskKind {
             | Self::Store
             | Self::Blocking => OnCancel::Wait,
             Self::Watch
+            | Self::Session
             | Self::Channel
             | Self::Fanout
             | Self::Sweep
@@ -86,9 +89,12 @@ impl TaskKind {
     #[must_use]
     pub fn on_error(self) -> OnError {
         match self {
-            Self::Listener | Self::Shard | Self::Assignment | Self::Controller | Self::Store => {
-                OnError::Exit
-            }
+            Self::Listener
+            | Self::Shard
+            | Self::Assignment
+            | Self::Controller
+            | Self::Store
+            | Self::Session => OnError::Exit,
             Self::Connection
             | Self::Socket
             | Self::Stream

@@ -50,18 +50,20 @@ impl TailLink {
         })
     }
 
-    /// Follows a partition from now on.
+    /// Follows a partition that is followed nowhere; does nothing when somebody was faster.
     pub(super) fn follow(&self, tail: &Arc<SharedTail>, leader_epoch: LeaderEpoch) {
         let mut state = self.lock();
         let handle = state.next_handle;
-        // After four billion follows the oldest are long gone.
-        state.next_handle = handle.wrapping_add(1);
-        let spu = self.dialer.spu;
-        tail.put(Some(Place {
-            spu,
+        let place = Place {
+            spu: self.dialer.spu,
             handle,
             leader_epoch,
-        }));
+        };
+        if !tail.put(None, Some(place)) {
+            return;
+        }
+        // After four billion follows the oldest are long gone.
+        state.next_handle = handle.wrapping_add(1);
         state
             .followed
             .insert(handle, (Arc::clone(tail), leader_epoch));

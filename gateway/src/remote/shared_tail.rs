@@ -54,6 +54,8 @@ struct Inner {
     window: Window,
     place: Option<Place>,
     is_live: bool,
+    /// It was let go: it is followed nowhere any more.
+    is_gone: bool,
     wants_batches: bool,
     refused: Option<Problem>,
     last_follower: Instant,
@@ -70,6 +72,7 @@ impl SharedTail {
                 window: Window::default(),
                 place: None,
                 is_live: false,
+                is_gone: false,
                 wants_batches: false,
                 refused: None,
                 last_follower: now,
@@ -104,11 +107,16 @@ impl SharedTail {
         self.lock().place
     }
 
-    /// It is followed there from now on, or nowhere.
-    pub(super) fn put(&self, place: Option<Place>) {
+    /// It is followed at `place` from now on, or nowhere. False, and nothing changes, when somebody else
+    /// has placed it since it was `seen`, or it was let go.
+    pub(super) fn put(&self, seen: Option<Place>, place: Option<Place>) -> bool {
         let mut inner = self.lock();
-        inner.place = place;
-        inner.go_quiet();
+        let may = !inner.is_gone && inner.place == seen;
+        if may {
+            inner.place = place;
+            inner.go_quiet();
+        }
+        may
     }
 
     /// From where on batches are wanted on a new stream.
@@ -251,10 +259,16 @@ impl SharedTail {
         inner.place
     }
 
-    /// The partition is no more: its followers see the end.
-    pub(super) fn gone(&self) {
-        self.lock().bounds = None;
+    /// It is let go: its followers see the end. Where it was followed until now.
+    pub(super) fn gone(&self) -> Option<Place> {
+        let mut inner = self.lock();
+        inner.is_gone = true;
+        inner.bounds = None;
+        inner.go_quiet();
+        let place = inner.place.take();
+        drop(inner);
         self.changed.notify_waiters();
+        place
     }
 
     /// Whether nobody has followed it for a while.
@@ -305,6 +319,27 @@ mod tests {
             high_watermark: Offset::new(high_watermark),
             leader_epoch: LeaderEpoch(epoch),
         }
+    }
+
+    #[test]
+    fn of_two_that_place_a_tail_at_once_one_loses_and_nobody_places_what_was_let_go() {
+        let tail = tail();
+        let place = |handle| {
+            Some(Place {
+                spu: SpuId(1),
+                handle,
+                leader_epoch: LeaderEpoch(1),
+            })
+        };
+        let seen = tail.place();
+        assert!(tail.put(seen, place(1)));
+        assert!(!tail.put(seen, place(2)));
+        assert_eq!(tail.place(), place(1));
+        assert!(tail.put(place(1), None));
+        assert!(tail.put(None, place(3)));
+        assert_eq!(tail.gone(), place(3));
+        assert!(!tail.put(None, place(4)));
+        assert_eq!(tail.place(), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::limits::TAIL_TICK;
 use super::route::Routes;
-use super::shared_tail::SharedTail;
+use super::shared_tail::{Place, SharedTail};
 use super::units::Units;
 
 /// What is followed.
@@ -110,19 +110,22 @@ impl Tails {
         if is_there {
             return;
         }
-        self.leave(tail);
+        if let Some(place) = place {
+            if !tail.put(Some(place), None) {
+                // Somebody else is about it; what is amiss then is found at the next look.
+                return;
+            }
+            self.leave(place);
+        }
         if let Some(leader) = route.leader {
             let link = &self.units.unit(leader).link;
             link.follow(tail, route.leader_epoch);
         }
     }
 
-    fn leave(&self, tail: &SharedTail) {
-        if let Some(place) = tail.place() {
-            tail.put(None);
-            if let Some(unit) = self.units.known(place.spu) {
-                unit.link.leave(place.handle);
-            }
+    fn leave(&self, place: Place) {
+        if let Some(unit) = self.units.known(place.spu) {
+            unit.link.leave(place.handle);
         }
     }
 
@@ -135,8 +138,9 @@ impl Tails {
             }
             open.remove(&tail.key);
         }
-        self.leave(tail);
-        tail.gone();
+        if let Some(place) = tail.gone() {
+            self.leave(place);
+        }
         true
     }
 

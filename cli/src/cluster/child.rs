@@ -6,12 +6,37 @@
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::failure::Failure;
 use crate::up::directory::disk;
+
+/// A process that was started. It ends with this, asked to stop before or not: a start that fails or is
+/// broken off leaves nothing behind that holds ports and directories.
+#[derive(Debug)]
+pub(super) struct Started(Child);
+
+impl Started {
+    pub(super) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// How it ended, if it did.
+    pub(super) fn ending(&mut self) -> Option<String> {
+        let status = self.0.try_wait().ok().flatten();
+        status.map(|status| status.to_string())
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way it is waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// Starts a process in a group of its own: an interrupt at the terminal is for its starter, who stops
 /// the processes in order.
@@ -19,7 +44,7 @@ pub(super) fn spawn(
     argv: &[String],
     environment: &[(&str, String)],
     log: &Path,
-) -> Result<Child, Failure> {
+) -> Result<Started, Failure> {
     let file = File::options().create(true).append(true).open(log);
     let file = file.map_err(|error| disk(log, "cannot be written", &error))?;
     let [program, arguments @ ..] = argv else {
@@ -42,6 +67,7 @@ pub(super) fn spawn(
         .stdout(Stdio::null())
         .stderr(file)
         .spawn();
+    let started = started.map(Started);
     started.map_err(|error| Failure::failed(format!("cannot start {program}: {error}")))
 }
 
@@ -69,11 +95,6 @@ pub(super) fn signal(pid: u32, signal: Signal) {
         // It may have ended meanwhile.
         let _ = kill_process(pid, signal);
     }
-}
-
-/// How a process ended, in words.
-pub(super) fn ending(status: ExitStatus) -> String {
-    status.to_string()
 }
 
 /// The end of a log, for somebody who wonders why.

@@ -7,7 +7,6 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Child;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -20,7 +19,7 @@ use tidegate_sc::store::{self, DatabaseUrl};
 use uuid::Uuid;
 
 use super::arguments::StartArguments;
-use super::child;
+use super::child::{self, Started};
 use super::layout::{Layout, NodeKind, NodePlan};
 use super::local::LocalCluster;
 use super::manifest::{Manifest, ManifestNode};
@@ -41,7 +40,7 @@ const STOP_WAIT: Duration = Duration::from_secs(40);
 /// A process of ours.
 struct Running {
     node: NodePlan,
-    child: Child,
+    child: Started,
     facts: NodeFacts,
     has_ended: bool,
 }
@@ -107,13 +106,12 @@ async fn serve(cluster: &LocalCluster, running: &mut Vec<Running>) -> Result<(),
     loop {
         tokio::time::sleep(STEP).await;
         for one in running.iter_mut().filter(|one| !one.has_ended) {
-            if let Ok(Some(status)) = one.child.try_wait() {
+            if let Some(ending) = one.child.ending() {
                 one.has_ended = true;
                 let argv = cluster.argv(&one.node).join(" ");
                 output::say(&format!(
                     "{} ended: {}. It stays down; to start it again:\n  {argv}",
-                    one.facts.name,
-                    child::ending(status)
+                    one.facts.name, ending
                 ));
             }
         }
@@ -123,7 +121,7 @@ async fn serve(cluster: &LocalCluster, running: &mut Vec<Running>) -> Result<(),
 async fn ready(
     cluster: &LocalCluster,
     node: NodePlan,
-    mut child: Child,
+    mut child: Started,
 ) -> Result<Running, Failure> {
     let directory = cluster.data_dir(&node);
     let log = cluster.log(&node);
@@ -133,8 +131,8 @@ async fn ready(
             if let Some(facts) = facts.filter(|facts| facts.pid == child.id()) {
                 return Ok(facts);
             }
-            if let Ok(Some(status)) = child.try_wait() {
-                return Err(child::ending(status));
+            if let Some(ending) = child.ending() {
+                return Err(ending);
             }
             tokio::time::sleep(STEP).await;
         }
@@ -151,9 +149,6 @@ async fn ready(
         Ok(Err(ending)) => format!("ended: {ending}"),
         Err(_) => format!("was not ready after {} s", READY_WAIT.as_secs()),
     };
-    // Whoever is told of the failure must not find it running.
-    let _ = child.kill();
-    let _ = child.wait();
     Err(Failure::failed(format!(
         "{} {reason}. Its last words, from {}:\n{}",
         node.name(),
@@ -292,7 +287,7 @@ async fn stop_all(cluster: &LocalCluster, mut running: Vec<Running>, signals: &m
     let reap = async {
         loop {
             for one in &mut running {
-                let _ = one.child.try_wait();
+                one.child.ending();
             }
             tokio::time::sleep(STEP).await;
         }
@@ -302,8 +297,6 @@ async fn stop_all(cluster: &LocalCluster, mut running: Vec<Running>, signals: &m
         () = reap => {}
         _ = signals.recv() => {}
     }
-    for mut one in running {
-        let _ = one.child.kill();
-        let _ = one.child.wait();
-    }
+    // What is left is killed with them.
+    drop(running);
 }

@@ -326,8 +326,11 @@ impl Controller {
     /// Takes a block of producer ids that nobody else will ever get.
     ///
     /// # Errors
-    /// 503 when the store fails.
+    /// 503 when the store fails, or is not to be believed: one that went back would give ids away again.
     pub async fn lease_producer_ids(&self) -> Result<Range<u64>, Problem> {
+        if let Some(refusal) = self.shared.conditions.now().refusal() {
+            return Err(refusal);
+        }
         let leased = self
             .shared
             .store

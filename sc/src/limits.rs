@@ -16,6 +16,10 @@ pub const EVENT_ROWS_KEPT: u64 = 200_000;
 pub const COMPACTION_INTERVAL_ROWS: u64 = 10_000;
 /// Producer ids handed out at a time: an SPU that restarts often wastes ids, of which 2^53 exist.
 pub const PRODUCER_IDS_PER_LEASE: u64 = 1_000;
+/// Producer ids that an adoption passes over: those leased after the point that the store went back to
+/// may be in use. Four million leases are more than a cluster takes between a backup and its loss, and
+/// two million adoptions fit into the 53 bits of an id.
+pub const PRODUCER_IDS_PER_ADOPTION: u64 = 1 << 32;
 /// How long to wait for a store that is in use before saying so.
 pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 /// Longest `If-Match` header: room for 32 versions.

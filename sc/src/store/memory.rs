@@ -25,6 +25,7 @@ use super::meta_store::{
     ApplyError, ChainAt, Commit, Doorbell, Event, EventsError, Kept, MetaStore,
 };
 use super::standing::{Durability, Standing};
+use crate::limits::PRODUCER_IDS_PER_ADOPTION;
 use faults::Faults;
 use state::State;
 
@@ -229,6 +230,7 @@ impl MetaStore for MemoryStore {
         Box::pin(self.reach(move |state| {
             state.former_ids.push(state.store_id);
             state.store_id = id;
+            state.next_producer_id += PRODUCER_IDS_PER_ADOPTION;
             id
         }))
     }

@@ -176,7 +176,9 @@ pub trait MetaStore: Leases + Ledger + Send + Sync + fmt::Debug + 'static {
     /// True when that topic was deleted, as opposed to never known: its records may be removed (S7).
     fn is_deleted(&self, id: TopicId) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// An operator takes this store for the cluster's, whatever others saw: it gets a new identity.
+    /// An operator takes this store for the cluster's, whatever others saw: it gets a new identity, and
+    /// passes over [`PRODUCER_IDS_PER_ADOPTION`](crate::limits::PRODUCER_IDS_PER_ADOPTION) producer ids
+    /// that it may have leased and forgotten.
     fn adopt<'a>(
         &'a self,
         actor: &'a str,

@@ -25,6 +25,8 @@ async fn a_controller_finds_out_every_number_of_lost_commits_by_itself() {
         let refused = sc.make("more").await.unwrap_err();
         assert_eq!(refused.code(), ErrorCode::MetadataForked);
         assert_eq!(sc.controller.model().revision, 60, "reads go on");
+        let refused = sc.controller.lease_producer_ids().await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::MetadataForked, "ids come back");
     }
 }
 

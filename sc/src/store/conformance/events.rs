@@ -4,6 +4,7 @@ use tidegate_proto::id::StoreId;
 use tidegate_sc_core::decision::Request;
 
 use super::{Bench, commit, decided, history, make, topic};
+use crate::limits::PRODUCER_IDS_PER_ADOPTION;
 use crate::store::{ChainAt, EventsError, Kept, chain};
 
 pub(super) async fn check<B: Bench>(bench: &impl AsyncFn() -> B) {
@@ -12,6 +13,7 @@ pub(super) async fn check<B: Bench>(bench: &impl AsyncFn() -> B) {
     each_hash_covers_the_commit_and_the_one_before(&bench().await).await;
     a_commit_rings_the_bell(&bench().await).await;
     a_store_that_is_adopted_is_another_with_the_same_content(&bench().await).await;
+    a_store_that_is_adopted_passes_over_the_ids_it_may_have_leased(&bench().await).await;
 }
 
 fn revisions(revisions: u64) -> Kept {
@@ -146,4 +148,15 @@ async fn a_store_that_is_adopted_is_another_with_the_same_content(bench: &impl B
     store.close().await;
     let reopened = bench.open().await.standing().await.unwrap();
     assert_eq!(reopened.store_id, id, "it stays");
+}
+
+async fn a_store_that_is_adopted_passes_over_the_ids_it_may_have_leased(bench: &impl Bench) {
+    let store = bench.open().await;
+    let mut last = store.lease_producer_ids(100).await.unwrap();
+    for _ in 0..2 {
+        store.adopt("ann", 9).await.unwrap();
+        let next = store.lease_producer_ids(100).await.unwrap();
+        assert_eq!(next.start, last.end + PRODUCER_IDS_PER_ADOPTION);
+        last = next;
+    }
 }

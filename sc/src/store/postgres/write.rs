@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::bell::channel;
 use super::open::{failure, sql_state};
 use super::{bounded, signed, unsigned};
-use crate::limits::{STORE_CALL_TIMEOUT, STORE_ROWS_AT_ONCE};
+use crate::limits::{PRODUCER_IDS_PER_ADOPTION, STORE_CALL_TIMEOUT, STORE_ROWS_AT_ONCE};
 use crate::store::chain;
 use crate::store::fault::StoreError;
 use crate::store::ledger_sql::PUT_RECEIPT;
@@ -88,7 +88,8 @@ pub(super) async fn adopt(
     let id = StoreId(Uuid::new_v4());
     sqlx::query(
         "WITH old AS (SELECT store_id FROM cluster WHERE id = 1),
-              taken AS (UPDATE cluster SET store_id = $1 WHERE id = 1 RETURNING revision)
+              taken AS (UPDATE cluster SET store_id = $1, next_producer_id = next_producer_id + $4
+                        WHERE id = 1 RETURNING revision)
          INSERT INTO adoptions (store_id, actor, revision, at_ms)
          SELECT $1, $2, revision, $3 FROM taken
          UNION ALL SELECT old.store_id, '', revision, $3 FROM old, taken
@@ -97,6 +98,7 @@ pub(super) async fn adopt(
     .bind(id.0)
     .bind(actor)
     .bind(at_ms)
+    .bind(signed(PRODUCER_IDS_PER_ADOPTION))
     .execute(conn)
     .await
     .map_err(failure)?;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::read::facts_of;
 use super::{CONSTRAINT, bounded, failure, primary_code, signed, unsigned};
-use crate::limits::STORE_ROWS_AT_ONCE;
+use crate::limits::{PRODUCER_IDS_PER_ADOPTION, STORE_ROWS_AT_ONCE};
 use crate::store::chain;
 use crate::store::fault::StoreError;
 use crate::store::ledger_sql::PUT_RECEIPT;
@@ -93,12 +93,15 @@ pub(super) async fn adopt(
     .execute(&mut *tx)
     .await
     .map_err(failure)?;
-    let revision: i64 =
-        sqlx::query_scalar("UPDATE cluster SET store_id = ? WHERE id = 1 RETURNING revision")
-            .bind(id.to_string())
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(failure)?;
+    let revision: i64 = sqlx::query_scalar(
+        "UPDATE cluster SET store_id = ?, next_producer_id = next_producer_id + ? WHERE id = 1
+         RETURNING revision",
+    )
+    .bind(id.to_string())
+    .bind(signed(PRODUCER_IDS_PER_ADOPTION))
+    .fetch_one(&mut *tx)
+    .await
+    .map_err(failure)?;
     sqlx::query("INSERT INTO adoptions (store_id, actor, revision, at_ms) VALUES (?, ?, ?, ?)")
         .bind(id.to_string())
         .bind(actor)

@@ -11,7 +11,6 @@ use tidegate_kit::clock;
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_proto::control::{RelayRequest, RelayedHeartbeat};
 use tidegate_proto::error::{ErrorCode, Problem};
-use tidegate_proto::limits::HEARTBEAT_STATUSES_MAX;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
@@ -74,10 +73,11 @@ impl Controller {
         }
     }
 
-    /// Takes in what another controller heard.
+    /// Takes in what another controller heard. Whatever one unit said, the others were heard: of too many
+    /// statuses the roster keeps the first.
     ///
     /// # Errors
-    /// 503 when this controller does not hold the lease; 400 for more than it takes.
+    /// 503 when this controller does not hold the lease.
     pub async fn take_relayed(&self, request: RelayRequest) -> Result<(), Problem> {
         if !self.holds_lease() {
             let detail = "this controller does not hold the lease";
@@ -86,10 +86,6 @@ impl Controller {
         let at = clock::monotonic();
         let model = self.model();
         for RelayedHeartbeat { heartbeat, age_ms } in request.heartbeats {
-            if heartbeat.statuses.len() > HEARTBEAT_STATUSES_MAX {
-                let detail = format!("at most {HEARTBEAT_STATUSES_MAX} statuses of a unit");
-                return Err(Problem::new(ErrorCode::InvalidParameter, detail));
-            }
             let age = std::time::Duration::from_millis(age_ms);
             let heard_at = at.checked_sub(age).unwrap_or(at);
             self.shared.roster.hear(&model, &heartbeat, heard_at);

@@ -144,7 +144,8 @@ impl Roster {
         if let Some(older) = older {
             let said = newer.heartbeat.statuses.iter();
             let said: BTreeSet<_> = said.map(|report| report.key).collect();
-            let room = HEARTBEAT_STATUSES_MAX.saturating_sub(said.len());
+            // One partition may stand there twice.
+            let room = HEARTBEAT_STATUSES_MAX.saturating_sub(newer.heartbeat.statuses.len());
             let reports = older.heartbeat.statuses.into_iter();
             let unsaid = reports.filter(|report| !said.contains(&report.key));
             newer.heartbeat.statuses.extend(unsaid.take(room));

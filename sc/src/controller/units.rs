@@ -6,7 +6,7 @@
 use tidegate_kit::clock;
 use tidegate_proto::control::{Heartbeat, HeartbeatAnswer, Register, Registered, Seen, Standing};
 use tidegate_proto::error::{ErrorCode, Problem};
-use tidegate_proto::limits::HEARTBEAT_MS;
+use tidegate_proto::limits::{HEARTBEAT_MS, HEARTBEAT_STATUSES_MAX};
 use tidegate_sc_core::decision::Request;
 use tidegate_sc_core::liveness::standing;
 
@@ -16,8 +16,10 @@ use crate::store::ChainAt;
 impl Controller {
     /// Notes that a unit is alive and where its partitions stand, and tells it what it is. What it saw of
     /// the metadata is compared with the store (X1).
-    pub async fn heartbeat(&self, heartbeat: Heartbeat) -> HeartbeatAnswer {
+    pub async fn heartbeat(&self, mut heartbeat: Heartbeat) -> HeartbeatAnswer {
         let at = clock::monotonic();
+        // A unit that says too much lives all the same; the rest is not worth keeping for the holder.
+        heartbeat.statuses.truncate(HEARTBEAT_STATUSES_MAX);
         if let Some(seen) = heartbeat.seen {
             let who = format!("storage unit {}", heartbeat.spu_id);
             self.witness(&who, seen).await;

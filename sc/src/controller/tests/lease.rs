@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use tidegate_proto::control::Standing;
+use tidegate_proto::control::{Heartbeat, RelayRequest, RelayedHeartbeat, Standing};
 use tidegate_proto::id::{LeaseEpoch, PartitionId, SpuId};
+use tidegate_proto::limits::HEARTBEAT_STATUSES_MAX;
 use tidegate_proto::position::ReplicaKey;
 use tidegate_sc_core::decision::MoveTerms;
 
@@ -138,6 +139,45 @@ async fn a_unit_that_any_controller_hears_is_not_shut_out() {
     assert!(first.controller.holds_lease() && !unit.is_fenced(&first));
     cluster.pass(7 * SECOND).await;
     assert!(unit.is_fenced(&first), "it fell silent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_says_too_much_has_nobody_shut_out() {
+    let cluster = Cluster::new();
+    let first = cluster.sc("a").await;
+    cluster.pass(SECOND).await;
+    let second = cluster.sc("b").await;
+    cluster.pass(SECOND).await;
+    let (loud, other) = (second.register(1).await, second.register(2).await);
+    let status = serde_json::json!({
+        "key": { "topic_id": Uuid::nil(), "partition": 0 }, "log_start": 0, "high_watermark": 0,
+        "end": 0, "leader_epoch": 0, "size_bytes": 0, "last_append_ms": null,
+    });
+    let status = serde_json::from_value(status).unwrap();
+    let too_much = Heartbeat {
+        statuses: vec![status; 2 * HEARTBEAT_STATUSES_MAX],
+        ..loud.heartbeat()
+    };
+    for _ in 0..20 {
+        cluster.pass(SECOND).await;
+        second.controller.heartbeat(too_much.clone()).await;
+        other.beat(&second).await;
+    }
+    assert!(first.controller.holds_lease());
+    assert!(!loud.is_fenced(&first) && !other.is_fenced(&first));
+    // Another version may pass on what it was told.
+    for _ in 0..20 {
+        cluster.pass(SECOND).await;
+        let heartbeats = [too_much.clone(), other.heartbeat()];
+        let heartbeats = heartbeats.map(|heartbeat| RelayedHeartbeat {
+            heartbeat,
+            age_ms: 0,
+        });
+        let heartbeats = heartbeats.to_vec();
+        let relayed = first.controller.take_relayed(RelayRequest { heartbeats });
+        relayed.await.unwrap();
+    }
+    assert!(!loud.is_fenced(&first) && !other.is_fenced(&first));
 }
 
 #[tokio::test(start_paused = true)]

@@ -236,6 +236,7 @@ impl Controller {
             lease: Arc::clone(&shared.lease),
             times: Times::now(),
             pace,
+            is_alone: settings.is_alone,
             controls: None,
         };
         let bell = Arc::clone(&shared.bell);

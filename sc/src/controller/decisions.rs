@@ -1,7 +1,8 @@
 //! Requests as the task carries them out: decide, commit, take in, answer.
 //!
-//! Invariant: a decision is made on the state that its commit is conditional on, and made again when
-//! somebody was faster.
+//! Invariants: a decision is made on the state that its commit is conditional on, and made again when
+//! somebody was faster. One that commits nothing, or refuses, is made on a state no older than its
+//! request.
 
 use std::sync::Arc;
 
@@ -23,10 +24,13 @@ impl Task {
         request: &Request,
         origin: &Origin,
     ) -> Result<Decided, Problem> {
+        let mut is_fresh = self.is_alone;
         for _ in 0..DECISION_ATTEMPTS_MAX {
             self.be_ready().await?;
             let now_ms = clock::now_ms();
-            let decision = decide(self.mirror.model(), now_ms, Uuid::new_v4(), request)?;
+            let Some(decision) = self.decide(request, now_ms, &mut is_fresh).await? else {
+                continue;
+            };
             if decision.changes.is_empty() {
                 return Ok(self.decided(decision));
             }
@@ -49,6 +53,7 @@ impl Task {
         origin: &Origin,
         once: &Once,
     ) -> Result<Answered, Problem> {
+        let mut is_fresh = self.is_alone;
         for _ in 0..DECISION_ATTEMPTS_MAX {
             self.be_ready().await?;
             let now_ms = clock::now_ms();
@@ -60,7 +65,9 @@ impl Task {
                 let is_repeat = true;
                 return Ok(Answered { text, is_repeat });
             }
-            let decision = decide(self.mirror.model(), now_ms, Uuid::new_v4(), request)?;
+            let Some(decision) = self.decide(request, now_ms, &mut is_fresh).await? else {
+                continue;
+            };
             let receipt = self.receipt(once, &decision, now_ms);
             let (text, is_repeat) = (receipt.answer.clone(), false);
             if decision.changes.is_empty() {
@@ -79,6 +86,28 @@ impl Task {
             self.mirror.set_behind();
         }
         Err(contended())
+    }
+
+    /// Decides on the model; none when it turned out to be overtaken. Only a commit finds that out by
+    /// itself: before nothing is written, or a request is refused, the store is followed once.
+    async fn decide(
+        &mut self,
+        request: &Request,
+        now_ms: i64,
+        is_fresh: &mut bool,
+    ) -> Result<Option<Decision>, Problem> {
+        let model = self.mirror.model();
+        let decided = decide(model, now_ms, Uuid::new_v4(), request);
+        let is_checked = matches!(&decided, Ok(decision) if !decision.changes.is_empty());
+        if !is_checked && !std::mem::replace(is_fresh, true) {
+            let revision = model.revision;
+            self.mirror.set_behind();
+            self.be_ready().await?;
+            if self.mirror.model().revision != revision {
+                return Ok(None);
+            }
+        }
+        Ok(Some(decided?))
     }
 
     fn decided(&self, decision: Decision) -> Decided {

@@ -32,6 +32,8 @@ pub(super) struct Task {
     pub(super) lease: Arc<watch::Sender<Lease>>,
     pub(super) times: Times,
     pub(super) pace: Pace,
+    /// Nobody else changes the store.
+    pub(super) is_alone: bool,
     /// The epoch under which it began to control; none while it does not.
     pub(super) controls: Option<LeaseEpoch>,
 }

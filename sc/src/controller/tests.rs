@@ -10,7 +10,7 @@ mod witnesses;
 
 use std::time::Duration;
 
-use tidegate_proto::api::topic::{TopicRequest, WriteResult};
+use tidegate_proto::api::topic::{Setting, TopicConfigRequest, TopicRequest, WriteResult};
 use tidegate_proto::error::ErrorCode;
 use tidegate_proto::id::StoreId;
 use tidegate_proto::name::TopicName;
@@ -171,6 +171,37 @@ async fn two_controllers_on_one_store_lose_no_update() {
             .iter()
             .any(|controller| *controller.model() == end)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_controller_did_counts_though_nothing_would_be_written_without_it() {
+    let bench = Bench::new(&[]);
+    // Neither hears of the other before it asks.
+    bench.store.set_deaf();
+    let (one, other) = (bench.controller().await, bench.controller().await);
+    let retention = |retention_ms: u64| {
+        let mut request = ensure(1);
+        if let Request::EnsureTopic(write) = &mut request {
+            write.request.config = Setting::Value(TopicConfigRequest {
+                retention_ms: retention_ms.into(),
+                ..TopicConfigRequest::default()
+            });
+        }
+        request
+    };
+    let delete = || Request::DeleteTopic {
+        name: TopicName::parse("orders").unwrap(),
+        if_match: None,
+    };
+    for _ in 0..20 {
+        change(&one, retention(1_000)).await.unwrap();
+        change(&other, retention(2_000)).await.unwrap();
+        let back = change(&one, retention(1_000)).await.unwrap();
+        assert_eq!(back.decision.result, WriteResult::Updated);
+        change(&other, delete()).await.unwrap();
+        let missing = change(&one, delete()).await.unwrap_err();
+        assert_eq!(missing.code(), ErrorCode::TopicNotFound);
+    }
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ pub struct Weather {
 pub(super) struct Faults {
     pub(super) script: VecDeque<Fault>,
     pub(super) is_down: bool,
+    pub(super) is_deaf: bool,
     pub(super) lookups_refused: u32,
     weather: Weather,
     random: u64,
@@ -50,6 +51,7 @@ impl Faults {
         Self {
             script: VecDeque::new(),
             is_down: false,
+            is_deaf: false,
             lookups_refused: 0,
             weather,
             random: 0,

@@ -80,7 +80,12 @@ impl Task {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                _ = beats.tick() => self.beat(&mut queue).await,
+                _ = beats.tick() => {
+                    self.beat(&mut queue).await;
+                    // One that took longer than the pace would be followed by the next at once, and
+                    // commands would never have their turn.
+                    beats.reset();
+                }
                 () = bell.notified() => self.look().await,
                 command = queue.recv() => {
                     let Some(command) = command else { break };

@@ -80,7 +80,7 @@ pub(crate) fn begin_moves(
     Ok(Some(operation))
 }
 
-/// A single copy with records in it can only be copied, for which it has to be asked.
+/// A single copy that is not known to be empty can only be copied, for which it has to be asked.
 fn refuse_records(
     draft: &Draft<'_>,
     row: &PartitionRow,
@@ -95,7 +95,7 @@ fn refuse_records(
         return Ok(());
     }
     Err(Refusal::Conflict(format!(
-        "{} has a single copy with records in it; raise its replication factor first, \
+        "{} has a single copy that is not known to be empty; raise its replication factor first, \
          or force the move and let it wait until it was copied",
         draft.told(row.key())
     )))

@@ -46,6 +46,10 @@ pub trait Partitions: Send + Sync + 'static {
         bytes_max: usize,
     ) -> BoxFuture<'_, Result<Chunk, Problem>>;
 
+    /// The same of what is in memory already: nothing is waited for, and nothing is begun. None when
+    /// `from` is not there, or there is nothing after it.
+    fn read_at_hand(&self, key: ReplicaKey, from: Offset, bytes_max: usize) -> Option<Chunk>;
+
     /// The bounds of a partition.
     fn offsets(&self, key: ReplicaKey) -> BoxFuture<'_, Result<PartitionStatus, Problem>>;
 

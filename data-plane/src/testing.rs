@@ -8,7 +8,7 @@ mod replica;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_proto::control::{
@@ -35,6 +35,7 @@ pub struct MemoryPartitions {
     replicas: Mutex<HashMap<ReplicaKey, Replica>>,
     now_ms: AtomicI64,
     tails_are_held: watch::Sender<bool>,
+    cold_reads: AtomicUsize,
 }
 
 impl MemoryPartitions {
@@ -45,6 +46,7 @@ impl MemoryPartitions {
             replicas: Mutex::new(HashMap::new()),
             now_ms: AtomicI64::new(START_MS),
             tails_are_held: watch::Sender::new(false),
+            cold_reads: AtomicUsize::new(0),
         })
     }
 
@@ -168,6 +170,18 @@ impl MemoryPartitions {
         }
     }
 
+    /// Records before `to` are as if on a disk from now on.
+    pub fn cool(&self, key: ReplicaKey, to: Offset) {
+        if let Some(replica) = self.lock().get_mut(&key) {
+            replica.cold_before = to;
+        }
+    }
+
+    /// How many reads began on that disk.
+    pub fn cold_reads(&self) -> usize {
+        self.cold_reads.load(Ordering::SeqCst)
+    }
+
     /// Every append to `key` fails with `problem` from now on, or succeeds again with `None`.
     pub fn fail_appends(&self, key: ReplicaKey, problem: Option<Problem>) {
         if let Some(replica) = self.lock().get_mut(&key) {
@@ -234,7 +248,22 @@ impl Partitions for MemoryPartitions {
         from: Offset,
         bytes_max: usize,
     ) -> BoxFuture<'_, Result<Chunk, Problem>> {
-        Box::pin(async move { self.with(key, |replica| replica.read(from, bytes_max)) })
+        Box::pin(async move {
+            self.with(key, |replica| {
+                if from < replica.cold_before {
+                    self.cold_reads.fetch_add(1, Ordering::SeqCst);
+                }
+                replica.read(from, bytes_max)
+            })
+        })
+    }
+
+    fn read_at_hand(&self, key: ReplicaKey, from: Offset, bytes_max: usize) -> Option<Chunk> {
+        let read = |replica: &mut Replica| {
+            let is_there = from >= replica.cold_before && from < replica.end;
+            is_there.then(|| replica.read(from, bytes_max)).transpose()
+        };
+        self.with(key, read).ok().flatten()
     }
 
     fn offsets(&self, key: ReplicaKey) -> BoxFuture<'_, Result<PartitionStatus, Problem>> {

@@ -252,6 +252,13 @@ impl Partitions for RemotePartitions {
         Box::pin(self.read_chunk(key, from, bytes_max))
     }
 
+    fn read_at_hand(&self, key: ReplicaKey, from: Offset, bytes_max: usize) -> Option<Chunk> {
+        match self.tails.known(key)?.look(from, bytes_max) {
+            Look::Here(chunk) if !chunk.batches.is_empty() => Some(chunk),
+            Look::Here(_) | Look::Soon | Look::Elsewhere => None,
+        }
+    }
+
     fn offsets(&self, key: ReplicaKey) -> BoxFuture<'_, Result<PartitionStatus, Problem>> {
         Box::pin(self.status(key))
     }

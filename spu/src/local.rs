@@ -167,24 +167,15 @@ impl LocalPartitions {
             };
         }
         let bytes_max = bytes_max.clamp(1, READ_BYTES_MAX);
-        let cached = handle
-            .reader
-            .log
-            .read_cached(from, tail.high_watermark, bytes_max);
-        let (source, batches, turn) = match cached {
-            Some(batches) => ("memory", batches, None),
-            None => {
-                let upto = tail.high_watermark;
-                let bytes_max = bytes_max.min(COLD_CHUNK_BYTES);
-                let read = move |reader: &Reader| reader.log.read(from, upto, bytes_max);
-                let (batches, turn) = self.cold(&handle, from, read).await?;
-                ("disk", batches, Some(turn))
-            }
-        };
-        let bytes: usize = batches.iter().map(Batch::encoded_len).sum();
-        metrics::read(source, batches.len() as u64, bytes as u64);
-        let held = turn.map(|turn| self.lane.read(turn, bytes));
-        Ok(chunk(batches, from, tail, held.unwrap_or_default()))
+        if let Some(batches) = cached(&handle, tail, from, bytes_max) {
+            return Ok(chunk(batches, from, tail, Held::default()));
+        }
+        let upto = tail.high_watermark;
+        let bytes_max = bytes_max.min(COLD_CHUNK_BYTES);
+        let read = move |reader: &Reader| reader.log.read(from, upto, bytes_max);
+        let (batches, turn) = self.cold(&handle, from, read).await?;
+        let bytes = count_read("disk", &batches);
+        Ok(chunk(batches, from, tail, self.lane.read(turn, bytes)))
     }
 
     /// Runs a blocking read when it is its turn.
@@ -218,6 +209,26 @@ impl LocalPartitions {
         let (found, _turn) = self.cold(&handle, tail.log_start, find).await?;
         Ok(found.unwrap_or(upto))
     }
+}
+
+/// What the log has in memory from there on.
+fn cached(
+    handle: &PartitionHandle,
+    tail: Tail,
+    from: Offset,
+    bytes_max: usize,
+) -> Option<Vec<Batch>> {
+    let log = &handle.reader.log;
+    let batches = log.read_cached(from, tail.high_watermark, bytes_max)?;
+    count_read("memory", &batches);
+    Some(batches)
+}
+
+/// Counts a read; how many bytes it is.
+fn count_read(source: &'static str, batches: &[Batch]) -> usize {
+    let bytes = batches.iter().map(Batch::encoded_len).sum();
+    metrics::read(source, batches.len() as u64, bytes as u64);
+    bytes
 }
 
 fn chunk(batches: Vec<Batch>, from: Offset, tail: Tail, held: Held) -> Chunk {
@@ -328,6 +339,17 @@ impl Partitions for LocalPartitions {
         bytes_max: usize,
     ) -> BoxFuture<'_, Result<Chunk, Problem>> {
         Box::pin(self.read_chunk(key, from, bytes_max))
+    }
+
+    fn read_at_hand(&self, key: ReplicaKey, from: Offset, bytes_max: usize) -> Option<Chunk> {
+        let handle = self.settled(key)?;
+        let tail = handle.reader.tail();
+        if from < tail.log_start || from >= tail.high_watermark {
+            return None;
+        }
+        let bytes_max = bytes_max.clamp(1, READ_BYTES_MAX);
+        let batches = cached(&handle, tail, from, bytes_max)?;
+        Some(chunk(batches, from, tail, Held::default()))
     }
 
     fn offsets(&self, key: ReplicaKey) -> BoxFuture<'_, Result<PartitionStatus, Problem>> {

@@ -23,6 +23,7 @@ pub(super) struct Replica {
     request_keys: HashMap<[u8; 16], Appended>,
     pub(super) failure: Option<Problem>,
     pub(super) epoch: LeaderEpoch,
+    pub(super) cold_before: Offset,
 }
 
 struct Producer {
@@ -48,6 +49,7 @@ impl Replica {
             request_keys: HashMap::new(),
             failure: None,
             epoch: EPOCH,
+            cold_before: Offset::ZERO,
         }
     }
 

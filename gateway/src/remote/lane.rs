@@ -84,11 +84,11 @@ impl AppendLane {
     pub(super) fn left(&self) {
         let left = self.left.fetch_add(1, Ordering::Relaxed) + 1;
         let mut phase = self.lock();
-        let waiting = match &*phase {
+        let all = match &*phase {
             Phase::Waiting(waiting) => waiting.len(),
-            Phase::Open(outlet) => outlet.look(|queue| queue.waiting()),
+            Phase::Open(outlet) => outlet.look(|queue| queue.len()),
         };
-        if left * LEFT_SHARE < waiting {
+        if left * LEFT_SHARE < all {
             return;
         }
         self.left.store(0, Ordering::Relaxed);
@@ -142,9 +142,7 @@ impl AppendLane {
         let fault = loop {
             match next(&mut reader).await {
                 Ok(Some(Answer::Goodbye(goodbye))) => {
-                    // Before what was not taken is told so, or it would come back to this stream.
-                    self.leave(&outlet);
-                    outlet.look(|queue| queue.settle(Answer::Goodbye(goodbye)));
+                    self.leave(&outlet, |queue| queue.goodbye(goodbye.first_untaken));
                     outlet.end();
                     let rest = drain(reader, outlet);
                     let tasks = &self.dialer.tasks;
@@ -157,15 +155,19 @@ impl AppendLane {
             }
         };
         tracing::debug!(fault, "a lane for appends broke");
-        self.leave(&outlet);
+        self.leave(&outlet, AppendQueue::close);
         outlet.look(|queue| queue.lose(&fault));
         outlet.end();
     }
 
-    /// What waits waits for the next stream from now on.
-    fn leave(&self, outlet: &Outlet<AppendQueue>) {
+    /// What is left of the queue waits for the next stream from now on, before all that comes.
+    fn leave(
+        &self,
+        outlet: &Outlet<AppendQueue>,
+        close: impl FnOnce(&mut AppendQueue) -> VecDeque<Queued>,
+    ) {
         let mut phase = self.lock();
-        let waiting = outlet.look(AppendQueue::close);
+        let waiting = outlet.look(close);
         *phase = Phase::Waiting(waiting);
     }
 

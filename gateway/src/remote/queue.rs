@@ -4,7 +4,7 @@
 //! in one piece. Whether a request was sent is known exactly, because it is encoded when the connection
 //! asks for it: what was not can go elsewhere. Invariant: every request that is here ends with one fate.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -52,7 +52,9 @@ pub(super) fn drop_left(waiting: &mut VecDeque<Queued>) {
 #[derive(Debug, Default)]
 pub(super) struct AppendQueue {
     waiting: VecDeque<Queued>,
-    sent: HashMap<u64, oneshot::Sender<Fate>>,
+    /// By their numbers, whole: the other side may say that it did not take them. None when nobody waits
+    /// for the answer any more.
+    sent: BTreeMap<u64, Option<Queued>>,
     next_id: u64,
     pieces: Pieces,
     /// Nothing is sent before the stream is open, nor after it said goodbye.
@@ -68,8 +70,17 @@ impl AppendQueue {
         self.waiting.len()
     }
 
+    /// All that is here.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len() + self.sent.len()
+    }
+
     pub(super) fn drop_left(&mut self) {
         drop_left(&mut self.waiting);
+        for sent in self.sent.values_mut() {
+            // Its answer is still to come; what it holds is not needed for that.
+            sent.take_if(|queued| queued.fate.is_closed());
+        }
     }
 
     /// The stream is open: all of these go first.
@@ -93,25 +104,25 @@ impl AppendQueue {
                 (taken.id, Ok(appended))
             }
             Answer::Refused(refused) => (refused.id, Err(refused.problem)),
-            Answer::Goodbye(goodbye) => {
-                self.goodbye(goodbye.first_untaken);
-                return false;
-            }
+            // It is what ends the stream, and settles nothing that was taken.
+            Answer::Goodbye(_) => return false,
         };
-        if let Some(fate) = self.sent.remove(&id) {
-            let _ = fate.send(Fate::Answered(outcome));
+        if let Some(Some(queued)) = self.sent.remove(&id) {
+            let _ = queued.fate.send(Fate::Answered(outcome));
         }
         was_full
     }
 
-    fn goodbye(&mut self, first_untaken: u64) {
-        self.is_open = false;
-        let untaken = self.sent.extract_if(|id, _| *id >= first_untaken);
-        for (_, fate) in untaken {
-            let _ = fate.send(Fate::Unsent(
-                "the storage unit closes the stream".to_owned(),
-            ));
+    /// No more is sent. What waits for another stream: first what was sent and not taken, in its order,
+    /// so that nothing overtakes it.
+    pub(super) fn goodbye(&mut self, first_untaken: u64) -> VecDeque<Queued> {
+        let untaken = self.sent.split_off(&first_untaken);
+        let mut waiting: VecDeque<Queued> = untaken.into_values().flatten().collect();
+        for queued in &waiting {
+            queued.is_sent.store(false, Ordering::SeqCst);
         }
+        waiting.append(&mut self.close());
+        waiting
     }
 
     /// No more is sent; what waits, for another stream.
@@ -123,8 +134,8 @@ impl AppendQueue {
     /// The stream broke: nobody will tell what became of what was sent.
     pub(super) fn lose(&mut self, reason: &str) {
         self.is_open = false;
-        for (_, fate) in self.sent.drain() {
-            let _ = fate.send(Fate::Lost(reason.to_owned()));
+        for queued in std::mem::take(&mut self.sent).into_values().flatten() {
+            let _ = queued.fate.send(Fate::Lost(reason.to_owned()));
         }
     }
 
@@ -148,7 +159,7 @@ impl AppendQueue {
             queued.append.timeout_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
             queued.append.id = self.next_id;
             queued.append.encode(&mut self.pieces);
-            self.sent.insert(self.next_id, queued.fate);
+            self.sent.insert(self.next_id, Some(queued));
             self.next_id += 1;
         }
     }
@@ -171,7 +182,7 @@ mod tests {
     use tidegate_proto::error::ErrorCode;
     use tidegate_proto::id::{PartitionId, TopicId};
     use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
-    use tidegate_proto::private::append::{Goodbye, Refused};
+    use tidegate_proto::private::append::Refused;
     use tidegate_proto::produce::Acks;
     use uuid::Uuid;
 
@@ -240,18 +251,52 @@ mod tests {
     }
 
     #[test]
-    fn a_goodbye_tells_what_was_not_taken_from_what_is_still_to_be_answered() {
-        let (first, mut first_told, _) = queued("a", LONG);
-        let (second, mut second_told, _) = queued("b", LONG);
-        let mut queue = opened(vec![first, second]);
+    fn what_was_sent_and_not_taken_goes_first_on_the_next_stream_in_its_order() {
+        let all: Vec<_> = ["a", "b", "c", "d", "e"]
+            .map(|value| queued(value, LONG))
+            .into();
+        let (mut waiting, mut told, mut are_sent) = (Vec::new(), Vec::new(), Vec::new());
+        for (queued, fate, is_sent) in all {
+            waiting.push(queued);
+            told.push(fate);
+            are_sent.push(is_sent);
+        }
+        let late = waiting.split_off(4);
+        let mut queue = opened(waiting);
         while queue.next().is_some() {}
-        queue.settle(Answer::Goodbye(Goodbye { first_untaken: 1 }));
-        assert!(matches!(second_told.try_recv(), Ok(Fate::Unsent(_))));
+        late.into_iter().for_each(|queued| queue.push(queued));
+        // Nobody waits for the third any more.
+        drop(told.remove(2));
+        let next = queue.goodbye(1);
+        assert!(are_sent[0].load(Ordering::SeqCst) && !are_sent[1].load(Ordering::SeqCst));
+        assert!(queue.next().is_none(), "nothing is sent after it");
         let problem = Problem::new(ErrorCode::DiskFull, "full");
         queue.settle(Answer::Refused(Refused { id: 0, problem }));
-        assert!(matches!(first_told.try_recv(), Ok(Fate::Answered(Err(_)))));
-        let (third, _told, _) = queued("c", LONG);
-        queue.push(third);
-        assert!(queue.next().is_none(), "nothing is sent after it");
+        assert!(matches!(told[0].try_recv(), Ok(Fate::Answered(Err(_)))));
+        let mut queue = AppendQueue::default();
+        queue.open(next);
+        while queue.next().is_some() {}
+        assert_eq!(queue.sent.len(), 3);
+        for (id, fate) in (0..).zip(&mut told[1..]) {
+            assert!(fate.try_recv().is_err());
+            let problem = Problem::new(ErrorCode::DiskFull, "full");
+            queue.settle(Answer::Refused(Refused { id, problem }));
+            assert!(matches!(fate.try_recv(), Ok(Fate::Answered(Err(_)))));
+        }
+    }
+
+    #[test]
+    fn what_a_caller_left_holds_nothing_and_keeps_its_place_until_it_is_answered() {
+        let memory = ByteBudget::new(10);
+        let (mut first, told, _) = queued("a", LONG);
+        first._permit = Arc::new(memory.try_acquire(10).unwrap());
+        let mut queue = opened(vec![first]);
+        while queue.next().is_some() {}
+        drop(told);
+        queue.drop_left();
+        assert_eq!((memory.available(), queue.len()), (10, 1));
+        let problem = Problem::new(ErrorCode::DiskFull, "full");
+        queue.settle(Answer::Refused(Refused { id: 0, problem }));
+        assert_eq!(queue.len(), 0);
     }
 }

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use futures_util::StreamExt as _;
 use futures_util::future::{AbortHandle, Aborted, BoxFuture, abortable};
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
 use tidegate_data_plane::partitions::{Partitions, Tail};
 use tidegate_kit::clock;
 use tidegate_kit::frames::{Arrived, FrameFault, FrameReader, Keep};
@@ -280,9 +280,10 @@ impl Push<'_> {
 
     /// Where the batches that were sent end; none when they are not at hand.
     fn send(&mut self, from: Offset) -> Option<Offset> {
-        // What has to be waited for is on the disk, and whoever wants it reads it in turn.
-        let read = self.partitions.read(self.key, from, TAIL_PUSH_BYTES);
-        let chunk = read.now_or_never()?.ok()?;
+        // What is on the disk is read in turn by whoever wants it.
+        let chunk = self
+            .partitions
+            .read_at_hand(self.key, from, TAIL_PUSH_BYTES)?;
         let handle = self.handle;
         let bytes = self
             .outlet

@@ -245,6 +245,39 @@ async fn batches_come_before_the_move_while_there_is_credit_and_moves_come_witho
 }
 
 #[tokio::test]
+async fn what_is_not_in_memory_is_left_out_of_the_tail_and_nothing_reads_it_for_that() {
+    let (memory, key) = partition();
+    for _ in 0..3 {
+        push(&memory, key, 10).await;
+    }
+    memory.cool(key, Offset::new(3));
+    let (outlet, events) = Outlet::new(Pieces::default());
+    let stream = TailStream::new(Arc::clone(&memory) as Arc<dyn Partitions>, outlet);
+    let stop = CancellationToken::new();
+    let wishes = bytes_of(|out| {
+        TailWish::Credit { bytes: 1 << 20 }.encode(out);
+        follow(key, Some(Offset::ZERO)).encode(out);
+    });
+    let mut events = FrameReader::new(events);
+    let told = async {
+        let skipped = frame(&mut events).await.unwrap();
+        let skipped = TailEvent::decode(skipped.kind, &skipped.payload).unwrap();
+        let to = Offset::new(3);
+        assert_eq!(skipped, TailEvent::Skipped { handle: 3, to });
+        frame(&mut events).await.unwrap();
+        push(&memory, key, 10).await;
+        assert_eq!(frame(&mut events).await.unwrap().kind, BATCHES);
+        stop.cancel();
+        while frame(&mut events).await.is_some() {}
+    };
+    tokio::join!(
+        stream.run(open_body(wishes), stop.clone(), LONG * 100),
+        told
+    );
+    assert_eq!(memory.cold_reads(), 0);
+}
+
+#[tokio::test]
 async fn a_gateway_that_takes_nothing_is_sent_little_however_much_comes() {
     let (memory, key) = partition();
     let (outlet, events) = Outlet::new(Pieces::default());

@@ -211,6 +211,10 @@ impl Partitions for Leading {
         })
     }
 
+    fn read_at_hand(&self, key: ReplicaKey, from: Offset, bytes_max: usize) -> Option<Chunk> {
+        self.inner.read_at_hand(key, from, bytes_max)
+    }
+
     fn offsets(&self, key: ReplicaKey) -> BoxFuture<'_, Result<PartitionStatus, Problem>> {
         Box::pin(async move {
             self.check(key)?;

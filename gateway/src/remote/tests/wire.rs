@@ -99,6 +99,11 @@ impl Partitions for Gated {
         self.inner.read(key, from, bytes_max)
     }
 
+    fn read_at_hand(&self, key: ReplicaKey, from: Offset, bytes_max: usize) -> Option<Chunk> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.inner.read_at_hand(key, from, bytes_max)
+    }
+
     fn offsets(&self, key: ReplicaKey) -> BoxFuture<'_, Result<PartitionStatus, Problem>> {
         self.inner.offsets(key)
     }

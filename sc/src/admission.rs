@@ -21,9 +21,10 @@ use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_kit::tls::{ClusterAuthority, NodeTls, PkiError};
 use tidegate_proto::id::ClusterId;
 use tidegate_proto::node::{NodeError, NodeIdentity, NodeName, NodeRole};
+use tokio::sync::Semaphore;
 
 use crate::controller::Controller;
-use crate::limits::{NODE_CERTIFICATE_LIFE, OWN_CERTIFICATE_RETRY};
+use crate::limits::{JOINS_AT_ONCE_MAX, NODE_CERTIFICATE_LIFE, OWN_CERTIFICATE_RETRY};
 use crate::store::{NodeCertificate, StoreError};
 
 /// Why a controller cannot admit nodes.
@@ -51,6 +52,8 @@ pub enum AdmissionError {
 pub struct Admission {
     controller: Controller,
     authority: Arc<ClusterAuthority>,
+    /// Places for nodes that join, whose requests cost the store's connections.
+    joins: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Admission {
@@ -80,6 +83,7 @@ impl Admission {
         Ok(Self {
             controller,
             authority: Arc::new(authority),
+            joins: Arc::new(Semaphore::new(JOINS_AT_ONCE_MAX)),
         })
     }
 

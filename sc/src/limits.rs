@@ -66,6 +66,9 @@ pub const JOIN_TOKEN_TTL: Duration = Duration::from_secs(10 * 60);
 pub const JOIN_TOKEN_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Join tokens that wait to be used, at most: fewer than one answer of the ledger holds.
 pub const JOIN_TOKENS_MAX: usize = 500;
+/// Requests to join that are looked at at a time: strangers may send them, and each holds one of
+/// [`STORE_CONNECTIONS_MAX`] connections meanwhile. More are told to come again in a second.
+pub const JOINS_AT_ONCE_MAX: usize = 3;
 /// Body of a request to join: a token and a signing request are 1 KiB.
 pub const JOIN_BODY_BYTES_MAX: usize = 16 * 1024;
 /// Life of a node's certificate. It is renewed when half of it is over, so three days of trouble are

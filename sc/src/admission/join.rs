@@ -1,8 +1,9 @@
 //! `/internal/v1/join` and `/internal/v1/certificate`: nodes get certificates.
 //!
-//! A token is looked at in full before it is used up, so that a mistake of its bearer costs nothing. Whoever
-//! used it may ask again with the same key while it is good: an answer that got lost is not the end of the
-//! node. Invariant: a certificate is handed out after it was noted.
+//! A token is looked at before anything else and in full before it is used up, so that strangers cost a
+//! look and a mistake of its bearer costs nothing. Whoever used it may ask again with the same key while it
+//! is good: an answer that got lost is not the end of the node. Only a token that names the node lets it
+//! take the place of another. Invariant: a certificate is handed out after it was noted.
 
 use axum::Json;
 use axum::extract::State;
@@ -17,7 +18,7 @@ use tidegate_proto::node::NodeIdentity;
 
 use super::tokens::Scope;
 use super::{Admission, AdmissionError, node_text};
-use crate::limits::{JOIN_BODY_BYTES_MAX, NODE_CERTIFICATE_LIFE};
+use crate::limits::{JOIN_BODY_BYTES_MAX, JOINS_AT_ONCE_MAX, NODE_CERTIFICATE_LIFE};
 use crate::store::{JoinToken, Redeemed};
 
 /// A node that nobody knows asks for its first certificate.
@@ -25,7 +26,11 @@ pub(super) async fn join(
     State(admission): State<Admission>,
     ApiJson(asked): ApiJson<JoinRequest, JOIN_BODY_BYTES_MAX>,
 ) -> ApiResult<Json<CertificateAnswer>> {
-    let request = SigningRequest::from_pem(&asked.request_pem).map_err(refused_request)?;
+    // Whoever has a token comes again; nobody waits, for those who wait may all be strangers.
+    let _place = admission.joins.try_acquire().map_err(|_| {
+        let detail = format!("{JOINS_AT_ONCE_MAX} nodes are joining; come again");
+        ApiError(Problem::new(ErrorCode::Overloaded, detail).retry_after(1))
+    })?;
     let hash = *SecretDigest::of(&asked.secret).as_bytes();
     let store = admission.controller.store();
     let token = store.join_token(&hash).await.map_err(Problem::from)?;
@@ -34,9 +39,14 @@ pub(super) async fn join(
     if token.expires_at_ms <= now_ms {
         return Err(unusable("expired"));
     }
+    let request = SigningRequest::from_pem(&asked.request_pem).map_err(refused_request)?;
     let node = admission.named(&token, &asked)?;
     admission.check_present(&node)?;
     let by = format!("{} {}", node_text(&node), request.key_digest());
+    let (_, scope) = Scope::of(&token).map_err(Problem::from)?;
+    if scope.name.is_none() && token.used.is_none() {
+        admission.check_free(&node, now_ms).await?;
+    }
     let redeemed = store.redeem_join_token(&hash, &by, now_ms).await;
     match redeemed.map_err(Problem::from)? {
         Redeemed::Now(_) => {}
@@ -63,11 +73,9 @@ pub(super) async fn renew(
     let request = SigningRequest::from_pem(&asked.request_pem).map_err(refused_request)?;
     admission.check_present(&node)?;
     let store = admission.controller.store();
-    let known = store.certificates(Some(&node_text(&node))).await;
-    let known = known.map_err(Problem::from)?;
+    let known = store.certificate(&serial).await.map_err(Problem::from)?;
     // One that is not noted was issued before the store was restored: the authority's word holds.
-    let found = known.iter().find(|known| known.serial == *serial);
-    if found.is_some_and(|found| found.revoked_at_ms.is_some()) {
+    if known.is_some_and(|known| known.revoked_at_ms.is_some()) {
         let detail = "this certificate was taken back: another node has joined under its name";
         return Err(ApiError::new(ErrorCode::Forbidden, detail));
     }
@@ -109,6 +117,26 @@ impl Admission {
             return Err(ApiError::new(ErrorCode::Conflict, detail));
         }
         Ok(())
+    }
+
+    /// A name that a node has, or a number whose unit was there, is taken over only with a token that
+    /// says so: whoever made one without a name meant a newcomer.
+    async fn check_free(&self, node: &NodeIdentity, now_ms: i64) -> ApiResult<()> {
+        let was_there = {
+            let model = self.controller.model();
+            let row = node.spu_id().and_then(|spu| model.spus.get(&spu));
+            row.is_some_and(|row| row.storage_id.is_some())
+        };
+        let text = node_text(node);
+        let certified = self.controller.store().is_certified(&text, now_ms).await;
+        if !was_there && !certified.map_err(Problem::from)? {
+            return Ok(());
+        }
+        let name = node.name();
+        let detail = format!(
+            "there is a node {name} already; to put another in its place, make a token with the name {name}"
+        );
+        Err(ApiError::new(ErrorCode::Conflict, detail))
     }
 
     async fn certify(

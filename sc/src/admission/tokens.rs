@@ -91,7 +91,8 @@ impl Admission {
         Ok(alive.map(shown).collect::<Result<_, _>>()?)
     }
 
-    /// Takes a token back; false when there is none of that id. One that was used stays as a note.
+    /// Takes a token back; false when there is none of that id. Of one that was used, too: whoever used it
+    /// cannot ask with it again. The node that joined keeps its certificate and its right to the next one.
     ///
     /// # Errors
     /// 503 when the store fails.
@@ -102,8 +103,9 @@ impl Admission {
             return Ok(false);
         };
         let revoked = store.revoke_join_token(&token.hash).await?;
-        tracing::info!(id, revoked, "join token taken back");
-        Ok(true)
+        let used_by = shown(token)?.used.map(|used| used.by);
+        tracing::info!(id, revoked, used_by, "join token taken back");
+        Ok(revoked)
     }
 
     fn check(&self, request: &JoinTokenRequest) -> Result<(), Problem> {

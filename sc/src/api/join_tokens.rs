@@ -79,8 +79,9 @@ pub(super) async fn create_join_token(
 
 /// Takes a join token back
 ///
-/// Nobody can join with it any more. A token that was used stays in the list until it expires, and the node
-/// that joined with it stays in the cluster.
+/// Nobody can join with it any more, not even whoever used it. The node that joined with it stays in the
+/// cluster and goes on renewing its certificate; removing the unit, or letting another node join under its
+/// name, ends that.
 #[utoipa::path(
     delete,
     path = "/v1/join-tokens/{id}",

@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::fault::{BoxFuture, StoreError};
 
 /// The answer to a control request that carried an idempotency key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Receipt {
     pub principal: String,
     /// As the client gave it.
     pub key: String,
     /// SHA-256 of method, path and body: the same key with another request is refused.
+    #[serde(with = "hexadecimal")]
     pub request_hash: [u8; 32],
     /// What was answered, as the API wrote it down.
     pub answer: String,
@@ -22,7 +24,8 @@ pub struct Receipt {
 }
 
 /// A secret that lets one node join, once. The secret itself is known to its bearer alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "JoinTokenForm", into = "JoinTokenForm")]
 pub struct JoinToken {
     /// SHA-256 of the secret.
     pub hash: [u8; 32],
@@ -44,6 +47,72 @@ pub struct Use {
     pub at_ms: i64,
 }
 
+/// A token as its table has it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JoinTokenForm {
+    #[serde(with = "hexadecimal")]
+    hash: [u8; 32],
+    role: String,
+    scope: String,
+    created_by: String,
+    created_at_ms: i64,
+    expires_at_ms: i64,
+    used_by: Option<String>,
+    used_at_ms: Option<i64>,
+}
+
+impl From<JoinToken> for JoinTokenForm {
+    fn from(token: JoinToken) -> Self {
+        let (used_by, used_at_ms) = token.used.map(|used| (used.by, used.at_ms)).unzip();
+        Self {
+            hash: token.hash,
+            role: token.role,
+            scope: token.scope,
+            created_by: token.created_by,
+            created_at_ms: token.created_at_ms,
+            expires_at_ms: token.expires_at_ms,
+            used_by,
+            used_at_ms,
+        }
+    }
+}
+
+impl TryFrom<JoinTokenForm> for JoinToken {
+    type Error = &'static str;
+
+    fn try_from(form: JoinTokenForm) -> Result<Self, Self::Error> {
+        let used = match (form.used_by, form.used_at_ms) {
+            (Some(by), Some(at_ms)) => Some(Use { by, at_ms }),
+            (None, None) => None,
+            _ => return Err("a join token was used by somebody at some time, or not at all"),
+        };
+        Ok(Self {
+            hash: form.hash,
+            role: form.role,
+            scope: form.scope,
+            created_by: form.created_by,
+            created_at_ms: form.created_at_ms,
+            expires_at_ms: form.expires_at_ms,
+            used,
+        })
+    }
+}
+
+/// 32 bytes as 64 digits.
+mod hexadecimal {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+    use tidegate_proto::chain::ChainHash;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
+        ChainHash(*bytes).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
+        ChainHash::deserialize(from).map(|hash| hash.0)
+    }
+}
+
 /// What became of an attempt to use a join token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Redeemed {
@@ -57,6 +126,7 @@ pub enum Redeemed {
 
 /// A certificate that the cluster's authority gave to a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NodeCertificate {
     /// Serial number, hexadecimal.
     pub serial: String,
@@ -109,7 +179,8 @@ pub trait Ledger {
     /// [`LEDGER_ROWS_MAX`](crate::limits::LEDGER_ROWS_MAX).
     fn join_tokens(&self) -> BoxFuture<'_, Result<Vec<JoinToken>, StoreError>>;
 
-    /// Takes a token back; false when it is not there or was used.
+    /// Takes a token back, used or not: nobody joins with it from then on, whoever used it neither.
+    /// False when it is not there.
     fn revoke_join_token<'a>(
         &'a self,
         hash: &'a [u8; 32],
@@ -119,6 +190,19 @@ pub trait Ledger {
     fn add_certificate<'a>(
         &'a self,
         certificate: &'a NodeCertificate,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// The certificate with that serial number.
+    fn certificate<'a>(
+        &'a self,
+        serial: &'a str,
+    ) -> BoxFuture<'a, Result<Option<NodeCertificate>, StoreError>>;
+
+    /// Whether `node` has a certificate that neither expired by `now_ms` nor was revoked.
+    fn is_certified<'a>(
+        &'a self,
+        node: &'a str,
+        now_ms: i64,
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// The certificates of `node` (`None`: of all), by node and age, at most

@@ -143,9 +143,7 @@ macro_rules! ledger_for {
                 &'a self,
                 hash: &'a [u8; 32],
             ) -> BoxFuture<'a, Result<bool, StoreError>> {
-                let query =
-                    sqlx::query("DELETE FROM join_tokens WHERE hash = $1 AND used_by IS NULL");
-                let query = query.bind(&hash[..]);
+                let query = sqlx::query("DELETE FROM join_tokens WHERE hash = $1").bind(&hash[..]);
                 Box::pin(async move {
                     within!(self.pool, STORE_CALL_TIMEOUT, conn => async {
                         let done = query.execute(&mut *conn).await.map_err($failure)?;
@@ -177,13 +175,44 @@ macro_rules! ledger_for {
                 })
             }
 
+            fn certificate<'a>(
+                &'a self,
+                serial: &'a str,
+            ) -> BoxFuture<'a, Result<Option<NodeCertificate>, StoreError>> {
+                let query = sqlx::query("SELECT * FROM node_certificates WHERE serial = $1");
+                let query = query.bind(serial);
+                Box::pin(async move {
+                    let row = within!(self.pool, STORE_CALL_TIMEOUT, conn => async {
+                        query.fetch_optional(&mut *conn).await.map_err($failure)
+                    })?;
+                    let Some(row) = row else { return Ok(None) };
+                    Ok(Some(node_certificate!(row, $failure)))
+                })
+            }
+
+            fn is_certified<'a>(
+                &'a self,
+                node: &'a str,
+                now_ms: i64,
+            ) -> BoxFuture<'a, Result<bool, StoreError>> {
+                let query = sqlx::query_scalar(
+                    "SELECT EXISTS (SELECT 1 FROM node_certificates
+                     WHERE node = $1 AND expires_at_ms > $2 AND revoked_at_ms IS NULL)",
+                );
+                let query = query.bind(node).bind(now_ms);
+                Box::pin(async move {
+                    within!(self.pool, STORE_CALL_TIMEOUT, conn => async {
+                        query.fetch_one(&mut *conn).await.map_err($failure)
+                    })
+                })
+            }
+
             fn certificates<'a>(
                 &'a self,
                 node: Option<&'a str>,
             ) -> BoxFuture<'a, Result<Vec<NodeCertificate>, StoreError>> {
                 let query = sqlx::query(
-                    "SELECT serial, node, issued_at_ms, expires_at_ms, revoked_at_ms
-                     FROM node_certificates WHERE $1 IS NULL OR node = $1
+                    "SELECT * FROM node_certificates WHERE $1 IS NULL OR node = $1
                      ORDER BY node, issued_at_ms, serial LIMIT $2",
                 );
                 let query = query.bind(node).bind(LEDGER_ROWS_MAX);
@@ -193,13 +222,7 @@ macro_rules! ledger_for {
                     })?;
                     let mut certificates = Vec::with_capacity(rows.len());
                     for row in rows {
-                        certificates.push(NodeCertificate {
-                            serial: row.try_get(0).map_err($failure)?,
-                            node: row.try_get(1).map_err($failure)?,
-                            issued_at_ms: row.try_get(2).map_err($failure)?,
-                            expires_at_ms: row.try_get(3).map_err($failure)?,
-                            revoked_at_ms: row.try_get(4).map_err($failure)?,
-                        });
+                        certificates.push(node_certificate!(row, $failure));
                     }
                     Ok(certificates)
                 })
@@ -263,7 +286,20 @@ macro_rules! join_token {
     }};
 }
 
-pub(super) use {join_token, ledger_for};
+/// A row of `node_certificates`, of either database.
+macro_rules! node_certificate {
+    ($row:expr, $failure:path) => {
+        NodeCertificate {
+            serial: $row.try_get("serial").map_err($failure)?,
+            node: $row.try_get("node").map_err($failure)?,
+            issued_at_ms: $row.try_get("issued_at_ms").map_err($failure)?,
+            expires_at_ms: $row.try_get("expires_at_ms").map_err($failure)?,
+            revoked_at_ms: $row.try_get("revoked_at_ms").map_err($failure)?,
+        }
+    };
+}
+
+pub(super) use {join_token, ledger_for, node_certificate};
 
 use super::fault::StoreError;
 

@@ -185,7 +185,13 @@ async fn a_token_expires_and_its_use_is_kept_for_the_record() {
     };
     assert!(by.starts_with("spu/spu-3 "), "{by}");
     let taken_back = bench.admission.revoke_token(&shown[0].id).await.unwrap();
-    assert!(taken_back && bench.admission.tokens().await.unwrap().len() == 1);
+    assert!(taken_back && bench.admission.tokens().await.unwrap().is_empty());
+    let (status, problem) = bench.join(&good, &key, Some("spu-3")).await;
+    assert_eq!(
+        (status.as_u16(), &problem["reason"]),
+        (401, &json!("unknown")),
+        "whoever used it cannot join with it again"
+    );
 }
 
 #[tokio::test]
@@ -214,4 +220,50 @@ async fn a_unit_that_was_removed_does_not_come_back_under_its_number() {
         (status.as_u16(), &problem["code"]),
         (409, &json!("conflict"))
     );
+}
+
+#[tokio::test]
+async fn a_token_without_a_name_takes_no_name_that_a_node_has() {
+    let bench = Bench::new().await;
+    let (key, other) = (NodeKey::generate().unwrap(), NodeKey::generate().unwrap());
+    let first = bench.token(NodeRole::Spu, None).await;
+    assert_eq!(bench.join(&first, &key, Some("spu-3")).await.0, 200);
+    assert_eq!(
+        bench.join(&first, &key, Some("spu-3")).await.0,
+        200,
+        "its own is no other's"
+    );
+    let second = bench.token(NodeRole::Spu, None).await;
+    let (status, problem) = bench.join(&second, &other, Some("spu-3")).await;
+    assert_eq!(
+        (status.as_u16(), &problem["code"]),
+        (409, &json!("conflict"))
+    );
+    let noted = bench.store().certificates(None).await.unwrap();
+    assert!(noted.iter().any(|noted| noted.revoked_at_ms.is_none()));
+    assert_eq!(
+        bench.join(&second, &other, Some("spu-4")).await.0,
+        200,
+        "the token is still good"
+    );
+    let named = bench.token(NodeRole::Spu, Some("spu-3")).await;
+    assert_eq!(bench.join(&named, &other, None).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_crowd_that_joins_is_told_to_come_again_before_its_requests_are_looked_at() {
+    let bench = Bench::new().await;
+    let token = bench.token(NodeRole::Spu, Some("spu-3")).await;
+    let key = NodeKey::generate().unwrap();
+    let places = bench.admission.joins.clone();
+    let crowd = places
+        .acquire_many(u32::try_from(JOINS_AT_ONCE_MAX).unwrap())
+        .await;
+    let (status, problem) = bench.join(&token, &key, None).await;
+    assert_eq!(
+        (status.as_u16(), &problem["code"]),
+        (503, &json!("overloaded"))
+    );
+    drop(crowd);
+    assert_eq!(bench.join(&token, &key, None).await.0, 200);
 }

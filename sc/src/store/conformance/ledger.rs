@@ -76,10 +76,10 @@ async fn a_join_token_is_used_once_by_one_of_many(bench: &impl Bench) {
     assert_eq!(found.as_ref(), Some(&expected));
     assert_eq!(store.join_token(&[2; 32]).await.unwrap(), None);
     assert_eq!(store.join_tokens().await.unwrap(), [expected]);
-    assert!(
-        !store.revoke_join_token(&[1; 32]).await.unwrap(),
-        "too late"
-    );
+    assert!(store.revoke_join_token(&[1; 32]).await.unwrap());
+    let again = store.redeem_join_token(&[1; 32], "spu-0", 51).await;
+    assert_eq!(again.unwrap(), Redeemed::Unknown, "whoever used it neither");
+    assert!(!store.revoke_join_token(&[1; 32]).await.unwrap());
 }
 
 async fn a_join_token_expires_and_can_be_taken_back(bench: &impl Bench) {
@@ -115,7 +115,18 @@ async fn certificates_are_found_by_node_and_revoked(bench: &impl Bench) {
     }
     assert_eq!(store.certificates(None).await.unwrap(), all);
     assert_eq!(store.certificates(Some("spu-2")).await.unwrap(), all[2..]);
+    assert_eq!(
+        store.certificate("0c").await.unwrap().as_ref(),
+        Some(&all[1])
+    );
+    assert_eq!(store.certificate("0d").await.unwrap(), None);
+    let is_certified = async |node, now_ms| store.is_certified(node, now_ms).await.unwrap();
+    assert!(is_certified("spu-1", 199).await);
+    assert!(!is_certified("spu-1", 200).await, "expired");
+    assert!(!is_certified("spu-3", 5).await, "never seen");
     assert_eq!(store.revoke_certificates("spu-1", 7).await.unwrap(), 2);
+    assert!(!is_certified("spu-1", 8).await, "revoked");
+    assert!(is_certified("spu-2", 8).await);
     assert_eq!(store.revoke_certificates("spu-1", 8).await.unwrap(), 0);
     let of_it = store.certificates(Some("spu-1")).await.unwrap();
     assert!(of_it.iter().all(|one| one.revoked_at_ms == Some(7)));

@@ -9,9 +9,9 @@ use crate::store::ledger::{JoinToken, Ledger, NodeCertificate, Receipt, Redeemed
 
 #[derive(Debug, Default)]
 pub(super) struct LedgerState {
-    receipts: BTreeMap<(String, String), Receipt>,
-    tokens: BTreeMap<[u8; 32], JoinToken>,
-    certificates: BTreeMap<String, NodeCertificate>,
+    pub(super) receipts: BTreeMap<(String, String), Receipt>,
+    pub(super) tokens: BTreeMap<[u8; 32], JoinToken>,
+    pub(super) certificates: BTreeMap<String, NodeCertificate>,
 }
 
 /// As many as one answer holds.
@@ -131,14 +131,7 @@ impl Ledger for MemoryStore {
         &'a self,
         hash: &'a [u8; 32],
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(self.reach(move |state| {
-            let tokens = &mut state.ledger.tokens;
-            let is_unused = tokens.get(hash).is_some_and(|token| token.used.is_none());
-            if is_unused {
-                tokens.remove(hash);
-            }
-            is_unused
-        }))
+        Box::pin(self.reach(move |state| state.ledger.tokens.remove(hash).is_some()))
     }
 
     fn add_certificate<'a>(
@@ -152,6 +145,24 @@ impl Ledger for MemoryStore {
                 certificates.insert(certificate.serial.clone(), certificate.clone());
             }
             is_new
+        }))
+    }
+
+    fn certificate<'a>(
+        &'a self,
+        serial: &'a str,
+    ) -> BoxFuture<'a, Result<Option<NodeCertificate>, StoreError>> {
+        Box::pin(self.reach(move |state| state.ledger.certificates.get(serial).cloned()))
+    }
+
+    fn is_certified<'a>(
+        &'a self,
+        node: &'a str,
+        now_ms: i64,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(self.reach(move |state| {
+            let mut all = state.ledger.certificates.values();
+            all.any(|it| it.node == node && it.expires_at_ms > now_ms && it.revoked_at_ms.is_none())
         }))
     }
 

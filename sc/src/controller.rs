@@ -10,6 +10,7 @@ mod mirror;
 mod roster;
 
 mod holder;
+mod stalls;
 
 mod commands;
 
@@ -48,6 +49,7 @@ pub use commands::{Answered, Decided, Once, Origin, Shape};
 use condition::Conditions;
 pub use condition::{Alarm, Condition};
 use holder::{Holder, HolderName, Lease};
+pub(crate) use mirror::Shown;
 use mirror::{Mirror, Published};
 pub use relay::HolderLink;
 use roster::Roster;
@@ -124,7 +126,7 @@ struct Shared {
     store: Arc<dyn MetaStore>,
     settings: ControllerSettings,
     commands: mpsc::Sender<Command>,
-    models: watch::Receiver<Arc<Model>>,
+    shown: watch::Receiver<Shown>,
     topologies: watch::Receiver<Arc<Topology>>,
     history: Arc<History>,
     conditions: Arc<Conditions>,
@@ -168,14 +170,14 @@ impl Controller {
     ) -> Result<Self, StoreError> {
         let mirror = Mirror::open(Arc::clone(&store)).await?;
         let Published {
-            models,
+            shown,
             topologies,
             history,
         } = mirror.published();
-        let (models, topologies) = (models.subscribe(), topologies.subscribe());
+        let (shown, topologies) = (shown.subscribe(), topologies.subscribe());
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let shared = Shared {
-            models,
+            shown,
             topologies,
             history: Arc::clone(history),
             conditions: Arc::new(Conditions::new()),
@@ -243,9 +245,11 @@ impl Controller {
         let ringing = ring(shared.store.doorbell(), Arc::clone(&bell));
         tasks.spawn(TaskKind::Watch, Span::current(), ringing);
         let (store, stop) = (Arc::clone(&shared.store), tasks.token());
+        let roster = Arc::clone(&shared.roster);
         tasks.spawn(TaskKind::Controller, span, async move {
             let lease = holder.run(stop.clone());
-            tokio::join!(task.run(queue, bell, stop), lease);
+            let stalls = stalls::watch(roster, pace, stop.clone());
+            tokio::join!(task.run(queue, bell, stop), lease, stalls);
             store.close().await;
         });
     }
@@ -259,7 +263,12 @@ impl Controller {
     /// The control state as last published.
     #[must_use]
     pub fn model(&self) -> Arc<Model> {
-        Arc::clone(&self.shared.models.borrow())
+        Arc::clone(&self.shared.shown.borrow().model)
+    }
+
+    /// The same with where it stands in the history.
+    pub(crate) fn shown(&self) -> Shown {
+        self.shared.shown.borrow().clone()
     }
 
     /// What it is kept in.
@@ -270,7 +279,7 @@ impl Controller {
     /// Identity of the cluster.
     #[must_use]
     pub fn cluster_id(&self) -> ClusterId {
-        self.shared.models.borrow().cluster_id
+        self.shared.shown.borrow().model.cluster_id
     }
 
     /// The kind of store behind it.

@@ -213,15 +213,15 @@ impl History {
         }
     }
 
-    /// Begins anew after `base`: what watchers know may not be so.
-    pub(crate) fn restart(&self, base: Seen) {
+    /// Begins anew after `base`, under a later generation: what watchers know may not be so.
+    pub(crate) fn restart(&self, base: Seen, generation: u64) {
         *self.ring() = Ring {
             base,
             revisions: VecDeque::new(),
             changes: 0,
         };
         self.newest.send_modify(|newest| {
-            newest.generation += 1;
+            newest.generation = generation;
             newest.seen = base;
         });
     }
@@ -357,7 +357,7 @@ mod tests {
             (history.hash_at(14), history.hash_at(newest + 1)),
             (None, None)
         );
-        history.restart(base(3));
+        history.restart(base(3), 1);
         assert_eq!(history.newest().generation, 1);
         assert!(matches!(history.after(newest), After::Ahead));
     }

@@ -81,7 +81,7 @@ pub const OWN_CERTIFICATE_RETRY: Duration = Duration::from_secs(60);
 pub const FOLLOW_REVISIONS_MAX: u64 = 16;
 /// Transactions of its own that the holder makes before it lets waiting commands through.
 pub const TICKS_AT_ONCE_MAX: usize = 4;
-/// A holder that was away for so long has not listened, and shuts nobody out for a whole time-out.
+/// A process that did not run for so long has not listened, and shuts nobody out for a whole time-out.
 pub const STALL: Duration = Duration::from_secs(2);
 /// Before a failed attempt on the lease is repeated.
 pub const LEASE_RETRY: Duration = Duration::from_secs(1);

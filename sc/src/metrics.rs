@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
+use tidegate_proto::id::LeaseEpoch;
 use tidegate_sc_core::model::Model;
 
 /// A commit was made; `elapsed` is from the decision to its durability.
@@ -32,9 +33,15 @@ pub(crate) fn alarmed(is_alarmed: bool) {
     gauge!("tidegate_sc_metadata_forked").set(f64::from(u8::from(is_alarmed)));
 }
 
-/// Whether this controller holds the lease.
-pub(crate) fn holds_lease(is_held: bool) {
-    gauge!("tidegate_sc_lease_held").set(f64::from(u8::from(is_held)));
+/// Whether this controller holds the lease, and under which epoch; 0 while it does not.
+pub(crate) fn holds_lease(epoch: Option<LeaseEpoch>) {
+    gauge!("tidegate_sc_lease_held").set(f64::from(u8::from(epoch.is_some())));
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "gauges are floats; epochs stay below 2^53"
+    )]
+    let epoch = epoch.map_or(0.0, |epoch| epoch.0 as f64);
+    gauge!("tidegate_sc_lease_epoch").set(epoch);
 }
 
 /// Storage units were shut out for being silent.

@@ -28,6 +28,9 @@ pub const PARTITIONS_MAX: u64 = 200_000;
 pub const SPU_TIMEOUT_MS_DEFAULT: u64 = 6_000;
 /// Shortest such silence: two heartbeats of half a second.
 pub const SPU_TIMEOUT_MS_MIN: u64 = 1_000;
+/// Time-outs of silence after which a unit is shut out however often its controller could not listen: a
+/// machine that stops again and again must not keep the dead among the living.
+pub const SILENCE_TIMEOUTS_MAX: u64 = 3;
 
 /// Partitions that one operation may move: a row of each changes in its first transaction.
 pub const MOVES_PER_OPERATION_MAX: usize = 10_000;

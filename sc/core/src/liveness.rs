@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub use tidegate_proto::control::Standing;
 use tidegate_proto::id::{Incarnation, SpuId};
 
-use crate::limits::{SPU_TIMEOUT_MS_DEFAULT, SPU_TIMEOUT_MS_MIN};
+use crate::limits::{SILENCE_TIMEOUTS_MAX, SPU_TIMEOUT_MS_DEFAULT, SPU_TIMEOUT_MS_MIN};
 use crate::model::Model;
 use crate::rows::SpuRow;
 
@@ -31,6 +31,8 @@ pub fn standing(model: &Model, spu: SpuId, incarnation: Incarnation) -> Standing
 pub struct Liveness {
     timeout_ms: u64,
     /// When this controller began to listen.
+    began_ms: u64,
+    /// When it began to listen again after it could not for a while.
     since_ms: u64,
     heard: BTreeMap<SpuId, (Incarnation, u64)>,
 }
@@ -42,6 +44,7 @@ impl Liveness {
     pub fn new(now_ms: u64, timeout_ms: u64) -> Self {
         Self {
             timeout_ms: timeout_ms.max(SPU_TIMEOUT_MS_MIN),
+            began_ms: now_ms,
             since_ms: now_ms,
             heard: BTreeMap::new(),
         }
@@ -61,7 +64,8 @@ impl Liveness {
         }
     }
 
-    /// This controller could not listen for a while: everybody gets a whole time-out from now.
+    /// This controller could not listen for a while: everybody gets a whole time-out from now, but no more
+    /// than [`SILENCE_TIMEOUTS_MAX`] in all. The time in which nobody listened is not to count in `now_ms`.
     pub fn forgive(&mut self, now_ms: u64) {
         self.since_ms = self.since_ms.max(now_ms);
     }
@@ -88,8 +92,10 @@ impl Liveness {
         let heard = self.heard.get(&row.spu);
         // What an earlier registration said proves nothing about this one.
         let heard = heard.filter(|(incarnation, _)| *incarnation >= row.incarnation);
-        let last = heard.map_or(self.since_ms, |(_, at_ms)| *at_ms);
-        last.max(self.since_ms).saturating_add(self.timeout_ms)
+        let last = heard.map_or(self.began_ms, |(_, at_ms)| *at_ms);
+        let silence_max_ms = self.timeout_ms.saturating_mul(SILENCE_TIMEOUTS_MAX);
+        let forgiven = last.max(self.since_ms).saturating_add(self.timeout_ms);
+        forgiven.min(last.saturating_add(silence_max_ms))
     }
 
     /// True when the unit has been silent for the whole time-out.

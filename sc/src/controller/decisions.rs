@@ -10,6 +10,7 @@ use tidegate_kit::clock;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_sc_core::decide::decide;
 use tidegate_sc_core::decision::{Decision, Request};
+use tidegate_sc_core::model::Model;
 use uuid::Uuid;
 
 use super::commands::{Answered, Decided, Once, Origin, answer_of};
@@ -31,14 +32,17 @@ impl Task {
             let Some(decision) = self.decide(request, now_ms, &mut is_fresh).await? else {
                 continue;
             };
+            let before = Arc::clone(self.mirror.model());
             if decision.changes.is_empty() {
-                return Ok(self.decided(decision));
+                let model = before;
+                return Ok(Decided { decision, model });
             }
             let commit = self.commit(&decision, origin, None, now_ms);
             if let Fate::Made(revision) = self.send(&commit).await? {
-                self.take_in(revision, &commit).await;
+                self.take_in(revision, &commit).await?;
                 tracing::debug!(revision, changes = decision.changes.len(), "committed");
-                return Ok(self.decided(decision));
+                let model = self.model_with(before, revision, &decision);
+                return Ok(Decided { decision, model });
             }
             metrics::conflicted();
             self.mirror.set_behind();
@@ -79,7 +83,7 @@ impl Task {
             }
             let commit = self.commit(&decision, origin, Some(receipt), now_ms);
             if let Fate::Made(revision) = self.send(&commit).await? {
-                self.take_in(revision, &commit).await;
+                self.take_in(revision, &commit).await?;
                 return Ok(Answered { text, is_repeat });
             }
             metrics::conflicted();
@@ -110,9 +114,16 @@ impl Task {
         Ok(Some(decided?))
     }
 
-    fn decided(&self, decision: Decision) -> Decided {
-        let model = Arc::clone(self.mirror.model());
-        Decided { decision, model }
+    /// The state with a decision that was committed, and without what others made of it since: `before`
+    /// is what it was made on.
+    fn model_with(&self, before: Arc<Model>, revision: u64, decision: &Decision) -> Arc<Model> {
+        let newest = self.mirror.model();
+        if newest.revision == revision {
+            return Arc::clone(newest);
+        }
+        let mut model = Arc::unwrap_or_clone(before);
+        model.commit(revision, &decision.changes);
+        Arc::new(model)
     }
 
     /// The receipt of a decision: its answer is made from the state as it will be.

@@ -51,11 +51,12 @@ impl Task {
 
     /// Does what is most urgent; false when there is nothing to do, or nothing more to do for us.
     async fn tick(&mut self, epoch: LeaseEpoch) -> Result<bool, Problem> {
+        let liveness = self.roster.liveness(self.mirror.model());
+        // After that: what passed while nobody listened does not count.
         let clocks = Clocks {
             wall_ms: clock::now_ms(),
             monotonic_ms: self.roster.now_ms(),
         };
-        let liveness = self.roster.liveness(self.mirror.model());
         let due = tick(self.mirror.model(), clocks, Uuid::new_v4(), &liveness);
         let Tick {
             changes,
@@ -76,7 +77,7 @@ impl Task {
                     tracing::warn!(?fenced, revision, "silent storage units were shut out");
                     metrics::fenced(fenced.len());
                 }
-                self.take_in(revision, &commit).await;
+                self.take_in(revision, &commit).await?;
                 Ok(true)
             }
             Fate::Lost => {

@@ -143,7 +143,7 @@ impl Holder {
     }
 
     fn set(&self, lease: Lease) {
-        metrics::holds_lease(lease.epoch().is_some());
+        metrics::holds_lease(lease.epoch());
         self.lease.send_replace(lease);
     }
 }

@@ -31,10 +31,19 @@ pub(crate) enum FollowError {
     Forked(String),
 }
 
+/// The copy as it is shown, and the history that it is the end of.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    pub(crate) model: Arc<Model>,
+    pub(crate) seen: Seen,
+    /// That of the history: it grows when all begins anew.
+    pub(crate) generation: u64,
+}
+
 /// Who looks at the copy.
 #[derive(Debug)]
 pub(super) struct Published {
-    pub(super) models: watch::Sender<Arc<Model>>,
+    pub(super) shown: watch::Sender<Shown>,
     pub(super) topologies: watch::Sender<Arc<Topology>>,
     pub(super) history: Arc<History>,
 }
@@ -45,6 +54,7 @@ pub(super) struct Mirror {
     store: Arc<dyn MetaStore>,
     model: Arc<Model>,
     seen: Seen,
+    generation: u64,
     published: Published,
     /// The store may be ahead: follow before deciding.
     is_behind: bool,
@@ -57,8 +67,14 @@ impl Mirror {
         let (model, seen) = snapshot(&*store, standing.store_id).await?;
         let history = recent(&*store, &model, standing.events_floor, seen).await;
         let model = Arc::new(model);
+        let generation = history.newest().generation;
+        let shown = Shown {
+            model: Arc::clone(&model),
+            seen,
+            generation,
+        };
         let published = Published {
-            models: watch::channel(Arc::clone(&model)).0,
+            shown: watch::channel(shown).0,
             topologies: watch::channel(Arc::new(topology(&model, seen))).0,
             history: Arc::new(history),
         };
@@ -67,6 +83,7 @@ impl Mirror {
             store,
             model,
             seen,
+            generation,
             published,
             is_behind: false,
         })
@@ -93,9 +110,10 @@ impl Mirror {
         self.is_behind
     }
 
-    /// Takes in a commit of ours when it is the next; otherwise it is read like everybody's.
+    /// Takes in a commit of ours when it is the next, even while more may have been made; otherwise it is
+    /// read like everybody's.
     pub(super) fn take_in(&mut self, revision: u64, commit: &Commit) {
-        if self.is_behind || revision != self.model.revision + 1 {
+        if revision != self.model.revision + 1 {
             self.is_behind = true;
             return;
         }
@@ -148,8 +166,10 @@ impl Mirror {
         self.model = Arc::new(model);
         self.seen = seen;
         self.is_behind = false;
-        self.published.history.restart(seen);
+        self.generation += 1;
+        // Whoever is woken by the history looks at the model.
         self.publish();
+        self.published.history.restart(seen, self.generation);
     }
 
     async fn compare(&self) -> Result<Compared, FollowError> {
@@ -181,7 +201,11 @@ impl Mirror {
         metrics::published(&self.model);
         let topology = Arc::new(topology(&self.model, self.seen));
         self.published.topologies.send_replace(topology);
-        self.published.models.send_replace(Arc::clone(&self.model));
+        self.published.shown.send_replace(Shown {
+            model: Arc::clone(&self.model),
+            seen: self.seen,
+            generation: self.generation,
+        });
     }
 }
 

@@ -6,6 +6,7 @@
 //! shut out before a whole time-out has passed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ use tidegate_proto::limits::HEARTBEAT_STATUSES_MAX;
 use tidegate_proto::position::ReplicaKey;
 use tidegate_sc_core::liveness::Liveness;
 use tidegate_sc_core::model::Model;
+
+use crate::limits::STALL;
 
 /// What one unit said last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,8 @@ struct State {
     statuses: BTreeMap<ReplicaKey, PartitionStatus>,
     /// The newest of each unit since it was last emptied.
     outbox: BTreeMap<SpuId, Heard>,
+    /// When this process was seen running.
+    ran_at: Instant,
 }
 
 /// See the module.
@@ -49,11 +54,14 @@ pub(crate) struct Roster {
     state: Mutex<State>,
     began: Instant,
     timeout_ms: u64,
+    /// Time in which this process did not run, in milliseconds: it counts for nobody's silence.
+    away_ms: AtomicU64,
 }
 
 impl Roster {
     /// Nobody was heard; without a time-out nobody is ever silent for too long.
     pub(crate) fn new(timeout: Option<Duration>) -> Self {
+        let began = clock::monotonic();
         let timeout = timeout.map_or(u128::MAX, |timeout| timeout.as_millis());
         let timeout_ms = u64::try_from(timeout).unwrap_or(u64::MAX);
         Self {
@@ -62,13 +70,20 @@ impl Roster {
                 units: BTreeMap::new(),
                 statuses: BTreeMap::new(),
                 outbox: BTreeMap::new(),
+                ran_at: began,
             }),
-            began: clock::monotonic(),
+            began,
             timeout_ms,
+            away_ms: AtomicU64::new(0),
         }
     }
 
-    /// The monotonic clock of rosters, in milliseconds.
+    /// True when units are shut out for being silent.
+    pub(crate) fn judges(&self) -> bool {
+        self.timeout_ms < u64::MAX
+    }
+
+    /// The monotonic clock of rosters, in milliseconds; it stands while nobody listens.
     pub(crate) fn now_ms(&self) -> u64 {
         self.at_ms(clock::monotonic())
     }
@@ -79,14 +94,26 @@ impl Roster {
         self.state().liveness = Liveness::new(now_ms, self.timeout_ms);
     }
 
-    /// It could not listen for a while.
-    pub(crate) fn forgive(&self) {
-        let now_ms = self.now_ms();
-        self.state().liveness.forgive(now_ms);
+    /// This process runs. When it did not for long, it could not listen: that time counts for nobody's
+    /// silence.
+    pub(crate) fn runs(&self) {
+        let now = clock::monotonic();
+        let mut state = self.state();
+        let away = now.saturating_duration_since(state.ran_at);
+        state.ran_at = now;
+        if away <= STALL {
+            return;
+        }
+        tracing::warn!(?away, "this process did not run for a while");
+        let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
+        self.away_ms.fetch_add(away_ms, Ordering::Relaxed);
+        let now_ms = self.at_ms(now);
+        state.liveness.forgive(now_ms);
     }
 
     /// Who was heard when, registrations in the model included.
     pub(crate) fn liveness(&self, model: &Model) -> Liveness {
+        self.runs();
         let now_ms = self.now_ms();
         let mut state = self.state();
         state.liveness.observe(model, now_ms);
@@ -182,7 +209,8 @@ impl Roster {
 
     fn at_ms(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.began);
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        let since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        since_ms.saturating_sub(self.away_ms.load(Ordering::Relaxed))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

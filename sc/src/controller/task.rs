@@ -20,7 +20,7 @@ use super::condition::Conditions;
 use super::holder::Lease;
 use super::mirror::{FollowError, Mirror};
 use super::roster::Roster;
-use crate::limits::{Pace, STALL};
+use crate::limits::Pace;
 use crate::metrics;
 use crate::store::{ApplyError, Commit, MetaStore, StoreError};
 
@@ -44,7 +44,6 @@ pub(super) struct Times {
     followed: Instant,
     standing: Instant,
     pub(super) swept: Option<Instant>,
-    beat: Instant,
 }
 
 impl Times {
@@ -54,7 +53,6 @@ impl Times {
             followed: now,
             standing: now,
             swept: None,
-            beat: now,
         }
     }
 }
@@ -86,7 +84,13 @@ impl Task {
                     // commands would never have their turn.
                     beats.reset();
                 }
-                () = bell.notified() => self.look().await,
+                () = bell.notified() => {
+                    self.look().await;
+                    // A bell that never stops is not to keep others waiting for ever.
+                    if let Ok(command) = queue.try_recv() {
+                        self.answer(command).await;
+                    }
+                }
                 command = queue.recv() => {
                     let Some(command) = command else { break };
                     self.answer(command).await;
@@ -124,10 +128,7 @@ impl Task {
     /// What is done by the clock.
     async fn beat(&mut self, queue: &mut mpsc::Receiver<Command>) {
         let now = clock::monotonic();
-        if now - self.times.beat > STALL {
-            self.roster.forgive();
-        }
-        self.times.beat = now;
+        metrics::holds_lease(self.lease.borrow().epoch());
         let is_away = self.conditions.now().away_since.is_some();
         if is_away {
             self.come_back(queue).await;
@@ -251,13 +252,23 @@ impl Task {
         }
     }
 
-    /// Brings the model to a commit of ours.
-    pub(super) async fn take_in(&mut self, revision: u64, commit: &Commit) {
+    /// Publishes a commit of ours, and whatever else was made with it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::OutcomeUnknown`] when the store cannot be read: it is made, but what it came to
+    /// cannot be shown here.
+    pub(super) async fn take_in(&mut self, revision: u64, commit: &Commit) -> Result<(), Problem> {
         self.mirror.take_in(revision, commit);
-        if self.mirror.is_behind() {
-            // It is made; at worst our view of it is late, and the next command reads it.
+        if self.mirror.model().revision < revision {
             self.look().await;
         }
+        if self.mirror.model().revision < revision {
+            let detail = format!(
+                "the change was made at revision {revision}, and the metadata store cannot be read now"
+            );
+            return Err(Problem::new(ErrorCode::OutcomeUnknown, detail));
+        }
+        Ok(())
     }
 }
 

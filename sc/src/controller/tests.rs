@@ -3,9 +3,11 @@
 mod cluster;
 mod generated;
 mod lease;
+mod mirror;
 mod once;
 mod outage;
 mod postgres;
+mod silence;
 mod witnesses;
 
 use std::time::Duration;
@@ -20,6 +22,7 @@ use super::*;
 use crate::store::{Fault, MemoryDatabase, MemoryStore};
 
 struct Bench {
+    database: MemoryDatabase,
     store: Arc<MemoryStore>,
     tasks: Tasks,
 }
@@ -27,9 +30,11 @@ struct Bench {
 impl Bench {
     fn new(script: &[Fault]) -> Self {
         let ids = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let store = MemoryDatabase::new(ClusterId(ids.0), StoreId(ids.1)).open();
+        let database = MemoryDatabase::new(ClusterId(ids.0), StoreId(ids.1));
+        let store = database.open();
         store.script(script.iter().copied());
         Self {
+            database,
             store: Arc::new(store),
             tasks: Tasks::new(),
         }
@@ -130,6 +135,86 @@ async fn a_change_of_unknown_fate_is_told_so_and_seen_by_the_next() {
     );
 }
 
+#[tokio::test]
+async fn a_change_that_may_be_made_later_is_of_unknown_fate() {
+    let bench = Bench::new(&[Fault::MadeLater]);
+    let controller = bench.controller().await;
+    let refused = change(&controller, ensure(2)).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::OutcomeUnknown);
+    // Others wait for the same row in vain.
+    let refused = change(&controller, ensure(3)).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Unavailable);
+    bench.database.let_through();
+    let again = change(&controller, ensure(2)).await.unwrap();
+    assert_eq!(again.decision.result, WriteResult::Unchanged);
+}
+
+fn retention(topic: &str, retention_ms: u64) -> Request {
+    Request::EnsureTopic(TopicWrite {
+        name: TopicName::parse(topic).unwrap(),
+        request: TopicRequest {
+            config: Setting::Value(TopicConfigRequest {
+                retention_ms: retention_ms.into(),
+                ..TopicConfigRequest::default()
+            }),
+            ..TopicRequest::default()
+        },
+        if_match: None,
+    })
+}
+
+fn deletion(topic: &str) -> Request {
+    Request::DeleteTopic {
+        name: TopicName::parse(topic).unwrap(),
+        if_match: None,
+    }
+}
+
+/// A controller, and another one whose commits it does not hear of.
+async fn two_that_know_both_topics(bench: &Bench) -> (Controller, Controller) {
+    bench.store.set_deaf();
+    let one = bench.controller().await;
+    for topic in ["orders", "bills"] {
+        change(&one, retention(topic, 1_000)).await.unwrap();
+    }
+    (one, bench.controller().await)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_was_found_made_and_cannot_be_shown_is_not_answered_from_an_old_state() {
+    let bench = Bench::new(&[]);
+    let (one, other) = two_that_know_both_topics(&bench).await;
+    change(&other, deletion("bills")).await.unwrap();
+    bench.store.script([Fault::MadeUnread]);
+    let refused = change(&one, retention("orders", 2_000)).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::OutcomeUnknown);
+    assert!(refused.detail().contains("was made"), "{refused:?}");
+    let is_back = |condition: &Condition| condition.away_since.is_none();
+    one.condition().wait_for(is_back).await.unwrap();
+    let again = change(&one, retention("orders", 2_000)).await.unwrap();
+    assert_eq!(again.decision.result, WriteResult::Unchanged);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_whose_answer_was_lost_needs_no_second_reading_to_be_shown() {
+    let bench = Bench::new(&[]);
+    let (one, _) = two_that_know_both_topics(&bench).await;
+    bench.store.script([Fault::MadeUnread]);
+    let decided = change(&one, retention("orders", 2_000)).await.unwrap();
+    assert_eq!(decided.model.revision, 3);
+    assert_eq!(*one.model(), *decided.model);
+}
+
+#[tokio::test]
+async fn a_bell_that_never_stops_keeps_no_command_waiting() {
+    let bench = Bench::new(&[]);
+    bench.store.set_ringing();
+    let controller = bench.controller().await;
+    for count in 1..=20 {
+        change(&controller, ensure(count)).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_controllers_on_one_store_lose_no_update() {
     const EACH: u32 = 25;
@@ -179,20 +264,8 @@ async fn what_another_controller_did_counts_though_nothing_would_be_written_with
     // Neither hears of the other before it asks.
     bench.store.set_deaf();
     let (one, other) = (bench.controller().await, bench.controller().await);
-    let retention = |retention_ms: u64| {
-        let mut request = ensure(1);
-        if let Request::EnsureTopic(write) = &mut request {
-            write.request.config = Setting::Value(TopicConfigRequest {
-                retention_ms: retention_ms.into(),
-                ..TopicConfigRequest::default()
-            });
-        }
-        request
-    };
-    let delete = || Request::DeleteTopic {
-        name: TopicName::parse("orders").unwrap(),
-        if_match: None,
-    };
+    let retention = |retention_ms| retention("orders", retention_ms);
+    let delete = || deletion("orders");
     for _ in 0..20 {
         change(&one, retention(1_000)).await.unwrap();
         change(&other, retention(2_000)).await.unwrap();

@@ -17,8 +17,8 @@ use tidegate_proto::limits::WATCH_ALIVE_MS;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::controller::{Condition, Controller};
-use crate::history::{After, History, Newest, encode, line};
+use crate::controller::{Condition, Controller, Shown};
+use crate::history::{After, Newest, encode, line};
 use crate::limits::WATCHERS_MAX;
 use crate::metrics;
 
@@ -86,43 +86,36 @@ impl Watchers {
     /// The lines of the whole state, made anew only when nobody reads such lines any more.
     fn snapshot(&self) -> Arc<Snapshot> {
         let mut kept = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = self.controller.shown();
         let history = self.controller.history();
-        let Newest { generation, .. } = history.newest();
         if let Some(snapshot) = kept.upgrade()
-            && snapshot.generation == generation
+            && snapshot.generation == shown.generation
             && !matches!(history.after(snapshot.revision), After::Gone { .. })
         {
             return snapshot;
         }
-        let made = Arc::new(make(&self.controller, history));
+        let made = Arc::new(make(&shown));
         *kept = Arc::downgrade(&made);
         made
     }
 }
 
-/// The newest state whose hash is known.
-fn make(controller: &Controller, history: &History) -> Snapshot {
-    loop {
-        let Newest {
-            generation, seen, ..
-        } = history.newest();
-        let model = controller.model();
-        // The history is a moment ahead of the model, so its revision is there, unless all began anew.
-        let Some(hash) = history.hash_at(model.revision) else {
-            std::thread::yield_now();
-            continue;
-        };
-        let reset = WatchLine::Reset {
-            cluster_id: model.cluster_id,
-            store_id: seen.store_id,
-        };
-        let mut lines = vec![line(&reset)];
-        lines.extend(encode(model.revision, hash, model.topology_changes()));
-        return Snapshot {
-            generation,
-            revision: model.revision,
-            lines,
-        };
+fn make(shown: &Shown) -> Snapshot {
+    let Shown {
+        model,
+        seen,
+        generation,
+    } = shown;
+    let reset = WatchLine::Reset {
+        cluster_id: model.cluster_id,
+        store_id: seen.store_id,
+    };
+    let mut lines = vec![line(&reset)];
+    lines.extend(encode(seen.revision, seen.hash, model.topology_changes()));
+    Snapshot {
+        generation: *generation,
+        revision: seen.revision,
+        lines,
     }
 }
 
@@ -149,13 +142,16 @@ impl Watcher {
                 return Some(line);
             }
             let now = *self.newest.borrow_and_update();
-            if now.generation != self.generation && self.place != Place::Ended {
-                self.generation = now.generation;
+            if now.generation > self.generation && self.place != Place::Ended {
                 self.place = Place::Snapshot;
             }
             match self.place {
                 Place::Ended => return None,
-                Place::Snapshot => self.snapshot = Some((self.watchers.snapshot(), 0)),
+                Place::Snapshot => {
+                    let snapshot = self.watchers.snapshot();
+                    self.generation = snapshot.generation;
+                    self.snapshot = Some((snapshot, 0));
+                }
                 Place::After(revision) => {
                     if let Some(line) = self.step(revision).await {
                         return Some(line);
@@ -178,7 +174,13 @@ impl Watcher {
 
     /// What comes after `revision`, or a word when nothing does for a while.
     async fn step(&mut self, revision: u64) -> Option<Bytes> {
-        match self.watchers.controller.history().after(revision) {
+        let after = if self.newest.borrow().generation < self.generation {
+            // A new state is shown a moment before its history begins.
+            After::Ahead
+        } else {
+            self.watchers.controller.history().after(revision)
+        };
+        match after {
             After::Next(next) => {
                 self.waiting.extend(next.lines().iter().cloned());
                 self.place = Place::After(next.revision);

@@ -61,6 +61,19 @@ impl MemoryDatabase {
     /// Sets the clock by which the lease expires, in milliseconds.
     pub fn set_clock_ms(&self, now_ms: i64) {
         self.state().now_ms = now_ms;
+        self.make_what_hangs(false);
+    }
+
+    /// Makes the commit that hangs, if there is one; see [`Fault::MadeLater`].
+    pub fn let_through(&self) {
+        self.make_what_hangs(true);
+    }
+
+    fn make_what_hangs(&self, is_now: bool) {
+        let made = self.state().let_through(is_now);
+        if let Some(revision) = made {
+            self.committed.send_replace(revision);
+        }
     }
 
     /// Takes the last commits back, as a failover to a standby that had not got them does. The lease and
@@ -108,6 +121,11 @@ impl MemoryStore {
     /// Bells made from now on never ring, as when the listening connection is lost.
     pub fn set_deaf(&self) {
         self.faults().is_deaf = true;
+    }
+
+    /// Bells made from now on ring without a pause.
+    pub fn set_ringing(&self) {
+        self.faults().is_ringing = true;
     }
 
     fn faults(&self) -> MutexGuard<'_, Faults> {
@@ -177,6 +195,11 @@ impl MetaStore for MemoryStore {
                     self.commit(commit)?;
                     self.faults().lookups_refused += 1;
                 }
+                Some(Fault::MadeUnread) => {
+                    self.commit(commit)?;
+                    self.faults().readings_refused += 1;
+                }
+                Some(Fault::MadeLater) => self.database.state().hang(commit)?,
             }
             Err(ApplyError::Unknown(StoreError::Refused))
         })
@@ -187,7 +210,7 @@ impl MetaStore for MemoryStore {
             if self.faults().is_lookup_refused() {
                 return Err(StoreError::Refused);
             }
-            self.reach(|state| state.committed(id)).await
+            self.reach(|state| state.committed(id)).await?
         })
     }
 
@@ -197,6 +220,9 @@ impl MetaStore for MemoryStore {
         revisions_max: u64,
     ) -> BoxFuture<'_, Result<Vec<Event>, EventsError>> {
         Box::pin(async move {
+            if self.faults().is_reading_refused() {
+                return Err(EventsError::Failed(StoreError::Refused));
+            }
             self.reach(|state| state.events_after(revision, revisions_max))
                 .await?
         })
@@ -210,19 +236,26 @@ impl MetaStore for MemoryStore {
         if self.faults().is_deaf {
             return Box::new(Bell(watch::channel(0).1));
         }
+        if self.faults().is_ringing {
+            return Box::new(EndlessBell);
+        }
         Box::new(Bell(self.database.committed.subscribe()))
     }
 
     fn compact_events(&self, kept: Kept) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.reach(move |state| state.compact_events(kept)))
+        Box::pin(async move { self.reach(|state| state.compact_events(kept)).await? })
     }
 
     fn lease_producer_ids(&self, count: u64) -> BoxFuture<'_, Result<Range<u64>, StoreError>> {
-        Box::pin(self.reach(move |state| {
-            let start = state.next_producer_id;
-            state.next_producer_id += count;
-            start..start + count
-        }))
+        Box::pin(async move {
+            let leased = self.reach(|state| {
+                state.take_turn()?;
+                let start = state.next_producer_id;
+                state.next_producer_id += count;
+                Ok(start..start + count)
+            });
+            leased.await?
+        })
     }
 
     fn is_deleted(&self, id: TopicId) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -235,12 +268,16 @@ impl MetaStore for MemoryStore {
         _at_ms: i64,
     ) -> BoxFuture<'a, Result<StoreId, StoreError>> {
         let id = StoreId(Uuid::new_v4());
-        Box::pin(self.reach(move |state| {
-            state.former_ids.push(state.store_id);
-            state.store_id = id;
-            state.next_producer_id += PRODUCER_IDS_PER_ADOPTION;
-            id
-        }))
+        Box::pin(async move {
+            let adopted = self.reach(|state| {
+                state.take_turn()?;
+                state.former_ids.push(state.store_id);
+                state.store_id = id;
+                state.next_producer_id += PRODUCER_IDS_PER_ADOPTION;
+                Ok(id)
+            });
+            adopted.await?
+        })
     }
 
     fn has_been(&self, id: StoreId) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -258,7 +295,10 @@ impl Leases for MemoryStore {
         holder: &'a str,
         duration: Duration,
     ) -> BoxFuture<'a, Result<Acquired, StoreError>> {
-        Box::pin(self.reach(move |state| state.acquire_lease(holder, duration)))
+        Box::pin(async move {
+            self.reach(|state| state.acquire_lease(holder, duration))
+                .await?
+        })
     }
 
     fn renew_lease(
@@ -285,6 +325,15 @@ impl Doorbell for Bell {
                 std::future::pending::<()>().await;
             }
         })
+    }
+}
+
+/// Rings without a pause.
+struct EndlessBell;
+
+impl Doorbell for EndlessBell {
+    fn rung(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(tokio::task::yield_now())
     }
 }
 

@@ -151,7 +151,8 @@ pub trait MetaStore: Leases + Ledger + Send + Sync + fmt::Debug + 'static {
     /// Makes the changes of one commit and answers with its revision.
     fn apply<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<u64, ApplyError>>;
 
-    /// The revision of the commit with that id, if it was made.
+    /// The revision of the commit with that id, if it was made. None is the last word: such a commit is
+    /// not made later. While one is under way whose fate is open, this waits, and then fails.
     fn committed(&self, id: Uuid) -> BoxFuture<'_, Result<Option<u64>, StoreError>>;
 
     /// Events of the revisions after `revision`, at most `revisions_max` of them, whole and in order.

@@ -6,15 +6,15 @@ use crate::store::migrate;
 
 async fn until(controller: &Controller, what: impl Fn(&Condition, &Model) -> bool) {
     let mut condition = controller.condition();
-    let mut models = controller.shared.models.clone();
+    let mut shown = controller.shared.shown.clone();
     let reached = async {
         while !what(
             &condition.borrow_and_update().clone(),
-            &models.borrow_and_update().clone(),
+            &shown.borrow_and_update().model.clone(),
         ) {
             tokio::select! {
                 changed = condition.changed() => changed.unwrap(),
-                changed = models.changed() => changed.unwrap(),
+                changed = shown.changed() => changed.unwrap(),
             }
         }
     };

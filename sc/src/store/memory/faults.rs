@@ -16,6 +16,11 @@ pub enum Fault {
     NotMadeUnknown,
     /// Made, the answer is lost, and the next attempt to look it up is refused.
     MadeUnreachable,
+    /// Made, the answer is lost, and found by the look-up; then the next reading of events is refused.
+    MadeUnread,
+    /// The answer is lost, and the commit hangs: it is made when
+    /// [`MemoryDatabase::let_through`](super::MemoryDatabase::let_through) says so or its time has come.
+    MadeLater,
 }
 
 /// How often things go wrong by chance, in thousandths of the calls.
@@ -24,7 +29,7 @@ pub struct Weather {
     pub seed: u64,
     /// Any call.
     pub refused_per_mille: u16,
-    /// A commit; half of these are made.
+    /// A commit; a third of these are made, a third are made later.
     pub unknown_per_mille: u16,
     /// Every call takes up to this long.
     pub latency_max: Duration,
@@ -36,6 +41,9 @@ pub(super) struct Faults {
     pub(super) is_down: bool,
     pub(super) is_deaf: bool,
     pub(super) lookups_refused: u32,
+    pub(super) readings_refused: u32,
+    /// Bells ring without a pause.
+    pub(super) is_ringing: bool,
     weather: Weather,
     random: u64,
 }
@@ -53,6 +61,8 @@ impl Faults {
             is_down: false,
             is_deaf: false,
             lookups_refused: 0,
+            readings_refused: 0,
+            is_ringing: false,
             weather,
             random: 0,
         }
@@ -81,6 +91,12 @@ impl Faults {
         refused
     }
 
+    pub(super) const fn is_reading_refused(&mut self) -> bool {
+        let refused = self.readings_refused > 0;
+        self.readings_refused = self.readings_refused.saturating_sub(1);
+        refused
+    }
+
     /// What happens to the commit that is made now.
     pub(super) fn next(&mut self) -> Option<Fault> {
         if let Some(fault) = self.script.pop_front() {
@@ -89,10 +105,10 @@ impl Faults {
         if !self.hits(self.weather.unknown_per_mille) {
             return None;
         }
-        Some(if self.hits(500) {
-            Fault::MadeUnknown
-        } else {
-            Fault::NotMadeUnknown
+        Some(match self.draw(3) {
+            0 => Fault::MadeUnknown,
+            1 => Fault::NotMadeUnknown,
+            _ => Fault::MadeLater,
         })
     }
 

@@ -13,6 +13,7 @@ use tidegate_sc_core::model::Model;
 use uuid::Uuid;
 
 use super::ledger::LedgerState;
+use crate::limits::{LEASE_STATEMENT_TIMEOUT, STORE_LOCK_TIMEOUT};
 use crate::store::chain;
 use crate::store::fault::StoreError;
 use crate::store::lease::Acquired;
@@ -21,6 +22,8 @@ use crate::store::rows::{by_kind, end_of, leaves_tombstone, version_after};
 
 /// Commits that can be taken back.
 pub(crate) const UNDO_MAX: usize = 256;
+/// How long a commit hangs by the database's clock: longer than anybody waits for a row.
+const HANGING_MAX: Duration = Duration::from_secs(5);
 
 type RowKey = (Kind, String);
 
@@ -54,6 +57,13 @@ struct Undo {
     lease: Lease,
 }
 
+/// A commit that holds the row which all commits take, until its time has come.
+#[derive(Debug)]
+struct Hanging {
+    commit: Commit,
+    until_ms: i64,
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) cluster_id: ClusterId,
@@ -72,6 +82,7 @@ pub(super) struct State {
     commits: BTreeMap<u64, Made>,
     lease: Lease,
     undo: VecDeque<Undo>,
+    hanging: Option<Hanging>,
 }
 
 impl State {
@@ -96,6 +107,7 @@ impl State {
                 until_ms: 0,
             },
             undo: VecDeque::new(),
+            hanging: None,
         }
     }
 
@@ -105,15 +117,44 @@ impl State {
             .map_err(|error| StoreError::Damaged(error.to_string()))
     }
 
-    pub(super) fn apply(&mut self, commit: &Commit) -> Result<u64, ApplyError> {
+    /// A commit that is to be made later; from now on nobody else commits.
+    pub(super) fn hang(&mut self, commit: &Commit) -> Result<(), ApplyError> {
+        self.take_turn()?;
         self.check(commit)?;
-        let mut undo = Undo {
-            rows: Vec::new(),
-            tombstones: Vec::new(),
-            chain: self.chain,
-            next_producer_id: self.next_producer_id,
-            lease: self.lease.clone(),
-        };
+        // What can conflict conflicts now.
+        let mut undo = self.before();
+        let changed = self.change_rows(commit, &mut undo);
+        self.put_back(undo.rows);
+        changed?;
+        let until_ms = self.until_ms(HANGING_MAX);
+        let commit = commit.clone();
+        self.hanging = Some(Hanging { commit, until_ms });
+        Ok(())
+    }
+
+    /// Makes what hangs, when its time has come or `is_now`.
+    pub(super) fn let_through(&mut self, is_now: bool) -> Option<u64> {
+        let until_ms = self.hanging.as_ref()?.until_ms;
+        if !is_now && self.now_ms < until_ms {
+            return None;
+        }
+        let Hanging { commit, .. } = self.hanging.take()?;
+        // Only a receipt may have been written meanwhile: then it is never made.
+        self.apply(&commit).ok()
+    }
+
+    /// Waits in vain for the row that all commits take, if one holds it.
+    pub(super) fn take_turn(&self) -> Result<(), StoreError> {
+        match self.hanging {
+            Some(_) => Err(StoreError::Slow(STORE_LOCK_TIMEOUT)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn apply(&mut self, commit: &Commit) -> Result<u64, ApplyError> {
+        self.take_turn()?;
+        self.check(commit)?;
+        let mut undo = self.before();
         if let Err(conflict) = self.change_rows(commit, &mut undo) {
             self.put_back(undo.rows);
             return Err(conflict);
@@ -138,7 +179,9 @@ impl State {
         Ok(self.revision)
     }
 
+    /// As a failover does: what hangs is gone as well.
     pub(super) fn undo_last(&mut self) {
+        self.hanging = None;
         let undo = self
             .undo
             .pop_back()
@@ -155,9 +198,10 @@ impl State {
         self.lease = undo.lease;
     }
 
-    pub(super) fn committed(&self, id: Uuid) -> Option<u64> {
+    pub(super) fn committed(&self, id: Uuid) -> Result<Option<u64>, StoreError> {
+        self.take_turn()?;
         let found = self.commits.iter().find(|(_, made)| made.id == id);
-        found.map(|(revision, _)| *revision)
+        Ok(found.map(|(revision, _)| *revision))
     }
 
     pub(super) fn events_after(
@@ -190,7 +234,8 @@ impl State {
         }
     }
 
-    pub(super) fn compact_events(&mut self, kept: Kept) {
+    pub(super) fn compact_events(&mut self, kept: Kept) -> Result<(), StoreError> {
+        self.take_turn()?;
         let mut rows = 0;
         let beyond = self.commits.iter().rev().find(|(_, made)| {
             rows += made.events.len() as u64;
@@ -205,27 +250,37 @@ impl State {
         if let Some(made) = self.commits.get_mut(&floor) {
             made.events.clear();
         }
+        Ok(())
     }
 
     pub(super) fn is_deleted(&self, id: TopicId) -> bool {
         self.tombstones.contains_key(&(Kind::Topic, id.to_string()))
     }
 
-    pub(super) fn acquire_lease(&mut self, holder: &str, duration: Duration) -> Acquired {
+    pub(super) fn acquire_lease(
+        &mut self,
+        holder: &str,
+        duration: Duration,
+    ) -> Result<Acquired, StoreError> {
         let left_ms = self.lease.until_ms - self.now_ms;
         if left_ms > 0 && self.lease.holder != holder {
-            return Acquired::Theirs {
+            return Ok(Acquired::Theirs {
                 holder: self.lease.holder.clone(),
                 epoch: LeaseEpoch(self.lease.epoch),
                 left: Duration::from_millis(left_ms.unsigned_abs()),
-            };
+            });
+        }
+        if let Some(hanging) = &self.hanging
+            && hanging.commit.lease.is_some()
+        {
+            return Err(StoreError::Slow(LEASE_STATEMENT_TIMEOUT));
         }
         self.lease = Lease {
             holder: holder.to_owned(),
             epoch: self.lease.epoch + 1,
             until_ms: self.until_ms(duration),
         };
-        Acquired::Ours(LeaseEpoch(self.lease.epoch))
+        Ok(Acquired::Ours(LeaseEpoch(self.lease.epoch)))
     }
 
     pub(super) fn renew_lease(&mut self, epoch: LeaseEpoch, duration: Duration) -> bool {
@@ -239,6 +294,16 @@ impl State {
     pub(super) fn release_lease(&mut self, epoch: LeaseEpoch) {
         if self.lease.epoch == epoch.0 {
             self.lease.until_ms = 0;
+        }
+    }
+
+    fn before(&self) -> Undo {
+        Undo {
+            rows: Vec::new(),
+            tombstones: Vec::new(),
+            chain: self.chain,
+            next_producer_id: self.next_producer_id,
+            lease: self.lease.clone(),
         }
     }
 

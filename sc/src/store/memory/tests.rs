@@ -101,6 +101,8 @@ async fn the_same_seed_gives_the_same_faults() {
                 Err(_) => "refused ",
             };
             story += &format!("{:?} ", clock::monotonic() - began);
+            // One that hangs holds all others up.
+            store.database.let_through();
             model = store.database.state().snapshot().unwrap();
         }
         story
@@ -111,6 +113,25 @@ async fn the_same_seed_gives_the_same_faults() {
     for outcome in ["made", "unknown", "refused"] {
         assert!(story.contains(outcome), "{story}");
     }
+}
+
+#[tokio::test]
+async fn a_commit_that_is_made_later_is_never_said_not_to_be_made() {
+    let database = database();
+    let (store, other) = (database.open(), database.open());
+    store.script([Fault::MadeLater]);
+    let model = store.snapshot().await.unwrap();
+    let (late, next) = (creation(&model, "a"), creation(&model, "b"));
+    let unknown = store.apply(&late).await;
+    assert!(matches!(unknown, Err(ApplyError::Unknown(_))));
+    let asked = other.committed(late.id).await;
+    assert!(matches!(asked, Err(StoreError::Slow(_))), "{asked:?}");
+    let refused = other.apply(&next).await;
+    assert!(matches!(refused, Err(ApplyError::Failed(_))), "it waits");
+    assert_eq!(other.snapshot().await.unwrap(), model, "reads do not");
+    database.set_clock_ms(60_000);
+    assert_eq!(other.committed(late.id).await.unwrap(), Some(1));
+    assert_eq!(other.apply(&next).await.unwrap(), 2);
 }
 
 #[tokio::test]

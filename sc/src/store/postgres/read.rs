@@ -52,16 +52,25 @@ fn put(kind: Kind, row: &PgRow) -> Result<Change, StoreError> {
     Change::from_event(kind, false, value).map_err(|error| StoreError::Damaged(error.to_string()))
 }
 
+/// Waits for every commit that is under way: one that waits for a standby may be made yet, and what is
+/// told here is the last word.
 pub(super) async fn committed(
     conn: &mut PgConnection,
     id: Uuid,
 ) -> Result<Option<u64>, StoreError> {
+    let mut tx = conn.begin().await.map_err(failure)?;
+    tx.execute("SELECT 1 FROM cluster WHERE id = 1 FOR SHARE")
+        .await
+        .map_err(failure)?;
+    // A statement of its own, so that it sees what was waited for.
     let revision: Option<i64> =
         sqlx::query_scalar("SELECT revision FROM commits WHERE commit_id = $1")
             .bind(id)
-            .fetch_optional(conn)
+            .fetch_optional(&mut *tx)
             .await
             .map_err(failure)?;
+    // Unlike the end of a commit, this waits for no standby.
+    tx.rollback().await.map_err(failure)?;
     revision.map(unsigned).transpose()
 }
 

@@ -48,6 +48,12 @@ impl Server {
         let mut conn = self.url().connect("tester").await.unwrap();
         sqlx::raw_sql(statement).execute(&mut conn).await.unwrap();
     }
+
+    /// Changes a setting of the server, at once.
+    async fn set(&self, statement: &'static str) {
+        self.sql(statement).await;
+        self.sql("SELECT pg_reload_conf()").await;
+    }
 }
 
 impl Bench for Server {

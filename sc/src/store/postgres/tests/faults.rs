@@ -136,6 +136,44 @@ async fn a_row_that_another_holds_is_waited_for_and_no_longer_than_said() {
 }
 
 #[tokio::test]
+async fn a_commit_that_waits_for_a_standby_is_never_said_not_to_be_made() {
+    let scratch = Arc::new(Scratch::start(&[]).unwrap());
+    let server = Server::on(&scratch).await;
+    let store = Arc::new(server.store().await.unwrap());
+    let model = store.snapshot().await.unwrap();
+    server
+        .set("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        .await;
+    let commit = creation(&model, "a", 1);
+    let (shared, sent) = (Arc::clone(&store), commit.clone());
+    let mut applying = tokio::task::JoinSet::new();
+    applying.spawn(async move { shared.apply(&sent).await });
+    let mut other = server.url().connect("other").await.unwrap();
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    while sqlx::query_scalar::<_, i64>(waiting)
+        .fetch_one(&mut other)
+        .await
+        .unwrap()
+        == 0
+    {
+        tokio::task::yield_now().await;
+    }
+    // Whoever made it hears nothing more, as when his connection is lost.
+    applying.shutdown().await;
+    let asked = store.committed(commit.id).await;
+    assert!(matches!(asked, Err(StoreError::Slow(_))), "{asked:?}");
+    assert_eq!(
+        store.snapshot().await.unwrap(),
+        model,
+        "it is not there yet"
+    );
+    server
+        .set("ALTER SYSTEM RESET synchronous_standby_names")
+        .await;
+    assert_eq!(store.committed(commit.id).await.unwrap(), Some(1));
+}
+
+#[tokio::test]
 async fn taking_the_lease_waits_for_transactions_under_the_old_epoch_and_renewing_does_not() {
     let server = Server::new().await;
     let store = server.store().await.unwrap();

@@ -4,7 +4,12 @@
 //! Every process started here is ended by its id when its handle is dropped; every listener is on
 //! loopback with a port that the system chose.
 
+pub mod effort;
+pub mod random;
 pub mod wait;
+
+pub mod changes;
+pub mod deliveries;
 
 pub mod program;
 
@@ -12,6 +17,9 @@ pub mod http;
 pub mod input;
 pub mod records;
 pub mod socket;
+
+pub mod doors;
+pub mod watching;
 
 pub mod cluster;
 pub mod server;

@@ -51,6 +51,11 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     value
 }
 
+/// Lets that much time pass: before another attempt, or while something has to stay gone.
+pub async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// Asserts equality of two long values without printing them whole.
 ///
 /// # Panics

@@ -6,6 +6,7 @@ mod bad_requests;
 mod bench;
 mod cli;
 mod cluster;
+mod cluster_changes;
 mod cold_readers;
 mod disk;
 mod flights;

@@ -6,6 +6,7 @@
 //! simulation keeps as much as it commits.
 
 mod faults;
+mod lease;
 mod ledger;
 mod state;
 

@@ -7,16 +7,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use tidegate_proto::chain::ChainHash;
-use tidegate_proto::id::{ClusterId, LeaseEpoch, StoreId, TopicId};
+use tidegate_proto::id::{ClusterId, StoreId, TopicId};
 use tidegate_sc_core::change::{Change, Kind};
 use tidegate_sc_core::model::Model;
 use uuid::Uuid;
 
+use super::lease::Lease;
 use super::ledger::LedgerState;
-use crate::limits::{LEASE_STATEMENT_TIMEOUT, STORE_LOCK_TIMEOUT};
+use crate::limits::STORE_LOCK_TIMEOUT;
 use crate::store::chain;
 use crate::store::fault::StoreError;
-use crate::store::lease::Acquired;
 use crate::store::meta_store::{ApplyError, ChainAt, Commit, Event, EventsError, Kept};
 use crate::store::rows::{by_kind, end_of, leaves_tombstone, version_after};
 
@@ -31,13 +31,6 @@ type RowKey = (Kind, String);
 struct Row {
     version: u64,
     put: Change,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Lease {
-    holder: String,
-    epoch: u64,
-    until_ms: i64,
 }
 
 #[derive(Debug)]
@@ -80,7 +73,7 @@ pub(super) struct State {
     names: BTreeMap<RowKey, String>,
     tombstones: BTreeMap<RowKey, u64>,
     commits: BTreeMap<u64, Made>,
-    lease: Lease,
+    pub(super) lease: Lease,
     undo: VecDeque<Undo>,
     hanging: Option<Hanging>,
 }
@@ -101,11 +94,7 @@ impl State {
             names: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             commits: BTreeMap::new(),
-            lease: Lease {
-                holder: String::new(),
-                epoch: 0,
-                until_ms: 0,
-            },
+            lease: Lease::default(),
             undo: VecDeque::new(),
             hanging: None,
         }
@@ -141,6 +130,12 @@ impl State {
         let Hanging { commit, .. } = self.hanging.take()?;
         // Only a receipt may have been written meanwhile: then it is never made.
         self.apply(&commit).ok()
+    }
+
+    /// True while a commit under a lease holds that up.
+    pub(super) fn holds_lease_up(&self) -> bool {
+        let hanging = self.hanging.as_ref();
+        hanging.is_some_and(|hanging| hanging.commit.lease.is_some())
     }
 
     /// Waits in vain for the row that all commits take, if one holds it.
@@ -257,46 +252,6 @@ impl State {
         self.tombstones.contains_key(&(Kind::Topic, id.to_string()))
     }
 
-    pub(super) fn acquire_lease(
-        &mut self,
-        holder: &str,
-        duration: Duration,
-    ) -> Result<Acquired, StoreError> {
-        let left_ms = self.lease.until_ms - self.now_ms;
-        if left_ms > 0 && self.lease.holder != holder {
-            return Ok(Acquired::Theirs {
-                holder: self.lease.holder.clone(),
-                epoch: LeaseEpoch(self.lease.epoch),
-                left: Duration::from_millis(left_ms.unsigned_abs()),
-            });
-        }
-        if let Some(hanging) = &self.hanging
-            && hanging.commit.lease.is_some()
-        {
-            return Err(StoreError::Slow(LEASE_STATEMENT_TIMEOUT));
-        }
-        self.lease = Lease {
-            holder: holder.to_owned(),
-            epoch: self.lease.epoch + 1,
-            until_ms: self.until_ms(duration),
-        };
-        Ok(Acquired::Ours(LeaseEpoch(self.lease.epoch)))
-    }
-
-    pub(super) fn renew_lease(&mut self, epoch: LeaseEpoch, duration: Duration) -> bool {
-        let is_ours = self.lease.epoch == epoch.0;
-        if is_ours {
-            self.lease.until_ms = self.until_ms(duration);
-        }
-        is_ours
-    }
-
-    pub(super) fn release_lease(&mut self, epoch: LeaseEpoch) {
-        if self.lease.epoch == epoch.0 {
-            self.lease.until_ms = 0;
-        }
-    }
-
     fn before(&self) -> Undo {
         Undo {
             rows: Vec::new(),
@@ -305,11 +260,6 @@ impl State {
             next_producer_id: self.next_producer_id,
             lease: self.lease.clone(),
         }
-    }
-
-    fn until_ms(&self, duration: Duration) -> i64 {
-        let duration_ms = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        self.now_ms.saturating_add(duration_ms)
     }
 
     fn check(&self, commit: &Commit) -> Result<(), ApplyError> {

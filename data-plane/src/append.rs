@@ -71,8 +71,12 @@ pub async fn append_body(
         let missing = || Problem::new(ErrorCode::InvalidParameter, "batches need a partition");
         Ok((options.partition.ok_or_else(missing)?, batches))
     });
+    let options = AppendOptions {
+        is_as_sent: true,
+        ..options.clone()
+    };
     let result = match batches {
-        Ok((partition, batches)) => append_to_one(state, topic, options, partition, batches).await,
+        Ok((partition, batches)) => append_to_one(state, topic, &options, partition, batches).await,
         Err(problem) => Err(problem),
     };
     state.produce_counters().finished(outcome(&result));
@@ -132,6 +136,7 @@ pub(crate) async fn append_batches(
         acks: options.acks,
         expected_end: options.expected_end,
         leader_epoch_min: None,
+        may_stamp: !options.is_as_sent,
         timeout: options.timeout,
     };
     // The deadline is kept by the partitions, which alone know what became of the records.

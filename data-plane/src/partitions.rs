@@ -88,6 +88,10 @@ pub struct AppendRequest {
     /// The epoch of the leader that the sender means: a replica that has not come as far refuses with
     /// 503 `not_leader`.
     pub leader_epoch_min: Option<LeaderEpoch>,
+    /// The batches were made here of what the client sent: a gateway may stamp those that have no stamp,
+    /// so that it can send them twice (rule D7). False for batches of the client's own, which are stored
+    /// as they came.
+    pub may_stamp: bool,
     /// The deadline, counted from the call.
     pub timeout: Duration,
 }

@@ -35,6 +35,8 @@ pub struct AppendOptions {
     pub stamp: RequestStamp,
     /// Append only if the end is here. Only with a partition.
     pub expected_end: Option<Offset>,
+    /// The batches are the client's own: they are stored as they come.
+    pub is_as_sent: bool,
 }
 
 impl AppendOptions {
@@ -46,6 +48,7 @@ impl AppendOptions {
             timeout: Duration::from_millis(TIMEOUT_MS_DEFAULT),
             stamp: RequestStamp::default(),
             expected_end: None,
+            is_as_sent: false,
         }
     }
 

@@ -15,6 +15,7 @@ mod limits;
 mod metrics;
 mod retry;
 mod route;
+mod stamps;
 
 mod dial;
 mod queue;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tidegate_data_plane::ProducerIds;
 use tidegate_data_plane::partitions::{
     AppendRequest, Appended, BoxFuture, Chunk, Held, Partitions, Tail,
 };
@@ -62,6 +64,7 @@ use metrics::RemoteCounters;
 use retry::{RetryBudget, unreachable};
 use route::{Route, Routes};
 use shared_tail::Look;
+use stamps::Stamps;
 use tails::Tails;
 use units::Units;
 
@@ -72,6 +75,7 @@ pub struct RemotePartitions {
     routes: Arc<Routes>,
     units: Arc<Units>,
     tails: Arc<Tails>,
+    stamps: Arc<Stamps>,
     retries: RetryBudget,
     requests: AtomicU64,
     counters: RemoteCounters,
@@ -85,12 +89,15 @@ impl fmt::Debug for RemotePartitions {
 
 impl RemotePartitions {
     /// Partitions where the topology says that their leaders are, reached as the node that `tls` is.
-    /// Connections are tasks of `tasks` and end with it: end it after what serves clients.
+    /// Connections are tasks of `tasks` and end with it: end it after what serves clients. With
+    /// `producer_ids` appends that carry nothing to know them by get a stamp, and may so be sent again when
+    /// their answer was lost.
     #[must_use]
     pub fn new(
         topology: watch::Receiver<Arc<Topology>>,
         tls: NodeTls,
         memory: Memory,
+        producer_ids: Option<Arc<dyn ProducerIds>>,
         tasks: &Tasks,
     ) -> Arc<Self> {
         let units = Units::new(tls, topology.clone(), memory.clone(), tasks.child());
@@ -100,12 +107,18 @@ impl RemotePartitions {
         let span = info_span!("tails");
         let run = Arc::clone(&tails).run(topology.clone());
         tasks.spawn(TaskKind::Watch, span, run);
+        let stamps = Arc::new(Stamps::default());
+        if let Some(ids) = producer_ids {
+            let lease = Arc::clone(&stamps).lease(ids);
+            tasks.spawn(TaskKind::Watch, info_span!("producer id"), lease);
+        }
         Arc::new(Self {
             topology,
             memory,
             routes,
             units,
             tails,
+            stamps,
             retries: RetryBudget::default(),
             requests: AtomicU64::new(0),
             counters: RemoteCounters::default(),

@@ -79,6 +79,12 @@ pub const SUBSCRIPTIONS_PER_SOCKET_MAX: usize = 64;
 /// Idempotent producers remembered per partition; new ones beyond it are throttled.
 /// Some 100 bytes each.
 pub const PRODUCERS_PER_PARTITION_MAX: usize = 8192;
+/// Unordered producers remembered per partition: a gateway each, also those that were started again in the
+/// last minutes.
+pub const UNORDERED_PER_PARTITION_MAX: usize = 64;
+/// Runs of sequence numbers remembered of an unordered producer (rule D7), and so the most batches that it
+/// may have under way for one partition. Neighbours in the log merge; else 40 bytes each.
+pub const UNORDERED_RING: usize = 4096;
 /// Produce requests in flight per producer and partition.
 pub const PRODUCER_IN_FLIGHT_MAX: usize = 5;
 /// Request keys remembered per partition.

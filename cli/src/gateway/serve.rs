@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tidegate_data_plane::{DataPlane, DataPlaneConfig, DirectProduce};
+use tidegate_data_plane::{DataPlane, DataPlaneConfig, DirectProduce, ProducerIds};
 use tidegate_gateway::{Parts, RemotePartitions, control_plane};
 use tidegate_kit::tasks::Tasks;
 use tidegate_proto::node::NodeRole;
@@ -52,9 +52,11 @@ impl GatewayServer {
             let is_known = topology.wait_for(|topology| topology.store_id.is_some());
             let _ = is_known.await;
         }
-        let partitions = RemotePartitions::new(topology, tls, base.memory.clone(), &upstream);
+        let ids: Arc<dyn ProducerIds> = Arc::new(LeasedIds::new(control.clone()));
+        let (memory, own_ids) = (base.memory.clone(), Some(Arc::clone(&ids)));
+        let partitions = RemotePartitions::new(topology, tls, memory, own_ids, &upstream);
         let config = DataPlaneConfig {
-            producer_ids: Some(Arc::new(LeasedIds::new(control.clone()))),
+            producer_ids: Some(ids),
             origins: settings.pages.clone(),
             shared_pages: settings.shared_pages,
             memory: base.memory.clone(),

@@ -36,6 +36,10 @@ pub(crate) fn decode_batches(
             let detail = "a request key is made by the server: send the header Idempotency-Key";
             return Err(Problem::new(ErrorCode::CorruptBatch, detail).with("batch", index));
         }
+        if batch.producer().is_some_and(|stamp| stamp.unordered) {
+            let detail = "unordered producers are the gateways' own: stamp batches in their order";
+            return Err(Problem::new(ErrorCode::NotSupported, detail).with("batch", index));
+        }
         batches.push(batch);
     }
     if batches.is_empty() {

@@ -84,6 +84,7 @@ impl ProduceRequest {
         if partition.is_none() && options.expected_end.is_some() {
             return Err(only_on_partition(IF_MATCH.as_str()));
         }
+        options.is_as_sent = format == BodyFormat::Batch;
         if format == BodyFormat::Batch && options.stamp.producer.is_some() {
             let detail = "a batch carries its producer in its own header";
             return Err(invalid(HEADER_PRODUCER_ID, detail));

@@ -20,6 +20,7 @@ pub(super) struct Replica {
     append_timestamps: bool,
     pub(super) tail: watch::Sender<Tail>,
     producers: HashMap<ProducerId, Producer>,
+    unordered: HashMap<(ProducerId, u32), Appended>,
     request_keys: HashMap<[u8; 16], Appended>,
     pub(super) failure: Option<Problem>,
     pub(super) epoch: LeaderEpoch,
@@ -46,6 +47,7 @@ impl Replica {
             append_timestamps,
             tail: watch::Sender::new(tail),
             producers: HashMap::new(),
+            unordered: HashMap::new(),
             request_keys: HashMap::new(),
             failure: None,
             epoch: EPOCH,
@@ -134,6 +136,9 @@ impl Replica {
         let Some(stamp) = batch.producer() else {
             return Ok(None);
         };
+        if stamp.unordered {
+            return Ok(self.unordered.get(&(stamp.id, stamp.seq)).copied());
+        }
         let Some(producer) = self.producers.get(&stamp.id) else {
             return Ok(None);
         };
@@ -160,7 +165,9 @@ impl Replica {
         if let Some(key) = batch.request_key() {
             self.request_keys.insert(key, appended);
         }
-        if let Some(stamp) = batch.producer() {
+        if let Some(stamp) = batch.producer().filter(|stamp| stamp.unordered) {
+            self.unordered.insert((stamp.id, stamp.seq), appended);
+        } else if let Some(stamp) = batch.producer() {
             let next_seq = stamp.seq.wrapping_add(batch.record_count());
             let producer = Producer {
                 epoch: stamp.epoch,

@@ -20,13 +20,14 @@ use super::limits::{ANSWER_GRACE, RETRY_PAUSE_MIN};
 use super::queue::{Fate, Queued};
 use super::retry::{Attempts, unavailable, unknown};
 use super::route::Route;
+use super::stamps::Stamped;
 use super::{RemotePartitions, metrics};
 
 impl RemotePartitions {
     pub(super) async fn append_within(
         &self,
         key: ReplicaKey,
-        request: AppendRequest,
+        mut request: AppendRequest,
     ) -> Result<Appended, Problem> {
         let deadline = clock::monotonic() + request.timeout;
         let bytes = request.batches.iter().map(ClientBatch::len).sum();
@@ -36,6 +37,7 @@ impl RemotePartitions {
         };
         let permit = Arc::new(permit);
         self.retries.earn();
+        let mut stamped = self.stamp(key, &mut request);
         let mut attempts = Attempts::of(&request.batches);
         let mut pauses = self.pauses();
         loop {
@@ -44,12 +46,25 @@ impl RemotePartitions {
             let attempt = self.attempt(key, route, &request, deadline, &permit);
             let (outcome, has_cost) = attempt.await;
             let problem = match outcome {
-                Ok(appended) => {
+                Ok(mut appended) => {
                     self.counters.taken();
+                    // The client sent it once.
+                    appended.duplicate &= stamped.is_none();
                     return Ok(appended);
                 }
                 Err(problem) => problem,
             };
+            if let Some(refused) = stamped.take_if(|stamped| stamped.is_refused_by(&problem)) {
+                if attempts.may_have_taken() {
+                    // The leader does not remember whether it was.
+                    metrics::not_taken("failed");
+                    return Err(unknown(problem.detail()));
+                }
+                metrics::not_taken("retried");
+                refused.take_off(&mut request);
+                attempts = Attempts::of(&request.batches);
+                continue;
+            }
             let pause = pauses.next_delay().max(RETRY_PAUSE_MIN);
             if !attempts.goes_on_after(&problem)
                 || until(deadline) <= pause
@@ -61,6 +76,11 @@ impl RemotePartitions {
             metrics::not_taken("retried");
             self.rest(key, route, pause).await;
         }
+    }
+
+    fn stamp(&self, key: ReplicaKey, request: &mut AppendRequest) -> Option<Stamped> {
+        let is_known = |key| self.routes.find(&self.topology.borrow(), key).is_ok();
+        self.stamps.stamp(key, request, is_known)
     }
 
     /// One attempt, and whether it came as far as the leader.

@@ -40,6 +40,18 @@ pub(super) const RETRY_EARNED_BY: i64 = 10;
 /// Retries that may be made on top: all that is under way when a leader of busy partitions goes.
 pub(super) const RETRY_RESERVE: i64 = 4_096;
 
+/// The pause after the first failure to get a producer id; it doubles.
+pub(super) const LEASE_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// The longest pause between two tries. Requests go without stamps meanwhile.
+pub(super) const LEASE_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How long requests for a partition go without stamps after its leader refused one: an older unit may be
+/// a newer one by then, a partition that remembers too many gateways has forgotten some.
+pub(super) const STAMP_REST: Duration = Duration::from_secs(60);
+/// Records from the oldest request under way to the newest: far from where sequence numbers begin again.
+pub(super) const STAMP_SPAN_MAX: u32 = 1 << 28;
+/// Partitions whose sequences are kept before those that are gone are looked for; some 100 bytes each.
+pub(super) const STAMPED_PARTITIONS_SPARE: usize = 1024;
+
 /// Questions to one storage unit that are under way; more wait.
 pub(super) const ASKS_MAX: usize = 64;
 /// A question is asked again of whoever leads by then until this has passed.

@@ -76,6 +76,11 @@ impl Attempts {
         }
     }
 
+    /// Whether one of them may have had an effect.
+    pub(super) fn may_have_taken(&self) -> bool {
+        self.may_have_taken
+    }
+
     /// Whether an attempt that failed like this is followed by another, if there is time.
     pub(super) fn goes_on_after(&mut self, problem: &Problem) -> bool {
         if problem.code() == ErrorCode::OutcomeUnknown {

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tidegate_data_plane::partitions::{AppendRequest, Partitions};
+use tidegate_data_plane::ProducerIds;
+use tidegate_data_plane::partitions::{AppendRequest, BoxFuture, Partitions};
 use tidegate_data_plane::testing::MemoryPartitions;
 use tidegate_kit::clock;
 use tidegate_kit::http::Front;
@@ -24,6 +25,7 @@ use tidegate_kit::tls::{ClientAuth, ClusterAuthority, NodeTls};
 use tidegate_proto::batch::{Batch, BatchBuilder, ClientBatch, ProducerStamp};
 use tidegate_proto::compression::Codec;
 use tidegate_proto::control::{Audience, Endpoint, SpuSpec, SpuStanding};
+use tidegate_proto::error::Problem;
 use tidegate_proto::id::{ClusterId, Incarnation, PartitionId, ProducerId, SpuId};
 use tidegate_proto::node::{NodeIdentity, NodeName, NodeRole};
 use tidegate_proto::position::{Offset, ReplicaKey};
@@ -133,6 +135,7 @@ impl Far {
             memory.topology(),
             cluster.gateway(),
             Memory::default(),
+            None,
             &tasks,
         );
         Self {
@@ -144,6 +147,11 @@ impl Far {
         }
     }
 
+    /// The gateway stamps what it may from now on.
+    async fn lease(&self) {
+        Arc::clone(&self.remote.stamps).lease(Arc::new(OneId)).await;
+    }
+
     /// A topic of one partition.
     fn partition(&self) -> ReplicaKey {
         self.memory.create_topic("t", 1).key(PartitionId(0))
@@ -152,6 +160,15 @@ impl Far {
     async fn end(self) {
         self.tasks.shutdown(LONG).await;
         self.unit.tasks.shutdown(LONG).await;
+    }
+}
+
+/// Gives the same id to whoever asks.
+struct OneId;
+
+impl ProducerIds for OneId {
+    fn lease(&self) -> BoxFuture<'_, Result<(ProducerId, u16), Problem>> {
+        Box::pin(std::future::ready(Ok((ProducerId(77), 0))))
     }
 }
 
@@ -172,7 +189,7 @@ pub(super) fn batch(values: &[&str], stamp: Option<ProducerStamp>) -> ClientBatc
     builder.finish().unwrap()
 }
 
-fn stamp(seq: u32) -> ProducerStamp {
+pub(super) fn stamp(seq: u32) -> ProducerStamp {
     ProducerStamp {
         id: ProducerId(5),
         epoch: 0,
@@ -181,13 +198,22 @@ fn stamp(seq: u32) -> ProducerStamp {
     }
 }
 
-fn request(batch: ClientBatch) -> AppendRequest {
+pub(super) fn request(batch: ClientBatch) -> AppendRequest {
     AppendRequest {
         batches: vec![batch],
         acks: Acks::Quorum,
         expected_end: None,
         leader_epoch_min: None,
+        may_stamp: false,
         timeout: LONG,
+    }
+}
+
+/// What a client sent without anything to know it by.
+fn plain(values: &[&str]) -> AppendRequest {
+    AppendRequest {
+        may_stamp: true,
+        ..request(batch(values, None))
     }
 }
 

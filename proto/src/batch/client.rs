@@ -6,12 +6,14 @@
 use bytes::{Buf, Bytes};
 
 use crate::batch::fault::BatchError;
-use crate::batch::header::{CONTROL, Header, ProducerStamp, REMADE, SPARSE};
+use crate::batch::header::{
+    CONTROL, HAS_PRODUCER, Header, ProducerStamp, REMADE, SPARSE, UNORDERED,
+};
 use crate::batch::records::{self, Records};
 use crate::batch::{CLIENT_BYTES_MAX, CLIENT_HEADER_LEN, PlacementHeader};
 use crate::compression::{Codec, CompressionError, decompress};
 
-/// The producer's part of a batch. Cheap to clone; never rewritten.
+/// The producer's part of a batch. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientBatch {
     bytes: Bytes,
@@ -130,6 +132,40 @@ impl ClientBatch {
             self.header.base_timestamp_ms,
             self.is_sparse().then_some(self.header.span),
         ))
+    }
+
+    /// The same records under another stamp, or under none. Not for what a client made: that is kept as it
+    /// is. The checksum is made out of the one before, so that it still says what was summed of the
+    /// records. Copies the bytes when others share them.
+    #[must_use]
+    pub fn restamped(self, producer: Option<ProducerStamp>) -> Self {
+        let mut header = self.header;
+        header.producer = producer;
+        header.attributes &= !(HAS_PRODUCER | UNORDERED);
+        if let Some(stamp) = producer {
+            header.attributes |= HAS_PRODUCER;
+            if stamp.unordered {
+                header.attributes |= UNORDERED;
+            }
+        }
+        let front = header.to_bytes();
+        let records_len = self.bytes.len() - CLIENT_HEADER_LEN;
+        // CRCs are linear: what the two fronts differ by, seen through the records.
+        let difference = crc32c::crc32c(&self.header.to_bytes()) ^ crc32c::crc32c(&front);
+        let crc = self.crc ^ crc32c::crc32c_combine(difference, 0, records_len);
+        let bytes = match self.bytes.try_into_mut() {
+            Ok(mut own) => {
+                own[..CLIENT_HEADER_LEN].copy_from_slice(&front);
+                own.freeze()
+            }
+            Err(shared) => {
+                let mut copy = Vec::with_capacity(shared.len());
+                copy.extend_from_slice(&front);
+                copy.extend_from_slice(&shared[CLIENT_HEADER_LEN..]);
+                Bytes::from(copy)
+            }
+        };
+        Self { bytes, crc, header }
     }
 
     /// CRC32C of the bytes, as the producer computed it.

@@ -285,6 +285,39 @@ fn the_producers_stamp_and_request_key_are_carried() {
 }
 
 #[test]
+fn under_another_stamp_the_records_and_what_was_summed_of_them_stay() {
+    for codec in CODECS {
+        let text = "some records ".repeat(40);
+        let batch = build(codec, &[record(Datum::Utf8(&text), &[])]);
+        let other = ProducerStamp {
+            id: ProducerId(u64::MAX),
+            epoch: 0,
+            seq: u32::MAX,
+            unordered: true,
+        };
+        let shared = batch.clone();
+        let stamped = batch.restamped(Some(other));
+        stamped.verify().unwrap();
+        let read = ClientBatch::from_client_part(stamped.as_bytes().clone()).unwrap();
+        assert_eq!((&read, read.producer()), (&stamped, Some(other)));
+        assert_eq!(read.request_key(), shared.request_key());
+        assert_eq!(stamped.as_bytes()[64..], shared.as_bytes()[64..]);
+        let none = read.restamped(None);
+        assert_eq!((none.producer(), none.verify()), (None, Ok(())));
+        // Alone, it is not copied.
+        drop(stamped);
+        let place = none.as_bytes().as_ptr();
+        let again = none.restamped(Some(STAMP));
+        assert_eq!((again.as_bytes().as_ptr(), &again), (place, &shared));
+        // Damage of the records is not summed anew.
+        let mut bytes = shared.as_bytes().to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        let damaged = ClientBatch::from_stored(Bytes::from(bytes), shared.crc()).unwrap();
+        assert!(damaged.restamped(Some(other)).verify().is_err());
+    }
+}
+
+#[test]
 fn control_batches_take_no_offset_and_are_not_for_clients() {
     let batch = Batch {
         placement: placement(),

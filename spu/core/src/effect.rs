@@ -152,8 +152,8 @@ pub enum Refusal {
     /// D6.
     #[error("the idempotency key was used for other records")]
     KeyReused,
-    /// D7 is not for this version.
-    #[error("unordered producers are not supported")]
+    /// D7.
+    #[error("the partition remembers as many unordered producers as it can")]
     Unordered,
     /// `If-Match`.
     #[error("the log ends at {end}")]

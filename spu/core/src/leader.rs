@@ -107,7 +107,7 @@ impl Leader {
         out: &mut Effects,
     ) -> bool {
         let producer = append.batches.first().and_then(ClientBatch::producer);
-        if producer.is_some_and(|stamp| standing.ledger.producers.is_full_for(stamp.id)) {
+        if producer.is_some_and(|stamp| standing.ledger.producers.is_full_for(stamp)) {
             standing.ledger.producers.expire(now.wall_ms);
         }
         match self.judge(standing, now, &append) {
@@ -288,7 +288,7 @@ fn records_of(batches: &[ClientBatch]) -> u64 {
         .sum()
 }
 
-/// D1, D2: the batches in line, as if those before them had been appended.
+/// D1, D2, D7: the batches in line, as if those before them had been appended.
 fn judge_producers(standing: &Standing, batches: &[ClientBatch]) -> Judgement {
     let mut reached: Vec<Reached> = Vec::new();
     let (mut seen, mut seen_at, mut seen_end) = (0, None, Offset::ZERO);
@@ -296,9 +296,6 @@ fn judge_producers(standing: &Standing, batches: &[ClientBatch]) -> Judgement {
         let Some(stamp) = batch.producer() else {
             continue;
         };
-        if stamp.unordered {
-            return Judgement::Refuse(Refusal::Unordered);
-        }
         let count = batch.record_count();
         let out_of_order = |expected| Refusal::OutOfOrder {
             expected,
@@ -343,6 +340,7 @@ fn judge_producers(standing: &Standing, batches: &[ClientBatch]) -> Judgement {
             }
             Verdict::Behind { expected } => return Judgement::Refuse(out_of_order(expected)),
             Verdict::Fenced { current } => return Judgement::Refuse(Refusal::Fenced { current }),
+            Verdict::Full if stamp.unordered => return Judgement::Refuse(Refusal::Unordered),
             Verdict::Full => return Judgement::Refuse(Refusal::TooManyProducers),
         }
     }

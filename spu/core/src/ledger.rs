@@ -14,8 +14,12 @@ use tidegate_proto::position::{LeaderEpoch, Offset};
 use crate::epoch::EpochIndex;
 use crate::producer::{Producer, ProducerTable, SeqRange};
 use crate::request_key::{KeyedRequest, RequestKeys};
+use crate::unordered::{Run, Unordered, UnorderedTable};
 
-const SNAPSHOT_VERSION: u8 = 1;
+/// The last part is that of the unordered producers.
+const SNAPSHOT_VERSION: u8 = 2;
+/// Without them.
+const SNAPSHOT_VERSION_OLDEST: u8 = 1;
 
 /// Bytes of the client header, which the digest of a request leaves out.
 const CLIENT_HEADER_LEN: usize = 64;
@@ -102,7 +106,7 @@ impl Ledger {
         self.epochs.note(batch.leader_epoch, batch.base_offset);
         let (base_offset, count, at_ms) =
             (batch.base_offset, batch.record_count, batch.append_time_ms);
-        if let Some(stamp) = batch.producer.filter(|stamp| !stamp.unordered) {
+        if let Some(stamp) = batch.producer {
             self.producers.observe(&stamp, count, base_offset, at_ms);
         }
         if let Some((key, digest)) = batch.request {
@@ -125,7 +129,7 @@ impl Ledger {
 
     /// How many producers and request keys are remembered.
     pub fn len(&self) -> usize {
-        self.producers.len() + self.keys.len()
+        self.producers.len() + self.producers.unordered.len() + self.keys.len()
     }
 
     /// Whether no producer and no request key is remembered.
@@ -133,7 +137,7 @@ impl Ledger {
         self.len() == 0
     }
 
-    /// The snapshot's bytes: version, epochs, producers, keys, CRC32C; little endian.
+    /// The snapshot's bytes: version, epochs, producers, keys, unordered producers, CRC32C; little endian.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![SNAPSHOT_VERSION];
         out.put_u32_le(length(self.epochs.entries().len()));
@@ -154,6 +158,11 @@ impl Ledger {
             out.put_u32_le(request.digest);
             out.put_i64_le(request.at_ms);
         }
+        out.put_u32_le(length(self.producers.unordered.len()));
+        for (id, producer) in self.producers.unordered.iter() {
+            out.put_u64_le(id.0);
+            put_unordered(&mut out, producer);
+        }
         let crc = crc32c::crc32c(&out);
         out.put_u32_le(crc);
         out
@@ -162,7 +171,7 @@ impl Ledger {
     /// Reads what [`Ledger::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotError> {
         let version = *bytes.first().ok_or(SnapshotError::Truncated)?;
-        if version != SNAPSHOT_VERSION {
+        if !(SNAPSHOT_VERSION_OLDEST..=SNAPSHOT_VERSION).contains(&version) {
             return Err(SnapshotError::Version(version));
         }
         let (body, crc) = bytes
@@ -173,7 +182,12 @@ impl Ledger {
             return Err(SnapshotError::Checksum { expected, found });
         }
         let mut rest = body.get(1..).ok_or(SnapshotError::Truncated)?;
-        Self::read(&mut rest).map_err(|_| SnapshotError::Truncated)
+        let mut ledger = Self::read(&mut rest).map_err(|_| SnapshotError::Truncated)?;
+        if version > SNAPSHOT_VERSION_OLDEST {
+            read_unordered(&mut rest, &mut ledger.producers.unordered)
+                .map_err(|_| SnapshotError::Truncated)?;
+        }
+        Ok(ledger)
     }
 
     fn read(rest: &mut &[u8]) -> Result<Self, bytes::TryGetError> {
@@ -238,6 +252,44 @@ fn read_producer(rest: &mut &[u8]) -> Result<Producer, bytes::TryGetError> {
     Ok(producer)
 }
 
+fn put_unordered(out: &mut Vec<u8>, producer: &Unordered) {
+    out.put_u16_le(producer.epoch);
+    out.put_i64_le(producer.touched_ms);
+    out.put_u64_le(producer.end);
+    out.put_u64_le(producer.floor);
+    out.put_u32_le(length(producer.runs.len()));
+    for (first, run) in &producer.runs {
+        out.put_u64_le(*first);
+        out.put_u64_le(run.count);
+        out.put_u64_le(run.base_offset.get());
+        out.put_i64_le(run.timestamp_ms);
+    }
+}
+
+fn read_unordered(rest: &mut &[u8], table: &mut UnorderedTable) -> Result<(), bytes::TryGetError> {
+    for _ in 0..rest.try_get_u32_le()? {
+        let id = ProducerId(rest.try_get_u64_le()?);
+        let mut producer = Unordered {
+            epoch: rest.try_get_u16_le()?,
+            touched_ms: rest.try_get_i64_le()?,
+            end: rest.try_get_u64_le()?,
+            floor: rest.try_get_u64_le()?,
+            runs: Default::default(),
+        };
+        for _ in 0..rest.try_get_u32_le()? {
+            let first = rest.try_get_u64_le()?;
+            let run = Run {
+                count: rest.try_get_u64_le()?,
+                base_offset: Offset::new(rest.try_get_u64_le()?),
+                timestamp_ms: rest.try_get_i64_le()?,
+            };
+            producer.runs.insert(first, run);
+        }
+        table.restore(id, producer);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,7 +306,7 @@ mod tests {
                     id: ProducerId(n % 2),
                     epoch: 4,
                     seq: (n / 2 * 3) as u32,
-                    unordered: false,
+                    unordered: n > 2,
                 }),
                 request: Some(([n as u8; 16], n as u32)),
             });
@@ -269,6 +321,18 @@ mod tests {
             Ledger::decode(&Ledger::default().encode()),
             Ok(Ledger::default())
         );
+    }
+
+    #[test]
+    fn a_snapshot_of_before_there_were_unordered_producers_is_read() {
+        let mut before = ledger();
+        before.producers.unordered = UnorderedTable::default();
+        let mut bytes = before.encode();
+        bytes.truncate(bytes.len() - 8);
+        bytes[0] = SNAPSHOT_VERSION_OLDEST;
+        let crc = crc32c::crc32c(&bytes);
+        bytes.put_u32_le(crc);
+        assert_eq!(Ledger::decode(&bytes), Ok(before));
     }
 
     #[test]

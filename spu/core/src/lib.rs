@@ -18,8 +18,10 @@
 pub mod limits;
 
 mod epoch;
-mod producer;
 mod request_key;
+mod unordered;
+
+mod producer;
 
 mod ledger;
 

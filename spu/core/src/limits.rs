@@ -16,6 +16,14 @@ pub const PRODUCER_IDLE_MS_MAX: i64 = 7 * 24 * 3_600_000;
 /// producer cannot be under way.
 pub const PRODUCER_IDLE_MS_WHEN_FULL: i64 = 3 * 60_000;
 
+/// How long an unordered producer's runs are remembered (D7). No request lives longer than a minute; the
+/// rest is for clocks that are set.
+pub const UNORDERED_MEMORY_MS: i64 = 3 * 60_000;
+
+/// An unordered producer that has been silent for this long is forgotten: nothing of it can be under way,
+/// and a gateway that is started again has another.
+pub const UNORDERED_IDLE_MS_MAX: i64 = 10 * 60_000;
+
 /// How many make room at once, so that a full table is not searched for every newcomer.
 pub const PRODUCERS_EVICTED_MAX: usize = 1024;
 

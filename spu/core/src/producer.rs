@@ -1,4 +1,4 @@
-//! The table of idempotent producers of a partition (D1-D3).
+//! The table of idempotent producers of a partition (D1-D3), with those that keep no order beside it (D7).
 //!
 //! It judges and remembers; the batches themselves carry all of it, so that it can be rebuilt from
 //! headers. Sequence numbers count records and wrap at 2^32, so "before" and "after" are halves of
@@ -14,6 +14,7 @@ use tidegate_proto::position::Offset;
 use crate::limits::{
     PRODUCER_IDLE_MS_MAX, PRODUCER_IDLE_MS_WHEN_FULL, PRODUCER_RANGES_MAX, PRODUCERS_EVICTED_MAX,
 };
+use crate::unordered::{Sight, UnorderedTable};
 
 /// Half of the circle of sequence numbers: nearer than this is ahead, the rest is behind.
 const HALF: u32 = 1 << 31;
@@ -60,6 +61,7 @@ pub(crate) struct Producer {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProducerTable {
     producers: BTreeMap<ProducerId, Producer>,
+    pub(crate) unordered: UnorderedTable,
 }
 
 /// A position in a producer's sequence that a request in the making has reached already.
@@ -75,6 +77,16 @@ impl ProducerTable {
     /// request will have written by then.
     pub(crate) fn judge(&self, stamp: &ProducerStamp, count: u32, reached: &[Reached]) -> Verdict {
         let pending = reached.iter().rev().find(|at| at.id == stamp.id);
+        if stamp.unordered {
+            // Inside a request there is an order, or two batches of it could say the same.
+            let expected = pending.map_or(stamp.seq, |at| at.next_seq);
+            let is_ahead = stamp.seq.wrapping_sub(expected) < HALF;
+            return if is_ahead {
+                self.unordered.look(stamp, count).into()
+            } else {
+                Verdict::Behind { expected }
+            };
+        }
         let known = self.producers.get(&stamp.id);
         let (epoch, next_seq) = match (pending, known) {
             (Some(at), _) => (at.epoch, at.next_seq),
@@ -125,6 +137,10 @@ impl ProducerTable {
         base_offset: Offset,
         timestamp_ms: i64,
     ) {
+        if stamp.unordered {
+            let unordered = &mut self.unordered;
+            return unordered.observe(stamp, count, base_offset, timestamp_ms);
+        }
         let fresh = || Producer {
             epoch: stamp.epoch,
             next_seq: stamp.seq,
@@ -146,6 +162,7 @@ impl ProducerTable {
     /// Forgets producers that have been silent for too long, and, when the table is full, those that
     /// have been silent longest, if that is long enough to be safe.
     pub(crate) fn expire(&mut self, now_ms: i64) {
+        self.unordered.expire(now_ms);
         self.producers
             .retain(|_, producer| !producer.idle(now_ms, PRODUCER_IDLE_MS_MAX));
         if self.producers.len() < PRODUCERS_PER_PARTITION_MAX {
@@ -163,7 +180,11 @@ impl ProducerTable {
     }
 
     /// Whether this producer would be a new one and there is no room for it.
-    pub(crate) fn is_full_for(&self, id: ProducerId) -> bool {
+    pub(crate) fn is_full_for(&self, stamp: ProducerStamp) -> bool {
+        let id = stamp.id;
+        if stamp.unordered {
+            return self.unordered.is_full_for(id);
+        }
         self.producers.len() >= PRODUCERS_PER_PARTITION_MAX && !self.producers.contains_key(&id)
     }
 
@@ -177,6 +198,24 @@ impl ProducerTable {
 
     pub(crate) fn restore(&mut self, id: ProducerId, producer: Producer) {
         self.producers.insert(id, producer);
+    }
+}
+
+impl From<Sight> for Verdict {
+    fn from(sight: Sight) -> Self {
+        match sight {
+            Sight::New => Self::New,
+            Sight::Seen {
+                base_offset,
+                timestamp_ms,
+            } => Self::Duplicate {
+                base_offset,
+                timestamp_ms,
+            },
+            Sight::Unclear { lowest } => Self::Behind { expected: lowest },
+            Sight::Fenced { current } => Self::Fenced { current },
+            Sight::Full => Self::Full,
+        }
     }
 }
 

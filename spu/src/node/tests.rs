@@ -218,6 +218,7 @@ fn request(batch: ClientBatch) -> AppendRequest {
         acks: Acks::Quorum,
         expected_end: None,
         leader_epoch_min: None,
+        may_stamp: false,
         timeout: LONG,
     }
 }

@@ -155,6 +155,7 @@ async fn carry_out(
         acks: append.acks,
         expected_end: append.expected_end,
         leader_epoch_min: Some(append.leader_epoch),
+        may_stamp: false,
         timeout: Duration::from_millis(append.timeout_ms.into()),
     };
     let outcome = partitions.append(append.key, request).await;

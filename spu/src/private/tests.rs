@@ -192,6 +192,7 @@ async fn push(memory: &MemoryPartitions, key: ReplicaKey, value_len: usize) {
         acks: Acks::Quorum,
         expected_end: None,
         leader_epoch_min: None,
+        may_stamp: false,
         timeout: LONG,
     };
     memory.append(key, request).await.unwrap();

@@ -113,7 +113,8 @@ pub(crate) async fn play(role: Option<String>, dir: Option<String>) -> Result<()
         }
         Some("gateway") => {
             let tls = credentials(&dir.join("gateway"))?;
-            let remote = RemotePartitions::new(topology.subscribe(), tls, memory.clone(), &tasks);
+            let remote =
+                RemotePartitions::new(topology.subscribe(), tls, memory.clone(), None, &tasks);
             (remote as Arc<dyn Partitions>, 0)
         }
         _ => bail!("unit or gateway"),

@@ -93,6 +93,23 @@ async fn a_stamped_stream_numbers_its_batches_on() {
 }
 
 #[tokio::test]
+async fn the_stamp_of_an_unordered_producer_is_not_for_clients() {
+    let surface = Surface::new();
+    surface.memory.create_topic("t", 1);
+    let stamp = ProducerStamp {
+        id: ProducerId(9),
+        epoch: 0,
+        seq: 0,
+        unordered: true,
+    };
+    let body = wire(batch(Codec::None, &[""], Some(stamp)));
+    let answer = surface
+        .post(PARTITION, "application/vnd.tidegate.batch", body)
+        .await;
+    assert_eq!(answer.refusal(), (501, "not_supported".to_owned()));
+}
+
+#[tokio::test]
 async fn a_conditional_append_is_refused_with_the_actual_end() {
     let surface = Surface::new();
     surface.memory.create_topic("t", 1);

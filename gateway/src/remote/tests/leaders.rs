@@ -2,9 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use tidegate_data_plane::partitions::{Appended, BoxFuture, Chunk, Tail};
+use tidegate_data_plane::partitions::{Appended, Tail};
 use tidegate_kit::tasks::TaskKind;
-use tidegate_proto::control::{PartitionStatus, Topology};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::position::LeaderEpoch;
 use tidegate_proto::private::append::Append;
@@ -12,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::Span;
 
 use super::super::queue::Queued;
-use super::wire::{Gated, Wire};
+use super::wire::{Gated, Leading, Older, Wire};
 use super::*;
 
 /// A gateway whose way to the unit can be cut, and a unit that answers when it may.
@@ -123,6 +122,7 @@ async fn an_idempotent_append_whose_connection_breaks_is_sent_again_and_is_there
     let outcome = start(&far, key, request(batch(&["a"], Some(stamp(0)))));
     taken(&gated, 1).await;
     wire.cut();
+    taken(&gated, 2).await;
     gated.may_answer.send_replace(true);
     let appended = outcome.await.unwrap().unwrap();
     assert_eq!(
@@ -130,6 +130,39 @@ async fn an_idempotent_append_whose_connection_breaks_is_sent_again_and_is_there
         (Offset::ZERO, true)
     );
     assert_eq!(all_values(&*far.remote, key).await, ["a"]);
+    far.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plain_append_whose_answer_was_lost_is_sent_again_and_is_there_once() {
+    let (far, gated, wire) = cuttable().await;
+    far.lease().await;
+    let key = far.partition();
+    let outcome = start(&far, key, plain(&["a", "b"]));
+    taken(&gated, 1).await;
+    wire.cut();
+    taken(&gated, 2).await;
+    gated.may_answer.send_replace(true);
+    let appended = outcome.await.unwrap().unwrap();
+    // For the client it is the first time.
+    assert_eq!(
+        (appended.base_offset, appended.count, appended.duplicate),
+        (Offset::ZERO, 2, false)
+    );
+    far.remote.append(key, plain(&["c"])).await.unwrap();
+    assert_eq!(all_values(&*far.remote, key).await, ["a", "b", "c"]);
+    far.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_stamps_of_gateways_are_not_known_plain_appends_go_without() {
+    let far = Far::over(|inner| Arc::new(Older(inner)));
+    far.lease().await;
+    let key = far.partition();
+    let appended = far.remote.append(key, plain(&["a"])).await.unwrap();
+    assert_eq!(appended.base_offset, Offset::ZERO);
+    let chunk = far.memory.read(key, Offset::ZERO, 1).await.unwrap();
+    assert_eq!(chunk.batches[0].client.producer(), None);
     far.end().await;
 }
 
@@ -161,81 +194,6 @@ async fn a_unit_that_stops_answers_what_it_took_and_what_it_did_not_take_goes_to
     assert_eq!(all_values(&*far.remote, key).await.len(), 51);
     next.tasks.shutdown(LONG).await;
     far.end().await;
-}
-
-/// A unit that refuses what it does not lead, as a storage node does.
-struct Leading {
-    own: SpuId,
-    inner: Arc<MemoryPartitions>,
-}
-
-impl Leading {
-    fn check(&self, key: ReplicaKey) -> Result<(), Problem> {
-        let topology = self.inner.topology();
-        let topology = topology.borrow();
-        let row = topology
-            .topic_by_id(key.topic_id)
-            .and_then(|t| t.partition(key.partition));
-        match row.and_then(|row| row.leader) {
-            Some(leader) if leader == self.own => Ok(()),
-            _ => Err(Problem::new(ErrorCode::NotLeader, "elsewhere")),
-        }
-    }
-}
-
-impl Partitions for Leading {
-    fn topology(&self) -> watch::Receiver<Arc<Topology>> {
-        self.inner.topology()
-    }
-
-    fn append(
-        &self,
-        key: ReplicaKey,
-        request: AppendRequest,
-    ) -> BoxFuture<'_, Result<Appended, Problem>> {
-        Box::pin(async move {
-            self.check(key)?;
-            self.inner.append(key, request).await
-        })
-    }
-
-    fn read(
-        &self,
-        key: ReplicaKey,
-        from: Offset,
-        bytes_max: usize,
-    ) -> BoxFuture<'_, Result<Chunk, Problem>> {
-        Box::pin(async move {
-            self.check(key)?;
-            self.inner.read(key, from, bytes_max).await
-        })
-    }
-
-    fn read_at_hand(&self, key: ReplicaKey, from: Offset, bytes_max: usize) -> Option<Chunk> {
-        self.inner.read_at_hand(key, from, bytes_max)
-    }
-
-    fn offsets(&self, key: ReplicaKey) -> BoxFuture<'_, Result<PartitionStatus, Problem>> {
-        Box::pin(async move {
-            self.check(key)?;
-            self.inner.offsets(key).await
-        })
-    }
-
-    fn sealed_end(&self, key: ReplicaKey) -> BoxFuture<'_, Result<Offset, Problem>> {
-        self.inner.sealed_end(key)
-    }
-
-    fn offset_at(&self, key: ReplicaKey, time_ms: i64) -> BoxFuture<'_, Result<Offset, Problem>> {
-        self.inner.offset_at(key, time_ms)
-    }
-
-    fn tail(&self, key: ReplicaKey) -> BoxFuture<'_, Result<watch::Receiver<Tail>, Problem>> {
-        Box::pin(async move {
-            self.check(key)?;
-            self.inner.tail(key).await
-        })
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

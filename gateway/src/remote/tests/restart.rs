@@ -14,12 +14,15 @@ use tidegate_proto::position::LeaderEpoch;
 use tidegate_spu::{Node, SpaceConfig, SpuConfig};
 use tokio::sync::watch;
 
+use super::wire::Wire;
 use super::*;
 
 /// One life of the node.
 struct Life {
     node: Node,
     unit: Unit,
+    /// Between the unit and the gateway.
+    wire: Wire,
     tasks: Tasks,
 }
 
@@ -57,7 +60,7 @@ fn topic(epoch: u64, before: Option<&TopicSpec>) -> TopicSpec {
 }
 
 /// Starts the node for the `epoch`-th time, as the controller would have it.
-fn start(
+async fn start(
     cluster: &Cluster,
     dir: &Path,
     topology: &watch::Sender<Arc<Topology>>,
@@ -70,13 +73,14 @@ fn start(
     let node = Node::open(config).unwrap();
     let tasks = Tasks::new();
     let unit = cluster.unit(SPU, node.partitions());
+    let wire = Wire::to(unit.port, &tasks).await;
     topology.send_modify(|topology| {
         let next = Arc::make_mut(topology);
         next.revision += 1;
         let name = TopicName::parse("t").unwrap();
         let spec = topic(epoch, next.topics.get(&name).map(|topic| &**topic));
         next.topics.insert(name, Arc::new(spec));
-        next.spus.insert(SPU, at_port(unit.port));
+        next.spus.insert(SPU, at_port(wire.port));
     });
     let registered = Registered {
         cluster_id: cluster.id,
@@ -84,7 +88,12 @@ fn start(
     };
     node.start(registered, topology.subscribe(), &tasks)
         .unwrap();
-    Life { node, unit, tasks }
+    Life {
+        node,
+        unit,
+        wire,
+        tasks,
+    }
 }
 
 impl Life {
@@ -95,15 +104,34 @@ impl Life {
     }
 }
 
+/// What producers send, and whether connections break before the unit stops.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Stamped,
+    PlainAndCut,
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_producer_with_five_requests_under_way_goes_through_restarts_of_its_leader() {
+    through_restarts(Kind::Stamped).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_without_a_stamp_are_there_once_after_lost_answers_and_restarts_of_their_leader() {
+    through_restarts(Kind::PlainAndCut).await;
+}
+
+async fn through_restarts(kind: Kind) {
     let cluster = Cluster::new();
     let dir = TempDir::new().unwrap();
     let topology = watch::Sender::new(Arc::new(Topology::default()));
-    let mut life = start(&cluster, dir.path(), &topology, 1);
+    let mut life = start(&cluster, dir.path(), &topology, 1).await;
     let tasks = Tasks::new();
     let view = topology.subscribe();
-    let remote = RemotePartitions::new(view, cluster.gateway(), Memory::default(), &tasks);
+    let remote = RemotePartitions::new(view, cluster.gateway(), Memory::default(), None, &tasks);
+    if kind == Kind::PlainAndCut {
+        Arc::clone(&remote.stamps).lease(Arc::new(OneId)).await;
+    }
     let key = {
         let topology = topology.borrow();
         let (_, topic) = topology.topics.first_key_value().unwrap();
@@ -116,13 +144,21 @@ async fn a_producer_with_five_requests_under_way_goes_through_restarts_of_its_le
         let mut next = 0;
         while *done.borrow() < count {
             while under_way.len() < 5 && next < count {
-                let request = request(batch(&[&next.to_string()], Some(stamp(next))));
+                let value = next.to_string();
+                let request = match kind {
+                    Kind::Stamped => request(batch(&[&value], Some(stamp(next)))),
+                    Kind::PlainAndCut => plain(&[&value]),
+                };
                 let (remote, seq) = (Arc::clone(&remote), next);
                 under_way.push(async move { (seq, remote.append(key, request).await) });
                 next += 1;
             }
             let (seq, outcome) = under_way.next().await.unwrap();
-            assert_eq!(outcome.unwrap().base_offset, Offset::new(seq.into()));
+            let appended = outcome.unwrap();
+            match kind {
+                Kind::Stamped => assert_eq!(appended.base_offset, Offset::new(seq.into())),
+                Kind::PlainAndCut => assert!(!appended.duplicate),
+            }
             done.send_modify(|done| *done += 1);
         }
     };
@@ -130,14 +166,21 @@ async fn a_producer_with_five_requests_under_way_goes_through_restarts_of_its_le
         for epoch in 2..5 {
             let share = count / 4 * u32::try_from(epoch - 1).unwrap();
             progress.wait_for(|done| *done >= share).await.unwrap();
+            if kind == Kind::PlainAndCut {
+                life.wire.cut();
+            }
             life.stop().await;
-            life = start(&cluster, dir.path(), &topology, epoch);
+            life = start(&cluster, dir.path(), &topology, epoch).await;
         }
         life
     };
     let ((), life) = tokio::join!(produce, restart);
+    let mut found = all_values(&*remote, key).await;
+    if kind == Kind::PlainAndCut {
+        found.sort_by_key(|value| value.parse::<u32>().unwrap());
+    }
     let expected: Vec<_> = (0..count).map(|number| number.to_string()).collect();
-    assert_eq!(all_values(&*remote, key).await, expected);
+    assert_eq!(found, expected);
     tasks.shutdown(LONG).await;
     life.stop().await;
 }

@@ -7,7 +7,7 @@ use super::*;
 /// An append is refused, in the end for that reason.
 async fn refused(far: &Far, tls: NodeTls, reason: &str) {
     let tasks = Tasks::new();
-    let remote = RemotePartitions::new(far.memory.topology(), tls, Memory::default(), &tasks);
+    let remote = RemotePartitions::new(far.memory.topology(), tls, Memory::default(), None, &tasks);
     let key = far.partition();
     let short = AppendRequest {
         timeout: Duration::from_millis(400),

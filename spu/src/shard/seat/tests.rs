@@ -158,6 +158,7 @@ impl Bench {
             acks: Acks::Quorum,
             expected_end: None,
             leader_epoch_min: None,
+            may_stamp: false,
             timeout: Duration::from_secs(60),
         };
         polled(async move { partition.append(request).await })

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use tidegate_kit::controller::{ControllerClient, Followed};
-use tidegate_proto::control::Topology;
+use tidegate_proto::control::{SealAnswer, Topology};
 use tidegate_proto::error::Problem;
 use tidegate_proto::id::TopicId;
 use tidegate_sc::Controller;
@@ -23,6 +23,12 @@ pub(crate) trait Control: Clone + Send + Sync + 'static {
 
     /// Whether that topic was deleted, as opposed to never known.
     fn is_deleted(&self, topic: TopicId) -> impl Future<Output = Result<bool, Problem>> + Send;
+
+    /// Tells what copies hold that nobody leads. Answers that are not wanted are passed over.
+    fn answer_seals(
+        &self,
+        answers: Vec<SealAnswer>,
+    ) -> impl Future<Output = Result<(), Problem>> + Send;
 }
 
 impl Control for Controller {
@@ -36,6 +42,10 @@ impl Control for Controller {
 
     async fn is_deleted(&self, topic: TopicId) -> Result<bool, Problem> {
         Self::is_deleted(self, topic).await
+    }
+
+    async fn answer_seals(&self, answers: Vec<SealAnswer>) -> Result<(), Problem> {
+        Self::answer_seals(self, answers).await
     }
 }
 
@@ -58,5 +68,9 @@ impl Control for RemoteControl {
     async fn is_deleted(&self, topic: TopicId) -> Result<bool, Problem> {
         let deleted = self.client.deleted_topics(vec![topic]).await?;
         Ok(deleted.contains(&topic))
+    }
+
+    async fn answer_seals(&self, answers: Vec<SealAnswer>) -> Result<(), Problem> {
+        Ok(self.client.answer_seals(answers).await?)
     }
 }

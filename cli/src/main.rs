@@ -34,6 +34,7 @@ mod control;
 
 mod leftovers;
 mod producers;
+mod seals;
 
 mod up;
 

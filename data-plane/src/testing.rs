@@ -315,5 +315,7 @@ fn partition(partition: PartitionId) -> PartitionSpec {
         min_isr: 1,
         recovery_gen: 0,
         truncate_before: Offset::ZERO,
+        begins_at: Offset::ZERO,
+        is_sealed: false,
     }
 }

@@ -139,6 +139,13 @@ pub struct PartitionSpec {
     /// Records below it are given up, as far as they are committed; never goes down.
     #[serde(default)]
     pub truncate_before: Offset,
+    /// Where the log of a new copy begins: the partition was empty and ended here when it changed its
+    /// place. Never goes down.
+    #[serde(default)]
+    pub begins_at: Offset,
+    /// Nobody leads in this epoch, and every copy is asked what it holds once it has accepted it (L3).
+    #[serde(default)]
+    pub is_sealed: bool,
 }
 
 /// One copy of a partition.

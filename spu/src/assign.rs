@@ -2,9 +2,10 @@
 //!
 //! One task, so that a replica is never opened and closed at once. It removes nothing (S7): what a
 //! snapshot does not name is closed and stays on disk, since it may be the snapshot that is wrong. What
-//! was deleted goes to the trash on the word of whoever keeps the tombstones.
+//! was deleted goes to the trash on the word of whoever keeps the tombstones; empty copies that changed
+//! their place, on that of a newer row. Rows of a later registration of this node are not applied (S5).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tidegate_kit::tasks::{TaskKind, Tasks};
@@ -12,13 +13,15 @@ use tidegate_log::{CompactionConfig, Log, SegmentConfig};
 use tidegate_proto::control::{
     Cleanup, PartitionSpec, TimestampType, TopicConfig, TopicSpec, Topology,
 };
-use tidegate_proto::id::{Incarnation, SpuId, TopicId};
+use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId, TopicId};
 use tidegate_proto::position::ReplicaKey;
 use tidegate_spu_core::{Assignment, ReplicaConfig};
 use tokio::sync::{oneshot, watch};
 use tracing::Span;
 
+use crate::departed::Departed;
 use crate::limits::{OPEN_CHUNK, OPEN_RETRY};
+use crate::seals::{Asked, Sealed};
 use crate::shard::{Directory, Message, PartitionHandle, Retention, ShardHandle};
 use crate::storage::{self, OpenPlan};
 
@@ -31,9 +34,10 @@ pub(crate) struct Assigner {
     pub(crate) shards: Vec<ShardHandle>,
     pub(crate) directory: Directory,
     /// Replicas that must not lead.
-    pub(crate) damaged: HashSet<ReplicaKey>,
+    pub(crate) damaged: HashMap<ReplicaKey, ReplicaGen>,
     /// Replicas that were here once and whose files are gone: never made anew by ourselves (S4).
-    pub(crate) missing: HashSet<ReplicaKey>,
+    pub(crate) missing: HashMap<ReplicaKey, ReplicaGen>,
+    pub(crate) departed: Departed,
     pub(crate) tasks: Tasks,
     /// Topics of the snapshot that was applied last.
     pub(crate) seen: BTreeMap<TopicId, Arc<TopicSpec>>,
@@ -43,6 +47,8 @@ pub(crate) struct Assigner {
     pub(crate) reported: bool,
     /// Counts snapshots that closed something.
     pub(crate) closings: watch::Sender<u64>,
+    /// Which replicas are asked what they hold.
+    pub(crate) sealed: watch::Sender<Sealed>,
 }
 
 impl Assigner {
@@ -52,6 +58,15 @@ impl Assigner {
         let mut seen = None;
         loop {
             let snapshot = Arc::clone(&topology.borrow_and_update());
+            if snapshot
+                .spu(self.own)
+                .is_some_and(|unit| unit.incarnation > self.incarnation)
+            {
+                // Another process acts under this number: its rows are not for us (S5).
+                tracing::warn!("a later registration took this node's place: everything is closed");
+                self.close_all().await;
+                return;
+            }
             let place = (snapshot.store_id, snapshot.revision);
             // Revisions of one store only grow; an older snapshot would take topics away.
             if seen.is_none_or(|(store, revision)| store != place.0 || revision <= place.1) {
@@ -87,6 +102,11 @@ impl Assigner {
             }
         }
         let before = std::mem::replace(&mut self.seen, now);
+        self.sealed.send_if_modified(|sealed| {
+            let count = sealed.len();
+            sealed.retain(|key, _| self.seen.contains_key(&key.topic_id));
+            sealed.len() != count
+        });
         let gone = before
             .values()
             .filter(|topic| !self.seen.contains_key(&topic.id));
@@ -129,18 +149,27 @@ impl Assigner {
 
     /// Brings one partition to what its row says, or notes that it is to be opened.
     async fn assign(
-        &self,
+        &mut self,
         topic: &TopicSpec,
         partition: &PartitionSpec,
         before: Option<&TopicSpec>,
         wanted: &mut Vec<OpenPlan>,
     ) {
         let key = topic.key(partition.partition);
-        let handle = self.directory.get(key);
-        let Some(assignment) = assignment(self.own, partition) else {
-            if handle.is_some() {
-                self.close([key]).await;
-            }
+        let mut handle = self.directory.get(key);
+        let assignment = assignment(self.own, partition);
+        self.ask_or_not(key, partition, assignment.as_ref());
+        let wanted_gen = assignment.as_ref().map(|row| row.replica_gen);
+        if let Some(open) = &handle
+            && wanted_gen != Some(open.reader.log.replica_gen())
+        {
+            self.close([key]).await;
+            handle = None;
+        }
+        if handle.is_none() {
+            self.departed.discard(key, partition);
+        }
+        let Some(assignment) = assignment else {
             return;
         };
         let Some(handle) = handle else {
@@ -167,6 +196,26 @@ impl Assigner {
         }
     }
 
+    /// Notes whether the copy here is asked what it holds.
+    fn ask_or_not(
+        &self,
+        key: ReplicaKey,
+        partition: &PartitionSpec,
+        assignment: Option<&Assignment>,
+    ) {
+        let asked = assignment.filter(|_| partition.is_sealed).map(|row| Asked {
+            epoch: row.leader_epoch,
+            replica_gen: row.replica_gen,
+        });
+        self.sealed.send_if_modified(|sealed| {
+            let before = match asked {
+                Some(asked) => sealed.insert(key, asked),
+                None => sealed.remove(&key),
+            };
+            before != asked
+        });
+    }
+
     fn plan(
         &self,
         topic: &TopicSpec,
@@ -178,7 +227,7 @@ impl Assigner {
             key,
             own: self.own,
             incarnation: self.incarnation,
-            intact: !self.damaged.contains(&key),
+            intact: self.damaged.get(&key) != Some(&assignment.replica_gen),
             assignment,
             config: replica_config(&topic.config),
             segment: segment(&topic.config),
@@ -191,7 +240,7 @@ impl Assigner {
     async fn open(&mut self, wanted: Vec<OpenPlan>) {
         let mut wanted = wanted
             .into_iter()
-            .filter(|plan| !self.is_missing(plan.key))
+            .filter(|plan| !self.is_missing(plan))
             .peekable();
         let mut incomplete = false;
         while wanted.peek().is_some() && !self.tasks.is_cancelled() {
@@ -228,13 +277,23 @@ impl Assigner {
         self.incomplete |= incomplete;
     }
 
-    fn is_missing(&self, key: ReplicaKey) -> bool {
-        let missing = self.missing.contains(&key);
+    fn is_missing(&self, plan: &OpenPlan) -> bool {
+        let key = plan.key;
+        let missing = self.missing.get(&key) == Some(&plan.assignment.replica_gen);
         if missing {
             tracing::error!(topic_id = %key.topic_id, partition = %key.partition,
                 "the files of a replica are gone: it is not made anew");
         }
         missing
+    }
+
+    async fn close_all(&mut self) {
+        let seen = std::mem::take(&mut self.seen);
+        let keys = seen.values().flat_map(|topic| {
+            let numbers = topic.partitions.iter();
+            numbers.map(|partition| topic.key(partition.partition))
+        });
+        self.close(keys).await;
     }
 
     /// Partitions went away: their machines end, their files stay.
@@ -276,6 +335,7 @@ fn assignment(own: SpuId, partition: &PartitionSpec) -> Option<Assignment> {
         replica_gen: replica.replica_gen,
         isr: partition.isr.clone(),
         min_isr: partition.min_isr,
+        begins_at: partition.begins_at,
     })
 }
 

@@ -24,6 +24,9 @@ mod shard;
 
 mod storage;
 
+mod departed;
+mod seals;
+
 mod assign;
 mod leftovers;
 mod local;
@@ -38,4 +41,5 @@ pub mod session;
 pub use config::{ScrubConfig, SpuConfig};
 pub use leftovers::Leftovers;
 pub use node::{Node, NodeError, Statuses};
+pub use seals::Seals;
 pub use tidegate_log::{SpaceConfig, SpaceLevel};

@@ -141,3 +141,9 @@ pub const HEARTBEAT_TURN: usize = 100;
 /// Answers in a row that do not know this node before it takes them for the truth: a controller that
 /// just started is behind for a moment.
 pub const UNKNOWN_BEATS_MAX: u32 = 10;
+/// How long a sealed copy is waited for before the others are told without it: a round of the journal takes
+/// a hundredth of it.
+pub const SURVEY_WAIT: Duration = Duration::from_millis(200);
+/// How long until a controller that took an answer and did not act is told again: it may have been behind,
+/// and took it for the answer to another question.
+pub const SEAL_TELL_AGAIN: Duration = Duration::from_secs(2);

@@ -19,7 +19,7 @@ use tidegate_kit::clock;
 use tidegate_kit::health::Notice;
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_log::{Log, LogDead, OpenError, OsVfs, SpaceLevel, Vfs};
-use tidegate_proto::control::{PartitionStatus, Register, Registered, Topology};
+use tidegate_proto::control::{IsrMember, PartitionStatus, Register, Registered, Topology};
 use tidegate_proto::id::{Incarnation, RunId, SpuId, TopicId};
 use tidegate_proto::position::ReplicaKey;
 use tokio::sync::watch;
@@ -30,11 +30,13 @@ use uuid::Uuid;
 use crate::assign::Assigner;
 use crate::calendar::Calendar;
 use crate::config::SpuConfig;
+use crate::departed::Departed;
 use crate::lane::Lane;
 use crate::leftovers::Leftovers;
 use crate::limits::{SHARDS_MAX, STOP_WAIT_MAX};
 use crate::local::LocalPartitions;
 use crate::scrub::Scrub;
+use crate::seals::{Sealed, Seals};
 use crate::shard::{Directory, Listener, Message, Seat, Shard, ShardHandle, ShardParts, Uptime};
 use crate::sweep::Sweep;
 
@@ -92,6 +94,7 @@ pub struct Node {
     uptime: Uptime,
     calendar: Arc<Calendar>,
     closings: watch::Sender<u64>,
+    sealed: watch::Sender<Sealed>,
     notice: watch::Sender<Option<Notice>>,
     stage: Mutex<Stage>,
     /// The log keeps within it by itself; taken so that nobody counts on it.
@@ -154,6 +157,7 @@ impl Node {
             uptime,
             calendar: Arc::new(calendar),
             closings: watch::Sender::new(0),
+            sealed: watch::Sender::new(Sealed::new()),
             notice: watch::Sender::new(None),
             stage: Mutex::new(Stage::Opened(seats)),
             _log_memory: log_memory,
@@ -259,19 +263,22 @@ impl Node {
     fn assigner(&self, incarnation: Incarnation, tasks: Tasks) -> Assigner {
         let reports = std::mem::take(&mut *self.found.reports());
         let damaged = reports.iter().filter(|report| !report.intact);
+        let damaged = damaged.map(|report| (report.key, report.replica_gen));
         Assigner {
             own: self.config.spu_id,
             incarnation,
             log: self.log.clone(),
             shards: self.shards.clone(),
             directory: self.directory.clone(),
-            damaged: damaged.map(|report| report.key).collect(),
+            damaged: damaged.collect(),
             missing: self.found.missing.clone(),
+            departed: Departed::new(self.config.spu_id, self.log.clone()),
             tasks,
             seen: BTreeMap::new(),
             incomplete: false,
             reported: false,
             closings: self.closings.clone(),
+            sealed: self.sealed.clone(),
         }
     }
 
@@ -286,6 +293,15 @@ impl Node {
             log: self.log.clone(),
             directory: self.directory.clone(),
         }
+    }
+
+    /// What copies that nobody leads hold, for the controllers; under that registration.
+    pub fn seals(&self, registered: Registered) -> Seals {
+        let own = IsrMember {
+            spu: self.config.spu_id,
+            incarnation: registered.incarnation,
+        };
+        Seals::new(own, self.directory.clone(), self.sealed.subscribe())
     }
 
     /// What operators should know of this node's disk and clock, about once a second.

@@ -63,18 +63,27 @@ pub async fn register(node: &Node, client: &ControllerClient) -> Result<Register
 }
 
 /// Waits until the topology that is followed contains the registration; an older one would name epochs of
-/// an earlier run. Returns when nobody follows it any more as well.
+/// an earlier run. False when it contains a later one: this one's rows are gone (S5). Returns when nobody
+/// follows it any more as well.
 pub async fn confirmed(
     topology: &mut watch::Receiver<Arc<Topology>>,
     spu: SpuId,
     incarnation: Incarnation,
-) {
+) -> bool {
     let is_in = |topology: &Arc<Topology>| {
         let spec = topology.spu(spu);
         spec.is_some_and(|spec| spec.incarnation >= incarnation)
     };
     // Its end shows where it is followed.
-    let _ = topology.wait_for(is_in).await;
+    let Ok(found) = topology.wait_for(is_in).await else {
+        return true;
+    };
+    !is_superseded(&found, spu, incarnation)
+}
+
+fn is_superseded(topology: &Topology, spu: SpuId, incarnation: Incarnation) -> bool {
+    let spec = topology.spu(spu);
+    spec.is_some_and(|spec| spec.incarnation > incarnation)
 }
 
 /// Signs of life of a registered node.
@@ -121,6 +130,7 @@ impl Heart {
     /// Beats until the node is excluded.
     pub async fn run(mut self, draining: watch::Receiver<bool>) -> Excluded {
         let mut interval_ms = HEARTBEAT_MS;
+        let mut topology = self.followed.topology.clone();
         loop {
             let is_draining = *draining.borrow();
             match self.beat(is_draining).await {
@@ -141,7 +151,13 @@ impl Heart {
                     }
                 }
             }
-            tokio::time::sleep(Duration::from_millis(interval_ms)).await;
+            let (spu, incarnation) = (self.spu_id, self.incarnation);
+            let is_later = |found: &Arc<Topology>| is_superseded(found, spu, incarnation);
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(interval_ms)) => {}
+                // Told by whoever tells of the topology, also when nobody takes signs of life.
+                Ok(_) = topology.wait_for(is_later) => return Excluded::Superseded,
+            }
         }
     }
 

@@ -28,6 +28,7 @@ use crate::process::{
     Base, DRAIN_GRACE, DRAIN_TIMEOUT, Listening, NodeFacts, Serving, controllers, enrol,
 };
 use crate::producers::LeasedIds;
+use crate::seals;
 use crate::up::failures::{self, chain};
 
 /// A storage unit that serves.
@@ -119,6 +120,8 @@ impl SpuServer {
             .map_err(|error| failures::node(base.directory.path(), &error))?;
         let leftovers = Leftovers::new(control.clone(), node.watch_leftovers());
         let upkeep = &stages.session;
+        let answers = seals::follow(control.clone(), node.seals(registered));
+        upkeep.spawn(TaskKind::Watch, info_span!("seals"), answers);
         upkeep.spawn(TaskKind::Watch, info_span!("leftovers"), leftovers.follow());
         upkeep.spawn(
             TaskKind::Watch,
@@ -173,14 +176,7 @@ impl Serving for SpuServer {
         let mut excluded = self.excluded.clone();
         let excluded = async {
             match excluded.wait_for(Option::is_some).await.as_deref() {
-                Ok(Some(Excluded::Superseded)) => Failure::new(
-                    Failure::SUPERSEDED,
-                    format!(
-                        "another process registered as {} after this one: this one ends. Two processes \
-                         must not have one spu_id.",
-                        self.facts.name
-                    ),
-                ),
+                Ok(Some(Excluded::Superseded)) => superseded(&self.facts.name),
                 Ok(Some(Excluded::Fenced)) => Failure::new(
                     Failure::AGAIN,
                     "the controllers shut this storage unit out, for it was not heard of",
@@ -265,8 +261,20 @@ async fn admit(
         ));
     }
     let mut topology = control.followed.topology.clone();
-    session::confirmed(&mut topology, settings.spu_id, registered.incarnation).await;
+    if !session::confirmed(&mut topology, settings.spu_id, registered.incarnation).await {
+        return Err(superseded(&format!("spu-{}", settings.spu_id)));
+    }
     Ok(registered)
+}
+
+fn superseded(name: &str) -> Failure {
+    Failure::new(
+        Failure::SUPERSEDED,
+        format!(
+            "another process registered as {name} after this one: this one ends. Two processes must not \
+             have one spu_id."
+        ),
+    )
 }
 
 /// What gateways and other units ask.

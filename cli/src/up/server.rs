@@ -28,6 +28,7 @@ use tracing::info_span;
 use crate::failure::Failure;
 use crate::leftovers::Leftovers;
 use crate::producers::LeasedIds;
+use crate::seals;
 use crate::up::arguments::UpArguments;
 use crate::up::directory::DataDirectory;
 use crate::up::failures;
@@ -110,6 +111,8 @@ impl Server {
         let registered = admit(&controller, &node).await?;
         node.start(registered, controller.topology(), &storage)
             .map_err(|error| failures::node(directory.path(), &error))?;
+        let answers = seals::follow(controller.clone(), node.seals(registered));
+        storage.spawn(TaskKind::Watch, info_span!("seals"), answers);
         let leftovers = Leftovers::new(controller.clone(), node.watch_leftovers());
         storage.spawn(TaskKind::Watch, info_span!("leftovers"), leftovers.follow());
 

@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tidegate_proto::control::{
-    AttestRequest, Heartbeat, HeartbeatAnswer, LeaveRequest, Register, Registered, Seen,
+    AttestRequest, Heartbeat, HeartbeatAnswer, LeaveRequest, Register, Registered, SealAnswer,
+    SealRequest, Seen,
 };
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::TopicId;
@@ -119,6 +120,15 @@ impl ControllerClient {
     /// [`CallError`].
     pub async fn attest(&self, made: &AttestRequest) -> Result<(), CallError> {
         self.tell("/internal/v1/attest", made).await
+    }
+
+    /// Tells what sealed replicas hold.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn answer_seals(&self, answers: Vec<SealAnswer>) -> Result<(), CallError> {
+        let request = SealRequest { answers };
+        self.tell("/internal/v1/seal", &request).await
     }
 
     /// Tells that a storage unit stops on purpose.

@@ -161,6 +161,10 @@ pub struct SealAnswer {
     pub log_start: Offset,
     /// True when nothing that was acknowledged can be missing.
     pub intact: bool,
+    /// It knows of producers or request keys, which a new copy would not: what they send again would be
+    /// taken for new.
+    #[serde(default)]
+    pub remembers: bool,
 }
 
 /// The controller's answer to [`Register`].

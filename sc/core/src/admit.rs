@@ -362,6 +362,7 @@ fn unplaced(row: &TopicRow, partition: u32) -> PartitionRow {
         min_isr: row.effective_min_in_sync(),
         recovery_gen: 0,
         truncate_before: Offset::ZERO,
+        begins_at: Offset::ZERO,
         moving: None,
         seal: None,
     }

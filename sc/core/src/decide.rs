@@ -13,7 +13,7 @@ use crate::isr::change_isr;
 use crate::membership;
 use crate::model::Model;
 use crate::rebalance::rebalance;
-use crate::recover::{recover, seal_answers};
+use crate::recover::{RecoverTerms, recover, seal_answers};
 use crate::refusal::Refusal;
 use crate::register::register;
 use crate::requests;
@@ -71,7 +71,14 @@ pub fn decide(
             topic,
             partition,
             accept_loss,
-        } => recover(model, now_ms, ids, topic, *partition, *accept_loss),
+            force,
+        } => {
+            let terms = RecoverTerms {
+                accept_loss: *accept_loss,
+                force: *force,
+            };
+            recover(model, now_ms, ids, topic, *partition, terms)
+        }
         Request::SealAnswers(answers) => Ok(seal_answers(model, ids, answers)),
         Request::CancelOperation { id } => requests::cancel(model, now_ms, *id),
     }

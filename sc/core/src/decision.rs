@@ -68,13 +68,27 @@ pub struct Target {
 }
 
 /// What is known beside the rows of partitions that are to be moved.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MoveTerms {
     pub throttle: Option<Throttle>,
     /// Partitions that their leaders said are empty.
     pub empty: BTreeSet<ReplicaKey>,
     /// Move also what cannot be moved without a pause or a wait.
     pub force: bool,
+    /// Storage units can copy records. Where they cannot, a single copy that holds any stays where it is,
+    /// forced or not.
+    pub can_copy: bool,
+}
+
+impl Default for MoveTerms {
+    fn default() -> Self {
+        Self {
+            throttle: None,
+            empty: BTreeSet::new(),
+            force: false,
+            can_copy: true,
+        }
+    }
 }
 
 /// Something asked of the control state.
@@ -154,6 +168,8 @@ pub enum Request {
         topic: TopicName,
         partition: PartitionId,
         accept_loss: bool,
+        /// Also when it is led.
+        force: bool,
     },
     /// What replicas found when they were sealed.
     SealAnswers(Vec<SealAnswer>),

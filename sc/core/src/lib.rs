@@ -17,6 +17,7 @@ pub mod change;
 pub mod model;
 
 pub mod decision;
+pub mod holdings;
 pub mod invariant;
 pub mod liveness;
 pub mod refusal;

@@ -38,6 +38,8 @@ pub const MOVES_PER_OPERATION_MAX: usize = 10_000;
 pub const MOVES_AT_ONCE_DEFAULT: u32 = 16;
 /// Most that an operation may ask for.
 pub const MOVES_AT_ONCE_MAX: u32 = 1_000;
+/// Partitions that a drain leaves where they are and names: what fits a few lines.
+pub const STAYING_NAMED_MAX: usize = 5;
 /// Steps of operations in one transaction: small enough that a row that others change too seldom
 /// makes it fail.
 pub const STEPS_PER_TICK_MAX: usize = 500;

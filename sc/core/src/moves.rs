@@ -6,7 +6,7 @@
 
 use tidegate_proto::control::IsrMember;
 use tidegate_proto::id::{OperationId, ReplicaGen, SpuId};
-use tidegate_proto::position::{LeaderEpoch, ReplicaKey};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
 use crate::decision::MoveTerms;
 use crate::draft::Draft;
@@ -16,6 +16,10 @@ use crate::limits::MOVES_PER_OPERATION_MAX;
 use crate::operation::{begin, operation_of};
 use crate::refusal::Refusal;
 use crate::rows::{Move, OperationKind, PartitionRow, Replica, Seal};
+
+/// What to do about single copies that hold records.
+pub(crate) const NOT_COPIED: &str = "storage units of this version do not copy records, so it stays where it is \
+     until retention or a truncation has emptied it, or its topic is deleted";
 
 /// What can be done next for a partition that is to move.
 #[derive(Debug)]
@@ -80,6 +84,13 @@ pub(crate) fn begin_moves(
     Ok(Some(operation))
 }
 
+/// True when moves under these terms leave the partition where it is: its only copy may hold records, and
+/// nobody asked for it to be copied, or nobody can.
+pub(crate) fn is_pinned(row: &PartitionRow, terms: &MoveTerms) -> bool {
+    let is_copied = terms.force && terms.can_copy;
+    row.replicas.len() == 1 && !is_copied && !terms.empty.contains(&row.key())
+}
+
 /// A single copy that is not known to be empty can only be copied, for which it has to be asked.
 fn refuse_records(
     draft: &Draft<'_>,
@@ -91,14 +102,18 @@ fn refuse_records(
         .replicas
         .iter()
         .any(|replica| !target.contains(&replica.spu));
-    if row.replicas.len() != 1 || !leaves || terms.force || terms.empty.contains(&row.key()) {
+    if !leaves || !is_pinned(row, terms) {
         return Ok(());
     }
-    Err(Refusal::Conflict(format!(
-        "{} has a single copy that is not known to be empty; raise its replication factor first, \
-         or force the move and let it wait until it was copied",
-        draft.told(row.key())
-    )))
+    let key = draft.told(row.key());
+    Err(Refusal::Conflict(if terms.can_copy {
+        format!(
+            "{key} has a single copy that is not known to be empty; raise its replication factor first, \
+             or force the move and let it wait until it was copied"
+        )
+    } else {
+        format!("{key} has a single copy that is not known to be empty; {NOT_COPIED}")
+    }))
 }
 
 /// The next step of a partition that is to move.
@@ -184,11 +199,12 @@ pub(crate) fn give_up(draft: &Draft<'_>, row: &PartitionRow) -> PartitionRow {
     row
 }
 
-/// Puts an emptied seal's partition where it is to be; the caller knows that it holds nothing.
+/// Puts a sealed partition where it is to be; the caller knows that it holds nothing and ends at `end`.
 pub(crate) fn put_empty(
     draft: &Draft<'_>,
     ids: &mut Ids,
     row: &PartitionRow,
+    end: Offset,
 ) -> Option<PartitionRow> {
     let target = row.moving.as_ref()?.target.first().copied()?;
     let unit = draft.spu(target).filter(|unit| unit.is_at_hand())?;
@@ -198,6 +214,7 @@ pub(crate) fn put_empty(
         spu: target,
         incarnation: unit.incarnation,
     }];
+    row.begins_at = row.begins_at.max(end);
     row.seal = None;
     row.moving = None;
     lead(&mut row, Some(target), LeaderEpoch(0));

@@ -56,6 +56,7 @@ pub(crate) fn begin(
             ..Progress::default()
         },
         throttle,
+        only_empty: false,
         created_at_ms: now_ms,
         updated_at_ms: now_ms,
         ended_at_ms: None,
@@ -69,6 +70,17 @@ pub(crate) fn operation_of(row: &PartitionRow) -> Option<OperationId> {
     seal.or_else(|| row.moving.as_ref().map(|moving| moving.operation))
 }
 
+/// Notes that the operation moves only what holds no record.
+pub(crate) fn only_empty(draft: &mut Draft<'_>, id: OperationId) {
+    if let Some(row) = draft.operation(id) {
+        let row = OperationRow {
+            only_empty: true,
+            ..row.clone()
+        };
+        draft.put_operation(row);
+    }
+}
+
 /// Counts one partition of the operation as given up.
 pub(crate) fn count_failed(draft: &mut Draft<'_>, id: OperationId, reason: String) {
     if let Some(row) = draft.operation(id) {
@@ -79,13 +91,27 @@ pub(crate) fn count_failed(draft: &mut Draft<'_>, id: OperationId, reason: Strin
     }
 }
 
+/// What running operations cannot do now, or at all.
+#[derive(Debug, Default)]
+pub(crate) struct Obstacles {
+    /// What each waits for.
+    pub(crate) waits: BTreeMap<OperationId, String>,
+    /// Of drains that have nothing left but that: partitions which stay where they are.
+    pub(crate) stays: BTreeMap<OperationId, Stays>,
+}
+
+/// Partitions that a drain leaves where they are.
+#[derive(Debug, Default)]
+pub(crate) struct Stays {
+    pub(crate) count: u64,
+    /// Why, with the first of their names.
+    pub(crate) reason: String,
+}
+
 /// Brings every running operation's row up to what the partitions' rows say; ends those that have
-/// nothing left to do. `waits` tells for each what it waits for.
-pub(crate) fn keep_books(
-    draft: &mut Draft<'_>,
-    now_ms: i64,
-    waits: &BTreeMap<OperationId, String>,
-) {
+/// nothing left to do.
+pub(crate) fn keep_books(draft: &mut Draft<'_>, now_ms: i64, obstacles: &Obstacles) {
+    let waits = &obstacles.waits;
     let model = draft.model();
     let mut left: BTreeMap<OperationId, u64> = BTreeMap::new();
     for key in model.waiting() {
@@ -113,6 +139,12 @@ pub(crate) fn keep_books(
             left = u64::from(model.load(spu).0 > 0);
             if left == 0 {
                 row.progress.failed = 0;
+            } else if let Some(stays) = obstacles.stays.get(&id) {
+                left = 0;
+                let moved = row.progress.total.saturating_sub(row.progress.failed);
+                row.progress.total = moved + stays.count;
+                row.progress.failed = stays.count;
+                row.reason = Some(stays.reason.clone());
             }
         }
         let row = counted(&row, now_ms, left, waits.get(&id));

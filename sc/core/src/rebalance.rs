@@ -16,7 +16,7 @@ use crate::draft::{Draft, drafted};
 use crate::ids::Ids;
 use crate::limits::MOVES_PER_OPERATION_MAX;
 use crate::model::Model;
-use crate::moves::begin_moves;
+use crate::moves::{begin_moves, is_pinned};
 use crate::operation::operation_of;
 use crate::refusal::Refusal;
 use crate::rows::{OperationKind, PartitionRow};
@@ -72,8 +72,7 @@ impl<'a> Plan<'a> {
     /// The row, when its copies may be moved.
     fn movable(&self, key: ReplicaKey) -> Option<&'a PartitionRow> {
         let row: &PartitionRow = self.model.partition(key)?;
-        let single = row.replicas.len() == 1;
-        let moves = !single || self.terms.force || self.terms.empty.contains(&key);
+        let moves = !is_pinned(row, self.terms);
         let manual = self.policy(key) == PlacementPolicy::Manual;
         (moves && !manual && operation_of(row).is_none()).then_some(row)
     }

@@ -10,18 +10,26 @@ use tidegate_proto::api::topic::WriteResult;
 use tidegate_proto::control::{IsrMember, SealAnswer};
 use tidegate_proto::id::{PartitionId, SpuId};
 use tidegate_proto::name::TopicName;
-use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+use tidegate_proto::position::{LeaderEpoch, ReplicaKey};
 
 use crate::decision::{Decision, Outcome};
 use crate::difference::moved;
 use crate::draft::{Draft, drafted};
-use crate::elect::{elect, is_live, lead};
+use crate::elect::{elect, is_live, lead, may_lead};
 use crate::ids::Ids;
 use crate::model::Model;
 use crate::moves::put_empty;
 use crate::operation::{begin, count_failed, operation_of};
 use crate::refusal::Refusal;
 use crate::rows::{OperationKind, PartitionRow, Seal};
+
+/// What an operator allows a recovery.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RecoverTerms {
+    pub(crate) accept_loss: bool,
+    /// Also when it is led.
+    pub(crate) force: bool,
+}
 
 /// Takes the leader away and begins the survey.
 pub(crate) fn recover(
@@ -30,7 +38,7 @@ pub(crate) fn recover(
     ids: &mut Ids,
     topic: &TopicName,
     partition: PartitionId,
-    accept_loss: bool,
+    terms: RecoverTerms,
 ) -> Result<Decision, Refusal> {
     let found = model.topics.get(topic);
     let found = found.ok_or_else(|| Refusal::TopicNotFound(topic.clone()))?;
@@ -49,6 +57,14 @@ pub(crate) fn recover(
         )));
     }
     let mut draft = Draft::new(model);
+    // One whose leader is gone has nobody to take away.
+    let led = row.leader.filter(|leader| may_lead(&draft, row, *leader));
+    if let Some(leader) = led.filter(|_| !terms.force) {
+        return Err(Refusal::Conflict(format!(
+            "storage unit {leader} leads partition {partition} of topic {topic}: there is nothing to \
+             recover; to take its leader away all the same, force it"
+        )));
+    }
     let kind = OperationKind::Recover {
         partition: row.key(),
     };
@@ -59,7 +75,7 @@ pub(crate) fn recover(
     row.seal = Some(Box::new(Seal {
         operation,
         epoch: row.leader_epoch,
-        accept_loss,
+        accept_loss: terms.accept_loss,
         // Every quorum of min_isr has one of any so many in it.
         answers_needed: copies.saturating_sub(row.min_isr) + 1,
         answers: Vec::new(),
@@ -132,18 +148,24 @@ fn end_relocation(
     seal: &Seal,
 ) -> Option<PartitionRow> {
     let answer = seal.answers.first()?;
+    let is_empty = answer.log_start == answer.end;
     if answer.intact
-        && answer.end == Offset::ZERO
-        && let Some(moved) = put_empty(draft, ids, row)
+        && is_empty
+        && !answer.remembers
+        && let Some(moved) = put_empty(draft, ids, row, answer.end)
     {
         return Some(moved);
     }
-    let why = if answer.end == Offset::ZERO {
-        "cannot be taken over now"
-    } else {
+    let why = if !answer.intact {
+        "is damaged where it is"
+    } else if !is_empty {
         "has got records meanwhile"
+    } else if answer.remembers {
+        "has no records, but remembers what producers sent lately, which a new copy would not"
+    } else {
+        "cannot be taken over now"
     };
-    let reason = format!("{} {why} and stays where it is", row.key());
+    let reason = format!("{} {why} and stays where it is", draft.told(row.key()));
     count_failed(draft, seal.operation, reason);
     let mut row = row.clone();
     row.seal = None;

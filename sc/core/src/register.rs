@@ -169,6 +169,13 @@ fn receive(arrival: &Arrival<'_>, draft: &mut Draft<'_>, key: ReplicaKey, ids: &
     if let Some(seal) = &mut partition.seal {
         // What its earlier run answered is not what this one holds.
         seal.answers.retain(|answer| answer.member.spu != spu);
+        // A copy that accepted a later epoch would not answer: all are asked anew above it.
+        let accepted = report.map_or(LeaderEpoch(0), |report| report.leader_epoch);
+        if accepted > seal.epoch {
+            seal.answers.clear();
+            seal.epoch = LeaderEpoch(accepted.0 + 1);
+            partition.leader_epoch = seal.epoch;
+        }
     }
     if partition.leader == Some(spu) || partition.leader.is_none() {
         let accepted = report.map_or(LeaderEpoch(0), |report| report.leader_epoch);

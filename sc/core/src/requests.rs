@@ -3,7 +3,7 @@
 //! Checks and wishes only; the steps are in `moves.rs`. A request is refused as a whole or taken as a
 //! whole.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tidegate_proto::api::topic::WriteResult;
 use tidegate_proto::id::{OperationId, PartitionId, SpuId};
@@ -14,10 +14,12 @@ use crate::decision::{Decision, MoveTerms, Outcome, Target};
 use crate::difference::moved;
 use crate::draft::{Draft, drafted};
 use crate::elect::{elect, lead, may_lead};
+use crate::holdings::Holdings;
 use crate::ids::Ids;
+use crate::limits::STAYING_NAMED_MAX;
 use crate::model::{Model, Topic};
-use crate::moves::{begin_moves, give_up};
-use crate::operation::{begin, keep_books, operation_of};
+use crate::moves::{NOT_COPIED, begin_moves, give_up, is_pinned};
+use crate::operation::{Obstacles, Stays, begin, keep_books, only_empty, operation_of};
 use crate::place::Planner;
 use crate::refusal::{Fault, Refusal};
 use crate::rows::{Move, OperationKind, OperationState, PartitionRow, SpuRow};
@@ -117,6 +119,9 @@ pub(crate) fn drain(
         Some(operation) => operation,
         None => begin(&mut draft, now_ms, ids, kind, 0, terms.throttle)?,
     };
+    if !terms.can_copy {
+        only_empty(&mut draft, operation);
+    }
     for key in model.led_by(spu) {
         let Some(mut row) = draft.partition(key).cloned() else {
             continue;
@@ -137,20 +142,38 @@ pub(crate) fn drain(
 
 /// Takes into running drains what came to their units while they were begun. What cannot be moved is
 /// said in the operation's row.
-pub(crate) fn drain_the_rest(draft: &mut Draft<'_>) {
+pub(crate) fn drain_the_rest(draft: &mut Draft<'_>, holdings: &dyn Holdings) -> Obstacles {
     let model = draft.model();
     let running = model
         .operations
         .values()
         .filter(|row| row.state == OperationState::Running);
+    let mut obstacles = Obstacles::default();
     for operation in running {
         let OperationKind::Drain { spu } = operation.kind else {
             continue;
         };
-        let rest = model.held_by(spu).filter_map(|key| model.partition(key));
-        let rest: Vec<_> = rest.filter(|row| operation_of(row).is_none()).collect();
+        let held = model.held_by(spu).filter_map(|key| model.partition(key));
+        let (rest, moving): (Vec<_>, Vec<_>) = held.partition(|row| operation_of(row).is_none());
         let mut planner = Planner::new(draft);
+        let mut stays = Vec::new();
+        let mut is_settled = moving.is_empty();
         for row in rest {
+            let is_single = operation.only_empty && row.replicas.len() == 1;
+            match holdings.is_empty(row).filter(|_| is_single) {
+                Some(false) => {
+                    stays.push(row.key());
+                    continue;
+                }
+                None if is_single => {
+                    is_settled = false;
+                    let key = draft.told(row.key());
+                    let why = format!("nobody has told yet whether {key} holds records");
+                    obstacles.waits.entry(operation.id).or_insert(why);
+                    continue;
+                }
+                Some(true) | None => is_settled = false,
+            }
             let Ok(target) = without(draft, &mut planner, row, spu) else {
                 continue;
             };
@@ -158,7 +181,7 @@ pub(crate) fn drain_the_rest(draft: &mut Draft<'_>) {
             row.moving = Some(Box::new(Move {
                 operation: operation.id,
                 target,
-                empty: false,
+                empty: is_single,
             }));
             draft.put_partition(row);
             if let Some(mut operation) = draft.operation(operation.id).cloned() {
@@ -166,6 +189,28 @@ pub(crate) fn drain_the_rest(draft: &mut Draft<'_>) {
                 draft.put_operation(operation);
             }
         }
+        if is_settled && !stays.is_empty() {
+            obstacles
+                .stays
+                .insert(operation.id, kept_back(draft, spu, &stays));
+        }
+    }
+    obstacles
+}
+
+fn kept_back(draft: &Draft<'_>, spu: SpuId, keys: &[ReplicaKey]) -> Stays {
+    let named = keys.iter().take(STAYING_NAMED_MAX);
+    let mut names: Vec<String> = named.map(|key| draft.told(*key)).collect();
+    if keys.len() > names.len() {
+        names.push(format!("{} more", keys.len() - names.len()));
+    }
+    let count = keys.len();
+    Stays {
+        count: count as u64,
+        reason: format!(
+            "{count} of the partitions on storage unit {spu} hold records and stay: {}; {NOT_COPIED}",
+            names.join(", ")
+        ),
     }
 }
 
@@ -227,7 +272,7 @@ fn stop(draft: &mut Draft<'_>, now_ms: i64, id: OperationId) {
     row.state = OperationState::Cancelling;
     row.updated_at_ms = now_ms;
     draft.put_operation(row);
-    keep_books(draft, now_ms, &BTreeMap::new());
+    keep_books(draft, now_ms, &Obstacles::default());
 }
 
 fn end_now(draft: &mut Draft<'_>, now_ms: i64, id: OperationId) {
@@ -266,6 +311,9 @@ fn wishes_without(
                 row.isr.len(),
                 row.replicas.len()
             )));
+        }
+        if !terms.can_copy && is_pinned(row, terms) {
+            continue;
         }
         wishes.push((key, without(draft, &mut planner, row, spu)?));
     }

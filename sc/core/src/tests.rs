@@ -6,6 +6,7 @@ mod create;
 mod histories;
 mod moves;
 mod register;
+mod single;
 mod stale;
 mod truncate;
 mod world;

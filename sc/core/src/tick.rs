@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::change::{Change, Guard};
 use crate::draft::Draft;
 use crate::elect::{candidate, elect, fence, may_lead};
+use crate::holdings::Holdings;
 use crate::ids::Ids;
 use crate::limits::STEPS_PER_TICK_MAX;
 use crate::liveness::Liveness;
@@ -45,7 +46,13 @@ pub struct Clocks {
 
 /// What is to be done in the state `model`; new ids follow from `seed`.
 #[must_use]
-pub fn tick(model: &Model, clocks: Clocks, seed: Uuid, liveness: &Liveness) -> Tick {
+pub fn tick(
+    model: &Model,
+    clocks: Clocks,
+    seed: Uuid,
+    liveness: &Liveness,
+    holdings: &dyn Holdings,
+) -> Tick {
     let overdue = model
         .spus
         .values()
@@ -63,9 +70,9 @@ pub fn tick(model: &Model, clocks: Clocks, seed: Uuid, liveness: &Liveness) -> T
         return urgent;
     }
     let mut draft = Draft::new(model);
-    drain_the_rest(&mut draft);
-    let waits = move_on(&mut draft, &mut ids);
-    keep_books(&mut draft, clocks.wall_ms, &waits);
+    let mut obstacles = drain_the_rest(&mut draft, holdings);
+    obstacles.waits.extend(move_on(&mut draft, &mut ids));
+    keep_books(&mut draft, clocks.wall_ms, &obstacles);
     forget_old(&mut draft);
     ticked(draft, Vec::new())
 }

@@ -10,9 +10,8 @@ use tidegate_kit::auth::{Op, require};
 use tidegate_kit::http::{ApiPath, ApiQuery, ApiResult};
 use tidegate_proto::api::operation::{Begun, MoveRequest, ReassignRequest, RecoverRequest};
 use tidegate_proto::api::topic::{DryRun, Partition};
-use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::SpuId;
-use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_proto::position::ReplicaKey;
 use tidegate_sc_core::decision::{Decision, MoveTerms, Request, Target};
 use tidegate_sc_core::model::Model;
 use tidegate_sc_core::rows::PartitionRow;
@@ -255,21 +254,11 @@ pub(super) async fn recover_partition(
 ) -> ApiResult<Response> {
     require(&writer.principal, Op::Admin, None)?;
     writer.refuse_version()?;
-    if !body.value.force
-        && let Some(row) = partition_of(&api.controller.model(), &path)
-        && let Some(leader) = row.leader
-    {
-        let PartitionPath { topic, partition } = &path;
-        let detail = format!(
-            "storage unit {leader} leads partition {partition} of topic {topic}: there is nothing to \
-             recover; to take its leader away all the same, force it"
-        );
-        return Err(Problem::new(ErrorCode::Conflict, detail).into());
-    }
     let request = Request::Recover {
         topic: path.topic,
         partition: path.partition,
         accept_loss: body.value.accept_loss,
+        force: body.value.force,
     };
     writer
         .carry_out(&api, query, &body.bytes, request, begun)
@@ -304,12 +293,14 @@ fn terms<'a>(
         .map(PartitionRow::key);
     let is_empty = |key: &ReplicaKey| {
         let status = api.statuses.partition(*key);
-        status.is_some_and(|status| status.end == Offset::ZERO)
+        status.is_some_and(|status| status.end == status.log_start)
     };
     let empty: BTreeSet<ReplicaKey> = single.filter(is_empty).collect();
     MoveTerms {
         throttle: request.throttle,
         empty,
         force: request.force,
+        // What units can is the controller's knowledge.
+        can_copy: true,
     }
 }

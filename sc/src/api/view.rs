@@ -173,6 +173,7 @@ mod tests {
                 partitions_at_once: 1,
                 bytes_per_second: None,
             },
+            only_empty: false,
             created_at_ms: 1_000,
             updated_at_ms: 3_000,
             ended_at_ms: None,

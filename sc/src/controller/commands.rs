@@ -160,11 +160,11 @@ impl Controller {
                 Setting::Absent | Setting::Null => {}
             }
         }
-        if max == 1 && asks_for_seals(&request) {
-            // It would wait for ever, with a partition that nobody leads meanwhile.
-            let detail = "storage units of this version do not hand partitions over yet: copies stay where \
-                          they are, and one that has no leader waits for its unit";
-            return Err(Problem::new(ErrorCode::NotSupported, detail));
+        if let Request::Reassign { terms, .. }
+        | Request::Rebalance { terms }
+        | Request::DrainSpu { terms, .. } = &mut request
+        {
+            terms.can_copy = max > 1;
         }
         Ok(request)
     }
@@ -197,18 +197,6 @@ impl Controller {
     pub fn preview(&self, request: &Request) -> Result<Decision, Problem> {
         let request = self.within_reach(request.clone())?;
         decide(&self.model(), clock::now_ms(), Uuid::new_v4(), &request).map_err(Problem::from)
-    }
-}
-
-/// Whether storage units would have to close a partition and say what they hold of it: for the move of
-/// a single copy, which must be empty, and for a recovery.
-fn asks_for_seals(request: &Request) -> bool {
-    match request {
-        Request::Reassign { terms, .. }
-        | Request::Rebalance { terms }
-        | Request::DrainSpu { terms, .. } => !terms.empty.is_empty(),
-        Request::Recover { .. } => true,
-        _ => false,
     }
 }
 

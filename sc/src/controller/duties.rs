@@ -57,7 +57,8 @@ impl Task {
             wall_ms: clock::now_ms(),
             monotonic_ms: self.roster.now_ms(),
         };
-        let due = tick(self.mirror.model(), clocks, Uuid::new_v4(), &liveness);
+        let model = self.mirror.model();
+        let due = tick(model, clocks, Uuid::new_v4(), &liveness, &*self.roster);
         let Tick {
             changes,
             guards,

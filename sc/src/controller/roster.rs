@@ -15,8 +15,10 @@ use tidegate_proto::control::{DiskSpace, Heartbeat, PartitionStatus, Traffic};
 use tidegate_proto::id::{Incarnation, SpuId};
 use tidegate_proto::limits::HEARTBEAT_STATUSES_MAX;
 use tidegate_proto::position::ReplicaKey;
+use tidegate_sc_core::holdings::Holdings;
 use tidegate_sc_core::liveness::Liveness;
 use tidegate_sc_core::model::Model;
+use tidegate_sc_core::rows::PartitionRow;
 
 use crate::limits::STALL;
 
@@ -46,6 +48,13 @@ struct State {
     outbox: BTreeMap<SpuId, Heard>,
     /// When this process was seen running.
     ran_at: Instant,
+}
+
+impl Holdings for Roster {
+    fn is_empty(&self, row: &PartitionRow) -> Option<bool> {
+        let status = self.partition(row.key())?;
+        (status.leader_epoch == row.leader_epoch).then_some(status.log_start == status.end)
+    }
 }
 
 /// See the module.

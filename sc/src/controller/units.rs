@@ -4,7 +4,9 @@
 //! cannot match stops all changes (X1, X2); what cannot be compared now proves nothing.
 
 use tidegate_kit::clock;
-use tidegate_proto::control::{Heartbeat, HeartbeatAnswer, Register, Registered, Seen, Standing};
+use tidegate_proto::control::{
+    Heartbeat, HeartbeatAnswer, Register, Registered, SealAnswer, Seen, Standing,
+};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::limits::{HEARTBEAT_MS, HEARTBEAT_STATUSES_MAX};
 use tidegate_sc_core::decision::Request;
@@ -89,6 +91,20 @@ impl Controller {
                 "{who} has seen revision {revision}; the metadata store is at {found}"
             )),
         }
+    }
+
+    /// Takes what sealed copies hold; what is the answer to no question is passed over.
+    ///
+    /// # Errors
+    /// 503 when the store fails, 504 when nobody knows whether it was done.
+    pub async fn answer_seals(&self, answers: Vec<SealAnswer>) -> Result<(), Problem> {
+        let member = answers.first().map(|answer| answer.member.spu);
+        let origin = Origin {
+            actor: member.map_or_else(String::new, |spu| format!("spu-{spu}")),
+            request_id: String::new(),
+        };
+        self.change(Request::SealAnswers(answers), origin).await?;
+        Ok(())
     }
 
     /// Admits a storage unit in one transaction: a new incarnation, a new epoch for every partition it

@@ -88,6 +88,23 @@ pub struct ReplicaMeta {
     pub recovery_gen: u64,
 }
 
+/// What a replica holds that nobody leads, and so will hold until somebody does (L3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// The epoch, which is durable: no append below it is taken any more.
+    pub epoch: LeaderEpoch,
+    /// Epoch of the last batch.
+    pub last_epoch: LeaderEpoch,
+    /// First offset kept.
+    pub log_start: Offset,
+    /// Exclusive end of the log, all of it durable.
+    pub end: Offset,
+    /// Nothing that was acknowledged can be missing.
+    pub intact: bool,
+    /// A producer or a request key is remembered.
+    pub remembers: bool,
+}
+
 /// An append that went well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acknowledged {

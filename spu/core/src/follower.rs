@@ -14,6 +14,27 @@ pub(crate) struct Follower {
     pub(crate) leader: Option<SpuId>,
     /// The row names this replica leader, and it is not intact (S2).
     pub(crate) is_barred: bool,
+    /// The epoch is journalled: what it forbids will not happen, whatever comes.
+    pub(crate) is_durable: bool,
+}
+
+impl Follower {
+    pub(crate) const fn new(leader: Option<SpuId>) -> Self {
+        Self {
+            leader,
+            is_barred: false,
+            is_durable: false,
+        }
+    }
+
+    /// Named leader, and damaged.
+    pub(crate) const fn barred() -> Self {
+        Self {
+            leader: None,
+            is_barred: true,
+            is_durable: false,
+        }
+    }
 }
 
 impl Follower {

@@ -89,6 +89,8 @@ pub struct Assignment {
     pub isr: Vec<IsrMember>,
     /// The least size of it that lets the high watermark move.
     pub min_isr: u16,
+    /// Where the log of a copy begins that was just made.
+    pub begins_at: Offset,
 }
 
 /// A request to append.

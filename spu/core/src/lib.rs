@@ -39,7 +39,9 @@ mod leader;
 
 mod replica;
 
-pub use effect::{Acknowledged, Effect, Effects, Refusal, ReplicaMeta, RequestId, RoleName};
+pub use effect::{
+    Acknowledged, Effect, Effects, Refusal, ReplicaMeta, RequestId, RoleName, Survey,
+};
 pub use epoch::EpochIndex;
 pub use input::{Append, Assignment, Facts, Input, Now, ReplicaConfig};
 pub use ledger::{BatchFacts, Ledger, SnapshotError, records_crc};

@@ -5,7 +5,7 @@
 
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
-use crate::effect::{Effect, Effects, Refusal, ReplicaMeta, RoleName};
+use crate::effect::{Effect, Effects, Refusal, ReplicaMeta, RoleName, Survey};
 use crate::epoch::EpochIndex;
 use crate::follower::Follower;
 use crate::input::{Append, Assignment, Facts, Input, Now};
@@ -118,6 +118,30 @@ impl Replica {
     /// Whether requests wait here, so that [`Input::Tick`] is wanted soon.
     pub fn is_waiting(&self) -> bool {
         matches!(&self.role, Role::Leading(leader) if leader.is_waiting())
+    }
+
+    /// Whether [`Input::Persisted`] is wanted.
+    pub fn awaits_epoch(&self) -> bool {
+        match &self.role {
+            Role::Opening(_) => true,
+            Role::Following(follower) => !follower.is_durable,
+            Role::Idle | Role::Leading(_) | Role::Failed { .. } | Role::Closed => false,
+        }
+    }
+
+    /// What it holds, when nobody leads in `epoch` and that is durable here (L3).
+    pub fn survey(&mut self, now: Now, epoch: LeaderEpoch) -> Option<Survey> {
+        let is_sealed = matches!(
+            &self.role,
+            Role::Following(Follower {
+                leader: None,
+                is_barred: false,
+                is_durable: true
+            })
+        );
+        (is_sealed && self.standing.meta.leader_epoch == epoch)
+            .then(|| self.standing.survey(now))
+            .flatten()
     }
 
     /// Producers, request keys and epochs as they are now.
@@ -264,6 +288,7 @@ impl Replica {
     fn adopt(&mut self, row: Assignment, leads: bool, out: &mut Effects) {
         invariant::epoch_is_monotone(self.standing.meta.leader_epoch, row.leader_epoch);
         self.end_role(Refusal::NotLeader { leader: row.leader }, out);
+        self.standing.begin_at(row.begins_at, out);
         self.standing.meta = ReplicaMeta {
             replica_gen: self.standing.meta.replica_gen,
             leader_epoch: row.leader_epoch,
@@ -277,15 +302,9 @@ impl Replica {
                 out.push(Effect::Alarm(
                     "a damaged replica is named leader: it does not lead",
                 ));
-                Role::Following(Follower {
-                    leader: None,
-                    is_barred: true,
-                })
+                Role::Following(Follower::barred())
             }
-            (false, _) => Role::Following(Follower {
-                leader: row.leader,
-                is_barred: false,
-            }),
+            (false, _) => Role::Following(Follower::new(row.leader)),
         };
         out.push(Effect::Publish);
     }
@@ -294,12 +313,16 @@ impl Replica {
         if epoch != self.standing.meta.leader_epoch {
             return;
         }
-        if let Role::Opening(row) = &self.role {
-            let mut leader = Box::new(Leader::new(row));
-            self.standing.meta.version = row.version;
-            leader.progress(&mut self.standing, out);
-            self.role = Role::Leading(leader);
-            out.push(Effect::Publish);
+        match &mut self.role {
+            Role::Opening(row) => {
+                let mut leader = Box::new(Leader::new(row));
+                self.standing.meta.version = row.version;
+                leader.progress(&mut self.standing, out);
+                self.role = Role::Leading(leader);
+                out.push(Effect::Publish);
+            }
+            Role::Following(follower) => follower.is_durable = true,
+            Role::Idle | Role::Leading(_) | Role::Failed { .. } | Role::Closed => {}
         }
     }
 

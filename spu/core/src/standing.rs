@@ -7,9 +7,9 @@ use bytes::Bytes;
 use tidegate_proto::batch::ClientBatch;
 use tidegate_proto::batch::{Batch, Placement};
 use tidegate_proto::id::{Incarnation, SpuId};
-use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
-use crate::effect::{Effect, Effects, ReplicaMeta};
+use crate::effect::{Effect, Effects, ReplicaMeta, Survey};
 use crate::input::{Facts, Now, ReplicaConfig};
 use crate::invariant;
 use crate::ledger::{BatchFacts, Ledger};
@@ -198,6 +198,42 @@ impl Standing {
         self.ledger.epochs.trim(to);
         effects.push(Effect::Trim { to });
         effects.push(Effect::Publish);
+    }
+
+    /// A copy that was just made begins where the one before it ended, which held no record any more.
+    pub(crate) fn begin_at(&mut self, to: Offset, effects: &mut Effects) {
+        if to <= self.end {
+            return;
+        }
+        if self.log_start != self.end || !self.ledger.is_empty() {
+            // It holds what a later copy should have held, and nobody knows why.
+            self.intact = false;
+            effects.push(Effect::Alarm(
+                "a copy with records ends below where the partition is said to begin",
+            ));
+            return;
+        }
+        // Durable, and so counted, with the round that this goes to.
+        (self.log_start, self.high_watermark, self.end) = (to, to, to);
+        self.snapshot.as_of = to;
+        effects.push(Effect::Trim { to });
+    }
+
+    /// What the log holds; none while a part of it is not durable. What would be forgotten by now is.
+    pub(crate) fn survey(&mut self, now: Now) -> Option<Survey> {
+        if self.durable_end < self.end {
+            return None;
+        }
+        self.ledger.keys.expire(now.wall_ms);
+        self.ledger.producers.expire(now.wall_ms);
+        Some(Survey {
+            epoch: self.meta.leader_epoch,
+            last_epoch: self.ledger.epochs().last().unwrap_or(LeaderEpoch(0)),
+            log_start: self.log_start,
+            end: self.end,
+            intact: self.intact,
+            remembers: !self.ledger.is_empty(),
+        })
     }
 
     /// Forgets request keys that are too old, and idle producers now and then.

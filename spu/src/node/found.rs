@@ -1,11 +1,11 @@
 //! What a node finds in its data directory, before anybody has said what is to become of it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tidegate_log::{Log, Opened};
 use tidegate_proto::control::ReplicaReport;
-use tidegate_proto::id::{Incarnation, StorageId};
+use tidegate_proto::id::{Incarnation, ReplicaGen, StorageId};
 use tidegate_proto::position::ReplicaKey;
 
 /// What was in the data directory.
@@ -16,7 +16,7 @@ pub(super) struct Found {
     pub(super) same_boot: bool,
     /// Until the node is started: ten thousand of them are a megabyte.
     reports: Mutex<Vec<ReplicaReport>>,
-    pub(super) missing: HashSet<ReplicaKey>,
+    pub(super) missing: HashMap<ReplicaKey, ReplicaGen>,
 }
 
 impl Found {
@@ -36,7 +36,9 @@ pub(super) fn judge(opened: Opened) -> (Log, Found) {
     };
     let reports: Vec<ReplicaReport> = opened.replicas.iter().map(report).collect();
     let damaged = reports.iter().filter(|report| !report.intact).count();
-    let missing: HashSet<ReplicaKey> = opened.missing.iter().map(|missing| missing.key).collect();
+    let missing = opened.missing.iter();
+    let missing: HashMap<ReplicaKey, ReplicaGen> =
+        missing.map(|at| (at.key, at.replica_gen)).collect();
     tracing::info!(
         storage_id = %opened.storage_id,
         replicas = reports.len(),

@@ -185,6 +185,8 @@ fn row(partition: PartitionId, epoch: u64, replica_gen: ReplicaGen) -> Partition
         min_isr: 1,
         recovery_gen: 0,
         truncate_before: Offset::ZERO,
+        begins_at: Offset::ZERO,
+        is_sealed: false,
     }
 }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tidegate_kit::clock;
 use tidegate_proto::batch::ClientBatch;
-use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use tidegate_proto::produce::Acks;
-use tidegate_spu_core::{Assignment, ReplicaConfig};
+use tidegate_spu_core::{Assignment, ReplicaConfig, Survey};
 use tokio::sync::oneshot;
 
 use super::hosted::{Hosted, Retention};
@@ -21,6 +21,8 @@ pub(crate) enum Message {
     Assign(ReplicaKey, Assignment),
     /// Live configuration change.
     Configure(ReplicaKey, ReplicaConfig, Retention),
+    /// What does it hold, once nobody leads in this epoch (L3)? Not answered when a later one comes.
+    Survey(ReplicaKey, LeaderEpoch, oneshot::Sender<Survey>),
     /// The partition goes away; answered when the machine has ended.
     Close(ReplicaKey, oneshot::Sender<()>),
     /// The node stops; answered when all that was submitted is durable.

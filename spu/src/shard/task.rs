@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use tidegate_kit::clock;
 use tidegate_log::{DeadCause, Log, LogDead};
-use tidegate_proto::position::{Offset, ReplicaKey};
-use tidegate_spu_core::{Append, Input, Now, RoleName};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+use tidegate_spu_core::{Append, Input, Now, RoleName, Survey};
 use tokio::sync::oneshot;
 
 use super::directory::Directory;
@@ -48,6 +48,8 @@ pub(crate) struct Shard {
     stopping: Option<Vec<oneshot::Sender<()>>>,
     /// Whether somebody looks at deadlines from time to time.
     is_timed: bool,
+    /// Who asked what replicas hold that nobody leads; one for each.
+    surveys: HashMap<ReplicaKey, (LeaderEpoch, oneshot::Sender<Survey>)>,
     /// A submission whose time to durability is being measured.
     measured: Option<(ReplicaKey, Offset, Instant)>,
 }
@@ -63,6 +65,7 @@ impl Shard {
             dead: None,
             stopping: None,
             is_timed: false,
+            surveys: HashMap::new(),
             measured: None,
         }
     }
@@ -131,13 +134,36 @@ impl Shard {
                     self.step(now, key, Input::Retain { to });
                 }
             }
+            Message::Survey(key, epoch, reply) => {
+                self.surveys.insert(key, (epoch, reply));
+                self.survey(now, key);
+            }
             Message::Close(key, done) => {
                 self.step(now, key, Input::Close);
                 self.flush();
                 self.hosted.remove(&key);
+                self.surveys.remove(&key);
                 let _ = done.send(());
             }
             Message::Stop(done) => self.stop(Some(done)),
+        }
+    }
+
+    /// Answers who asked what a replica holds, as soon as that is known.
+    fn survey(&mut self, now: Now, key: ReplicaKey) {
+        let Some((epoch, _)) = self.surveys.get(&key) else {
+            return;
+        };
+        let Some(hosted) = self.hosted.get_mut(&key) else {
+            return;
+        };
+        let found = hosted.machine.survey(now, *epoch);
+        let is_past = hosted.machine.status().meta.leader_epoch > *epoch;
+        if (found.is_some() || is_past)
+            && let (Some((_, reply)), Some(found)) = (self.surveys.remove(&key), found)
+        {
+            // Whoever asked may have left.
+            let _ = reply.send(found);
         }
     }
 
@@ -239,13 +265,16 @@ impl Shard {
         let (outbox, replies) = (&mut self.outbox, &mut self.replies);
         outbox.step(hosted, replies, now, Input::Durable { round, end });
         // The round may have been submitted before the epoch was (E1): the disk's word counts.
-        if hosted.machine.role() == RoleName::Opening
+        if hosted.machine.awaits_epoch()
             && let Some(meta) = log.durable_meta()
         {
             let epoch = meta.leader_epoch;
             outbox.step(hosted, replies, now, Input::Persisted { epoch });
         }
         hosted.release(end);
+        if !self.surveys.is_empty() {
+            self.survey(now, key);
+        }
         if let Some((_, _, since)) = self
             .measured
             .take_if(|(measured, until, _)| *measured == key && *until <= end)

@@ -211,6 +211,8 @@ fn topology() -> Result<Topology> {
         min_isr: 1,
         recovery_gen: 0,
         truncate_before: Offset::ZERO,
+        begins_at: Offset::ZERO,
+        is_sealed: false,
     };
     let topic = TopicSpec {
         id: TopicId(Uuid::now_v7()),

@@ -47,6 +47,8 @@ fn topic(epoch: u64, before: Option<&TopicSpec>) -> TopicSpec {
         min_isr: 1,
         recovery_gen: 0,
         truncate_before: Offset::ZERO,
+        begins_at: Offset::ZERO,
+        is_sealed: false,
     };
     TopicSpec {
         id: before.map_or_else(|| TopicId(Uuid::new_v4()), |topic| topic.id),

@@ -63,6 +63,8 @@ fn partition(number: u32, version: u64) -> TopologyChange {
         min_isr: 1,
         recovery_gen: 0,
         truncate_before: Offset::ZERO,
+        begins_at: Offset::ZERO,
+        is_sealed: false,
     };
     TopologyChange::PutPartition {
         topic_id: TOPIC,

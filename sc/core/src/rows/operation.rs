@@ -35,6 +35,9 @@ pub struct OperationRow {
     pub reason: Option<String>,
     pub progress: Progress,
     pub throttle: Throttle,
+    /// It was begun where storage units copy no records: what holds any stays.
+    #[serde(default)]
+    pub only_empty: bool,
     pub created_at_ms: i64,
     pub updated_at_ms: i64,
     #[serde(default)]

@@ -60,6 +60,10 @@ pub struct PartitionRow {
     /// Records below it were given up by an operator; never goes down.
     #[serde(default)]
     pub truncate_before: Offset,
+    /// Where it ended, without records, when it last changed its place: the copy there begins with this
+    /// offset. Never goes down.
+    #[serde(default)]
+    pub begins_at: Offset,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving: Option<Box<Move>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,6 +132,8 @@ impl PartitionRow {
             min_isr: self.min_isr,
             recovery_gen: self.recovery_gen,
             truncate_before: self.truncate_before,
+            begins_at: self.begins_at,
+            is_sealed: self.seal.is_some(),
         }
     }
 }

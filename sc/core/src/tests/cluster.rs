@@ -145,6 +145,7 @@ pub(super) fn request(world: &World, ask: &Ask) -> Request {
             topic: topic(t),
             partition: PartitionId(*partition),
             accept_loss: *accept_loss,
+            force: true,
         },
         Ask::Cancel(number) => {
             let ids: Vec<_> = world.model.operations.keys().copied().collect();

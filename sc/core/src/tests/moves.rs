@@ -285,6 +285,7 @@ fn a_partition_whose_copies_all_lost_something_is_led_by_the_longest_only_when_l
         topic: name("orders"),
         partition: PartitionId(0),
         accept_loss,
+        force: false,
     };
     let id = operation(&world.ask(&recover(false)).unwrap());
     let answers = |world: &World| {
@@ -301,6 +302,7 @@ fn a_partition_whose_copies_all_lost_something_is_led_by_the_longest_only_when_l
             end: tidegate_proto::position::Offset::new(u64::from(own.spu.0)),
             log_start: tidegate_proto::position::Offset::ZERO,
             intact: false,
+            remembers: false,
         };
         Request::SealAnswers(row.replicas.iter().map(answer).collect())
     };

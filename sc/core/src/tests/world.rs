@@ -2,7 +2,7 @@
 //!
 //! Every commit is checked against the versions it expects and against all invariants.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_proto::api::topic::{Setting, TopicConfigRequest, TopicRequest};
 use tidegate_proto::control::{
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::change::{Change, Guard};
 use crate::decide::decide;
 use crate::decision::{Decision, IfMatch, Outcome, Request, TopicWrite};
+use crate::holdings::Holdings;
 use crate::invariant::{check_state, check_step};
 use crate::liveness::Liveness;
 use crate::model::{Model, Topic};
@@ -29,7 +30,20 @@ pub(super) struct World {
     pub(super) alive: BTreeSet<SpuId>,
     pub(super) liveness: Liveness,
     pub(super) monotonic_ms: u64,
+    /// Where logs begin and end; those that are not named are empty from the start.
+    pub(super) logs: BTreeMap<ReplicaKey, (u64, u64)>,
     step: u128,
+}
+
+/// What leaders would say of their logs.
+struct Logs<'a>(&'a BTreeMap<ReplicaKey, (u64, u64)>);
+
+impl Holdings for Logs<'_> {
+    fn is_empty(&self, row: &PartitionRow) -> Option<bool> {
+        let log = self.0.get(&row.key());
+        row.leader
+            .map(|_| log.is_none_or(|(start, end)| start == end))
+    }
 }
 
 pub(super) fn name(text: &str) -> TopicName {
@@ -72,6 +86,7 @@ impl World {
             alive: BTreeSet::new(),
             liveness: Liveness::with_default(0),
             monotonic_ms: 0,
+            logs: BTreeMap::new(),
             step: 0,
         };
         for spu in 0..spus {
@@ -121,7 +136,8 @@ impl World {
             monotonic_ms: self.monotonic_ms,
         };
         let seed = Uuid::from_u128(self.step << 64 | 9);
-        tick(&self.model, clocks, seed, &self.liveness)
+        let holdings = Logs(&self.logs);
+        tick(&self.model, clocks, seed, &self.liveness, &holdings)
     }
 
     /// Lets time pass and the controller work until it has nothing to do. The data side does nothing.
@@ -160,6 +176,7 @@ impl World {
                 })
             };
             if let Some(seal) = &row.seal {
+                let (start, end) = self.logs.get(&row.key()).copied().unwrap_or_default();
                 let answers = row.replicas.iter().filter_map(|replica| {
                     Some(SealAnswer {
                         key: row.key(),
@@ -167,9 +184,10 @@ impl World {
                         replica_gen: replica.replica_gen,
                         sealed_at: seal.epoch,
                         last_epoch: LeaderEpoch(1),
-                        end: Offset::ZERO,
-                        log_start: Offset::ZERO,
+                        end: Offset::new(end),
+                        log_start: Offset::new(start),
                         intact: true,
+                        remembers: false,
                     })
                 });
                 let answers = answers.collect();

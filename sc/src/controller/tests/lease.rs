@@ -6,7 +6,7 @@ use tidegate_proto::control::{Heartbeat, RelayRequest, RelayedHeartbeat, Standin
 use tidegate_proto::id::{LeaseEpoch, PartitionId, SpuId};
 use tidegate_proto::limits::HEARTBEAT_STATUSES_MAX;
 use tidegate_proto::position::ReplicaKey;
-use tidegate_sc_core::decision::MoveTerms;
+use tidegate_sc_core::decision::{MoveTerms, Target};
 
 use super::cluster::{Cluster, Sc};
 use super::*;
@@ -245,22 +245,38 @@ async fn more_copies_than_units_can_keep_are_refused_and_the_default_is_one() {
     let topic = model.topics.values().next().unwrap();
     assert_eq!(topic.row.replication_factor, 1);
     assert_eq!(topic.partitions[0].replicas.len(), 1);
-    let drain = |empty: BTreeSet<ReplicaKey>| Request::DrainSpu {
-        spu: SpuId(1),
+    let leader = topic.partitions[0].leader.unwrap();
+    let reassign = |empty: BTreeSet<ReplicaKey>| Request::Reassign {
+        targets: vec![Target {
+            topic: topic.row.name.clone(),
+            partition: PartitionId(0),
+            replicas: vec![SpuId(1 + leader.0 % 3)],
+        }],
         terms: MoveTerms {
             empty,
+            force: true,
             ..MoveTerms::default()
         },
     };
-    let refused = sc
+    // Records would have to be copied, which no force of an operator makes units do.
+    let refused = sc.controller.preview(&reassign(BTreeSet::new()));
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Conflict);
+    assert!(
+        refused.detail().contains("do not copy records"),
+        "{refused}"
+    );
+    let moved = sc
         .controller
-        .preview(&drain([topic.partitions[0].key()].into()));
-    assert_eq!(refused.unwrap_err().code(), ErrorCode::NotSupported);
-    let recover = Request::Recover {
+        .preview(&reassign([topic.partitions[0].key()].into()));
+    assert_eq!(moved.unwrap().result, WriteResult::Updated);
+    let recover = |force| Request::Recover {
         topic: TopicName::parse("orders").unwrap(),
         partition: PartitionId(0),
         accept_loss: true,
+        force,
     };
-    let refused = change(&sc.controller, recover).await.unwrap_err();
-    assert_eq!(refused.code(), ErrorCode::NotSupported);
+    let refused = change(&sc.controller, recover(false)).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Conflict, "it is led");
+    change(&sc.controller, recover(true)).await.unwrap();
 }

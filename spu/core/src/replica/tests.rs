@@ -95,6 +95,7 @@ fn row(epoch: u64, leader: Option<SpuId>) -> Assignment {
             incarnation: Incarnation(epoch),
         }],
         min_isr: 1,
+        begins_at: Offset::ZERO,
     }
 }
 

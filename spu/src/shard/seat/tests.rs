@@ -120,6 +120,7 @@ fn plan() -> OpenPlan {
                 incarnation,
             }],
             min_isr: 1,
+            begins_at: Offset::ZERO,
         },
         config: ReplicaConfig {
             durability: Durability::Ack,

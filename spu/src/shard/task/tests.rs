@@ -56,6 +56,7 @@ fn row(epoch: u64, replica_gen: u8) -> Assignment {
             incarnation,
         }],
         min_isr: 1,
+        begins_at: Offset::ZERO,
     }
 }
 

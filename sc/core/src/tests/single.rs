@@ -1,0 +1,314 @@
+//! Clusters whose units copy no records: what is empty moves, what is not stays, and nothing gets stuck.
+
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use tidegate_proto::id::{PartitionId, SpuId};
+use tidegate_proto::position::{Offset, ReplicaKey};
+
+use super::world::{World, asking, blank, name};
+use crate::decision::{Decision, MoveTerms, Outcome, Request, Target};
+use crate::refusal::Refusal;
+use crate::rows::{OperationRow, OperationState, PartitionRow};
+
+const UNITS: u32 = 5;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Create(u8, u32),
+    Delete(u8),
+    Append(u8, usize),
+    /// Retention takes all.
+    Trim(u8, usize),
+    /// The last of it: whether what is known of logs is asked for before.
+    Reassign(u8, u32, u32, bool),
+    Drain(u32),
+    Resume(u32),
+    Remove(u32),
+    Rebalance,
+    Recover(u8, u32, bool),
+    Cancel(usize),
+    Arrive(u32),
+    Restart(u32),
+    Die(u32),
+    Pass(u64),
+    Follow,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (topic, partition, spu) = (0..3_u8, 0..4_u32, 0..UNITS);
+    let at = || (0..3_u8, 0..4_usize);
+    prop_oneof![
+        3 => (topic.clone(), 1..5_u32).prop_map(|(t, count)| Step::Create(t, count)),
+        1 => topic.clone().prop_map(Step::Delete),
+        4 => at().prop_map(|(t, p)| Step::Append(t, p)),
+        2 => at().prop_map(|(t, p)| Step::Trim(t, p)),
+        4 => (topic.clone(), partition.clone(), spu.clone(), any::<bool>())
+            .prop_map(|(t, p, to, knows)| Step::Reassign(t, p, to, knows)),
+        2 => spu.clone().prop_map(Step::Drain),
+        1 => spu.clone().prop_map(Step::Resume),
+        1 => spu.clone().prop_map(Step::Remove),
+        2 => Just(Step::Rebalance),
+        1 => (topic, partition, any::<bool>()).prop_map(|(t, p, force)| Step::Recover(t, p, force)),
+        1 => any::<usize>().prop_map(Step::Cancel),
+        2 => spu.clone().prop_map(Step::Arrive),
+        2 => spu.clone().prop_map(Step::Restart),
+        1 => spu.prop_map(Step::Die),
+        3 => prop_oneof![Just(1_u64), Just(7_000)].prop_map(Step::Pass),
+        4 => Just(Step::Follow),
+    ]
+}
+
+fn topic_of(number: u8) -> String {
+    format!("topic-{number}")
+}
+
+fn rows(world: &World) -> impl Iterator<Item = &PartitionRow> {
+    let topics = world.model.topics.values();
+    topics.flat_map(|topic| topic.partitions.iter().map(AsRef::as_ref))
+}
+
+/// What an operator who asked the leaders knows.
+fn terms(world: &World) -> MoveTerms {
+    let log = |row: &PartitionRow| world.logs.get(&row.key()).copied().unwrap_or_default();
+    let empty = rows(world).filter(|row| log(row).0 == log(row).1);
+    MoveTerms {
+        empty: empty.map(PartitionRow::key).collect(),
+        force: true,
+        can_copy: false,
+        ..MoveTerms::default()
+    }
+}
+
+fn led(world: &World, topic: u8, partition: usize) -> Option<ReplicaKey> {
+    let topic = world.model.topics.get(&name(&topic_of(topic)))?;
+    let row = topic.partitions.get(partition)?;
+    row.leader.map(|_| row.key())
+}
+
+fn walk(world: &mut World, step: &Step) {
+    let known = |world: &World, spu: u32| world.model.spu(SpuId(spu)).is_some();
+    let asked = match step {
+        Step::Append(t, p) => {
+            if let Some(key) = led(world, *t, *p) {
+                world.logs.entry(key).or_default().1 += 7;
+            }
+            return;
+        }
+        Step::Trim(t, p) => {
+            if let Some(key) = led(world, *t, *p) {
+                let log = world.logs.entry(key).or_default();
+                log.0 = log.1;
+            }
+            return;
+        }
+        Step::Arrive(spu) if !known(world, *spu) => {
+            world.register(&blank(*spu));
+            return;
+        }
+        Step::Restart(spu) if known(world, *spu) => {
+            world.register(&world.remembered(*spu));
+            return;
+        }
+        Step::Arrive(_) | Step::Restart(_) => return,
+        Step::Die(spu) => return world.die(*spu),
+        Step::Pass(ms) => return world.pass(*ms),
+        Step::Follow => {
+            world.follow();
+            return;
+        }
+        Step::Create(t, count) => {
+            let _ = world.create(&topic_of(*t), asking(*count, 1));
+            return;
+        }
+        Step::Delete(t) => {
+            let _ = world.delete(&topic_of(*t), None);
+            return;
+        }
+        Step::Reassign(t, partition, to, knows) => Request::Reassign {
+            targets: vec![Target {
+                topic: name(&topic_of(*t)),
+                partition: PartitionId(*partition),
+                replicas: vec![SpuId(*to)],
+            }],
+            terms: if *knows {
+                terms(world)
+            } else {
+                // What was empty when somebody looked may hold records by now.
+                MoveTerms {
+                    empty: rows(world).map(PartitionRow::key).collect(),
+                    ..terms(world)
+                }
+            },
+        },
+        Step::Drain(spu) => Request::DrainSpu {
+            spu: SpuId(*spu),
+            terms: terms(world),
+        },
+        Step::Resume(spu) => Request::ResumeSpu { spu: SpuId(*spu) },
+        Step::Remove(spu) => Request::RemoveSpu {
+            spu: SpuId(*spu),
+            if_match: None,
+        },
+        Step::Rebalance => Request::Rebalance {
+            terms: terms(world),
+        },
+        Step::Recover(t, partition, force) => Request::Recover {
+            topic: name(&topic_of(*t)),
+            partition: PartitionId(*partition),
+            accept_loss: false,
+            force: *force,
+        },
+        Step::Cancel(number) => {
+            let ids: Vec<_> = world.model.operations.keys().copied().collect();
+            let Some(id) = ids.get(number.checked_rem(ids.len()).unwrap_or(0)) else {
+                return;
+            };
+            Request::CancelOperation { id: *id }
+        }
+    };
+    let _ = world.ask(&asked);
+}
+
+/// Where partitions with records are, and where the others ended.
+type Places = BTreeMap<ReplicaKey, (PartitionRow, u64, u64)>;
+
+fn places(world: &World) -> Places {
+    let place = |row: &PartitionRow| {
+        let (start, end) = world.logs.get(&row.key()).copied().unwrap_or_default();
+        (row.key(), (row.clone(), start, end))
+    };
+    rows(world)
+        .filter(|row| row.is_placed())
+        .map(place)
+        .collect()
+}
+
+/// One copy each; one with records stays the very copy that it was, and one that moved begins where it
+/// ended.
+fn check(before: &Places, world: &World) {
+    for row in rows(world).filter(|row| row.is_placed()) {
+        assert_eq!(row.replicas.len(), 1, "{row:?}");
+        let Some((old, start, end)) = before.get(&row.key()) else {
+            continue;
+        };
+        if (old.replicas[0].spu, old.replicas[0].replica_gen)
+            == (row.replicas[0].spu, row.replicas[0].replica_gen)
+        {
+            continue;
+        }
+        assert_eq!(start, end, "records were left behind: {old:?} {row:?}");
+        assert_eq!(row.begins_at, Offset::new(*end));
+        assert!(row.leader_epoch > old.leader_epoch);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+    #[test]
+    fn no_history_leaves_records_behind_or_a_partition_without_a_way_to_a_leader(
+        spus in 1..4_u32, steps in proptest::collection::vec(step(), 1..60)
+    ) {
+        let mut world = World::new(spus);
+        for step in &steps {
+            let before = places(&world);
+            walk(&mut world, step);
+            // A deleted topic takes its logs along; one of the same name is another.
+            let model = &world.model;
+            world.logs.retain(|key, _| model.partition(*key).is_some());
+            check(&before, &world);
+        }
+        let all: Vec<u32> = world.model.spus.values().filter(|row| !row.removed).map(|row| row.spu.0).collect();
+        for spu in all {
+            world.register(&world.remembered(spu));
+        }
+        let before = places(&world);
+        world.settle();
+        check(&before, &world);
+        for row in rows(&world).filter(|row| row.is_placed()) {
+            prop_assert!(row.leader.is_some() && row.seal.is_none(), "{:?}", row);
+            prop_assert!(row.moving.is_none(), "{:?}", row);
+        }
+        for row in world.model.operations.values() {
+            let waits_for_units = matches!(row.kind, crate::rows::OperationKind::Drain { .. });
+            prop_assert!(row.state.is_ended() || waits_for_units, "{:?}", row);
+        }
+    }
+}
+
+fn drained(world: &mut World, spu: u32) -> Result<Decision, Refusal> {
+    let terms = terms(world);
+    world.ask(&Request::DrainSpu {
+        spu: SpuId(spu),
+        terms,
+    })
+}
+
+fn operation<'a>(world: &'a World, decision: &Decision) -> &'a OperationRow {
+    match decision.outcome {
+        Outcome::Operation(id) => world.operation(id),
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_drain_moves_what_is_empty_and_tells_what_stays_and_why() {
+    let mut world = World::new(2);
+    world.create("orders", asking(6, 1)).unwrap();
+    let on_0: Vec<ReplicaKey> = world.model.held_by(SpuId(0)).collect();
+    world.logs.insert(on_0[0], (3, 5));
+    world.logs.insert(on_0[1], (5, 5));
+    let begun = drained(&mut world, 0).unwrap();
+    world.settle();
+    let row = operation(&world, &begun);
+    assert_eq!(row.state, OperationState::Failed);
+    let progress = (row.progress.total, row.progress.done, row.progress.failed);
+    assert_eq!(progress, (3, 2, 1));
+    let number = on_0[0].partition;
+    let reason = row.reason.clone().unwrap();
+    let told = format!(
+        "1 of the partitions on storage unit 0 hold records and stay: partition {number} of topic orders; "
+    );
+    assert!(reason.starts_with(&told), "{reason}");
+    assert_eq!(world.model.held_by(SpuId(0)).collect::<Vec<_>>(), on_0[..1]);
+    let moved = world.model.partition(on_0[1]).unwrap();
+    assert_eq!(moved.begins_at, Offset::new(5));
+
+    let remove = Request::RemoveSpu {
+        spu: SpuId(0),
+        if_match: None,
+    };
+    assert!(matches!(world.ask(&remove), Err(Refusal::Conflict(_))));
+    // Retention takes the last records: now it can go.
+    world.logs.insert(on_0[0], (5, 5));
+    let begun = drained(&mut world, 0).unwrap();
+    world.settle();
+    assert_eq!(operation(&world, &begun).state, OperationState::Done);
+    world.ask(&remove).unwrap();
+}
+
+#[test]
+fn what_got_records_after_somebody_looked_stays_and_is_led_where_it_was() {
+    let mut world = World::new(2);
+    world.create("orders", asking(1, 1)).unwrap();
+    let row = world.partition("orders", 0).clone();
+    let (from, to) = (row.leader.unwrap(), SpuId(1 - row.leader.unwrap().0));
+    let terms = terms(&world);
+    world.logs.insert(row.key(), (0, 1));
+    let reassign = Request::Reassign {
+        targets: vec![Target {
+            topic: name("orders"),
+            partition: PartitionId(0),
+            replicas: vec![to],
+        }],
+        terms,
+    };
+    let begun = world.ask(&reassign).unwrap();
+    world.settle();
+    let row = operation(&world, &begun);
+    assert_eq!(row.state, OperationState::Failed);
+    assert_eq!(
+        row.reason.as_deref(),
+        Some("partition 0 of topic orders has got records meanwhile and stays where it is")
+    );
+    assert_eq!(world.partition("orders", 0).leader, Some(from));
+}

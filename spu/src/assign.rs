@@ -293,6 +293,7 @@ impl Assigner {
             let numbers = topic.partitions.iter();
             numbers.map(|partition| topic.key(partition.partition))
         });
+        let keys: Vec<ReplicaKey> = keys.collect();
         self.close(keys).await;
     }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use http::Method;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -168,6 +170,50 @@ impl Cluster {
             .with_context(|| format!("GET {path} at {name}"))
     }
 
+    /// The same for DELETE.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn delete(&self, name: &str, path: &str) -> Result<Answer> {
+        let mut connection = self.connect(name).await?;
+        let answer = connection
+            .send(Method::DELETE, path, &[], Bytes::new())
+            .await;
+        answer.with_context(|| format!("DELETE {path} at {name}"))
+    }
+
+    /// Starts one more storage unit, on a rack of its own, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub async fn add_spu(&mut self, number: u32) {
+        let name = format!("spu-{number}");
+        let body = format!(r#"{{"role":"spu","name":"{name}"}}"#);
+        let token = self.post("sc-1", "/v1/join-tokens", &body).await;
+        let token = token.expect("an answer").json();
+        let token = token["token"].as_str().expect("a join token").to_owned();
+        let mut member = self.member("spu-1").clone();
+        let home = self.data_dir().join("nodes").join(&name).join("data");
+        std::fs::create_dir_all(&home).expect("an own directory");
+        let own = [
+            ("--data-dir", home.display().to_string()),
+            ("--spu-id", number.to_string()),
+            ("--rack", format!("rack-{number}")),
+            ("--listen-private", "127.0.0.1:0".to_owned()),
+            ("--listen-clients", "127.0.0.1:0".to_owned()),
+            ("--listen-operators", "127.0.0.1:0".to_owned()),
+        ];
+        let own = own.into_iter();
+        let own = own.flat_map(|(flag, value)| [flag.to_owned(), value]);
+        member.argv.extend(own);
+        member.name.clone_from(&name);
+        member.data_dir = home;
+        if let Some(manifest) = &mut self.manifest {
+            manifest.nodes.push(member);
+        }
+        self.start_with(&name, &[("TIDEGATE_JOIN_TOKEN", &token)]);
+    }
+
     /// kill -9 for one process.
     ///
     /// # Panics
@@ -205,6 +251,10 @@ impl Cluster {
     /// # Panics
     /// When it does not become ready.
     pub fn start_by_hand(&mut self, name: &str) {
+        self.start_with(name, &[]);
+    }
+
+    fn start_with(&mut self, name: &str, environment: &[(&str, &str)]) {
         let member = self.member(name).clone();
         let log = File::options()
             .create(true)
@@ -215,6 +265,7 @@ impl Cluster {
         };
         let mut child = Command::new(program)
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.expect("a log file"))

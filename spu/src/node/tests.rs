@@ -27,6 +27,7 @@ use super::*;
 mod damage;
 mod faults;
 mod many;
+mod moving;
 mod serving;
 
 const OWN: SpuId = SpuId(1);

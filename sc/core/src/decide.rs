@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::admit::{create_topic, delete_topic, ensure_topic};
 use crate::decision::{Decision, Request};
+use crate::drain::drain;
 use crate::groups;
 use crate::ids::Ids;
 use crate::isr::change_isr;
@@ -62,7 +63,7 @@ pub fn decide(
             requests::reassign(model, now_ms, ids, targets, terms)
         }
         Request::Rebalance { terms } => rebalance(model, now_ms, ids, terms),
-        Request::DrainSpu { spu, terms } => requests::drain(model, now_ms, ids, *spu, terms),
+        Request::DrainSpu { spu, terms } => drain(model, now_ms, ids, *spu, terms),
         Request::ResumeSpu { spu } => requests::resume(model, now_ms, *spu),
         Request::RemoveSpu { spu, if_match } => {
             membership::remove_spu(model, *spu, if_match.as_ref())

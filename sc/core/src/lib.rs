@@ -42,6 +42,7 @@ mod isr;
 mod moves;
 
 mod admit;
+mod drain;
 mod rebalance;
 mod recover;
 mod register;

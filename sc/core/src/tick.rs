@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::change::{Change, Guard};
 use crate::draft::Draft;
+use crate::drain::drain_the_rest;
 use crate::elect::{candidate, elect, fence, may_lead};
 use crate::holdings::Holdings;
 use crate::ids::Ids;
@@ -21,7 +22,6 @@ use crate::moves::{Step, give_up, is_copying, next_step};
 use crate::operation::{count_failed, forget_old, keep_books, operation_of};
 use crate::recover::end_survey;
 use crate::register::place_what_waits;
-use crate::requests::drain_the_rest;
 use crate::rows::SpuRow;
 
 /// One transaction of the controller's own.

@@ -151,10 +151,9 @@ impl Shard {
 
     /// Answers who asked what a replica holds, as soon as that is known.
     fn survey(&mut self, now: Now, key: ReplicaKey) {
-        let Some((epoch, _)) = self.surveys.get(&key) else {
-            return;
-        };
-        let Some(hosted) = self.hosted.get_mut(&key) else {
+        let now = self.dated(now);
+        let (asked, hosted) = (self.surveys.get(&key), self.hosted.get_mut(&key));
+        let (Some((epoch, _)), Some(hosted)) = (asked, hosted) else {
             return;
         };
         let found = hosted.machine.survey(now, *epoch);

@@ -40,6 +40,14 @@ pub fn monotonic() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
+/// The wall clock's time of a moment of the steady clock, in milliseconds since 1970; about right.
+#[must_use]
+pub fn wall_ms(at: Instant) -> i64 {
+    let age = monotonic().saturating_duration_since(at);
+    let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+    now_ms().saturating_sub(age_ms)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@
 
 mod fold;
 mod join;
+mod relay;
 mod report;
 mod session;
 mod unit;
@@ -27,14 +28,17 @@ use crate::position::{LeaderEpoch, Offset, ReplicaKey};
 use crate::produce::Acks;
 pub use fold::{FoldError, Folded, TopologyFold};
 pub use join::{CertificateAnswer, CertificateRequest, JoinRequest, JoinTicket, NoJoinTicket};
+pub use relay::{
+    RelayRequest, RelayedHeartbeat, ReportedStatus, ReportedUnit, Reports, ReportsQuery,
+};
 pub use report::{
     Audience, Endpoint, IsrCandidate, IsrOutcome, IsrProposal, IsrRefusal, NodeSite,
     PartitionStatus, Register, Registered, ReplicaReport, SealAnswer,
 };
 pub use session::{
     AttestRequest, AttestedReplica, DeletedTopics, DeletedTopicsQuery, DiskSpace, Heartbeat,
-    HeartbeatAnswer, IsrAnswer, IsrRequest, LeaveRequest, ProducerIds, RelayRequest,
-    RelayedHeartbeat, SealRequest, Seen, Standing, StatusReport, Traffic,
+    HeartbeatAnswer, IsrAnswer, IsrRequest, LeaveRequest, PartitionTraffic, ProducerIds,
+    SealRequest, Seen, Standing, StatusReport, Traffic,
 };
 pub use unit::{SpuSpec, SpuStanding};
 pub use watch::{TopologyChange, WatchLine, WatchQuery};

@@ -33,10 +33,11 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::{Router, middleware};
 use tidegate_kit::auth::Auth;
-use tidegate_proto::control::PartitionStatus;
+use tidegate_kit::clock;
 use tidegate_proto::error::Problem;
 use tidegate_proto::position::ReplicaKey;
 use utoipa::OpenApi;
@@ -45,12 +46,22 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::admission::Admission;
-use crate::controller::Controller;
+use crate::controller::{Controller, Reported};
+use crate::limits::{STATUS_POLL, STATUS_WAIT_MAX};
+use crate::store::BoxFuture;
 
 /// What the leaders of partitions know about them.
 pub trait Statuses: Send + Sync + 'static {
-    /// Where that partition stands; `None` when its leader cannot be asked.
-    fn partition(&self, key: ReplicaKey) -> Option<PartitionStatus>;
+    /// Where that partition stood when its leader said so last; `None` when nobody knows, or it is too
+    /// long ago.
+    fn partition(&self, key: ReplicaKey) -> Option<Reported>;
+
+    /// Waits until what is known of those partitions is no older than `since`, for a while at most. There
+    /// is nothing to wait for where leaders are asked at once.
+    fn word_since<'a>(&'a self, keys: Vec<ReplicaKey>, since: Instant) -> BoxFuture<'a, ()> {
+        let _ = (keys, since);
+        Box::pin(std::future::ready(()))
+    }
 
     /// False while the disks that new partitions would go to are full.
     fn has_room(&self) -> bool;
@@ -58,8 +69,22 @@ pub trait Statuses: Send + Sync + 'static {
 
 /// What storage units told their controllers.
 impl Statuses for Controller {
-    fn partition(&self, key: ReplicaKey) -> Option<PartitionStatus> {
+    fn partition(&self, key: ReplicaKey) -> Option<Reported> {
         self.reported(key)
+    }
+
+    fn word_since<'a>(&'a self, mut keys: Vec<ReplicaKey>, since: Instant) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let is_old =
+                |key: &ReplicaKey| self.reported(*key).is_none_or(|told| told.as_of < since);
+            while clock::monotonic().saturating_duration_since(since) < STATUS_WAIT_MAX {
+                keys.retain(is_old);
+                if keys.is_empty() {
+                    return;
+                }
+                tokio::time::sleep(STATUS_POLL).await;
+            }
+        })
     }
 
     fn has_room(&self) -> bool {

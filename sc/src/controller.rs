@@ -7,6 +7,8 @@
 
 mod condition;
 mod mirror;
+mod reports;
+
 mod roster;
 
 mod holder;
@@ -30,7 +32,7 @@ use std::time::Duration;
 
 use tidegate_kit::clock;
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_proto::control::{PartitionStatus, Topology};
+use tidegate_proto::control::Topology;
 use tidegate_proto::error::Problem;
 use tidegate_proto::id::{ClusterId, TopicId};
 use tidegate_proto::position::ReplicaKey;
@@ -52,6 +54,7 @@ use holder::{Holder, HolderName, Lease};
 pub(crate) use mirror::Shown;
 use mirror::{Mirror, Published};
 pub use relay::HolderLink;
+pub use reports::Reported;
 use roster::Roster;
 use task::{Task, Times};
 
@@ -315,10 +318,12 @@ impl Controller {
         self.shared.bell.notify_one();
     }
 
-    /// Where that partition stands, as its leader told this controller.
+    /// Where that partition stands, as its leader told this controller or another one; none when that is
+    /// too long ago.
     #[must_use]
-    pub fn reported(&self, key: ReplicaKey) -> Option<PartitionStatus> {
-        self.shared.roster.partition(key)
+    pub fn reported(&self, key: ReplicaKey) -> Option<Reported> {
+        let leader = self.model().partition(key).and_then(|row| row.leader);
+        self.shared.roster.partition(key, leader)
     }
 
     /// Whether units said that they have room for more; true while nobody said anything.

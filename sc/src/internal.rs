@@ -50,6 +50,7 @@ impl Controller {
             .route("/internal/v1/producer-ids", post(trust::producer_ids))
             .route("/internal/v1/deleted-topics", post(trust::deleted_topics))
             .route("/internal/v1/relay", post(relay::relay))
+            .route("/internal/v1/reports", get(relay::reports))
             .route("/internal/v1/watch", get(watch::watch))
             .layer(DefaultBodyLimit::disable())
             .with_state(state)

@@ -27,6 +27,7 @@ pub mod api;
 pub use admission::Admission;
 pub use api::{Statuses, openapi};
 pub use controller::{
-    Condition, Controller, ControllerSettings, HolderLink, ScConfig, StoreLocation,
+    Condition, Controller, ControllerSettings, HolderLink, Reported, ScConfig, StoreLocation,
 };
 pub use internal::PrivateLink;
+pub use store::BoxFuture;

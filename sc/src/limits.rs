@@ -105,6 +105,20 @@ pub const RELAY: Duration = Duration::from_millis(250);
 pub const RELAY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Statuses of partitions in one such request: 4 MiB.
 pub const RELAY_STATUSES_MAX: usize = 20_000;
+/// How often a controller asks the holder of the lease what he heard: as often as units speak.
+pub const REPORTS_PULL: Duration = Duration::from_secs(1);
+/// Statuses of partitions in one answer to that: 3 MiB.
+pub const REPORTED_STATUSES_MAX: usize = 10_000;
+/// Answers asked for at a time; the state of 200,000 partitions comes at once.
+pub const REPORTS_PARTS_MAX: usize = 20;
+/// What a leader said longer ago is not told any more: units repeat themselves in under two minutes even
+/// when nothing changes, so it is silent, or it does not lead any more.
+pub const STATUS_AGE_MAX: Duration = Duration::from_secs(180);
+/// How long a request waits for word of a leader that is no older than itself: units speak every second,
+/// and what they say reaches every controller within another.
+pub const STATUS_WAIT_MAX: Duration = Duration::from_millis(3_500);
+/// How often it looks.
+pub const STATUS_POLL: Duration = Duration::from_millis(100);
 
 /// How often a controller does what it does by the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,8 +17,10 @@ pub mod limits;
 mod calendar;
 mod config;
 mod lane;
-mod metrics;
 mod refusal;
+mod traffic;
+
+mod metrics;
 
 mod shard;
 
@@ -34,6 +36,8 @@ mod scrub;
 mod sweep;
 
 mod node;
+
+mod report;
 
 pub mod private;
 pub mod session;

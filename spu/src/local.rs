@@ -28,6 +28,7 @@ use tracing::Span;
 use crate::lane::{Lane, Turn};
 use crate::limits::{COLD_CHUNK_BYTES, OPEN_WAIT_MAX};
 use crate::shard::{Directory, PartitionHandle, Reader, Service};
+use crate::traffic::TrafficCounter;
 use crate::{metrics, refusal};
 
 /// What a node needs before it can serve.
@@ -44,17 +45,25 @@ pub(crate) struct LocalPartitions {
     log: Log,
     directory: Directory,
     lane: Lane,
+    traffic: Arc<TrafficCounter>,
     started: OnceLock<Started>,
     stopping: AtomicBool,
 }
 
 impl LocalPartitions {
-    pub(crate) fn new(own: SpuId, log: Log, directory: Directory, lane: Lane) -> Self {
+    pub(crate) fn new(
+        own: SpuId,
+        log: Log,
+        directory: Directory,
+        lane: Lane,
+        traffic: Arc<TrafficCounter>,
+    ) -> Self {
         Self {
             own,
             log,
             directory,
             lane,
+            traffic,
             started: OnceLock::new(),
             stopping: AtomicBool::new(false),
         }
@@ -167,15 +176,40 @@ impl LocalPartitions {
             };
         }
         let bytes_max = bytes_max.clamp(1, READ_BYTES_MAX);
-        if let Some(batches) = cached(&handle, tail, from, bytes_max) {
+        if let Some(batches) = self.cached(&handle, tail, from, bytes_max) {
             return Ok(chunk(batches, from, tail, Held::default()));
         }
         let upto = tail.high_watermark;
         let bytes_max = bytes_max.min(COLD_CHUNK_BYTES);
         let read = move |reader: &Reader| reader.log.read(from, upto, bytes_max);
         let (batches, turn) = self.cold(&handle, from, read).await?;
-        let bytes = count_read("disk", &batches);
+        let bytes = self.count(&handle, "disk", &batches);
         Ok(chunk(batches, from, tail, self.lane.read(turn, bytes)))
+    }
+
+    /// What the log has in memory from there on.
+    fn cached(
+        &self,
+        handle: &PartitionHandle,
+        tail: Tail,
+        from: Offset,
+        bytes_max: usize,
+    ) -> Option<Vec<Batch>> {
+        let log = &handle.reader.log;
+        let batches = log.read_cached(from, tail.high_watermark, bytes_max)?;
+        self.count(handle, "memory", &batches);
+        Some(batches)
+    }
+
+    /// Counts a read; how many bytes it is.
+    fn count(&self, handle: &PartitionHandle, source: &'static str, batches: &[Batch]) -> usize {
+        let bytes = batches.iter().map(Batch::encoded_len).sum();
+        let records = batches.iter().map(|one| u64::from(one.client.record_count()));
+        metrics::read(source, batches.len() as u64, bytes as u64);
+        self.traffic.moved(records.sum(), bytes as u64);
+        self.traffic.answered(1);
+        handle.reader.moved_out(bytes as u64);
+        bytes
     }
 
     /// Runs a blocking read when it is its turn.
@@ -209,26 +243,6 @@ impl LocalPartitions {
         let (found, _turn) = self.cold(&handle, tail.log_start, find).await?;
         Ok(found.unwrap_or(upto))
     }
-}
-
-/// What the log has in memory from there on.
-fn cached(
-    handle: &PartitionHandle,
-    tail: Tail,
-    from: Offset,
-    bytes_max: usize,
-) -> Option<Vec<Batch>> {
-    let log = &handle.reader.log;
-    let batches = log.read_cached(from, tail.high_watermark, bytes_max)?;
-    count_read("memory", &batches);
-    Some(batches)
-}
-
-/// Counts a read; how many bytes it is.
-fn count_read(source: &'static str, batches: &[Batch]) -> usize {
-    let bytes = batches.iter().map(Batch::encoded_len).sum();
-    metrics::read(source, batches.len() as u64, bytes as u64);
-    bytes
 }
 
 fn chunk(batches: Vec<Batch>, from: Offset, tail: Tail, held: Held) -> Chunk {
@@ -348,7 +362,7 @@ impl Partitions for LocalPartitions {
             return None;
         }
         let bytes_max = bytes_max.clamp(1, READ_BYTES_MAX);
-        let batches = cached(&handle, tail, from, bytes_max)?;
+        let batches = self.cached(&handle, tail, from, bytes_max)?;
         Some(chunk(batches, from, tail, Held::default()))
     }
 

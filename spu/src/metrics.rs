@@ -1,16 +1,19 @@
 //! What a node counts. One function per observation, no label with more than a handful of values.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, gauge, histogram};
 use tidegate_log::LogStats;
 
+use crate::traffic::TrafficCounter;
+
 /// The counters that every append pays for: handles are looked up once and kept. They belong to one
 /// shard and are made at the first observation, so that they count with the recorder that was installed
 /// by then.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ShardCounters {
+    traffic: Arc<TrafficCounter>,
     batches: OnceLock<Counter>,
     records: OnceLock<Counter>,
     bytes: OnceLock<Counter>,
@@ -22,8 +25,24 @@ pub(crate) struct ShardCounters {
 }
 
 impl ShardCounters {
+    /// None yet; what controllers are told is counted in `traffic`.
+    pub(crate) fn new(traffic: Arc<TrafficCounter>) -> Self {
+        Self {
+            traffic,
+            batches: OnceLock::new(),
+            records: OnceLock::new(),
+            bytes: OnceLock::new(),
+            accepted: OnceLock::new(),
+            duplicates: OnceLock::new(),
+            refused: OnceLock::new(),
+            rounds: OnceLock::new(),
+            durable_after: OnceLock::new(),
+        }
+    }
+
     /// Batches that a turn of a shard submitted together.
     pub(crate) fn submitted(&self, batches: u64, records: u64, bytes: u64) {
+        self.traffic.moved(records, bytes);
         self.batches
             .get_or_init(|| counter!("tidegate_append_batches_total"))
             .increment(batches);
@@ -37,6 +56,7 @@ impl ShardCounters {
 
     /// Requests answered together, and how many of them were refused.
     pub(crate) fn answered(&self, accepted: u64, duplicates: u64, refused: u64) {
+        self.traffic.answered(accepted + duplicates + refused);
         for (place, outcome, count) in [
             (&self.accepted, "accepted", accepted),
             (&self.duplicates, "duplicate", duplicates),

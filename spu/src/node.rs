@@ -18,8 +18,10 @@ use tidegate_kit::budget::BytePermit;
 use tidegate_kit::clock;
 use tidegate_kit::health::Notice;
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_log::{Log, LogDead, OpenError, OsVfs, SpaceLevel, Vfs};
-use tidegate_proto::control::{IsrMember, PartitionStatus, Register, Registered, Topology};
+use tidegate_log::{Log, LogDead, OpenError, OsVfs, Space, SpaceLevel, Vfs};
+use tidegate_proto::control::{
+    DiskSpace, IsrMember, PartitionStatus, Register, Registered, StatusReport, Topology, Traffic,
+};
 use tidegate_proto::id::{Incarnation, RunId, SpuId, TopicId};
 use tidegate_proto::position::ReplicaKey;
 use tokio::sync::watch;
@@ -39,6 +41,7 @@ use crate::scrub::Scrub;
 use crate::seals::{Sealed, Seals};
 use crate::shard::{Directory, Listener, Message, Seat, Shard, ShardHandle, ShardParts, Uptime};
 use crate::sweep::Sweep;
+use crate::traffic::TrafficCounters;
 
 /// Why a node cannot be opened or started. The variants are what a program's exit code tells apart.
 #[derive(Debug, Error)]
@@ -91,6 +94,7 @@ pub struct Node {
     shards: Vec<ShardHandle>,
     directory: Directory,
     local: Arc<LocalPartitions>,
+    traffic: TrafficCounters,
     uptime: Uptime,
     calendar: Arc<Calendar>,
     closings: watch::Sender<u64>,
@@ -140,11 +144,13 @@ impl Node {
             config.memory.reads.clone(),
             config.catch_up_bytes_per_second,
         );
+        let traffic = TrafficCounters::new(seats.len());
         let local = Arc::new(LocalPartitions::new(
             config.spu_id,
             log.clone(),
             directory.clone(),
             lane,
+            Arc::clone(&traffic.reads),
         ));
         Ok(Self {
             run_id: RunId(Uuid::new_v4()),
@@ -154,6 +160,7 @@ impl Node {
             shards,
             directory,
             local,
+            traffic,
             uptime,
             calendar: Arc::new(calendar),
             closings: watch::Sender::new(0),
@@ -214,9 +221,11 @@ impl Node {
         self.log.start_threads()?;
         self.log.set_incarnation(incarnation)?;
         self.local.start(topology.clone(), serving.clone());
-        for (number, seat) in (0u16..).zip(seats) {
+        let counters = self.traffic.shards.iter();
+        for ((number, seat), traffic) in (0u16..).zip(seats).zip(counters) {
             let parts = ShardParts {
                 number,
+                traffic: Arc::clone(traffic),
                 log: self.log.clone(),
                 directory: self.directory.clone(),
                 uptime: self.uptime,
@@ -292,6 +301,7 @@ impl Node {
         Statuses {
             log: self.log.clone(),
             directory: self.directory.clone(),
+            traffic: self.traffic.clone(),
         }
     }
 
@@ -374,12 +384,41 @@ impl Node {
 pub struct Statuses {
     log: Log,
     directory: Directory,
+    traffic: TrafficCounters,
 }
 
 impl Statuses {
     /// Where the partition stands on this node; none when it is not open here.
     pub fn partition(&self, key: ReplicaKey) -> Option<PartitionStatus> {
         self.directory.get(key).map(|handle| handle.reader.status())
+    }
+
+    /// The same with what went in and out.
+    pub fn report(&self, key: ReplicaKey) -> Option<StatusReport> {
+        let handle = self.directory.get(key)?;
+        Some(StatusReport {
+            key,
+            status: handle.reader.status(),
+            traffic: handle.reader.traffic(),
+        })
+    }
+
+    /// What went in and out of the node since it was opened.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.sum()
+    }
+
+    /// Room on the disk, as the file system said about a second ago.
+    pub fn disk(&self) -> DiskSpace {
+        let stats = self.log.stats();
+        // One that does not say is said to be endless.
+        let space = stats.space.filter(|space| *space != Space::UNKNOWN);
+        DiskSpace {
+            capacity_bytes: space.map_or(0, |space| space.total),
+            free_bytes: space.map_or(0, |space| space.available),
+            has_room: stats.space_level != SpaceLevel::Full,
+            is_low: stats.space_level != SpaceLevel::Plenty,
+        }
     }
 
     /// False while the disk takes no records, and so should get no new partitions.

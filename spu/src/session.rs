@@ -4,25 +4,21 @@
 //! admitted it and the topology says so (S6); when a later registration took its place it says so and is
 //! never heard of again (S5).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_kit::backoff::Backoff;
 use tidegate_kit::controller::{CallError, ControllerClient, Followed};
 use tidegate_kit::secret::random_u64;
-use tidegate_proto::control::{
-    DiskSpace, Heartbeat, LeaveRequest, PartitionStatus, Registered, Standing, StatusReport,
-    Topology,
-};
+use tidegate_proto::control::{Heartbeat, LeaveRequest, Registered, Standing, Topology};
 use tidegate_proto::error::Problem;
 use tidegate_proto::id::{Incarnation, RunId, SpuId};
-use tidegate_proto::limits::{HEARTBEAT_MS, HEARTBEAT_STATUSES_MAX};
-use tidegate_proto::position::ReplicaKey;
+use tidegate_proto::limits::HEARTBEAT_MS;
 use tokio::sync::watch;
 
-use crate::limits::{HEARTBEAT_TURN, REGISTER_RETRY_BASE, REGISTER_RETRY_MAX, UNKNOWN_BEATS_MAX};
+use crate::limits::{REGISTER_RETRY_BASE, REGISTER_RETRY_MAX, UNKNOWN_BEATS_MAX};
 use crate::node::{Node, Statuses};
+use crate::report::Reporter;
 
 /// Why a node takes no part any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +91,9 @@ pub struct Heart {
     spu_id: SpuId,
     run_id: RunId,
     incarnation: Incarnation,
-    /// What was told last, of partitions that are led.
-    told: BTreeMap<ReplicaKey, PartitionStatus>,
-    /// From where on those that did not change are told again.
-    turn: Option<ReplicaKey>,
+    reporter: Reporter,
+    /// Number of the next one.
+    beat: u64,
     unknown_beats: u32,
     /// The last sign of life was taken by a controller.
     is_heard: bool,
@@ -120,8 +115,8 @@ impl Heart {
             spu_id: request.0,
             run_id: request.1,
             incarnation: registered.incarnation,
-            told: BTreeMap::new(),
-            turn: None,
+            reporter: Reporter::new(request.0, node.statuses()),
+            beat: 1,
             unknown_beats: 0,
             is_heard: true,
         }
@@ -178,7 +173,8 @@ impl Heart {
     }
 
     async fn beat(&mut self, draining: bool) -> Result<(Standing, u64), CallError> {
-        let statuses = self.reports();
+        let topology = Arc::clone(&self.followed.topology.borrow());
+        let telling = self.reporter.telling(&topology);
         let seen = *self.followed.seen.borrow();
         let beat = Heartbeat {
             spu_id: self.spu_id,
@@ -186,49 +182,22 @@ impl Heart {
             incarnation: self.incarnation,
             seen,
             draining,
-            disk: DiskSpace {
-                has_room: self.statuses.has_room(),
-                ..DiskSpace::default()
-            },
-            traffic: Default::default(),
-            statuses,
+            disk: self.statuses.disk(),
+            traffic: self.statuses.traffic(),
+            beat: self.beat,
+            untold: telling.untold,
+            statuses: telling.reports,
         };
         let answer = self.client.heartbeat(&beat).await?;
-        for report in beat.statuses {
-            self.told.insert(report.key, report.status);
+        self.beat += 1;
+        if answer.tell_all {
+            self.reporter.forget();
+        }
+        // One that is behind may not know who leads, and passes over what it is told.
+        if answer.revision >= telling.revision {
+            self.reporter.taken(beat.statuses);
         }
         Ok((answer.standing, answer.interval_ms))
-    }
-
-    /// What changed first, then some of the rest in turn, so that a controller that is new here learns of
-    /// all in time.
-    fn reports(&mut self) -> Vec<StatusReport> {
-        let topology = Arc::clone(&self.followed.topology.borrow());
-        let led = led_by(&topology, self.spu_id);
-        let led: BTreeMap<ReplicaKey, PartitionStatus> = led
-            .filter_map(|key| Some((key, self.statuses.partition(key)?)))
-            .collect();
-        self.told.retain(|key, _| led.contains_key(key));
-        let told = &self.told;
-        let is_new =
-            |(key, status): &(&ReplicaKey, &PartitionStatus)| told.get(key) != Some(status);
-        let report = |(key, status): (&ReplicaKey, &PartitionStatus)| StatusReport {
-            key: *key,
-            status: *status,
-        };
-        let changed = led.iter().filter(is_new).take(HEARTBEAT_STATUSES_MAX);
-        let mut reports: Vec<StatusReport> = changed.map(report).collect();
-        let room = HEARTBEAT_STATUSES_MAX - reports.len();
-        let after = self.turn;
-        let rest = led
-            .iter()
-            .filter(|pair| !is_new(pair) && after.is_none_or(|after| *pair.0 > after))
-            .take(room.min(HEARTBEAT_TURN));
-        let rest: Vec<StatusReport> = rest.map(report).collect();
-        // At the end of the list it begins anew.
-        self.turn = rest.last().map(|report| report.key);
-        reports.extend(rest);
-        reports
     }
 
     /// What a controller is told when the node stops on purpose.
@@ -238,12 +207,4 @@ impl Heart {
             incarnation: self.incarnation,
         }
     }
-}
-
-fn led_by(topology: &Topology, spu: SpuId) -> impl Iterator<Item = ReplicaKey> {
-    topology.topics.values().flat_map(move |topic| {
-        let led = topic.partitions.iter();
-        let led = led.filter(move |partition| partition.leader == Some(spu));
-        led.map(|partition| topic.key(partition.partition))
-    })
 }

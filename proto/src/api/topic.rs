@@ -357,7 +357,8 @@ pub enum PartitionState {
     Unplaced,
 }
 
-/// A partition as it is. What only its leader knows is `null` when the leader has not said.
+/// A partition as it is. What only its leader knows is `null` when the leader has not said, or has been
+/// silent for too long.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Partition {
@@ -387,6 +388,10 @@ pub struct Partition {
     pub last_append_at: Option<i64>,
     /// Records that the leader cannot read any more; `null` when it knows of none.
     pub damage: Option<Damage>,
+    /// When what its leader says was so, in milliseconds since 1970: a second or two ago while the leader is
+    /// there.
+    #[serde(default)]
+    pub as_of: Option<i64>,
 }
 
 /// A page of partitions, by number.

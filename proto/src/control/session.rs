@@ -47,6 +47,14 @@ pub struct Heartbeat {
     /// What it did since it started.
     #[serde(default)]
     pub traffic: Traffic,
+    /// Number of this sign of life under that registration, from 1; it grows by one whenever a
+    /// controller took one. 0 of nodes that do not count: what they do not repeat proves nothing.
+    #[serde(default)]
+    pub beat: u64,
+    /// Partitions it leads that changed and found no room in this one. While there are none, all that
+    /// it told under this registration holds still.
+    #[serde(default)]
+    pub untold: u64,
     /// Partitions that it leads.
     #[serde(default)]
     pub statuses: Vec<StatusReport>,
@@ -62,6 +70,8 @@ pub struct DiskSpace {
     pub free_bytes: u64,
     /// False while appends are refused for want of space.
     pub has_room: bool,
+    /// Below the mark at which somebody should look.
+    pub is_low: bool,
 }
 
 impl Default for DiskSpace {
@@ -70,6 +80,7 @@ impl Default for DiskSpace {
             capacity_bytes: 0,
             free_bytes: 0,
             has_room: true,
+            is_low: false,
         }
     }
 }
@@ -81,6 +92,22 @@ pub struct Traffic {
     /// Records appended as a leader.
     pub appended_records: u64,
     /// Bytes of the batches they came in.
+    pub appended_bytes: u64,
+    /// Records in the batches read by consumers and gateways.
+    pub read_records: u64,
+    /// Bytes of those batches.
+    pub read_bytes: u64,
+    /// Requests to append that were answered, refusals among them.
+    pub append_requests: u64,
+    /// Reads that found something.
+    pub read_requests: u64,
+}
+
+/// Counters of one partition since its leader opened it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PartitionTraffic {
+    /// Bytes of batches appended.
     pub appended_bytes: u64,
     /// Bytes of batches read by consumers and gateways.
     pub read_bytes: u64,
@@ -94,6 +121,9 @@ pub struct StatusReport {
     /// As its leader sees it.
     #[serde(flatten)]
     pub status: PartitionStatus,
+    /// What went in and out.
+    #[serde(default)]
+    pub traffic: PartitionTraffic,
 }
 
 /// What a registration is worth now.
@@ -123,6 +153,9 @@ pub struct HeartbeatAnswer {
     /// better talk to another one.
     #[serde(default)]
     pub is_stale: bool,
+    /// This controller missed what was told before, and wants to be told of every partition.
+    #[serde(default)]
+    pub tell_all: bool,
 }
 
 /// A leader's wishes for in-sync sets (I3).
@@ -200,20 +233,4 @@ pub struct DeletedTopicsQuery {
 pub struct DeletedTopics {
     /// Which.
     pub deleted: Vec<TopicId>,
-}
-
-/// What one controller heard, for the one that holds the lease.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct RelayRequest {
-    /// The newest of each unit.
-    pub heartbeats: Vec<RelayedHeartbeat>,
-}
-
-/// A heartbeat that came to another controller.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RelayedHeartbeat {
-    /// As it came.
-    pub heartbeat: Heartbeat,
-    /// How long ago, in milliseconds.
-    pub age_ms: u64,
 }

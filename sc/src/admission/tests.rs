@@ -16,7 +16,7 @@ use tidegate_kit::secret::{Secret, SecretDigest};
 use tidegate_kit::serve::{ServeConfig, ServeLimits, serve};
 use tidegate_kit::tls::{ClientAuth, IdentityDir, NodeKey};
 use tidegate_proto::api::join::{JoinToken as Shown, JoinTokenRequest};
-use tidegate_proto::control::{JoinTicket, PartitionStatus};
+use tidegate_proto::control::JoinTicket;
 use tidegate_proto::id::{SpuId, StoreId};
 use tidegate_proto::position::ReplicaKey;
 use tokio::time::timeout;

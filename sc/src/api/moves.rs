@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use axum::extract::State;
 use axum::response::Response;
 use tidegate_kit::auth::{Op, require};
+use tidegate_kit::clock;
 use tidegate_kit::http::{ApiPath, ApiQuery, ApiResult};
 use tidegate_proto::api::operation::{Begun, MoveRequest, ReassignRequest, RecoverRequest};
 use tidegate_proto::api::topic::{DryRun, Partition};
@@ -57,7 +58,7 @@ pub(super) async fn drain_spu(
     let held = model.held_by(spu).filter_map(|key| model.partition(key));
     let request = Request::DrainSpu {
         spu,
-        terms: terms(&api, body.value, held.map(AsRef::as_ref)),
+        terms: terms(&api, body.value, held.map(AsRef::as_ref)).await,
     };
     writer
         .carry_out(&api, query, &body.bytes, request, begun)
@@ -128,7 +129,7 @@ pub(super) async fn rebalance(
     let model = api.controller.model();
     let rows = model.topics.values().flat_map(|topic| &topic.partitions);
     let request = Request::Rebalance {
-        terms: terms(&api, body.value, rows.map(AsRef::as_ref)),
+        terms: terms(&api, body.value, rows.map(AsRef::as_ref)).await,
     };
     writer
         .carry_out(&api, query, &body.bytes, request, begun)
@@ -180,7 +181,7 @@ pub(super) async fn reassign_partition(
             partition: path.partition,
             replicas,
         }],
-        terms: terms(&api, MoveRequest { throttle, force }, row.into_iter()),
+        terms: terms(&api, MoveRequest { throttle, force }, row.into_iter()).await,
     };
     writer
         .carry_out(&api, query, &body.bytes, request, begun)
@@ -282,20 +283,29 @@ fn partition_of<'a>(model: &'a Model, path: &PartitionPath) -> Option<&'a Partit
     Some(row.as_ref())
 }
 
-/// The terms of a move: which single copies are empty is asked of their leaders.
-fn terms<'a>(
+/// The terms of a move: which single copies are empty is asked of their leaders. One that was empty before
+/// it was asked may have got records since.
+async fn terms<'a>(
     api: &Api,
     request: MoveRequest,
     rows: impl Iterator<Item = &'a PartitionRow>,
 ) -> MoveTerms {
-    let single = rows
-        .filter(|row| row.replicas.len() == 1)
-        .map(PartitionRow::key);
-    let is_empty = |key: &ReplicaKey| {
-        let status = api.statuses.partition(*key);
-        status.is_some_and(|status| status.end == status.log_start)
+    let since = clock::monotonic();
+    let single = rows.filter(|row| row.replicas.len() == 1 && row.leader.is_some());
+    let statuses = &api.statuses;
+    let may_be = |key: &ReplicaKey| {
+        let reported = statuses.partition(*key);
+        reported.is_none_or(|reported| reported.is_empty())
     };
-    let empty: BTreeSet<ReplicaKey> = single.filter(is_empty).collect();
+    let mut empty: BTreeSet<ReplicaKey> = single.map(PartitionRow::key).filter(may_be).collect();
+    if !request.force {
+        let keys = empty.iter().copied().collect();
+        statuses.word_since(keys, since).await;
+    }
+    empty.retain(|key| {
+        let reported = statuses.partition(*key);
+        reported.is_some_and(|now| now.is_empty() && now.as_of >= since)
+    });
     MoveTerms {
         throttle: request.throttle,
         empty,

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use tidegate_kit::auth::{Grants, Op, Principal, TopicPattern};
 use tidegate_kit::http::{EdgeConfig, edge, fallback_method, fallback_not_found};
 use tidegate_kit::tasks::Tasks;
-use tidegate_proto::control::{Damage, NodeSite, Register};
+use tidegate_proto::control::{Damage, NodeSite, PartitionStatus, Register};
 use tidegate_proto::id::{RunId, SpuId, StorageId};
 use tidegate_proto::name::SpuGroupName;
 use tidegate_proto::position::{LeaderEpoch, Offset};
@@ -44,8 +44,8 @@ struct OnlyFirst {
 }
 
 impl Statuses for OnlyFirst {
-    fn partition(&self, key: ReplicaKey) -> Option<PartitionStatus> {
-        (key.partition.0 == 0).then_some(PartitionStatus {
+    fn partition(&self, key: ReplicaKey) -> Option<Reported> {
+        let status = PartitionStatus {
             log_start: Offset::new(2),
             high_watermark: Offset::new(9),
             end: Offset::new(10),
@@ -57,6 +57,10 @@ impl Statuses for OnlyFirst {
                 from: Some(Offset::new(4)),
                 until: None,
             }),
+        };
+        (key.partition.0 == 0).then(|| Reported {
+            status,
+            as_of: clock::monotonic(),
         })
     }
 

@@ -5,15 +5,17 @@
 //! written yet, as soon as they come.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use axum::extract::State;
 use axum::response::Response;
 use tidegate_kit::auth::{Op, require};
+use tidegate_kit::clock;
 use tidegate_kit::http::{ApiPath, ApiQuery, ApiResult};
 use tidegate_proto::api::truncate::{TruncatePartition, TruncateRequest};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::name::TopicName;
-use tidegate_proto::position::{LeaderEpoch, ReplicaKey};
+use tidegate_proto::position::LeaderEpoch;
 use tidegate_sc_core::change::Change;
 use tidegate_sc_core::decision::{Request, TruncateWrite};
 use tidegate_sc_core::rows::PartitionRow;
@@ -22,6 +24,7 @@ use super::Api;
 use super::problems::TruncateProblems;
 use super::topics::{EnsureAnswer, carry_out};
 use super::write::{Body, KeyHeader, WriteQuery, Writer};
+use crate::controller::Reported;
 
 /// Gives up the oldest records
 ///
@@ -70,11 +73,24 @@ pub(super) async fn truncate_topic(
         if_match: writer.if_match.clone(),
     };
     let asked = Request::TruncateTopic(write.clone());
-    for change in &api.controller.preview(&asked)?.changes {
-        if let Change::PutPartition(row) = change {
-            let epoch = check_committed(&api, row, &items)?;
-            write.leader_epochs.insert(row.partition, epoch);
-        }
+    let preview = api.controller.preview(&asked)?;
+    let rows = preview.changes.iter().filter_map(|change| {
+        let Change::PutPartition(row) = change else {
+            return None;
+        };
+        Some(row)
+    });
+    let since = clock::monotonic();
+    // The high watermark only grows: where it was past the offset before, nobody has to be asked.
+    let open = rows.clone().filter(|row| {
+        let reported = api.statuses.partition(row.key());
+        reported.is_none_or(|known| row.truncate_before > known.status.high_watermark)
+    });
+    let open = open.map(|row| row.key()).collect();
+    api.statuses.word_since(open, since).await;
+    for row in rows {
+        let epoch = check_committed(&api, row, &items, since)?;
+        write.leader_epochs.insert(row.partition, epoch);
     }
     let request = Request::TruncateTopic(write);
     carry_out(&api, &writer, query, &body.bytes, name, request).await
@@ -86,19 +102,26 @@ fn check_committed(
     api: &Api,
     row: &PartitionRow,
     items: &[TruncatePartition],
+    since: Instant,
 ) -> Result<LeaderEpoch, Problem> {
     let (partition, before) = (row.partition, row.truncate_before);
-    let key = ReplicaKey {
-        topic_id: row.topic_id,
-        partition,
-    };
-    let Some(status) = api.statuses.partition(key) else {
+    let Some(Reported { status, as_of }) = api.statuses.partition(row.key()) else {
         let detail =
             format!("the leader of partition {partition} cannot be asked what is committed");
         return Err(Problem::new(ErrorCode::Unavailable, detail));
     };
     if before <= status.high_watermark {
         return Ok(status.leader_epoch);
+    }
+    if as_of < since {
+        let age = since - as_of;
+        let detail = format!(
+            "the leader of partition {partition} was last heard {} s before the request, and had \
+             committed up to {} then",
+            age.as_secs(),
+            status.high_watermark
+        );
+        return Err(Problem::new(ErrorCode::Unavailable, detail).retry_after(1));
     }
     let at = items.iter().position(|item| item.partition == partition);
     let detail = format!(

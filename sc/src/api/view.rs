@@ -2,11 +2,11 @@
 //!
 //! Shapes only: states are computed by the core, facts of the log come from the leader's status.
 
+use tidegate_kit::clock;
 use tidegate_proto::api::cluster::{Cluster, Controller as ControllerInfo, Spu};
 use tidegate_proto::api::operation::{Operation, OperationState, OperationType, Progress};
 use tidegate_proto::api::spu::SpuGroup;
 use tidegate_proto::api::topic;
-use tidegate_proto::control::PartitionStatus;
 use tidegate_sc_core::groups::units_of;
 use tidegate_sc_core::model::{Model, Topic};
 use tidegate_sc_core::rows::{
@@ -14,7 +14,7 @@ use tidegate_sc_core::rows::{
 };
 use tidegate_sc_core::status::{partition_state, spu_status, topic_status};
 
-use crate::controller::Controller;
+use crate::controller::{Controller, Reported};
 
 pub(super) fn topic(model: &Model, topic: &Topic) -> topic::Topic {
     let row = &topic.row;
@@ -33,7 +33,8 @@ pub(super) fn topic(model: &Model, topic: &Topic) -> topic::Topic {
     }
 }
 
-pub(super) fn partition(row: &PartitionRow, status: Option<PartitionStatus>) -> topic::Partition {
+pub(super) fn partition(row: &PartitionRow, reported: Option<Reported>) -> topic::Partition {
+    let status = reported.map(|reported| reported.status);
     topic::Partition {
         partition: row.partition.0,
         state: partition_state(row),
@@ -49,6 +50,7 @@ pub(super) fn partition(row: &PartitionRow, status: Option<PartitionStatus>) -> 
         size_bytes: status.map(|status| status.size_bytes),
         last_append_at: status.and_then(|status| status.last_append_ms),
         damage: status.and_then(|status| status.damage),
+        as_of: reported.map(|reported| clock::wall_ms(reported.as_of)),
     }
 }
 

@@ -1,23 +1,26 @@
-//! Passes on to the holder of the lease what other controllers hear from storage units.
+//! Passes on to the holder of the lease what other controllers hear from storage units, and gets from him
+//! what all of them hear.
 //!
 //! A unit talks to one controller, whichever it reaches; only the holder judges who is silent. Each of
 //! the others sends him the newest heartbeat of each unit a few times within the shortest time-out, with
-//! its age, so that the way takes nothing off the unit's time.
+//! its age, so that the way takes nothing off the unit's time. Each also asks him for what changed, so
+//! that any of them answers for every unit, and a new holder begins with what the last one knew.
 
 use std::fmt;
 use std::sync::Arc;
 
 use tidegate_kit::clock;
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_proto::control::{RelayRequest, RelayedHeartbeat};
+use tidegate_proto::control::{RelayRequest, RelayedHeartbeat, Reports, ReportsQuery};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use super::Controller;
 use super::holder::Lease;
+use super::reports::{age_ms, before};
 use super::roster::Heard;
-use crate::limits::{RELAY, RELAY_STATUSES_MAX, RELAY_TIMEOUT};
+use crate::limits::{RELAY, RELAY_STATUSES_MAX, RELAY_TIMEOUT, REPORTS_PARTS_MAX, REPORTS_PULL};
 use crate::store::BoxFuture;
 
 /// The way to the controller that holds the lease.
@@ -28,6 +31,13 @@ pub trait HolderLink: fmt::Debug + Send + Sync + 'static {
         address: &'a str,
         request: RelayRequest,
     ) -> BoxFuture<'a, Result<(), Problem>>;
+
+    /// Asks the controller at `address` what it heard.
+    fn reports<'a>(
+        &'a self,
+        address: &'a str,
+        query: ReportsQuery,
+    ) -> BoxFuture<'a, Result<Reports, Problem>>;
 }
 
 impl Controller {
@@ -39,6 +49,8 @@ impl Controller {
     }
 
     async fn relay(self, link: Arc<dyn HolderLink>, stop: CancellationToken) {
+        let mut place = ReportsQuery::default();
+        let mut pulled = clock::monotonic();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -52,7 +64,47 @@ impl Controller {
                 continue;
             };
             self.pass_on(&*link, &address).await;
+            let now = clock::monotonic();
+            if now.saturating_duration_since(pulled) >= REPORTS_PULL {
+                pulled = now;
+                self.pull(&*link, &address, &mut place).await;
+            }
         }
+    }
+
+    /// Gets what the holder heard since the last time.
+    async fn pull(&self, link: &dyn HolderLink, address: &str, place: &mut ReportsQuery) {
+        for _ in 0..REPORTS_PARTS_MAX {
+            let asked = link.reports(address, *place);
+            let problem = match tokio::time::timeout(RELAY_TIMEOUT, asked).await {
+                Ok(Ok(reports)) => {
+                    self.shared.roster.take(&reports);
+                    *place = ReportsQuery {
+                        source: Some(reports.source),
+                        after: reports.upto,
+                    };
+                    if reports.has_more {
+                        continue;
+                    }
+                    return;
+                }
+                Ok(Err(problem)) => problem.detail().to_owned(),
+                Err(_) => "no answer in time".to_owned(),
+            };
+            tracing::debug!(problem, address, "the holder of the lease did not tell");
+            return;
+        }
+    }
+
+    /// What this controller knows of the units, for the others.
+    ///
+    /// # Errors
+    /// 503 when it does not hold the lease, and so does not hear everything.
+    pub fn reports(&self, query: ReportsQuery) -> Result<Reports, Problem> {
+        if !self.holds_lease() {
+            return Err(not_the_holder());
+        }
+        Ok(self.shared.roster.reports(query))
     }
 
     /// Passes on what was heard since the last time; what does not arrive is kept for the next.
@@ -67,7 +119,7 @@ impl Controller {
             };
             tracing::debug!(problem, address, "the holder of the lease was not told");
             for heard in part.into_iter().chain(parts.flatten()) {
-                self.shared.roster.keep(heard.heartbeat, heard.at);
+                self.shared.roster.keep(heard);
             }
             return;
         }
@@ -80,22 +132,38 @@ impl Controller {
     /// 503 when this controller does not hold the lease.
     pub async fn take_relayed(&self, request: RelayRequest) -> Result<(), Problem> {
         if !self.holds_lease() {
-            let detail = "this controller does not hold the lease";
-            return Err(Problem::new(ErrorCode::Unavailable, detail));
+            return Err(not_the_holder());
         }
         let at = clock::monotonic();
         let model = self.model();
-        for RelayedHeartbeat { heartbeat, age_ms } in request.heartbeats {
-            let age = std::time::Duration::from_millis(age_ms);
-            let heard_at = at.checked_sub(age).unwrap_or(at);
-            self.shared.roster.hear(&model, &heartbeat, heard_at);
-            if let Some(seen) = heartbeat.seen {
-                let who = format!("storage unit {}", heartbeat.spu_id);
+        for relayed in request.heartbeats {
+            let RelayedHeartbeat {
+                heartbeat,
+                age_ms,
+                first_beat,
+            } = relayed;
+            let heard = Heard {
+                first_beat: if first_beat == 0 {
+                    heartbeat.beat
+                } else {
+                    first_beat
+                },
+                heartbeat,
+                at: before(at, age_ms),
+            };
+            self.shared.roster.hear(&model, &heard);
+            if let Some(seen) = heard.heartbeat.seen {
+                let who = format!("storage unit {}", heard.heartbeat.spu_id);
                 self.witness(&who, seen).await;
             }
         }
         Ok(())
     }
+}
+
+fn not_the_holder() -> Problem {
+    let detail = "this controller does not hold the lease";
+    Problem::new(ErrorCode::Unavailable, detail)
 }
 
 /// In parts of a bounded size.
@@ -118,12 +186,10 @@ fn in_parts(all: Vec<Heard>) -> Vec<Vec<Heard>> {
 
 fn request(part: &[Heard]) -> RelayRequest {
     let now = clock::monotonic();
-    let heartbeats = part.iter().map(|heard| {
-        let age = now.saturating_duration_since(heard.at);
-        RelayedHeartbeat {
-            heartbeat: heard.heartbeat.clone(),
-            age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
-        }
+    let heartbeats = part.iter().map(|heard| RelayedHeartbeat {
+        heartbeat: heard.heartbeat.clone(),
+        age_ms: age_ms(now, heard.at),
+        first_beat: heard.first_beat,
     });
     RelayRequest {
         heartbeats: heartbeats.collect(),

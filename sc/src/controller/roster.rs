@@ -1,9 +1,9 @@
 //! What storage units said last: that they are alive, and where their partitions stand.
 //!
 //! In memory of every controller. The holder of the lease judges by it who is silent; the others pass on
-//! to him what they hear. Bounded: a unit reports only partitions that it leads in the model, and
-//! units are bounded by the model. Invariant: a new holder begins with nobody heard, so that nobody is
-//! shut out before a whole time-out has passed.
+//! to him what they hear, and ask him for what he hears. Bounded: a unit reports only partitions that it
+//! leads in the model, and units are bounded by the model. Invariant: a new holder begins with nobody
+//! heard, so that nobody is shut out before a whole time-out has passed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tidegate_kit::clock;
-use tidegate_proto::control::{DiskSpace, Heartbeat, PartitionStatus, Traffic};
+use tidegate_proto::control::{Heartbeat, ReportedStatus, Reports, ReportsQuery};
 use tidegate_proto::id::{Incarnation, SpuId};
 use tidegate_proto::limits::HEARTBEAT_STATUSES_MAX;
 use tidegate_proto::position::ReplicaKey;
@@ -19,31 +19,24 @@ use tidegate_sc_core::holdings::Holdings;
 use tidegate_sc_core::liveness::Liveness;
 use tidegate_sc_core::model::Model;
 use tidegate_sc_core::rows::PartitionRow;
+use uuid::Uuid;
 
-use crate::limits::STALL;
-
-/// What one unit said last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct UnitReport {
-    pub(crate) incarnation: Incarnation,
-    pub(crate) heard_at: Instant,
-    pub(crate) draining: bool,
-    pub(crate) disk: DiskSpace,
-    pub(crate) traffic: Traffic,
-}
+use super::reports::{Book, Noted, Reported, Sign, Told, UnitReport, before};
+use crate::limits::{REPORTED_STATUSES_MAX, STALL, STATUS_AGE_MAX};
 
 /// A heartbeat to be passed on, and when it came.
 #[derive(Debug, Clone)]
 pub(crate) struct Heard {
     pub(crate) heartbeat: Heartbeat,
+    /// The first of those whose statuses are in it.
+    pub(crate) first_beat: u64,
     pub(crate) at: Instant,
 }
 
 #[derive(Debug)]
 struct State {
     liveness: Liveness,
-    units: BTreeMap<SpuId, UnitReport>,
-    statuses: BTreeMap<ReplicaKey, PartitionStatus>,
+    book: Book,
     /// The newest of each unit since it was last emptied.
     outbox: BTreeMap<SpuId, Heard>,
     /// When this process was seen running.
@@ -52,8 +45,9 @@ struct State {
 
 impl Holdings for Roster {
     fn is_empty(&self, row: &PartitionRow) -> Option<bool> {
-        let status = self.partition(row.key())?;
-        (status.leader_epoch == row.leader_epoch).then_some(status.log_start == status.end)
+        let reported = self.partition(row.key(), row.leader)?;
+        let is_its = reported.status.leader_epoch == row.leader_epoch;
+        is_its.then(|| reported.is_empty())
     }
 }
 
@@ -76,8 +70,7 @@ impl Roster {
         Self {
             state: Mutex::new(State {
                 liveness: Liveness::new(0, timeout_ms),
-                units: BTreeMap::new(),
-                statuses: BTreeMap::new(),
+                book: Book::new(Uuid::new_v4()),
                 outbox: BTreeMap::new(),
                 ran_at: began,
             }),
@@ -135,56 +128,89 @@ impl Roster {
         self.state().liveness.hear(spu, incarnation, now_ms);
     }
 
-    /// Notes a heartbeat that came at `at`. One of an earlier registration, or of a unit that the model
-    /// does not know, changes nothing.
-    pub(crate) fn hear(&self, model: &Model, heartbeat: &Heartbeat, at: Instant) {
+    /// Notes a heartbeat. One of an earlier registration, or of a unit that the model does not know,
+    /// changes nothing.
+    pub(crate) fn hear(&self, model: &Model, heard: &Heard) -> Noted {
+        let Heard {
+            heartbeat,
+            first_beat,
+            at,
+        } = heard;
         let (spu, incarnation) = (heartbeat.spu_id, heartbeat.incarnation);
-        if model
-            .spu(spu)
-            .is_none_or(|row| row.incarnation > incarnation)
-        {
-            return;
+        let row = model.spu(spu);
+        if row.is_none_or(|row| row.incarnation > incarnation) {
+            return Noted::Stale;
         }
-        let at_ms = self.at_ms(at);
+        let at_ms = self.at_ms(*at);
         let mut state = self.state();
         state.liveness.hear(spu, incarnation, at_ms);
-        let known = state.units.get(&spu);
-        if known.is_some_and(|known| known.incarnation > incarnation || known.heard_at > at) {
-            return;
+        let noted = state.book.sign(Sign {
+            heartbeat,
+            first_beat: *first_beat,
+            at: *at,
+        });
+        if noted == Noted::Stale {
+            return noted;
         }
-        let report = UnitReport {
-            incarnation,
-            heard_at: at,
-            draining: heartbeat.draining,
-            disk: heartbeat.disk,
-            traffic: heartbeat.traffic,
-        };
-        state.units.insert(spu, report);
         for report in heartbeat.statuses.iter().take(HEARTBEAT_STATUSES_MAX) {
-            let row = model.partition(report.key);
-            if row.is_some_and(|row| row.leader == Some(spu)) {
-                state.statuses.insert(report.key, report.status);
+            // Its leader, or one that this model has not heard of yet.
+            let is_its = model.partition(report.key).is_some_and(|row| {
+                row.leader == Some(spu) || row.leader_epoch < report.status.leader_epoch
+            });
+            if is_its {
+                state.tell(Told {
+                    report: *report,
+                    spu,
+                    incarnation,
+                    beat: heartbeat.beat,
+                    at: *at,
+                });
             }
+        }
+        noted
+    }
+
+    /// What others do not know yet.
+    pub(crate) fn reports(&self, query: ReportsQuery) -> Reports {
+        let now = clock::monotonic();
+        self.state().book.after(query, REPORTED_STATUSES_MAX, now)
+    }
+
+    /// Takes in what the holder of the lease knows. What is of no use goes at the next sweep.
+    pub(crate) fn take(&self, reports: &Reports) {
+        let now = clock::monotonic();
+        let mut state = self.state();
+        for reported in &reports.statuses {
+            let ReportedStatus {
+                spu_id,
+                incarnation,
+                beat,
+                age_ms,
+                report,
+            } = *reported;
+            state.tell(Told {
+                report,
+                spu: spu_id,
+                incarnation,
+                beat,
+                at: before(now, age_ms),
+            });
+        }
+        for unit in &reports.units {
+            state.book.take_unit(unit, now).ok();
         }
     }
 
     /// Keeps a heartbeat to be passed on to the holder, with what an older one said of other partitions:
     /// it will not be said again soon.
-    pub(crate) fn keep(&self, heartbeat: Heartbeat, at: Instant) {
+    pub(crate) fn keep(&self, one: Heard) {
         let mut state = self.state();
-        let one = Heard { heartbeat, at };
         let (mut newer, older) = match state.outbox.remove(&one.heartbeat.spu_id) {
             Some(other) if other.at > one.at => (other, Some(one)),
             other => (one, other),
         };
         if let Some(older) = older {
-            let said = newer.heartbeat.statuses.iter();
-            let said: BTreeSet<_> = said.map(|report| report.key).collect();
-            // One partition may stand there twice.
-            let room = HEARTBEAT_STATUSES_MAX.saturating_sub(newer.heartbeat.statuses.len());
-            let reports = older.heartbeat.statuses.into_iter();
-            let unsaid = reports.filter(|report| !said.contains(&report.key));
-            newer.heartbeat.statuses.extend(unsaid.take(room));
+            join(&mut newer, older);
         }
         state.outbox.insert(newer.heartbeat.spu_id, newer);
     }
@@ -195,24 +221,27 @@ impl Roster {
         kept.into_values().collect()
     }
 
-    /// Where that partition stands, if its leader said so.
-    pub(crate) fn partition(&self, key: ReplicaKey) -> Option<PartitionStatus> {
-        self.state().statuses.get(&key).copied()
+    /// Where that partition stands, if its leader said so and it is not too long ago.
+    pub(crate) fn partition(&self, key: ReplicaKey, leader: Option<SpuId>) -> Option<Reported> {
+        let now = clock::monotonic();
+        let reported = self.state().book.partition(key, leader);
+        let is_known = |one: &Reported| now.saturating_duration_since(one.as_of) <= STATUS_AGE_MAX;
+        reported.filter(is_known)
     }
 
     /// What that unit said last.
     pub(crate) fn unit(&self, spu: SpuId) -> Option<UnitReport> {
-        self.state().units.get(&spu).copied()
+        self.state().book.unit(spu).copied()
     }
 
     /// Forgets what is gone.
     pub(crate) fn retain(&self, model: &Model) {
         let mut state = self.state();
         state.liveness.retain(model);
-        state.units.retain(|spu, _| model.spu(*spu).is_some());
-        state
-            .statuses
-            .retain(|key, _| model.partition(*key).is_some());
+        state.book.retain(
+            |spu| model.spu(spu).is_some(),
+            |key| model.partition(key).is_some(),
+        );
         state.outbox.retain(|spu, _| model.spu(*spu).is_some());
     }
 
@@ -226,4 +255,29 @@ impl Roster {
         // Nothing is left half done while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl State {
+    fn tell(&mut self, told: Told) {
+        self.book.tell(told).ok();
+    }
+}
+
+/// Adds what an older one said of other partitions.
+fn join(newer: &mut Heard, older: Heard) {
+    if older.heartbeat.incarnation != newer.heartbeat.incarnation {
+        return;
+    }
+    let said = newer.heartbeat.statuses.iter();
+    let said: BTreeSet<_> = said.map(|report| report.key).collect();
+    // One partition may stand there twice.
+    let room = HEARTBEAT_STATUSES_MAX.saturating_sub(newer.heartbeat.statuses.len());
+    let follows = older.heartbeat.beat + 1 >= newer.first_beat;
+    let mut unsaid = older.heartbeat.statuses;
+    unsaid.retain(|report| !said.contains(&report.key));
+    if follows && unsaid.len() <= room {
+        newer.first_beat = newer.first_beat.min(older.first_beat);
+    }
+    unsaid.truncate(room);
+    newer.heartbeat.statuses.extend(unsaid);
 }

@@ -7,6 +7,7 @@ mod mirror;
 mod once;
 mod outage;
 mod postgres;
+mod reports;
 mod silence;
 mod witnesses;
 

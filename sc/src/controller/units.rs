@@ -12,6 +12,8 @@ use tidegate_proto::limits::{HEARTBEAT_MS, HEARTBEAT_STATUSES_MAX};
 use tidegate_sc_core::decision::Request;
 use tidegate_sc_core::liveness::standing;
 
+use super::reports::Noted;
+use super::roster::Heard;
 use super::{Controller, Decided, Origin};
 use crate::store::ChainAt;
 
@@ -38,10 +40,17 @@ impl Controller {
             }
             (standing, _) => standing,
         };
+        let mut tell_all = false;
         if standing == Standing::Current {
-            self.shared.roster.hear(&model, &heartbeat, at);
+            let heard = Heard {
+                first_beat: heartbeat.beat,
+                heartbeat,
+                at,
+            };
+            let noted = self.shared.roster.hear(&model, &heard);
+            tell_all = noted == Noted::Gap && heard.first_beat > 0;
             if !self.holds_lease() {
-                self.shared.roster.keep(heartbeat, at);
+                self.shared.roster.keep(heard);
             }
         }
         HeartbeatAnswer {
@@ -49,6 +58,7 @@ impl Controller {
             revision: model.revision,
             interval_ms: HEARTBEAT_MS,
             is_stale: self.condition().borrow().away_since.is_some(),
+            tell_all,
         }
     }
 

@@ -1,21 +1,25 @@
-//! Heartbeats that another controller heard, for the holder of the lease; and the way there.
+//! What controllers tell each other of the units: heartbeats that another one heard, for the holder of the
+//! lease; what the holder knows, for the others; and the way there.
 
+use std::fmt;
 use std::sync::Mutex;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Request, StatusCode, header};
-use tidegate_kit::channel::{Channel, ChannelConfig};
-use tidegate_kit::http::ApiResult;
+use axum::http::{Request, Response, StatusCode, header};
+use tidegate_kit::channel::{Channel, ChannelBody, ChannelConfig};
+use tidegate_kit::http::{ApiQuery, ApiResult, read_body};
 use tidegate_kit::peer::PeerIdentity;
 use tidegate_kit::tasks::Tasks;
 use tidegate_kit::tls::{Expect, NodeTls};
-use tidegate_proto::control::RelayRequest;
+use tidegate_proto::control::{RelayRequest, Reports, ReportsQuery};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::node::NodeRole;
 
 use super::{Private, PrivateJson};
 use crate::controller::HolderLink;
+use crate::limits::PRIVATE_BODY_BYTES_MAX;
 use crate::store::BoxFuture;
 
 /// 204; 503 when this controller does not hold the lease.
@@ -27,6 +31,16 @@ pub(super) async fn relay(
     peer.require(&[NodeRole::Sc])?;
     private.controller.take_relayed(body.0).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// 200 with what changed since; 503 when this controller does not hold the lease.
+pub(super) async fn reports(
+    State(private): State<Private>,
+    peer: PeerIdentity,
+    ApiQuery(query): ApiQuery<ReportsQuery>,
+) -> ApiResult<Json<Reports>> {
+    peer.require(&[NodeRole::Sc])?;
+    Ok(Json(private.controller.reports(query)?))
 }
 
 /// The way to the holder over the private plane: one connection, made anew when the lease moves.
@@ -69,6 +83,20 @@ impl PrivateLink {
         *current = Some((address.to_owned(), channel.clone()));
         Ok(channel)
     }
+
+    /// Asks the controller there; an answer other than success is a problem.
+    async fn ask(
+        &self,
+        address: &str,
+        request: Request<Body>,
+    ) -> Result<Response<ChannelBody>, Problem> {
+        let answer = self.channel(address)?.send(request).await?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let detail = format!("the controller at {address} answered {}", answer.status());
+        Err(Problem::new(ErrorCode::Unavailable, detail))
+    }
 }
 
 impl HolderLink for PrivateLink {
@@ -78,18 +106,33 @@ impl HolderLink for PrivateLink {
         request: RelayRequest,
     ) -> BoxFuture<'a, Result<(), Problem>> {
         Box::pin(async move {
-            let internal = |error: String| Problem::new(ErrorCode::Internal, error);
-            let body = serde_json::to_vec(&request).map_err(|error| internal(error.to_string()))?;
+            let body = serde_json::to_vec(&request).map_err(internal)?;
             let request = Request::post("/internal/v1/relay")
                 .header(header::CONTENT_TYPE, "application/json")
                 .body(Body::from(body))
-                .map_err(|error| internal(error.to_string()))?;
-            let answer = self.channel(address)?.send(request).await?;
-            if answer.status().is_success() {
-                return Ok(());
-            }
-            let detail = format!("the controller at {address} answered {}", answer.status());
-            Err(Problem::new(ErrorCode::Unavailable, detail))
+                .map_err(internal)?;
+            self.ask(address, request).await.map(drop)
         })
     }
+
+    fn reports<'a>(
+        &'a self,
+        address: &'a str,
+        query: ReportsQuery,
+    ) -> BoxFuture<'a, Result<Reports, Problem>> {
+        Box::pin(async move {
+            let source = query.source.map(|source| format!("&source={source}"));
+            let (after, source) = (query.after, source.unwrap_or_default());
+            let request = Request::get(format!("/internal/v1/reports?after={after}{source}"))
+                .body(Body::empty())
+                .map_err(internal)?;
+            let answer = self.ask(address, request).await?;
+            let read = read_body(Body::new(answer.into_body()), PRIVATE_BODY_BYTES_MAX).await;
+            serde_json::from_slice(&read?).map_err(internal)
+        })
+    }
+}
+
+fn internal(error: impl fmt::Display) -> Problem {
+    Problem::new(ErrorCode::Internal, error.to_string())
 }

@@ -100,6 +100,8 @@ fn heartbeat(number: u32, registered: Registered) -> Heartbeat {
         draining: false,
         disk: tidegate_proto::control::DiskSpace::default(),
         traffic: tidegate_proto::control::Traffic::default(),
+        beat: 1,
+        untold: 0,
         statuses: Vec::new(),
     }
 }

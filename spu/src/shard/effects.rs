@@ -20,6 +20,7 @@ use super::reader::{Reader, tail_of};
 use super::replies::{Outcome, Replies};
 use super::rota::Rota;
 use crate::metrics::ShardCounters;
+use crate::traffic::TrafficCounter;
 
 /// What happens after the submission.
 #[derive(Debug)]
@@ -56,14 +57,14 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(shard: u16) -> Self {
+    pub(crate) fn new(shard: u16, traffic: Arc<TrafficCounter>) -> Self {
         Self {
             shard,
             effects: Effects::new(),
             entries: Vec::new(),
             deliveries: Vec::new(),
             rota: Rota::default(),
-            counters: ShardCounters::default(),
+            counters: ShardCounters::new(traffic),
             batches: 0,
             records: 0,
             bytes: 0,
@@ -97,7 +98,9 @@ impl Outbox {
                 Effect::Submit(batch) => {
                     self.batches += 1;
                     self.records += u64::from(batch.client.record_count());
-                    self.bytes += batch.encoded_len();
+                    let bytes = batch.encoded_len();
+                    self.bytes += bytes;
+                    hosted.reader.moved_in(bytes as u64);
                     self.entries.push(Entry::Batch(batch));
                 }
                 Effect::Persist(meta) => {

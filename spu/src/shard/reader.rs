@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_data_plane::partitions::Tail;
 use tidegate_log::Replica as LogReplica;
-use tidegate_proto::control::{Damage, PartitionStatus};
+use tidegate_proto::control::{Damage, PartitionStatus, PartitionTraffic};
 use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_spu_core::{RoleName, Status};
 use tokio::sync::watch;
@@ -36,6 +36,8 @@ pub(crate) struct Reader {
     last_append_ms: AtomicI64,
     service: AtomicU8,
     damage: Mutex<Option<Damage>>,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
 }
 
 /// What followers see. The channel is there only while somebody follows: it takes half a kilobyte,
@@ -62,6 +64,8 @@ impl Reader {
             last_append_ms: AtomicI64::new(status.last_append_ms.unwrap_or(NEVER)),
             service: AtomicU8::new(Service::Opening as u8),
             damage: Mutex::new(None),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
         }
     }
 
@@ -125,6 +129,23 @@ impl Reader {
     pub(crate) fn end(&self) -> Offset {
         // The end is published after the tail at times; it is never below it.
         Offset::new(self.end.load(Ordering::Acquire)).max(self.tail().high_watermark)
+    }
+
+    /// A batch of that size was appended.
+    pub(crate) fn moved_in(&self, bytes: u64) {
+        self.bytes_in.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So much was read.
+    pub(crate) fn moved_out(&self, bytes: u64) {
+        self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn traffic(&self) -> PartitionTraffic {
+        PartitionTraffic {
+            appended_bytes: self.bytes_in.load(Ordering::Relaxed),
+            read_bytes: self.bytes_out.load(Ordering::Relaxed),
+        }
     }
 
     /// Somebody met records that cannot be read. The first place is kept; what is read-only stays so.

@@ -22,11 +22,13 @@ use super::message::{AppendMessage, Message, Uptime};
 use super::replies::Replies;
 use crate::calendar::Calendar;
 use crate::limits::SUBMISSION_BYTES_TARGET;
+use crate::traffic::TrafficCounter;
 
 /// What a shard is made of.
 #[derive(Debug)]
 pub(crate) struct ShardParts {
     pub(crate) number: u16,
+    pub(crate) traffic: Arc<TrafficCounter>,
     pub(crate) log: Log,
     pub(crate) directory: Directory,
     pub(crate) uptime: Uptime,
@@ -57,7 +59,7 @@ pub(crate) struct Shard {
 impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Self {
         Self {
-            outbox: Outbox::new(parts.number),
+            outbox: Outbox::new(parts.number, Arc::clone(&parts.traffic)),
             parts,
             hosted: HashMap::new(),
             replies: Replies::default(),

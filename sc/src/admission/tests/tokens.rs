@@ -1,11 +1,12 @@
 //! Tokens as operators see them, and how they end.
 
 use super::*;
+use crate::controller::Reported;
 
 struct Unknown;
 
 impl Statuses for Unknown {
-    fn partition(&self, _: ReplicaKey) -> Option<PartitionStatus> {
+    fn partition(&self, _: ReplicaKey) -> Option<Reported> {
         None
     }
 

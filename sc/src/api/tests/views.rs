@@ -6,20 +6,24 @@ use super::*;
 async fn partitions_show_rows_and_what_their_leaders_say() {
     let server = Server::new().await;
     server.create("orders", 2).await;
-    let list = server
+    let mut list = server
         .send(ask("GET", "/v1/topics/orders/partitions"))
         .await;
+    let as_of = list.body["items"][0]["as_of"].take().as_i64().unwrap();
+    assert!((clock::now_ms() - as_of).abs() < 60_000, "{as_of}");
     let expected = json!({
         "partition": 0, "state": "online", "leader": 0, "leader_epoch": 1, "replicas": [0],
         "isr": [0], "min_in_sync": 1, "version": 1, "log_start": 2, "high_watermark": 9,
         "end": 10, "size_bytes": 4096, "last_append_at": 77,
-        "damage": { "read_only": true, "from": 4, "until": null }
+        "damage": { "read_only": true, "from": 4, "until": null }, "as_of": null
     });
     assert_eq!(list.body["items"][0], expected);
     assert_eq!(list.body["items"][1]["high_watermark"], Value::Null);
-    let one = server
+    assert_eq!(list.body["items"][1]["as_of"], Value::Null);
+    let mut one = server
         .send(ask("GET", "/v1/topics/orders/partitions/0"))
         .await;
+    one.body["as_of"].take();
     assert_eq!((one.status.as_u16(), one.body), (200, expected));
 }
 

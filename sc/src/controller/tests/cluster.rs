@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use tidegate_proto::control::{
-    DiskSpace, Heartbeat, NodeSite, Register, Registered, RelayRequest, Standing, Traffic,
+    DiskSpace, Heartbeat, NodeSite, Register, Registered, RelayRequest, Reports, ReportsQuery,
+    Standing, Traffic,
 };
 use tidegate_proto::id::{Incarnation, RunId, SpuId, StorageId};
 use tidegate_proto::name::SpuGroupName;
@@ -32,6 +33,16 @@ impl HolderLink for Wires {
                 None => Err(Problem::new(ErrorCode::Unavailable, "nobody is there")),
             }
         })
+    }
+
+    fn reports<'a>(
+        &'a self,
+        address: &'a str,
+        query: ReportsQuery,
+    ) -> BoxFuture<'a, Result<Reports, Problem>> {
+        let found = self.0.lock().unwrap().get(address).cloned();
+        let nobody = || Problem::new(ErrorCode::Unavailable, "nobody is there");
+        Box::pin(async move { found.ok_or_else(nobody)?.reports(query) })
     }
 }
 
@@ -177,6 +188,8 @@ impl Unit {
             draining: false,
             disk: DiskSpace::default(),
             traffic: Traffic::default(),
+            beat: 0,
+            untold: 0,
             statuses: Vec::new(),
         }
     }

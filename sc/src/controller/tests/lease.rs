@@ -172,6 +172,7 @@ async fn a_unit_that_says_too_much_has_nobody_shut_out() {
         let heartbeats = heartbeats.map(|heartbeat| RelayedHeartbeat {
             heartbeat,
             age_ms: 0,
+            first_beat: 0,
         });
         let heartbeats = heartbeats.to_vec();
         let relayed = first.controller.take_relayed(RelayRequest { heartbeats });

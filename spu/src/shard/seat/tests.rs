@@ -80,6 +80,7 @@ fn bench() -> Bench {
     let uptime = Uptime::start();
     seat.install(Shard::new(ShardParts {
         number: 0,
+        traffic: Arc::default(),
         log: log.clone(),
         directory: Directory::new(),
         uptime,

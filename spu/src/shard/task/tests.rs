@@ -81,6 +81,7 @@ impl Bench {
         let opened = Log::open(vfs, Path::new("data"), LogConfig::default(), listener).unwrap();
         let shard = Shard::new(ShardParts {
             number: 0,
+            traffic: Arc::default(),
             log: opened.log.clone(),
             directory: Directory::new(),
             uptime: Uptime::start(),

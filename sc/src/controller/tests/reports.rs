@@ -1,0 +1,244 @@
+//! What is known of partitions at each of several controllers, and how old it is.
+
+use tidegate_proto::control::{Heartbeat, PartitionStatus, PartitionTraffic, StatusReport};
+use tidegate_proto::position::{Offset, ReplicaKey};
+
+use super::cluster::{Cluster, Sc, Unit};
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Signs of life of one unit that leads every partition there is.
+struct Leader {
+    unit: Unit,
+    beat: u64,
+}
+
+impl Leader {
+    async fn new(sc: &Sc) -> Self {
+        let unit = sc.register(1).await;
+        Self { unit, beat: 1 }
+    }
+
+    /// Says where those partitions end; true when it is asked to tell of all.
+    async fn say(&mut self, sc: &Sc, ends: &[(ReplicaKey, u64)], untold: u64) -> bool {
+        let model = sc.controller.model();
+        let statuses = ends.iter().map(|(key, end)| {
+            let epoch = model.partition(*key).unwrap().leader_epoch;
+            let end = Offset::new(*end);
+            StatusReport {
+                key: *key,
+                status: PartitionStatus {
+                    log_start: Offset::ZERO,
+                    high_watermark: end,
+                    end,
+                    leader_epoch: epoch,
+                    size_bytes: 10,
+                    last_append_ms: None,
+                    damage: None,
+                },
+                traffic: PartitionTraffic::default(),
+            }
+        });
+        let heartbeat = Heartbeat {
+            beat: self.beat,
+            untold,
+            statuses: statuses.collect(),
+            ..self.unit.heartbeat()
+        };
+        self.beat += 1;
+        sc.controller.heartbeat(heartbeat).await.tell_all
+    }
+}
+
+async fn two(cluster: &Cluster) -> (Sc, Sc) {
+    let first = cluster.sc("a").await;
+    cluster.pass(SECOND).await;
+    let second = cluster.sc("b").await;
+    cluster.pass(SECOND).await;
+    assert!(first.controller.holds_lease());
+    (first, second)
+}
+
+async fn keys(sc: &Sc, cluster: &Cluster, partitions: u32) -> Vec<ReplicaKey> {
+    change(&sc.controller, ensure(partitions)).await.unwrap();
+    cluster.settle().await;
+    let model = sc.controller.model();
+    let topic = model.topics.values().next().unwrap();
+    topic.partitions.iter().map(|row| row.key()).collect()
+}
+
+/// End, and age in whole seconds.
+fn known(sc: &Sc, key: ReplicaKey) -> Option<(u64, u64)> {
+    let reported = sc.controller.reported(key)?;
+    let age = clock::monotonic() - reported.as_of;
+    Some((reported.status.end.get(), age.as_secs()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_controller_knows_what_one_of_them_heard() {
+    for hears in [0, 1] {
+        let cluster = Cluster::new();
+        let (first, second) = two(&cluster).await;
+        let mut leader = Leader::new(&first).await;
+        let keys = keys(&first, &cluster, 2).await;
+        let all = [&first, &second];
+        assert!(
+            !leader
+                .say(all[hears], &[(keys[0], 5), (keys[1], 7)], 0)
+                .await
+        );
+        cluster.pass(2 * SECOND).await;
+        for sc in all {
+            assert_eq!(known(sc, keys[0]).unwrap().0, 5, "heard by {hears}");
+            assert_eq!(known(sc, keys[1]).unwrap().0, 7);
+        }
+        // What it does not repeat holds as long as it speaks.
+        for end in 8..30 {
+            assert!(!leader.say(all[hears], &[(keys[1], end)], 0).await);
+            cluster.pass(SECOND).await;
+        }
+        for sc in all {
+            let (end, age) = known(sc, keys[0]).unwrap();
+            assert!(end == 5 && age <= 2, "{age}");
+            assert!(known(sc, keys[1]).unwrap().0 >= 28);
+        }
+        // It falls silent: what it said grows old, and is not told for ever.
+        cluster.pass(60 * SECOND).await;
+        for sc in all {
+            let (_, age) = known(sc, keys[0]).unwrap();
+            assert!((60..64).contains(&age), "{age}");
+        }
+        cluster.pass(crate::limits::STATUS_AGE_MAX).await;
+        assert_eq!(known(&first, keys[0]).or(known(&second, keys[0])), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_missed_something_does_not_say_that_the_rest_still_holds() {
+    let cluster = Cluster::new();
+    let (first, second) = two(&cluster).await;
+    let mut leader = Leader::new(&first).await;
+    let keys = keys(&first, &cluster, 2).await;
+    leader.say(&first, &[(keys[0], 5), (keys[1], 7)], 0).await;
+    cluster.pass(2 * SECOND).await;
+    // This one was told to a controller that took it with it.
+    leader.beat += 1;
+    cluster.pass(3 * SECOND).await;
+    assert!(leader.say(&second, &[(keys[1], 9)], 0).await, "tell me all");
+    cluster.pass(2 * SECOND).await;
+    for sc in [&first, &second] {
+        let (end, age) = known(sc, keys[0]).unwrap();
+        assert!(end == 5 && age >= 5, "{age}");
+        let (end, age) = known(sc, keys[1]).unwrap();
+        assert!(end == 9 && age <= 3, "{age}");
+    }
+    assert!(!leader.say(&second, &[(keys[0], 6)], 0).await);
+    cluster.pass(2 * SECOND).await;
+    for sc in [&first, &second] {
+        let (end, age) = known(sc, keys[0]).unwrap();
+        assert!(end == 6 && age <= 3, "{age}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_some_changes_found_no_room_nothing_is_said_to_hold_still() {
+    let cluster = Cluster::new();
+    let (first, second) = two(&cluster).await;
+    let mut leader = Leader::new(&first).await;
+    let keys = keys(&first, &cluster, 2).await;
+    leader.say(&second, &[(keys[0], 5), (keys[1], 7)], 0).await;
+    for end in 8..18 {
+        cluster.pass(SECOND).await;
+        leader.say(&second, &[(keys[1], end)], 1).await;
+    }
+    cluster.pass(2 * SECOND).await;
+    for sc in [&first, &second] {
+        assert!(known(sc, keys[0]).unwrap().1 >= 11);
+        assert!(known(sc, keys[1]).unwrap().1 <= 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_holder_knows_what_the_last_one_knew() {
+    let cluster = Cluster::new();
+    let (first, second) = two(&cluster).await;
+    let mut leader = Leader::new(&first).await;
+    let keys = keys(&first, &cluster, 40).await;
+    let ends: Vec<_> = keys.iter().map(|key| (*key, 3)).collect();
+    leader.say(&first, &ends, 0).await;
+    cluster.pass(2 * SECOND).await;
+    cluster.kill(first).await;
+    cluster.pass(12 * SECOND).await;
+    assert!(second.controller.holds_lease());
+    for key in &keys {
+        let (end, age) = known(&second, *key).unwrap();
+        assert!(end == 3 && age < 20);
+    }
+    // It goes on where the other one stopped.
+    assert!(!leader.say(&second, &[], 0).await);
+    assert_eq!(known(&second, keys[0]), Some((3, 0)));
+    // A third one starts, and asks him.
+    let third = cluster.sc("c").await;
+    cluster.pass(2 * SECOND).await;
+    assert_eq!(known(&third, keys[39]).unwrap().0, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn parts_of_a_bounded_size_make_up_the_whole() {
+    use crate::controller::reports::{Book, Sign, Told};
+    use tidegate_proto::control::ReportsQuery;
+
+    let cluster = Cluster::new();
+    let first = cluster.sc("a").await;
+    cluster.pass(SECOND).await;
+    let leader = Leader::new(&first).await;
+    let keys = keys(&first, &cluster, 10).await;
+    let now = clock::monotonic();
+    let mut book = Book::new(Uuid::from_u128(7));
+    let heartbeat = leader.unit.heartbeat();
+    book.sign(Sign {
+        heartbeat: &heartbeat,
+        first_beat: 1,
+        at: now,
+    });
+    let report = |key| StatusReport {
+        key,
+        status: serde_json::from_value(serde_json::json!({
+            "log_start": 0, "high_watermark": 0, "end": 0, "leader_epoch": 0, "size_bytes": 0,
+            "last_append_ms": null,
+        }))
+        .unwrap(),
+        traffic: PartitionTraffic::default(),
+    };
+    // Told three times each: only the last counts.
+    for key in keys.iter().chain(&keys).chain(&keys) {
+        let told = Told {
+            report: report(*key),
+            spu: heartbeat.spu_id,
+            incarnation: heartbeat.incarnation,
+            beat: 1,
+            at: now,
+        };
+        book.tell(told).unwrap();
+    }
+    let (mut query, mut found, mut units) = (ReportsQuery::default(), Vec::new(), 0);
+    for _ in 0..4 {
+        let part = book.after(query, 3, now);
+        assert!(part.statuses.len() <= 3);
+        found.extend(part.statuses.iter().map(|one| one.report.key));
+        units += part.units.len();
+        assert_eq!(part.has_more, found.len() < keys.len());
+        query = ReportsQuery {
+            source: Some(part.source),
+            after: part.upto,
+        };
+    }
+    assert_eq!((found, units), (keys, 1));
+    assert!(book.after(query, 3, now).statuses.is_empty());
+    let of_another = ReportsQuery {
+        source: Some(Uuid::nil()),
+        ..query
+    };
+    assert_eq!(book.after(of_another, 3, now).statuses.len(), 3);
+}

@@ -7,6 +7,7 @@ mod bench;
 mod cli;
 mod cluster;
 mod cluster_changes;
+mod cluster_drain;
 mod cluster_moves;
 mod cold_readers;
 mod disk;

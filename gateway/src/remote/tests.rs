@@ -2,6 +2,7 @@
 //! partitions in memory.
 
 mod contract;
+mod edges;
 mod leaders;
 mod restart;
 mod strangers;

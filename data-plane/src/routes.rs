@@ -57,4 +57,27 @@ fn documented() -> OpenApiRouter<DataPlane> {
 }
 
 #[cfg(test)]
+mod door {
+    //! The partitions themselves.
+
+    use std::sync::Arc;
+
+    pub(super) use super::{openapi, router};
+    pub(super) use crate::partitioner::for_key;
+    pub(super) use crate::partitions::Partitions;
+    pub(super) use crate::produce::DirectProduce;
+    pub(super) use crate::state::{DataPlane, DataPlaneConfig, ProducerIds};
+    pub(super) use crate::testing::{ANSWER_BYTES_MIN, HIGH_WATERMARK_BYTES_MAX, MemoryPartitions};
+
+    /// Nothing in between.
+    pub(super) struct Door;
+
+    impl Door {
+        pub(super) fn open(memory: &Arc<MemoryPartitions>) -> (Arc<dyn Partitions>, Self) {
+            (Arc::clone(memory) as Arc<dyn Partitions>, Self)
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests;

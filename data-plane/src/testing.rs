@@ -27,6 +27,11 @@ use replica::Replica;
 /// What the clock of [`MemoryPartitions`] says until it is set.
 pub const START_MS: i64 = 1_700_000_000_000;
 
+/// What an answer gets at least, however little is left.
+pub const ANSWER_BYTES_MIN: usize = crate::limits::ANSWER_BYTES_MIN;
+/// Longest header of high watermarks.
+pub const HIGH_WATERMARK_BYTES_MAX: usize = crate::limits::HIGH_WATERMARK_BYTES_MAX;
+
 const EPOCH: LeaderEpoch = LeaderEpoch(1);
 
 /// Partitions in memory.

@@ -6,6 +6,7 @@ mod edges;
 mod leaders;
 mod restart;
 mod strangers;
+mod surface;
 mod tails;
 mod wire;
 
@@ -127,9 +128,20 @@ impl Far {
 
     /// With something between the unit and the memory.
     fn over(between: impl FnOnce(Arc<MemoryPartitions>) -> Arc<dyn Partitions>) -> Self {
-        let cluster = Cluster::new();
         let memory = MemoryPartitions::new();
-        let unit = cluster.unit(SPU, between(Arc::clone(&memory)));
+        let partitions = between(Arc::clone(&memory));
+        Self::with(memory, partitions)
+    }
+
+    /// In front of this memory.
+    fn of(memory: Arc<MemoryPartitions>) -> Self {
+        let partitions = Arc::clone(&memory) as Arc<dyn Partitions>;
+        Self::with(memory, partitions)
+    }
+
+    fn with(memory: Arc<MemoryPartitions>, partitions: Arc<dyn Partitions>) -> Self {
+        let cluster = Cluster::new();
+        let unit = cluster.unit(SPU, partitions);
         memory.enter(SPU, Some(at_port(unit.port)));
         let tasks = Tasks::new();
         let remote = RemotePartitions::new(

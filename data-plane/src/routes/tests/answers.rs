@@ -5,8 +5,8 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt as _;
 
+use super::super::door::{ANSWER_BYTES_MIN, HIGH_WATERMARK_BYTES_MAX};
 use super::Surface;
-use crate::limits::{ANSWER_BYTES_MIN, HIGH_WATERMARK_BYTES_MAX};
 
 const PARTITION: &str = "/v1/topics/t/partitions/0/records";
 const RECORD_BYTES: usize = 32 * 1024;
@@ -89,7 +89,7 @@ async fn a_record_longer_than_its_page_is_counted_whole() {
 async fn who_waits_for_records_takes_nothing_of_the_budget() {
     // Enough for one answer at a time.
     let surface = with_records(Surface::with_answer_bytes(4 * ANSWER_BYTES_MIN), 1).await;
-    let path = format!("{PARTITION}?from=latest&wait_ms=60000");
+    let path = format!("{PARTITION}?from=1&wait_ms=60000");
     let mut waiting: Vec<_> = (0..20).map(|_| Box::pin(surface.get(&path))).collect();
     for waiting in &mut waiting {
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());

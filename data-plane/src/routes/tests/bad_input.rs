@@ -1,7 +1,10 @@
 //! Requests that are wrong, each with the answer it gets. None of them appends anything.
 
+#[path = "bad_input/bodies.rs"]
 mod bodies;
+#[path = "bad_input/heads.rs"]
 mod heads;
+#[path = "bad_input/json.rs"]
 mod json;
 
 use axum::body::Body;

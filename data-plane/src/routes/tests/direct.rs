@@ -6,7 +6,6 @@ use tidegate_kit::http::{Direct as _, EdgeConfig, EdgeLayer, Front};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::produce::DirectProduce;
 
 const TOKEN: (&str, &str) = ("authorization", "Bearer secret");
 const PATH: &str = "/v1/topics/t/records";
@@ -87,8 +86,8 @@ async fn the_direct_way_answers_as_the_router_does() {
     }
 }
 
-#[test]
-fn only_plain_paths_of_produce_are_taken() {
+#[tokio::test]
+async fn only_plain_paths_of_produce_are_taken() {
     let produce = DirectProduce::new(surface().state);
     for (method, path, expected) in [
         (Method::POST, "/v1/topics/t/records", true),

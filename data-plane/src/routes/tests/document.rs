@@ -1,6 +1,6 @@
 //! The OpenAPI document is complete enough for generators.
 
-use crate::routes::openapi;
+use super::openapi;
 
 #[test]
 fn every_operation_has_an_id_and_every_response_a_description() {

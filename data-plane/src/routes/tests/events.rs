@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use tidegate_kit::auth::Auth;
 use tidegate_proto::position::Offset;
 
-use super::Surface;
-use crate::state::DataPlaneConfig;
+use super::{DataPlaneConfig, Surface};
 
 struct Stream {
     body: Body,
@@ -162,7 +161,7 @@ async fn a_large_backlog_comes_in_frames_of_bounded_size() {
 
 #[tokio::test(start_paused = true)]
 async fn a_quiet_stream_says_that_it_lives_and_where_the_ends_are() {
-    let surface = Surface::new();
+    let surface = Surface::near();
     surface.memory.create_topic("t", 2);
     append(&surface, "1").await;
     let mut stream = Stream::open(&surface, EVENTS, "").await;

@@ -11,7 +11,10 @@ const RECORDS: &str = "/v1/topics/t/records";
 const PARTITION: &str = "/v1/topics/t/partitions/0/records";
 
 async fn with_records(partitions: u32, each: u64) -> Surface {
-    let surface = Surface::new();
+    filled(Surface::new(), partitions, each).await
+}
+
+async fn filled(surface: Surface, partitions: u32, each: u64) -> Surface {
     surface.memory.create_topic("t", partitions);
     for partition in 0..partitions {
         for n in 0..each {
@@ -129,7 +132,7 @@ async fn several_cursors_are_merged_and_partitions_chosen() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_poll_wakes_when_records_come() {
-    let surface = with_records(2, 0).await;
+    let surface = filled(Surface::near(), 2, 0).await;
     let poll = surface.get("/v1/topics/t/records?wait_ms=60000");
     let append = async {
         tokio::time::advance(Duration::from_millis(5)).await;
@@ -145,7 +148,7 @@ async fn a_long_poll_wakes_when_records_come() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_poll_ends_empty_at_its_deadline() {
-    let surface = with_records(1, 1).await;
+    let surface = filled(Surface::near(), 1, 1).await;
     let started = tidegate_kit::clock::monotonic();
     let answer = surface
         .get(&format!("{PARTITION}?from=latest&wait_ms=700"))
@@ -167,14 +170,14 @@ async fn a_long_poll_ends_empty_at_its_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_poll_ends_when_the_server_stops_or_the_topic_goes() {
-    let surface = with_records(1, 0).await;
+    let surface = filled(Surface::near(), 1, 0).await;
     let gone = async {
         tokio::time::advance(Duration::from_millis(5)).await;
         surface.memory.delete_topic("t");
     };
     let (answer, ()) = tokio::join!(surface.get("/v1/topics/t/records?wait_ms=60000"), gone);
     assert_eq!(answer.refusal(), (404, "topic_not_found".to_owned()));
-    let surface = with_records(1, 0).await;
+    let surface = filled(Surface::near(), 1, 0).await;
     let stop = async {
         tokio::time::advance(Duration::from_millis(5)).await;
         surface.tasks.token().cancel();

@@ -13,7 +13,7 @@ use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use tidegate_proto::record::{Datum, RecordRef};
 use uuid::Uuid;
 
-use super::{Surface, post};
+use super::{Surface, for_key, post};
 
 /// A batch as a client sends it: the server's fields of the placement header say nothing.
 pub(super) fn wire(client: ClientBatch) -> Bytes {
@@ -164,7 +164,7 @@ async fn a_long_upload_is_streamed_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn lines_of_a_slow_upload_do_not_wait_for_its_end() {
-    let surface = Surface::new();
+    let surface = Surface::near();
     surface.memory.create_topic("t", 1);
     let chunks = stream::iter([Ok::<_, std::io::Error>("1\n2\n")]).chain(stream::pending());
     let upload = surface.post(PARTITION, "application/x-ndjson", Body::from_stream(chunks));
@@ -262,7 +262,7 @@ async fn records_go_to_the_partition_of_their_key() {
         .sum();
     assert_eq!(counts, 5);
     for key in ["a", "b", "c"] {
-        let partition = crate::partitioner::for_key(&topic, key.as_bytes());
+        let partition = for_key(&topic, key.as_bytes());
         let path = format!("/v1/topics/t/partitions/{partition}/records");
         assert!(
             surface
@@ -275,7 +275,7 @@ async fn records_go_to_the_partition_of_their_key() {
     let keyed = batch(Codec::None, &["a"], None);
     let kind = "application/vnd.tidegate.batch";
     let answer = surface.post(RECORDS, kind, wire(keyed)).await.json();
-    let expected = crate::partitioner::for_key(&topic, b"a").0;
+    let expected = for_key(&topic, b"a").0;
     assert_eq!(answer["partitions"][0]["partition"], expected);
 }
 

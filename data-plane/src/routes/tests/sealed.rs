@@ -8,8 +8,7 @@ use tidegate_proto::batch::Batch;
 use tidegate_proto::control::{Cleanup, TopicConfig};
 use tidegate_proto::position::Offset;
 
-use super::{Answer, Surface, post};
-use crate::state::DataPlaneConfig;
+use super::{Answer, DataPlaneConfig, Surface, post};
 
 const PAGES: &str = "/v1/topics/t/partitions/0/pages";
 const BATCH: &str = "application/vnd.tidegate.batch";

@@ -161,7 +161,7 @@ pub struct SealAnswer {
     pub log_start: Offset,
     /// True when nothing that was acknowledged can be missing.
     pub intact: bool,
-    /// It knows of producers or request keys, which a new copy would not: what they send again would be
+    /// It knows of requests of the last minutes, which a new copy would not: sent again, they would be
     /// taken for new.
     #[serde(default)]
     pub remembers: bool,

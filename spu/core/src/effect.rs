@@ -101,7 +101,7 @@ pub struct Survey {
     pub end: Offset,
     /// Nothing that was acknowledged can be missing.
     pub intact: bool,
-    /// A producer or a request key is remembered.
+    /// What producers sent lately is remembered, and would be taken for new without that.
     pub remembers: bool,
 }
 

@@ -137,6 +137,14 @@ impl Ledger {
         self.len() == 0
     }
 
+    /// Whether a log that goes on without it takes no repetition for something new: no request key holds
+    /// any more, and no request of a producer can be under way. A producer that goes on later is told
+    /// that it is unknown (D2).
+    pub(crate) fn is_dispensable(&mut self, now_ms: i64) -> bool {
+        self.keys.expire(now_ms);
+        self.keys.len() == 0 && self.producers.is_quiet(now_ms)
+    }
+
     /// The snapshot's bytes: version, epochs, producers, keys, unordered producers, CRC32C; little endian.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![SNAPSHOT_VERSION];

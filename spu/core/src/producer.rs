@@ -179,6 +179,13 @@ impl ProducerTable {
         }
     }
 
+    /// Whether nothing that a producer sent can be under way, and so come again.
+    pub(crate) fn is_quiet(&self, now_ms: i64) -> bool {
+        let limit_ms = PRODUCER_IDLE_MS_WHEN_FULL;
+        let mut producers = self.producers.values();
+        producers.all(|producer| producer.idle(now_ms, limit_ms)) && self.unordered.is_quiet(now_ms)
+    }
+
     /// Whether this producer would be a new one and there is no room for it.
     pub(crate) fn is_full_for(&self, stamp: ProducerStamp) -> bool {
         let id = stamp.id;

@@ -219,20 +219,18 @@ impl Standing {
         effects.push(Effect::Trim { to });
     }
 
-    /// What the log holds; none while a part of it is not durable. What would be forgotten by now is.
+    /// What the log holds; none while a part of it is not durable.
     pub(crate) fn survey(&mut self, now: Now) -> Option<Survey> {
         if self.durable_end < self.end {
             return None;
         }
-        self.ledger.keys.expire(now.wall_ms);
-        self.ledger.producers.expire(now.wall_ms);
         Some(Survey {
             epoch: self.meta.leader_epoch,
             last_epoch: self.ledger.epochs().last().unwrap_or(LeaderEpoch(0)),
             log_start: self.log_start,
             end: self.end,
             intact: self.intact,
-            remembers: !self.ledger.is_empty(),
+            remembers: !self.ledger.is_dispensable(now.wall_ms),
         })
     }
 

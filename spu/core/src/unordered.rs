@@ -122,6 +122,12 @@ impl UnorderedTable {
             .retain(|_, producer| now_ms.saturating_sub(producer.touched_ms) <= idle_ms_max);
     }
 
+    /// Whether nothing that any of them sent can be under way.
+    pub(crate) fn is_quiet(&self, now_ms: i64) -> bool {
+        let mut producers = self.producers.values();
+        producers.all(|one| now_ms.saturating_sub(one.touched_ms) > UNORDERED_MEMORY_MS)
+    }
+
     /// Whether this producer would be a new one and there is no room for it.
     pub(crate) fn is_full_for(&self, id: ProducerId) -> bool {
         self.producers.len() >= UNORDERED_PER_PARTITION_MAX && !self.producers.contains_key(&id)

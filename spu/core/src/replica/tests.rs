@@ -19,6 +19,7 @@ use crate::ledger::BatchFacts;
 
 mod histories;
 mod scenarios;
+mod seals;
 
 const OWN: SpuId = SpuId(1);
 

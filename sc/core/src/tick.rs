@@ -22,7 +22,7 @@ use crate::moves::{Step, give_up, is_copying, next_step};
 use crate::operation::{count_failed, forget_old, keep_books, operation_of};
 use crate::recover::end_survey;
 use crate::register::place_what_waits;
-use crate::rows::SpuRow;
+use crate::rows::{PartitionRow, SpuRow};
 
 /// One transaction of the controller's own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -110,6 +110,17 @@ fn elect_what_waits(draft: &mut Draft<'_>) {
     }
 }
 
+/// Says that a sealed partition waits for units that are not there.
+fn unheard(draft: &Draft<'_>, row: &PartitionRow) -> Option<String> {
+    let is_away = |spu: SpuId| draft.spu(spu).is_none_or(|unit| unit.fenced);
+    let mut units = row.replicas.iter().map(|replica| replica.spu);
+    let away = units.find(|spu| is_away(*spu))?;
+    let key = draft.told(row.key());
+    Some(format!(
+        "{key} waits for storage unit {away} to say what it holds; it is offline"
+    ))
+}
+
 /// Takes one step for each partition that may go one further; tells what each operation waits for.
 fn move_on(draft: &mut Draft<'_>, ids: &mut Ids) -> BTreeMap<OperationId, String> {
     let model = draft.model();
@@ -131,6 +142,9 @@ fn move_on(draft: &mut Draft<'_>, ids: &mut Ids) -> BTreeMap<OperationId, String
         if row.seal.is_some() {
             // Units may have come or gone since the last answer.
             end_survey(draft, ids, row.key());
+            if let Some(why) = unheard(draft, row) {
+                waits.entry(id).or_insert(why);
+            }
             continue;
         }
         let limit = draft

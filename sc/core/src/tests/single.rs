@@ -1,9 +1,10 @@
 //! Clusters whose units copy no records: what is empty moves, what is not stays, and nothing gets stuck.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use proptest::prelude::*;
-use std::collections::BTreeMap;
-use tidegate_proto::id::{PartitionId, SpuId};
-use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_proto::id::{PartitionId, ReplicaGen, SpuId};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
 use super::world::{World, asking, blank, name};
 use crate::decision::{Decision, MoveTerms, Outcome, Request, Target};
@@ -169,6 +170,32 @@ fn walk(world: &mut World, step: &Step) {
     let _ = world.ask(&asked);
 }
 
+/// What lies on the units' disks: of which membership, and the epoch that it accepted.
+type Disks = BTreeMap<(SpuId, ReplicaKey), (ReplicaGen, LeaderEpoch)>;
+
+/// What units do with the rows that they see: they make copies, adopt epochs, and give up those that are
+/// empty and that a newer row does not name.
+fn apply(world: &World, disks: &mut Disks) {
+    let lives = |spu: SpuId| world.alive.contains(&spu) && !world.model.spus[&spu].fenced;
+    for row in rows(world) {
+        let (start, end) = world.logs.get(&row.key()).copied().unwrap_or_default();
+        disks.retain(|(spu, key), (replica_gen, epoch)| {
+            let own = row
+                .replica(*spu)
+                .filter(|own| own.replica_gen == *replica_gen);
+            let departed = own.is_none() && row.leader_epoch > *epoch;
+            *key != row.key() || !lives(*spu) || !departed || start != end
+        });
+        for replica in row.replicas.iter().filter(|replica| lives(replica.spu)) {
+            let made = (replica.replica_gen, row.leader_epoch);
+            let known = disks.entry((replica.spu, row.key())).or_insert(made);
+            assert_eq!(known.0, replica.replica_gen, "a former copy is in the way");
+            known.1 = known.1.max(row.leader_epoch);
+        }
+    }
+    disks.retain(|(_, key), _| world.model.partition(*key).is_some());
+}
+
 /// Where partitions with records are, and where the others ended.
 type Places = BTreeMap<ReplicaKey, (PartitionRow, u64, u64)>;
 
@@ -209,9 +236,13 @@ proptest! {
         spus in 1..4_u32, steps in proptest::collection::vec(step(), 1..60)
     ) {
         let mut world = World::new(spus);
+        let mut disks = Disks::new();
         for step in &steps {
             let before = places(&world);
             walk(&mut world, step);
+            if matches!(step, Step::Follow) {
+                apply(&world, &mut disks);
+            }
             // A deleted topic takes its logs along; one of the same name is another.
             let model = &world.model;
             world.logs.retain(|key, _| model.partition(*key).is_some());
@@ -224,6 +255,12 @@ proptest! {
         let before = places(&world);
         world.settle();
         check(&before, &world);
+        apply(&world, &mut disks);
+        let held: BTreeSet<_> = rows(&world).flat_map(|row| {
+            row.replicas.iter().map(|replica| (replica.spu, row.key()))
+        }).collect();
+        let on_disk: BTreeSet<_> = disks.keys().copied().collect();
+        prop_assert_eq!(on_disk, held, "no former copy is left");
         for row in rows(&world).filter(|row| row.is_placed()) {
             prop_assert!(row.leader.is_some() && row.seal.is_none(), "{:?}", row);
             prop_assert!(row.moving.is_none(), "{:?}", row);

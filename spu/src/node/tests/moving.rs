@@ -216,3 +216,21 @@ async fn rows_of_a_later_registration_are_not_applied() {
     assert!(refused.code().is_definite());
     life.stop().await;
 }
+
+#[tokio::test]
+async fn a_registration_that_was_overtaken_is_not_confirmed() {
+    let spec = |incarnation| SpuSpec {
+        endpoints: Vec::new(),
+        rack: None,
+        site: None,
+        standing: SpuStanding::Active,
+        incarnation: Incarnation(incarnation),
+    };
+    for (found, is_confirmed) in [(4, true), (5, false)] {
+        let mut topology = Topology::default();
+        topology.spus.insert(OWN, spec(found));
+        let (_told, mut followed) = watch::channel(Arc::new(topology));
+        let confirmed = crate::session::confirmed(&mut followed, OWN, Incarnation(4)).await;
+        assert_eq!(confirmed, is_confirmed);
+    }
+}

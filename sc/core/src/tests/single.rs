@@ -86,45 +86,9 @@ fn led(world: &World, topic: u8, partition: usize) -> Option<ReplicaKey> {
     row.leader.map(|_| row.key())
 }
 
-fn walk(world: &mut World, step: &Step) {
-    let known = |world: &World, spu: u32| world.model.spu(SpuId(spu)).is_some();
-    let asked = match step {
-        Step::Append(t, p) => {
-            if let Some(key) = led(world, *t, *p) {
-                world.logs.entry(key).or_default().1 += 7;
-            }
-            return;
-        }
-        Step::Trim(t, p) => {
-            if let Some(key) = led(world, *t, *p) {
-                let log = world.logs.entry(key).or_default();
-                log.0 = log.1;
-            }
-            return;
-        }
-        Step::Arrive(spu) if !known(world, *spu) => {
-            world.register(&blank(*spu));
-            return;
-        }
-        Step::Restart(spu) if known(world, *spu) => {
-            world.register(&world.remembered(*spu));
-            return;
-        }
-        Step::Arrive(_) | Step::Restart(_) => return,
-        Step::Die(spu) => return world.die(*spu),
-        Step::Pass(ms) => return world.pass(*ms),
-        Step::Follow => {
-            world.follow();
-            return;
-        }
-        Step::Create(t, count) => {
-            let _ = world.create(&topic_of(*t), asking(*count, 1));
-            return;
-        }
-        Step::Delete(t) => {
-            let _ = world.delete(&topic_of(*t), None);
-            return;
-        }
+/// What operators ask for.
+fn asked(world: &World, step: &Step) -> Option<Request> {
+    Some(match step {
         Step::Reassign(t, partition, to, knows) => Request::Reassign {
             targets: vec![Target {
                 topic: name(&topic_of(*t)),
@@ -161,13 +125,51 @@ fn walk(world: &mut World, step: &Step) {
         },
         Step::Cancel(number) => {
             let ids: Vec<_> = world.model.operations.keys().copied().collect();
-            let Some(id) = ids.get(number.checked_rem(ids.len()).unwrap_or(0)) else {
-                return;
-            };
-            Request::CancelOperation { id: *id }
+            let id = *ids.get(number.checked_rem(ids.len()).unwrap_or(0))?;
+            Request::CancelOperation { id }
         }
-    };
-    let _ = world.ask(&asked);
+        _ => return None,
+    })
+}
+
+/// Makes one step; what is refused does not happen.
+fn walk(world: &mut World, step: &Step) {
+    let known = |world: &World, spu: u32| world.model.spu(SpuId(spu)).is_some();
+    match step {
+        Step::Append(t, p) => {
+            if let Some(key) = led(world, *t, *p) {
+                world.logs.entry(key).or_default().1 += 7;
+            }
+        }
+        Step::Trim(t, p) => {
+            if let Some(key) = led(world, *t, *p) {
+                let log = world.logs.entry(key).or_default();
+                log.0 = log.1;
+            }
+        }
+        Step::Arrive(spu) if !known(world, *spu) => {
+            world.register(&blank(*spu));
+        }
+        Step::Restart(spu) if known(world, *spu) => {
+            world.register(&world.remembered(*spu));
+        }
+        Step::Die(spu) => world.die(*spu),
+        Step::Pass(ms) => world.pass(*ms),
+        Step::Follow => {
+            world.follow();
+        }
+        Step::Create(t, count) => {
+            let _ = world.create(&topic_of(*t), asking(*count, 1));
+        }
+        Step::Delete(t) => {
+            let _ = world.delete(&topic_of(*t), None);
+        }
+        other => {
+            if let Some(request) = asked(world, other) {
+                let _ = world.ask(&request);
+            }
+        }
+    }
 }
 
 /// What lies on the units' disks: of which membership, and the epoch that it accepted.

@@ -204,7 +204,9 @@ impl LocalPartitions {
     /// Counts a read; how many bytes it is.
     fn count(&self, handle: &PartitionHandle, source: &'static str, batches: &[Batch]) -> usize {
         let bytes = batches.iter().map(Batch::encoded_len).sum();
-        let records = batches.iter().map(|one| u64::from(one.client.record_count()));
+        let records = batches
+            .iter()
+            .map(|one| u64::from(one.client.record_count()));
         metrics::read(source, batches.len() as u64, bytes as u64);
         self.traffic.moved(records.sum(), bytes as u64);
         self.traffic.answered(1);

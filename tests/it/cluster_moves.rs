@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tidegate_tests::cluster::Cluster;
 use tidegate_tests::http::Answer;
 use tidegate_tests::wait::wait_for;
+use tokio::task::JoinSet;
 
 const GATEWAY: &str = "gateway-1";
 
@@ -171,12 +172,14 @@ async fn go_on_after_a_stop(cluster: &mut Cluster, gone: u64) {
     cluster.stop_member(&name);
     let mut connection = cluster.connect(GATEWAY).await.expect("a connection");
     let body = json!({ "records": [{ "value": "x", "partition": at }] }).to_string();
-    let pending = tokio::spawn(async move {
+    let mut pending = JoinSet::new();
+    pending.spawn(async move {
         let path = "/v1/topics/after/records?timeout_ms=30000";
         connection.post(path, "application/json", body).await
     });
     cluster.start_by_hand(&name);
-    let answer = pending.await.expect("it ran").expect("an answer");
+    let answer = pending.join_next().await.expect("one request");
+    let answer = answer.expect("it ran").expect("an answer");
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.json()["partitions"][0]["base_offset"], 0);
 }

@@ -298,10 +298,9 @@ async fn terms<'a>(
         reported.is_none_or(|reported| reported.is_empty())
     };
     let mut empty: BTreeSet<ReplicaKey> = single.map(PartitionRow::key).filter(may_be).collect();
-    if !request.force {
-        let keys = empty.iter().copied().collect();
-        statuses.word_since(keys, since).await;
-    }
+    // Also when it is forced: what is empty is moved without a copy, and only so where none can be made.
+    let keys = empty.iter().copied().collect();
+    statuses.word_since(keys, since).await;
     empty.retain(|key| {
         let reported = statuses.partition(*key);
         reported.is_some_and(|now| now.is_empty() && now.as_of >= since)

@@ -9,7 +9,7 @@ mod follow;
 mod lines;
 
 pub use calls::{CallError, ControllerClient};
-pub use follow::{Followed, follow};
+pub use follow::{Followed, Known, follow};
 
 #[cfg(test)]
 mod tests;

@@ -41,7 +41,7 @@ pub use session::{
     SealRequest, Seen, Standing, StatusReport, Traffic,
 };
 pub use unit::{SpuSpec, SpuStanding};
-pub use watch::{TopologyChange, WatchLine, WatchQuery};
+pub use watch::{TopologyChange, WatchLine, WatchQuery, WatchStart};
 
 #[expect(clippy::cast_possible_truncation, reason = "a constant of 1 MiB")]
 const MAX_RECORD_BYTES_DEFAULT: u32 = RECORD_BYTES_MAX_DEFAULT as u32;

@@ -1,6 +1,7 @@
 //! A gateway put together, and taken apart.
 //!
-//! It keeps nothing but the last topology, with which it starts while every controller is down. Stop: not
+//! It keeps nothing but the last topology, with which it starts while every controller is down, and how much
+//! of the metadata it has seen. Stop: not
 //! ready, requests under way finished, sockets told where to go on.
 
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use tokio::sync::watch;
 use crate::config::GatewaySettings;
 use crate::failure::Failure;
 use crate::process::{
-    Base, DRAIN_GRACE, DRAIN_TIMEOUT, Listening, NodeFacts, Serving, controllers, enrol, keep,
-    kept_topology,
+    Base, DRAIN_GRACE, DRAIN_TIMEOUT, Listening, NodeFacts, Serving, controllers, enrol, keep_seen,
+    keep_topology, read_topology,
 };
 use crate::producers::LeasedIds;
 use crate::up::descriptions;
@@ -42,11 +43,13 @@ impl GatewayServer {
         let security = &settings.process.security;
         let name = &settings.name;
         let tls = enrol(security, &base, NodeRole::Gateway, name, &session).await?;
-        let kept = kept_topology(base.directory.path());
-        let is_kept = kept.store_id.is_some();
+        let directory = base.directory.path();
+        let kept = read_topology(directory);
+        let is_kept = kept.topology.store_id.is_some();
         let control = controllers(security, &tls, kept, &session)?;
         let mut topology = control.followed.topology.clone();
-        keep(base.directory.path(), topology.clone(), &session);
+        keep_topology(directory, &control.followed, &session);
+        keep_seen(directory, &control.followed, &session);
         if !is_kept {
             // Every topic would be unknown.
             let is_known = topology.wait_for(|topology| topology.store_id.is_some());

@@ -1,14 +1,11 @@
 //! The identity of this process among the nodes, and its way to the controllers.
 
-use std::sync::Arc;
-
 use tidegate_kit::channel::{Channel, ChannelConfig};
-use tidegate_kit::controller::{ControllerClient, follow};
+use tidegate_kit::controller::{ControllerClient, Known, follow};
 use tidegate_kit::enrol::Enrolment;
 use tidegate_kit::limits::CERTIFICATE_POLL_INTERVAL;
 use tidegate_kit::tasks::Tasks;
 use tidegate_kit::tls::{Expect, NodeTls};
-use tidegate_proto::control::Topology;
 use tidegate_proto::node::{NodeName, NodeRole};
 
 use super::base::Base;
@@ -42,12 +39,12 @@ pub(crate) async fn enrol(
     enrolled.map_err(|error| Failure::failed(chain(&error)))
 }
 
-/// Follows the topology over a channel to the controllers, as tasks of `tasks`; `known` is what is shown
-/// before one of them answers.
+/// Follows the topology over a channel to the controllers, as tasks of `tasks`; `known` is what an earlier
+/// run kept.
 pub(crate) fn controllers(
     settings: &SecuritySettings,
     tls: &NodeTls,
-    known: Arc<Topology>,
+    known: Known,
     tasks: &Tasks,
 ) -> Result<RemoteControl, Failure> {
     let channel = Channel::new(&ChannelConfig {

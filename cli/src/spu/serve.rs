@@ -12,7 +12,7 @@ use tidegate_kit::http::{Front, OriginRules};
 use tidegate_kit::serve::ServeLimits;
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_kit::tls::{ClientAuth, NodeTls};
-use tidegate_proto::control::{Audience, Endpoint, LeaveRequest, NodeSite, Registered, Topology};
+use tidegate_proto::control::{Audience, Endpoint, LeaveRequest, NodeSite, Registered};
 use tidegate_proto::node::NodeRole;
 use tidegate_spu::private::{PrivateConfig, service};
 use tidegate_spu::session::{self, Excluded, Heart};
@@ -25,7 +25,8 @@ use crate::control::RemoteControl;
 use crate::failure::Failure;
 use crate::leftovers::Leftovers;
 use crate::process::{
-    Base, DRAIN_GRACE, DRAIN_TIMEOUT, Listening, NodeFacts, Serving, controllers, enrol,
+    Base, DRAIN_GRACE, DRAIN_TIMEOUT, Listening, NodeFacts, Serving, controllers, enrol, keep_seen,
+    read_seen,
 };
 use crate::producers::LeasedIds;
 use crate::seals;
@@ -111,8 +112,9 @@ impl SpuServer {
         let security = &settings.process.security;
         let name = format!("spu-{}", settings.spu_id);
         let tls = enrol(security, &base, NodeRole::Spu, &name, &stages.session).await?;
-        let empty = Arc::new(Topology::default());
-        let control = controllers(security, &tls, empty, &stages.session)?;
+        let kept = read_seen(base.directory.path());
+        let control = controllers(security, &tls, kept, &stages.session)?;
+        keep_seen(base.directory.path(), &control.followed, &stages.session);
         let node = open(settings, &base, &doors).await?;
         let registered = admit(&node, &control, &tls, settings).await?;
         let topology = control.followed.topology.clone();
@@ -248,6 +250,11 @@ async fn admit(
     tls: &NodeTls,
     settings: &SpuSettings,
 ) -> Result<Registered, Failure> {
+    let mut topology = control.followed.topology.clone();
+    // Controllers compare their store with what this node has seen before they tell it anything (X1), so
+    // none that went back takes a registration.
+    let is_told = topology.wait_for(|topology| topology.store_id.is_some());
+    let _ = is_told.await;
     let registered = session::register(node, &control.client).await;
     let registered = registered.map_err(|problem| {
         Failure::failed(format!(
@@ -260,7 +267,6 @@ async fn admit(
             "the controllers are of another cluster than this node's certificate",
         ));
     }
-    let mut topology = control.followed.topology.clone();
     if !session::confirmed(&mut topology, settings.spu_id, registered.incarnation).await {
         return Err(superseded(&format!("spu-{}", settings.spu_id)));
     }

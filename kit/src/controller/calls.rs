@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tidegate_proto::control::{
     AttestRequest, Heartbeat, HeartbeatAnswer, LeaveRequest, Register, Registered, SealAnswer,
-    SealRequest, Seen,
+    SealRequest, Seen, WatchStart,
 };
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::TopicId;
@@ -162,12 +162,17 @@ impl ControllerClient {
     /// Opens a watch stream.
     pub(super) async fn watch(
         &self,
-        from: Option<Seen>,
+        start: WatchStart,
     ) -> Result<Response<ChannelBody>, CallError> {
-        let query = from.map_or_else(String::new, |seen| {
-            let (after, hash, store) = (seen.revision, seen.hash, seen.store_id);
-            format!("?after={after}&hash={hash}&store={store}")
-        });
+        let place = |name: &str, seen: Seen| {
+            let (revision, hash, store) = (seen.revision, seen.hash, seen.store_id);
+            format!("?{name}={revision}&hash={hash}&store={store}")
+        };
+        let query = match start {
+            WatchStart::Snapshot => String::new(),
+            WatchStart::SnapshotFor(seen) => place("seen", seen),
+            WatchStart::After(seen) => place("after", seen),
+        };
         let request = Request::get(format!("/internal/v1/watch{query}"));
         let request = request
             .body(Body::empty())

@@ -2,13 +2,15 @@
 //!
 //! What is shown is a revision told whole; many that come together are shown once. While no controller
 //! answers, the last one goes on being shown. A stream that does not fit is read again from a snapshot.
+//! Invariant: whoever gives a snapshot was told first how much was seen (X1), and of one store nothing
+//! older is shown than that.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use http::StatusCode;
-use tidegate_proto::control::{Folded, Seen, Topology, TopologyFold, WatchLine};
+use tidegate_proto::control::{Folded, Seen, Topology, TopologyFold, WatchLine, WatchStart};
 use tidegate_proto::error::ErrorCode;
 use tidegate_proto::limits::WATCH_ALIVE_MS;
 use tokio::sync::watch;
@@ -24,6 +26,15 @@ use crate::tasks::{TaskKind, Tasks};
 /// A stream says every so often that it is alive; after three times that it is not.
 const PATIENCE: Duration = Duration::from_millis(3 * WATCH_ALIVE_MS);
 
+/// What an earlier run kept.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Shown until a controller tells a newer one.
+    pub topology: Arc<Topology>,
+    /// How much of the history was seen.
+    pub seen: Option<Seen>,
+}
+
 /// What is followed.
 #[derive(Clone, Debug)]
 pub struct Followed {
@@ -33,13 +44,14 @@ pub struct Followed {
     pub seen: watch::Receiver<Option<Seen>>,
 }
 
-/// Follows the topology as a task of `tasks`. `known` is shown until a controller tells a newer one.
-pub fn follow(client: ControllerClient, known: Arc<Topology>, tasks: &Tasks) -> Followed {
-    let (topology, topologies) = watch::channel(known);
+/// Follows the topology as a task of `tasks`.
+pub fn follow(client: ControllerClient, known: Known, tasks: &Tasks) -> Followed {
+    let (topology, topologies) = watch::channel(known.topology);
     let (seen, seen_rx) = watch::channel(None);
     let follower = Follower {
         client,
         fold: TopologyFold::new(),
+        witness: known.seen,
         topology,
         seen,
         backoff: Backoff::new(
@@ -59,6 +71,8 @@ pub fn follow(client: ControllerClient, known: Arc<Topology>, tasks: &Tasks) -> 
 struct Follower {
     client: ControllerClient,
     fold: TopologyFold,
+    /// How much was seen, in this run or before.
+    witness: Option<Seen>,
     topology: watch::Sender<Arc<Topology>>,
     seen: watch::Sender<Option<Seen>>,
     backoff: Backoff,
@@ -84,7 +98,12 @@ impl Follower {
 
     /// Reads one stream to its end.
     async fn one_stream(&mut self) -> Result<(), String> {
-        let answer = match self.client.watch(self.fold.resume()).await {
+        let start = match (self.fold.resume(), self.witness) {
+            (Some(seen), _) => WatchStart::After(seen),
+            (None, Some(seen)) => WatchStart::SnapshotFor(seen),
+            (None, None) => WatchStart::Snapshot,
+        };
+        let answer = match self.client.watch(start).await {
             Ok(answer) => answer,
             Err(CallError::Refused(problem)) => {
                 if problem.code().status() == StatusCode::GONE.as_u16() {
@@ -105,7 +124,7 @@ impl Follower {
                 is_whole |= self.take(line)?;
             }
             if is_whole {
-                self.show();
+                self.show()?;
             }
         }
         Err("the controller ended it".to_owned())
@@ -136,13 +155,28 @@ impl Follower {
         }
     }
 
-    fn show(&mut self) {
-        let Some(topology) = self.fold.topology() else {
-            return;
+    fn show(&mut self) -> Result<(), String> {
+        let (Some(topology), Some(seen)) = (self.fold.topology(), self.fold.resume()) else {
+            return Ok(());
         };
+        let before = self
+            .witness
+            .filter(|before| before.store_id == seen.store_id);
+        if let Some(before) = before
+            && before.revision > seen.revision
+        {
+            self.fold = TopologyFold::new();
+            self.client.channel().try_another();
+            return Err(format!(
+                "the controller is at revision {}, and {} was seen",
+                seen.revision, before.revision
+            ));
+        }
+        self.witness = Some(seen);
         self.backoff.reset();
         tracing::debug!(revision = topology.revision, "topology");
         self.topology.send_replace(topology);
-        self.seen.send_replace(self.fold.resume());
+        self.seen.send_replace(Some(seen));
+        Ok(())
     }
 }

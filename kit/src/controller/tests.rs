@@ -11,7 +11,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use tidegate_proto::chain::ChainHash;
-use tidegate_proto::control::{Topology, WatchLine};
+use tidegate_proto::control::{Seen, Topology, WatchLine};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::{ClusterId, StoreId};
 use tidegate_proto::node::{NodeIdentity, NodeName, NodeRole};
@@ -108,6 +108,12 @@ fn client(script: Script, tasks: &Tasks) -> ControllerClient {
     ControllerClient::new(channel.unwrap())
 }
 
+/// How a follower asks from there.
+fn place(name: &str, revision: u64) -> String {
+    let (hash, store) = ("07".repeat(32), StoreId::from_bytes([2; 16]));
+    format!("{name}={revision}&hash={hash}&store={store}")
+}
+
 async fn until(followed: &mut Followed, revision: u64) {
     let there = followed
         .topology
@@ -125,22 +131,58 @@ async fn a_follower_goes_on_where_it_was_and_begins_anew_when_that_is_forgotten(
         Answer::Stream(text(&[reset(), changes(40)])),
     ]);
     let tasks = Tasks::new();
-    let known = Arc::new(Topology {
-        revision: 1,
-        ..Topology::default()
-    });
+    let known = Known {
+        topology: Arc::new(Topology {
+            revision: 1,
+            ..Topology::default()
+        }),
+        seen: None,
+    };
     let mut followed = follow(client(script.clone(), &tasks), known, &tasks);
     until(&mut followed, 40).await;
     let seen = followed.seen.borrow().unwrap();
     assert_eq!((seen.revision, seen.hash), (40, ChainHash([7; 32])));
     let asked = script.asked.lock().unwrap().clone();
-    let after = |revision: u64| {
-        let hash = "07".repeat(32);
-        format!("after={revision}&hash={hash}&store={}", seen.store_id)
-    };
     assert_eq!(
         asked[..4],
-        [String::new(), after(5), after(6), String::new()]
+        [
+            String::new(),
+            place("after", 5),
+            place("after", 6),
+            place("seen", 6)
+        ]
+    );
+    tasks.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn what_was_seen_before_a_restart_is_told_first_and_nothing_older_is_shown() {
+    let script = Script::default();
+    script.answers.lock().unwrap().extend([
+        Answer::Refusal(ErrorCode::MetadataForked),
+        Answer::Stream(text(&[reset(), changes(4)])),
+        Answer::Stream(text(&[reset(), changes(9), changes(10)])),
+    ]);
+    let tasks = Tasks::new();
+    let client = client(script.clone(), &tasks);
+    let known = Known {
+        topology: Arc::default(),
+        seen: Some(Seen {
+            store_id: StoreId::from_bytes([2; 16]),
+            revision: 9,
+            hash: ChainHash([7; 32]),
+        }),
+    };
+    let mut followed = follow(client, known, &tasks);
+    let shown = followed.topology.wait_for(|topology| {
+        assert_ne!(topology.revision, 4);
+        topology.revision == 10
+    });
+    timeout(PATIENCE, shown).await.unwrap().unwrap();
+    let asked = script.asked.lock().unwrap().clone();
+    assert_eq!(
+        asked[..3],
+        [place("seen", 9), place("seen", 9), place("seen", 9)]
     );
     tasks.shutdown(PATIENCE).await;
 }
@@ -155,13 +197,13 @@ async fn a_revision_that_does_not_follow_is_never_shown_and_leads_to_a_snapshot(
     ]);
     let tasks = Tasks::new();
     let client = client(script.clone(), &tasks);
-    let mut followed = follow(client, Arc::default(), &tasks);
+    let mut followed = follow(client, Known::default(), &tasks);
     let not_shown = followed.topology.wait_for(|topology| {
         assert_ne!(topology.revision, 9);
         topology.revision == 10
     });
     timeout(PATIENCE, not_shown).await.unwrap().unwrap();
-    assert_eq!(script.asked.lock().unwrap()[2], "");
+    assert_eq!(script.asked.lock().unwrap()[2], place("seen", 4));
     tasks.shutdown(PATIENCE).await;
 }
 

@@ -1,7 +1,7 @@
 //! How the topology travels: lines of a watch stream, a snapshot first, then every revision.
 //!
 //! `GET /internal/v1/watch?after=<revision>&hash=<hash>&store=<store>` answers with NDJSON, one
-//! [`WatchLine`] a line. A revision may be told in several lines; the hash stands in the last of them,
+//! [`WatchLine`] a line; with `seen` in place of `after` it begins with a snapshot. A revision may be told in several lines; the hash stands in the last of them,
 //! and nothing of a revision counts before it. Plain data; [`TopologyFold`](super::TopologyFold) puts it
 //! together.
 
@@ -92,8 +92,12 @@ pub enum TopologyChange {
 #[serde(deny_unknown_fields)]
 pub struct WatchQuery {
     /// The last revision that is known; without it the stream begins with a snapshot.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
+    /// The last revision that was seen, by one who needs a snapshot all the same: a store that is not that
+    /// far has lost commits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<u64>,
     /// The hash at that revision.
     #[serde(default)]
     pub hash: Option<ChainHash>,
@@ -102,12 +106,36 @@ pub struct WatchQuery {
     pub store: Option<StoreId>,
 }
 
-impl From<Option<Seen>> for WatchQuery {
-    fn from(seen: Option<Seen>) -> Self {
-        Self {
-            after: seen.map(|seen| seen.revision),
-            hash: seen.map(|seen| seen.hash),
-            store: seen.map(|seen| seen.store_id),
+/// Where a watch is to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchStart {
+    /// With a snapshot.
+    Snapshot,
+    /// With a snapshot, for one who had seen so much in an earlier run (X1).
+    SnapshotFor(Seen),
+    /// After what is known.
+    After(Seen),
+}
+
+impl WatchQuery {
+    /// What is asked for; none when parts of it are missing or contradict each other.
+    #[must_use]
+    pub fn start(self) -> Option<WatchStart> {
+        let place = |revision| {
+            let (hash, store_id) = self.hash.zip(self.store)?;
+            Some(Seen {
+                store_id,
+                revision,
+                hash,
+            })
+        };
+        match (self.after, self.seen) {
+            (Some(after), None) => place(after).map(WatchStart::After),
+            (None, Some(seen)) => place(seen).map(WatchStart::SnapshotFor),
+            (None, None) if self.hash.is_none() && self.store.is_none() => {
+                Some(WatchStart::Snapshot)
+            }
+            (None, None) | (Some(_), Some(_)) => None,
         }
     }
 }

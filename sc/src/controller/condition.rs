@@ -1,14 +1,16 @@
 //! Whether a controller may be believed and may change things: is the store at hand, and is it the right
 //! one (X1, X2).
 //!
-//! An alarm stays until an operator adopted the store; nothing else clears it. Invariant: while there is
-//! an alarm, nothing is committed by this controller.
+//! An alarm is about one store, by its identity, and stays as long as that is the one at hand: until an
+//! operator adopted it, which gives it another identity, or the right one is back. Invariant: while there
+//! is an alarm, nothing is committed by this controller.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_kit::clock;
 use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::id::StoreId;
 use tokio::sync::watch;
 
 use crate::metrics;
@@ -16,6 +18,8 @@ use crate::metrics;
 /// What is wrong with the store, as proven by something that was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alarm {
+    /// The store that is not to be believed.
+    pub store_id: StoreId,
     /// What was seen, for people.
     pub detail: String,
     /// Since when, in milliseconds since 1970.
@@ -29,6 +33,8 @@ pub struct Condition {
     pub away_since: Option<Instant>,
     /// Why nothing is changed.
     pub alarm: Option<Arc<Alarm>>,
+    /// What the store was before it was adopted last.
+    superseded: Option<StoreId>,
 }
 
 impl Condition {
@@ -95,10 +101,11 @@ impl Conditions {
         });
     }
 
-    /// Stops changing things. The first alarm stays.
-    pub(crate) fn raise(&self, detail: String) {
+    /// Stops changing things, because of what was seen of that store. The first alarm stays; what is said
+    /// of a store that was adopted meanwhile comes too late.
+    pub(crate) fn raise(&self, store_id: StoreId, detail: String) {
         self.0.send_if_modified(|condition| {
-            if condition.alarm.is_some() {
+            if condition.alarm.is_some() || condition.superseded == Some(store_id) {
                 return false;
             }
             tracing::error!(
@@ -106,15 +113,28 @@ impl Conditions {
                 "the metadata store is not what it was: nothing is changed until `tidegate sc adopt`"
             );
             let since_ms = clock::now_ms();
-            condition.alarm = Some(Arc::new(Alarm { detail, since_ms }));
+            condition.alarm = Some(Arc::new(Alarm {
+                store_id,
+                detail,
+                since_ms,
+            }));
             metrics::alarmed(true);
             true
         });
     }
 
-    /// An operator adopted the store.
-    pub(crate) fn clear(&self) {
+    /// True when there is an alarm about another store than that.
+    pub(crate) fn is_about_another(&self, store_id: StoreId) -> bool {
+        let condition = self.0.borrow();
+        let alarm = condition.alarm.as_ref();
+        alarm.is_some_and(|alarm| alarm.store_id != store_id)
+    }
+
+    /// An operator adopted the store that was known as `old`, or another one than an alarm was about is at
+    /// hand.
+    pub(crate) fn clear(&self, old: Option<StoreId>) {
         self.0.send_if_modified(|condition| {
+            condition.superseded = old.or(condition.superseded);
             metrics::alarmed(false);
             condition.alarm.take().is_some()
         });

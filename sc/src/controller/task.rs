@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tidegate_kit::clock;
 use tidegate_proto::error::{ErrorCode, Problem};
-use tidegate_proto::id::LeaseEpoch;
+use tidegate_proto::id::{LeaseEpoch, StoreId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -147,7 +147,7 @@ impl Task {
     pub(super) async fn look(&mut self) {
         self.times.followed = clock::monotonic();
         let followed = self.mirror.follow().await;
-        self.note(followed).ok();
+        self.note(followed).await.ok();
     }
 
     /// Follows a store that was away; whoever wants something meanwhile is told at once.
@@ -165,20 +165,20 @@ impl Task {
                 }
             }
         };
-        self.note(followed).ok();
+        self.note(followed).await.ok();
     }
 
     /// Brings what is to be decided on up to date, or says why nothing is decided now.
     pub(super) async fn be_ready(&mut self) -> Result<(), Problem> {
         if self.mirror.is_behind() {
             let followed = self.mirror.follow().await;
-            self.note(followed)?;
+            self.note(followed).await?;
         }
         self.conditions.now().refusal().map_or(Ok(()), Err)
     }
 
     /// Draws the conclusions from following.
-    fn note(&self, followed: Result<(), FollowError>) -> Result<(), Problem> {
+    async fn note(&self, followed: Result<(), FollowError>) -> Result<(), Problem> {
         match followed {
             Ok(()) => {
                 self.conditions.set_reachable(true);
@@ -190,7 +190,11 @@ impl Task {
             }
             Err(FollowError::Forked(detail)) => {
                 self.conditions.set_reachable(true);
-                self.conditions.raise(detail.clone());
+                // It may be another store altogether: when the right one is back, that is no alarm.
+                let standing = self.store.standing().await;
+                let known = self.mirror.store_id();
+                let found = standing.map_or(known, |standing| standing.store_id);
+                self.conditions.raise(found, detail.clone());
                 Err(Problem::new(ErrorCode::MetadataForked, detail))
             }
         }
@@ -203,21 +207,35 @@ impl Task {
         };
         let (known, found) = (self.mirror.store_id(), standing.store_id);
         if known == found {
+            self.believe_again(found).await;
             return;
         }
         match self.store.has_been(known).await {
             Ok(true) => {
                 let adopted = self.mirror.adopt(found).await;
-                if self.note(adopted).is_ok() {
+                if self.note(adopted).await.is_ok() {
                     tracing::warn!(store_id = %found, revision = standing.revision,
                                    "an operator adopted the metadata store: going on with it");
-                    self.conditions.clear();
+                    self.conditions.clear(Some(known));
                 }
             }
-            Ok(false) => self.conditions.raise(format!(
-                "the metadata store is {found}; this controller has worked on {known}"
-            )),
+            Ok(false) => self.conditions.raise(
+                found,
+                format!("the metadata store is {found}; this controller has worked on {known}"),
+            ),
             Err(error) => drop(failed(error)),
+        }
+    }
+
+    /// The store that it worked on is back: if it is as it was, an alarm about another one is over.
+    async fn believe_again(&mut self, found: StoreId) {
+        if !self.conditions.is_about_another(found) {
+            return;
+        }
+        let followed = self.mirror.follow().await;
+        if self.note(followed).await.is_ok() {
+            tracing::warn!(store_id = %found, "the metadata store is the right one again");
+            self.conditions.clear(None);
         }
     }
 

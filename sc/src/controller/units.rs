@@ -15,7 +15,8 @@ use tidegate_sc_core::liveness::standing;
 use super::reports::Noted;
 use super::roster::Heard;
 use super::{Controller, Decided, Origin};
-use crate::store::ChainAt;
+use crate::metrics;
+use crate::store::{ChainAt, StoreError};
 
 impl Controller {
     /// Notes that a unit is alive and where its partitions stand, and tells it what it is. What it saw of
@@ -68,39 +69,74 @@ impl Controller {
         if self.condition().borrow().alarm.is_some() {
             return;
         }
-        if let Some(detail) = self.contradiction(who, seen).await {
-            self.shared.conditions.raise(detail);
+        if self.remembers(who, seen) {
+            return;
+        }
+        // One question at a time; the next report asks again, also when the store does not answer now.
+        if let Ok(_permit) = self.shared.witnesses.try_acquire() {
+            let _ = self.compare(who, seen).await;
         }
     }
 
-    async fn contradiction(&self, who: &str, seen: Seen) -> Option<String> {
+    /// The same for one who says it only once: to be told before he goes on.
+    ///
+    /// # Errors
+    /// 503 `metadata_forked` when the store cannot match it; 503 when that cannot be told now.
+    pub(crate) async fn testimony(&self, who: &str, seen: Seen) -> Result<(), Problem> {
+        if !self.remembers(who, seen) {
+            let _permit = self.shared.witnesses.acquire().await;
+            self.compare(who, seen).await.map_err(|error| {
+                metrics::store_failed();
+                Problem::from(error).retry_after(1)
+            })?;
+        }
+        match &self.condition().borrow().alarm {
+            Some(alarm) => {
+                let problem = Problem::new(ErrorCode::MetadataForked, alarm.detail.clone());
+                Err(problem.retry_after(1))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Compares it with what is in memory; false when that does not reach so far.
+    fn remembers(&self, who: &str, seen: Seen) -> bool {
+        let own = self.shown().seen.store_id;
+        let known = self.shared.history.hash_at(seen.revision);
+        let Some(known) = known.filter(|_| seen.store_id == own) else {
+            return false;
+        };
+        if known != seen.hash {
+            self.shared.conditions.raise(own, differs(who, seen));
+        }
+        true
+    }
+
+    /// Asks the store.
+    async fn compare(&self, who: &str, seen: Seen) -> Result<(), StoreError> {
+        let own = self.shown().seen.store_id;
         let Seen {
-            store_id,
-            revision,
-            hash,
+            store_id, revision, ..
         } = seen;
-        let own = self.shared.history.newest().seen.store_id;
-        if store_id == own
-            && let Some(known) = self.shared.history.hash_at(revision)
-        {
-            return (known != hash).then(|| differs(who, revision));
-        }
-        // One question at a time; the next report asks again.
-        let _permit = self.shared.witnesses.try_acquire().ok()?;
         let store = &self.shared.store;
-        if store_id != own {
-            let known = store.has_been(store_id).await.ok()?;
-            return (!known).then(|| {
+        let detail = if store_id != own {
+            let is_known = store.has_been(store_id).await?;
+            (!is_known).then(|| {
                 format!("{who} has seen metadata store {store_id}, which this one never was")
-            });
+            })
+        } else {
+            match store.chain_at(revision).await? {
+                ChainAt::Known(known) => (known != seen.hash).then(|| differs(who, seen)),
+                ChainAt::Compacted { .. } => None,
+                ChainAt::Ahead { revision: found } => Some(format!(
+                    "{who} has seen revision {revision}; the metadata store is at {found}"
+                )),
+            }
+        };
+        if let Some(detail) = detail {
+            self.shared.conditions.raise(own, detail);
         }
-        match store.chain_at(revision).await.ok()? {
-            ChainAt::Known(known) => (known != hash).then(|| differs(who, revision)),
-            ChainAt::Compacted { .. } => None,
-            ChainAt::Ahead { revision: found } => Some(format!(
-                "{who} has seen revision {revision}; the metadata store is at {found}"
-            )),
-        }
+        Ok(())
     }
 
     /// Takes what sealed copies hold; what is the answer to no question is passed over.
@@ -144,6 +180,7 @@ impl Controller {
     }
 }
 
-fn differs(who: &str, revision: u64) -> String {
+fn differs(who: &str, seen: Seen) -> String {
+    let revision = seen.revision;
     format!("{who} has seen another revision {revision} than the metadata store has")
 }

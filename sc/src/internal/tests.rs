@@ -143,13 +143,17 @@ impl Sc {
     }
 
     async fn watch(&self, seen: Option<Seen>) -> (StatusCode, Body) {
+        self.watch_from("after", seen).await
+    }
+
+    async fn watch_from(&self, name: &str, seen: Option<Seen>) -> (StatusCode, Body) {
         let query = seen.map_or_else(String::new, |seen| {
             let Seen {
                 store_id,
                 revision,
                 hash,
             } = seen;
-            format!("?after={revision}&hash={hash}&store={store_id}")
+            format!("?{name}={revision}&hash={hash}&store={store_id}")
         });
         let mut request = HttpRequest::get(format!("/internal/v1/watch{query}"))
             .body(Body::empty())

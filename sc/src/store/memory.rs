@@ -54,7 +54,7 @@ impl MemoryDatabase {
     #[must_use]
     pub fn open(&self) -> MemoryStore {
         MemoryStore {
-            database: self.clone(),
+            database: Mutex::new(self.clone()),
             faults: Mutex::new(Faults::none()),
         }
     }
@@ -99,7 +99,7 @@ impl MemoryDatabase {
 /// One controller's way to a [`MemoryDatabase`].
 #[derive(Debug)]
 pub struct MemoryStore {
-    database: MemoryDatabase,
+    database: Mutex<MemoryDatabase>,
     faults: Mutex<Faults>,
 }
 
@@ -122,6 +122,11 @@ impl MemoryStore {
     /// Bells made from now on never ring, as when the listening connection is lost.
     pub fn set_deaf(&self) {
         self.faults().is_deaf = true;
+    }
+
+    /// From now on it leads to another database: the name of the server was given to it. Bells stay.
+    pub fn lead_to(&self, other: &MemoryDatabase) {
+        *self.database.lock().unwrap_or_else(PoisonError::into_inner) = other.clone();
     }
 
     /// Bells made from now on ring without a pause.
@@ -147,13 +152,19 @@ impl MemoryStore {
 
     async fn reach<T>(&self, act: impl FnOnce(&mut State) -> T) -> Result<T, StoreError> {
         self.pass().await?;
-        Ok(act(&mut self.database.state()))
+        Ok(act(&mut self.database().state()))
     }
 
     fn commit(&self, commit: &Commit) -> Result<u64, ApplyError> {
-        let revision = self.database.state().apply(commit)?;
-        self.database.committed.send_replace(revision);
+        let database = self.database();
+        let revision = database.state().apply(commit)?;
+        database.committed.send_replace(revision);
         Ok(revision)
+    }
+
+    fn database(&self) -> MemoryDatabase {
+        let database = self.database.lock();
+        database.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -200,7 +211,7 @@ impl MetaStore for MemoryStore {
                     self.commit(commit)?;
                     self.faults().readings_refused += 1;
                 }
-                Some(Fault::MadeLater) => self.database.state().hang(commit)?,
+                Some(Fault::MadeLater) => self.database().state().hang(commit)?,
             }
             Err(ApplyError::Unknown(StoreError::Refused))
         })
@@ -240,7 +251,7 @@ impl MetaStore for MemoryStore {
         if self.faults().is_ringing {
             return Box::new(EndlessBell);
         }
-        Box::new(Bell(self.database.committed.subscribe()))
+        Box::new(Bell(self.database().committed.subscribe()))
     }
 
     fn compact_events(&self, kept: Kept) -> BoxFuture<'_, Result<(), StoreError>> {

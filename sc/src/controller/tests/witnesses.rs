@@ -127,3 +127,39 @@ async fn once_an_operator_adopted_the_store_controllers_go_on_with_what_it_holds
     first.controller.heartbeat(late).await;
     assert!(!is_alarmed(&first.controller));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_about_another_store_is_over_when_the_right_one_is_back() {
+    let cluster = Cluster::new();
+    let stranger = MemoryDatabase::new(
+        cluster.database.open().standing().await.unwrap().cluster_id,
+        StoreId(Uuid::from_u128(77)),
+    );
+    let sc = cluster.sc("a").await;
+    sc.make("orders").await.unwrap();
+    sc.store.lead_to(&stranger);
+    cluster.pass(7 * SECOND).await;
+    assert!(is_alarmed(&sc.controller));
+    assert!(sc.make("bills").await.is_err());
+    sc.store.lead_to(&cluster.database);
+    cluster.pass(7 * SECOND).await;
+    assert!(!is_alarmed(&sc.controller));
+    sc.make("bills").await.unwrap();
+    assert_eq!(stranger.open().snapshot().await.unwrap().revision, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_about_a_store_that_was_adopted_meanwhile_comes_too_late() {
+    let cluster = Cluster::new();
+    let sc = cluster.sc("a").await;
+    sc.make("orders").await.unwrap();
+    let old = sc.controller.shown().seen.store_id;
+    cluster.database.open().adopt("ann", 1).await.unwrap();
+    cluster.pass(7 * SECOND).await;
+    assert_ne!(sc.controller.shown().seen.store_id, old);
+    // Found out before the adoption, said after it.
+    let conditions = &sc.controller.shared.conditions;
+    conditions.raise(old, "late".to_owned());
+    assert!(!is_alarmed(&sc.controller));
+    sc.make("bills").await.unwrap();
+}

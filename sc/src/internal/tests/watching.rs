@@ -203,3 +203,88 @@ async fn a_quiet_stream_says_that_it_is_alive_and_how_old_its_word_is() {
         }
     }
 }
+
+/// The code of a refused watch by a node that starts and had seen so much.
+async fn refusal(sc: &Sc, seen: Seen) -> String {
+    let (status, body) = sc.watch_from("seen", Some(seen)).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    let problem = body.collect().await.unwrap().to_bytes();
+    let problem: Value = serde_json::from_slice(&problem).unwrap();
+    problem["code"].as_str().unwrap().to_owned()
+}
+
+fn is_alarmed(sc: &Sc) -> bool {
+    sc.controller.condition().borrow().alarm.is_some()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_went_back_while_all_were_down_is_found_out_by_what_nodes_had_kept() {
+    let cluster = Cluster::new();
+    let first = cluster.sc("a").await;
+    for count in 0..5 {
+        first.make(&format!("t{count}"), 1).await;
+    }
+    let mut follower = Follower::new(&first).await;
+    follower.until(5).await;
+    let seen = follower.fold.resume().unwrap();
+    first
+        .tasks
+        .shutdown(std::time::Duration::from_secs(10))
+        .await;
+    cluster.database.lose_last(2);
+    // Controllers and nodes are new.
+    let second = cluster.sc("b").await;
+    assert_eq!(refusal(&second, seen).await, "metadata_forked");
+    assert!(is_alarmed(&second));
+    let write = TopicWrite {
+        name: TopicName::parse("more").unwrap(),
+        request: Default::default(),
+        if_match: None,
+    };
+    let refused = second
+        .controller
+        .change(Request::CreateTopic(write), tester());
+    assert_eq!(
+        refused.await.unwrap_err().code().as_str(),
+        "metadata_forked"
+    );
+    second.store.adopt("ann", 1).await.unwrap();
+    let mut believed = second.controller.condition();
+    believed
+        .wait_for(|condition| condition.alarm.is_none())
+        .await
+        .unwrap();
+    second.make("more", 1).await;
+    let (status, body) = second.watch_from("seen", Some(seen)).await;
+    assert_eq!(status, StatusCode::OK);
+    let data = body.into_data_stream();
+    let mut follower = Follower {
+        fold: TopologyFold::new(),
+        lines: Box::pin(data.map(|line| line.unwrap())),
+        revisions: Vec::new(),
+    };
+    follower.until(4).await;
+    assert_ne!(follower.fold.resume().unwrap().store_id, seen.store_id);
+    assert!(!is_alarmed(&second));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_starts_is_told_nothing_before_what_it_had_seen_was_compared() {
+    let cluster = Cluster::new();
+    let sc = cluster.sc("a").await;
+    sc.make("orders", 1).await;
+    let seen = sc.controller.shown().seen;
+    let (status, _) = sc.watch_from("seen", Some(seen)).await;
+    assert_eq!(status, StatusCode::OK);
+    let strange = Seen {
+        store_id: StoreId(Uuid::from_u128(77)),
+        ..seen
+    };
+    sc.store.set_down(true);
+    assert_eq!(refusal(&sc, strange).await, "unavailable");
+    assert!(!is_alarmed(&sc));
+    let (status, _) = sc.watch_from("seen", Some(seen)).await;
+    assert_eq!(status, StatusCode::OK, "memory is enough for that");
+    sc.store.set_down(false);
+    assert_eq!(refusal(&sc, strange).await, "metadata_forked");
+}

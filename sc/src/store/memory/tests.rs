@@ -102,8 +102,8 @@ async fn the_same_seed_gives_the_same_faults() {
             };
             story += &format!("{:?} ", clock::monotonic() - began);
             // One that hangs holds all others up.
-            store.database.let_through();
-            model = store.database.state().snapshot().unwrap();
+            store.database().let_through();
+            model = store.database().state().snapshot().unwrap();
         }
         story
     }

@@ -158,7 +158,7 @@ impl Compactor {
             candidate.compacted.exchange = None;
             let home = &replica.home;
             // Batches above it tell the next start what producers did (D3).
-            let as_of = snapshot::load(home.pool.vfs(), &home.dir).map(|(as_of, _)| as_of);
+            let as_of = snapshot::load(home.pool.vfs(), &home.dir()).map(|(as_of, _)| as_of);
             let pass = Pass::new(candidate, as_of.unwrap_or_default(), now_ms, self.map_bytes);
             if !pass.is_empty() {
                 return Ok(Some(pass));

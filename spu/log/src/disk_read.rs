@@ -72,7 +72,7 @@ impl View {
             key: home.key,
             at: offset,
             until: first.map(|(segment, _)| segment.base),
-            path: home.dir.to_path_buf(),
+            path: home.dir().to_path_buf(),
             position: 0,
             what: "the segment that held it is missing".to_owned(),
         })
@@ -248,8 +248,7 @@ impl<'a> Walker<'a> {
         precedes: impl Fn(&IndexEntry) -> bool,
     ) -> Result<Self, ReadError> {
         let entry = home
-            .pool
-            .get(home.id(segment.base, FileKind::Index), &home.dir)
+            .open(segment.base, FileKind::Index)
             .and_then(|file| {
                 index::search(&*file, |entry| {
                     entry.position < segment.len && precedes(entry)
@@ -276,8 +275,7 @@ impl<'a> Walker<'a> {
         chunk: usize,
     ) -> Result<Self, ReadError> {
         let file = home
-            .pool
-            .get(home.id(segment.base, FileKind::Records), &home.dir)
+            .open(segment.base, FileKind::Records)
             .map_err(|source| io_error(home, segment.base, FileKind::Records, source))?;
         Ok(Self {
             home,

@@ -15,7 +15,7 @@ use crate::error::{Context as _, DiskError};
 use crate::layout;
 use crate::limits::{SYNC_BEHIND_BYTES, SYNC_FILES_MAX};
 use crate::places::Places;
-use crate::vfs::{FileSystem, Vfs, VfsFile};
+use crate::vfs::{FileSystem, Place, Vfs, VfsFile};
 
 /// A file of a replica. `replica` numbers the open replica, not its key: a replica made anew does
 /// not meet its predecessor's files.
@@ -44,7 +44,7 @@ impl FileId {
 /// Open files, least recently used ones closed first.
 #[derive(Debug)]
 pub(crate) struct FilePool {
-    vfs: Arc<dyn Vfs>,
+    place: Place,
     max: usize,
     open: Mutex<OpenFiles>,
     places: Places,
@@ -66,9 +66,9 @@ struct OpenFile {
 }
 
 impl FilePool {
-    pub(crate) fn new(vfs: Arc<dyn Vfs>, max: usize) -> Self {
+    pub(crate) fn new(place: Place, max: usize) -> Self {
         Self {
-            vfs,
+            place,
             max: max.max(4),
             open: Mutex::default(),
             places: Places::default(),
@@ -76,7 +76,12 @@ impl FilePool {
     }
 
     pub(crate) fn vfs(&self) -> &Arc<dyn Vfs> {
-        &self.vfs
+        &self.place.vfs
+    }
+
+    /// The data directory that they are in.
+    pub(crate) fn root(&self) -> &Path {
+        &self.place.root
     }
 
     /// Where readers of these files stopped.
@@ -84,16 +89,20 @@ impl FilePool {
         &self.places
     }
 
-    /// An existing file.
-    pub(crate) fn get(&self, id: FileId, dir: &Path) -> io::Result<Arc<dyn VfsFile>> {
+    /// An existing file; `dir` is asked for when it is not open yet.
+    pub(crate) fn get(
+        &self,
+        id: FileId,
+        dir: impl FnOnce() -> Arc<Path>,
+    ) -> io::Result<Arc<dyn VfsFile>> {
         let forgets = match self.cached(id) {
             Ok(file) => return Ok(file),
             Err(forgets) => forgets,
         };
-        let path = id.path(dir);
-        let file = match self.vfs.open(&path) {
+        let path = id.path(&dir());
+        let file = match self.place.vfs.open(&path) {
             // Reads go on when the file system has gone read-only.
-            Err(error) if is_read_only(error.kind()) => self.vfs.open_read(&path),
+            Err(error) if is_read_only(error.kind()) => self.place.vfs.open_read(&path),
             other => other,
         }?;
         self.keep(id, &file, forgets);
@@ -101,12 +110,16 @@ impl FilePool {
     }
 
     /// A file that is made, empty, when it is not there.
-    pub(crate) fn get_or_create(&self, id: FileId, dir: &Path) -> io::Result<Arc<dyn VfsFile>> {
+    pub(crate) fn get_or_create(
+        &self,
+        id: FileId,
+        dir: impl FnOnce() -> Arc<Path>,
+    ) -> io::Result<Arc<dyn VfsFile>> {
         let forgets = match self.cached(id) {
             Ok(file) => return Ok(file),
             Err(forgets) => forgets,
         };
-        let file = self.vfs.create(&id.path(dir))?;
+        let file = self.place.vfs.create(&id.path(&dir()))?;
         self.keep(id, &file, forgets);
         Ok(file)
     }

@@ -150,7 +150,7 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, config: &LogConfig) -> Result<
     let files_max = config.open_files_max.min(root.vfs.open_files_max());
     Opening {
         file_system: held,
-        pool: Arc::new(FilePool::new(Arc::clone(&root.vfs), files_max)),
+        pool: Arc::new(FilePool::new(root.clone(), files_max)),
         budget: Arc::new(TailBudget::new(config.tail_cache_bytes)),
         journal_place: Place::new(Arc::clone(&root.vfs), &root.path(layout::JOURNAL)),
         root,
@@ -287,10 +287,7 @@ impl Opening<'_> {
             let home = Home {
                 key,
                 number: opened.next_number,
-                dir: self
-                    .root
-                    .path(layout::replica_path(key, replica_gen))
-                    .into(),
+                replica_gen,
                 pool: Arc::clone(&self.pool),
             };
             opened.next_number += 1;
@@ -326,7 +323,7 @@ impl Opening<'_> {
             log_start: state.log_start,
             thinned_end: compacted.map(|known| known.thinned_end).unwrap_or_default(),
         };
-        let snapshot = snapshot::recover(&self.root.vfs, &home.dir, untold);
+        let snapshot = snapshot::recover(&self.root.vfs, &home.dir(), untold);
         if let Err(what) = snapshot {
             let key = state.key;
             tracing::error!(replica = %key, what, "what producers did before is not known any more");

@@ -70,7 +70,7 @@ impl Recovery<'_> {
         if folded.is_touched {
             // A process that was killed may have removed or made names that do not last yet, and the
             // checkpoint after this will not tell of them again.
-            self.unsynced.renamed(&self.home.dir)?;
+            self.unsynced.renamed(&self.home.dir())?;
         }
         let mut segments = Segments {
             home: self.home.clone(),
@@ -101,10 +101,10 @@ impl Recovery<'_> {
         let vfs = self.home.pool.vfs();
         match (&folded.snapshot, folded.lowest_cut) {
             (FoldedSnapshot::Newest(as_of, bytes), _) => {
-                snapshot::save(vfs, &self.home.dir, *as_of, bytes)?;
+                snapshot::save(vfs, &self.home.dir(), *as_of, bytes)?;
             }
-            (FoldedSnapshot::Cut, _) => snapshot::remove(vfs, &self.home.dir)?,
-            (FoldedSnapshot::Untold, Some(to)) => snapshot::cut(vfs, &self.home.dir, to)?,
+            (FoldedSnapshot::Cut, _) => snapshot::remove(vfs, &self.home.dir())?,
+            (FoldedSnapshot::Untold, Some(to)) => snapshot::cut(vfs, &self.home.dir(), to)?,
             (FoldedSnapshot::Untold, None) => {}
         }
         Ok(Recovered {
@@ -118,7 +118,7 @@ impl Recovery<'_> {
 
     /// Base offsets of the segment files there, in order.
     fn bases(&self, items: &[DirItem]) -> Result<Vec<Offset>, DiskError> {
-        let dir = &self.home.dir;
+        let dir = &self.home.dir();
         let mut bases: Vec<Offset> = items
             .iter()
             .filter_map(|item| layout::parse_segment(&item.name))
@@ -280,7 +280,7 @@ impl Recovery<'_> {
         let end = segments.end;
         for id in segments.trim(log_start.min(end), self.unsynced) {
             remove_file(&self.home, id)?;
-            self.unsynced.renamed(&self.home.dir)?;
+            self.unsynced.renamed(&self.home.dir())?;
         }
         segments.end = end;
         Ok(())

@@ -300,7 +300,7 @@ impl Replica {
                     key: self.home.key,
                     at: batch.placement.base_offset,
                     until: Some(batch.next_offset()),
-                    path: self.home.dir.to_path_buf(),
+                    path: self.home.dir().to_path_buf(),
                     position: 0,
                     what,
                 })?;

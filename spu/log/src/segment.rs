@@ -1,17 +1,21 @@
 //! One segment: when it is closed, where its files are, and the running state of the one that is
 //! written to.
 //!
-//! Pure but for paths. Invariant: a segment's base offset is above every base in the segment before
+//! Pure but for paths and for opening what they name. Invariant: a segment's base offset is above every base in the segment before
 //! it, so that an offset belongs to one segment and a file name is used once.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidegate_proto::batch::Batch;
+use tidegate_proto::id::ReplicaGen;
 use tidegate_proto::position::{Offset, ReplicaKey};
 
 use crate::files::{FileId, FileKind, FilePool};
 use crate::index::{IndexEntry, IndexRule};
+use crate::layout;
+use crate::vfs::VfsFile;
 
 /// When segments are closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +58,7 @@ pub(crate) struct Home {
     pub(crate) key: ReplicaKey,
     /// Number of this open replica; see [`FileId`].
     pub(crate) number: u64,
-    pub(crate) dir: Arc<Path>,
+    pub(crate) replica_gen: ReplicaGen,
     pub(crate) pool: Arc<FilePool>,
 }
 
@@ -67,8 +71,28 @@ impl Home {
         }
     }
 
+    /// Made when it is asked for: of ten thousand idle replicas each would keep a hundred bytes.
+    pub(crate) fn dir(&self) -> Arc<Path> {
+        let below = layout::replica_path(self.key, self.replica_gen);
+        self.pool.root().join(below).into()
+    }
+
     pub(crate) fn path(&self, base: Offset, kind: FileKind) -> PathBuf {
-        self.id(base, kind).path(&self.dir)
+        self.id(base, kind).path(&self.dir())
+    }
+
+    /// An existing file.
+    pub(crate) fn open(&self, base: Offset, kind: FileKind) -> io::Result<Arc<dyn VfsFile>> {
+        self.pool.get(self.id(base, kind), || self.dir())
+    }
+
+    /// A file that is made, empty, when it is not there.
+    pub(crate) fn open_or_create(
+        &self,
+        base: Offset,
+        kind: FileKind,
+    ) -> io::Result<Arc<dyn VfsFile>> {
+        self.pool.get_or_create(self.id(base, kind), || self.dir())
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn none_closed() -> Arc<Vec<SegmentInfo>> {
 
 /// Removes a file of a replica that may be gone already.
 pub(crate) fn remove_file(home: &Home, id: FileId) -> Result<(), DiskError> {
-    let path = id.path(&home.dir);
+    let path = id.path(&home.dir());
     match home.pool.vfs().remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).during("remove", &path);
@@ -231,7 +231,7 @@ impl Segments {
         };
         let entry = active.closing(self.end);
         self.write_index(active.info.base, active.index_len, &[entry.encode()])?;
-        unsynced.renamed(&self.home.dir)?;
+        unsynced.renamed(&self.home.dir())?;
         Arc::make_mut(&mut self.closed).push(active.info);
         self.active = None;
         Ok(())
@@ -245,17 +245,14 @@ impl Segments {
         unsynced: &mut Unsynced,
     ) -> Result<(), DiskError> {
         let path = self.home.path(base, FileKind::Records);
-        let file = self
-            .home
-            .pool
-            .get(self.home.id(base, FileKind::Records), &self.home.dir);
+        let file = self.home.open(base, FileKind::Records);
         let file = file.during("open", &path)?;
         if file.len().during("stat", &path)? != len {
             file.set_len(len).during("truncate", &path)?;
         }
         unsynced.wrote(
             self.home.id(base, FileKind::Records),
-            &self.home.dir,
+            &self.home.dir(),
             &file,
             0,
         )
@@ -268,15 +265,14 @@ impl Segments {
             unsynced.forget(id);
             remove_file(&self.home, id)?;
         }
-        unsynced.renamed(&self.home.dir)?;
+        unsynced.renamed(&self.home.dir())?;
         Ok(())
     }
 
     pub(crate) fn file_len(&self, base: Offset) -> Result<u64, DiskError> {
         let path = self.home.path(base, FileKind::Records);
         self.home
-            .pool
-            .get(self.home.id(base, FileKind::Records), &self.home.dir)
+            .open(base, FileKind::Records)
             .and_then(|file| file.len())
             .during("stat", &path)
     }
@@ -289,14 +285,11 @@ impl Segments {
     ) -> Result<Active, DiskError> {
         for kind in [FileKind::Records, FileKind::Index] {
             let path = self.home.path(base, kind);
-            let file = self
-                .home
-                .pool
-                .get_or_create(self.home.id(base, kind), &self.home.dir);
+            let file = self.home.open_or_create(base, kind);
             let file = file.during("create", &path)?;
             file.set_len(0).during("truncate", &path)?;
         }
-        unsynced.renamed(&self.home.dir)?;
+        unsynced.renamed(&self.home.dir())?;
         Ok(Active::new(base, first_append_ms))
     }
 
@@ -308,12 +301,10 @@ impl Segments {
         unsynced: &mut Unsynced,
     ) -> Result<(), DiskError> {
         let id = self.home.id(base, FileKind::Records);
-        let path = id.path(&self.home.dir);
-        let file = self
-            .home
-            .pool
-            .get(id, &self.home.dir)
-            .during("open", &path)?;
+        let dir = self.home.dir();
+        let path = id.path(&dir);
+        let file = self.home.open(base, FileKind::Records);
+        let file = file.during("open", &path)?;
         let headers: Vec<_> = batches.iter().map(Batch::header_bytes).collect();
         let buffers: Vec<&[u8]> = headers
             .iter()
@@ -327,20 +318,16 @@ impl Segments {
             return Err(error);
         }
         let bytes = buffers.iter().map(|buffer| buffer.len() as u64).sum();
-        unsynced.wrote(id, &self.home.dir, &file, bytes)
+        unsynced.wrote(id, &dir, &file, bytes)
     }
 
     fn write_index(&self, base: Offset, at: u64, entries: &[Vec<u8>]) -> Result<(), DiskError> {
         if entries.is_empty() {
             return Ok(());
         }
-        let id = self.home.id(base, FileKind::Index);
-        let path = id.path(&self.home.dir);
-        let file = self
-            .home
-            .pool
-            .get_or_create(id, &self.home.dir)
-            .during("create", &path)?;
+        let path = self.home.path(base, FileKind::Index);
+        let file = self.home.open_or_create(base, FileKind::Index);
+        let file = file.during("create", &path)?;
         durable::write_all_at(&*file, &[&entries.concat()], at).during("write", &path)
     }
 }

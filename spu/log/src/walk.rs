@@ -52,8 +52,7 @@ pub(crate) fn walk(
         home.path(base, FileKind::Index),
     );
     let index_file = home
-        .pool
-        .get_or_create(home.id(base, FileKind::Index), &home.dir)
+        .open_or_create(base, FileKind::Index)
         .during("create", &index_path)?;
     let start = index::last_entry(&*index_file, |entry| {
         entry.position < len && entry.offset >= base && usable(entry)
@@ -112,7 +111,7 @@ pub(crate) fn walk(
 
 /// A scanner of a segment's records from a position on.
 pub(crate) fn scanner(home: &Home, base: Offset, at: u64, len: u64) -> io::Result<BatchScanner> {
-    let file = home.pool.get(home.id(base, FileKind::Records), &home.dir)?;
+    let file = home.open(base, FileKind::Records)?;
     Ok(BatchScanner::new(
         file,
         home.key,
@@ -134,7 +133,7 @@ fn first_append_ms(home: &Home, base: Offset, len: u64) -> io::Result<i64> {
     if len < PLACEMENT_LEN as u64 {
         return Ok(i64::MAX);
     }
-    let file = home.pool.get(home.id(base, FileKind::Records), &home.dir)?;
+    let file = home.open(base, FileKind::Records)?;
     let mut bytes = [0; PLACEMENT_LEN];
     durable::read_full_at(&*file, &mut bytes, 0)?;
     // A damaged first header makes the segment young: it is then closed later, not lost.

@@ -4,7 +4,7 @@
 //! and a full inbox is an answer, not a wait. A request that was handed over is always answered by the
 //! shard, which alone knows whether it was submitted.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use tidegate_data_plane::partitions::{AppendRequest, Appended};
 use tidegate_kit::budget::ByteBudget;
@@ -15,10 +15,10 @@ use tokio::sync::oneshot;
 
 use super::inbox::NotTaken;
 use super::message::{AppendMessage, Message, Uptime};
+use super::permit::{self, AppendPermit};
 use super::reader::Reader;
 use super::replies::Pending;
 use super::seat::Seat;
-use crate::limits::PARTITION_APPEND_BYTES_MAX;
 use crate::{metrics, refusal};
 
 /// The way into a shard. Clones lead to the same one.
@@ -60,17 +60,11 @@ impl ShardHandle {
 pub(crate) struct PartitionHandle {
     pub(crate) reader: Arc<Reader>,
     pub(crate) shard: ShardHandle,
-    /// Its part of what the node may hold, from the first append on: of thousands most get none.
-    appends: OnceLock<ByteBudget>,
 }
 
 impl PartitionHandle {
     pub(crate) fn new(reader: Arc<Reader>, shard: ShardHandle) -> Self {
-        Self {
-            reader,
-            shard,
-            appends: OnceLock::new(),
-        }
+        Self { reader, shard }
     }
 
     /// Appends all batches or none; the answer is what the machine said.
@@ -82,13 +76,11 @@ impl PartitionHandle {
             }
         }
         let bytes = request.batches.iter().map(ClientBatch::len).sum();
-        let appends = self.appends.get_or_init(|| {
-            let node = &self.shard.appends;
-            node.child("partition", PARTITION_APPEND_BYTES_MAX)
-        });
-        let Some(permit) = appends.try_acquire(bytes) else {
-            if bytes > appends.total() {
-                return Err(refusal::too_large(appends.total()));
+        let node = &self.shard.appends;
+        let Some(permit) = AppendPermit::take(node, &self.reader, bytes) else {
+            let bytes_max = permit::bytes_max(node);
+            if bytes > bytes_max {
+                return Err(refusal::too_large(bytes_max));
             }
             metrics::shed("bytes");
             return Err(refusal::throttled());

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidegate_kit::budget::BytePermit;
 use tidegate_proto::control::{Cleanup, PartitionSpec, TopicConfig};
 use tidegate_proto::position::Offset;
 use tidegate_spu_core::{Input, Replica};
 
+use super::permit::AppendPermit;
 use super::reader::Reader;
 
 /// Which records are not kept for ever.
@@ -41,7 +41,7 @@ pub(crate) struct Hosted {
     /// What the shard steps as soon as it has taken the replica in.
     pub(crate) first: Option<Box<Input>>,
     /// Bytes of requests that were answered before their batches were durable.
-    pub(crate) inflight: VecDeque<(Offset, BytePermit)>,
+    pub(crate) inflight: VecDeque<(Offset, AppendPermit)>,
     /// Something happened to it since the last look by the clock.
     pub(crate) is_stirred: bool,
 }

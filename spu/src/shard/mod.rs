@@ -10,6 +10,7 @@ mod handle;
 mod hosted;
 mod inbox;
 mod message;
+mod permit;
 mod reader;
 mod replies;
 mod rota;

@@ -13,6 +13,8 @@ use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_spu_core::{RoleName, Status};
 use tokio::sync::watch;
 
+use super::permit::UnderWay;
+
 /// What a partition can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
@@ -31,6 +33,7 @@ pub(crate) enum Service {
 pub(crate) struct Reader {
     pub(crate) key: ReplicaKey,
     pub(crate) log: Arc<LogReplica>,
+    pub(crate) under_way: UnderWay,
     published: Mutex<Published>,
     end: AtomicU64,
     last_append_ms: AtomicI64,
@@ -56,6 +59,7 @@ impl Reader {
         Self {
             key: log.key(),
             log,
+            under_way: UnderWay::default(),
             published: Mutex::new(Published {
                 tail: tail_of(status),
                 followers: None,

@@ -3,9 +3,10 @@
 //! The machine names requests by number; here stands what to do when it answers one. Numbers are
 //! reused after their answer, so the table is as large as the most that ever waited together.
 
-use tidegate_kit::budget::BytePermit;
 use tidegate_spu_core::{Acknowledged, Refusal, RequestId};
 use tokio::sync::oneshot;
+
+use super::permit::AppendPermit;
 
 pub(crate) type Outcome = Result<Acknowledged, Refusal>;
 
@@ -13,7 +14,7 @@ pub(crate) type Outcome = Result<Acknowledged, Refusal>;
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub(crate) reply: oneshot::Sender<Outcome>,
-    pub(crate) permit: BytePermit,
+    pub(crate) permit: AppendPermit,
 }
 
 #[derive(Debug, Default)]

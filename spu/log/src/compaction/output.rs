@@ -35,7 +35,7 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn create(home: &Home, base: Offset) -> Result<Self, DiskError> {
         let vfs = Arc::clone(home.pool.vfs());
-        let path = |name: String| home.dir.join(layout::staged(&name));
+        let path = |name: String| home.dir().join(layout::staged(&name));
         let (records, index) = (path(layout::segment(base)), path(layout::index(base)));
         let file = vfs.create(&records).during("create", &records)?;
         file.set_len(0).during("truncate", &records)?;
@@ -132,7 +132,7 @@ impl Output {
 /// Takes away what an output of that base left.
 pub(super) fn discard(home: &Home, base: Offset) -> Result<(), DiskError> {
     for name in [layout::segment(base), layout::index(base)] {
-        let path = home.dir.join(layout::staged(&name));
+        let path = home.dir().join(layout::staged(&name));
         remove_if_there(&**home.pool.vfs(), &path)?;
     }
     Ok(())

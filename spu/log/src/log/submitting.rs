@@ -4,7 +4,6 @@
 //! the registry, which every checkpoint is made from, never tell different stories.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -113,7 +112,7 @@ impl Log {
                 made.push(Err(CreateError::Exists(*key)));
                 continue;
             }
-            let dir: Arc<Path> = path.join(layout::replica_dir(*key, *replica_gen)).into();
+            let dir = path.join(layout::replica_dir(*key, *replica_gen));
             let create = || inner.root.vfs.create_dir(&dir);
             match inner.with_reserve(|| create().during("create directory", &dir)) {
                 Ok(()) => {}
@@ -126,7 +125,7 @@ impl Log {
             let home = Home {
                 key: *key,
                 number: inner.next_number.fetch_add(1, Ordering::Relaxed),
-                dir,
+                replica_gen: *replica_gen,
                 pool: Arc::clone(&inner.pool),
             };
             let segments = Segments {

@@ -29,14 +29,11 @@ impl Recovery<'_> {
     /// Copies the end of a segment to quarantine.
     pub(super) fn quarantine(&self, base: Offset, from: u64, len: u64) -> Result<(), DiskError> {
         let path = self.home.path(base, FileKind::Records);
-        let file = self
-            .home
-            .pool
-            .get(self.home.id(base, FileKind::Records), &self.home.dir);
+        let file = self.home.open(base, FileKind::Records);
         let file = file.during("open", &path)?;
         let name = self
             .home
-            .dir
+            .dir()
             .file_name()
             .unwrap_or_default()
             .to_string_lossy()

@@ -33,7 +33,7 @@ impl Recovery<'_> {
         &mut self,
         folded: &Folded,
     ) -> Result<(Option<Compacted>, Vec<DirItem>), DiskError> {
-        let (vfs, dir) = (self.home.pool.vfs(), &self.home.dir);
+        let (vfs, dir) = (self.home.pool.vfs(), &self.home.dir());
         let mut items = vfs.list_dir(dir).during("list", dir)?;
         let mut compacted = None;
         if items.iter().any(|item| item.name == layout::COMPACTION) {

@@ -67,14 +67,11 @@ impl Recovery<'_> {
         let synced = judge.synced_len(base, len);
         if len > synced || judge.cut.is_some() {
             // Written by a process that was killed before it synced: kept, so it must last.
-            let file = self
-                .home
-                .pool
-                .get(self.home.id(base, FileKind::Records), &self.home.dir);
+            let file = self.home.open(base, FileKind::Records);
             let file = file.during("open", &path)?;
             let id = self.home.id(base, FileKind::Records);
-            self.unsynced.wrote(id, &self.home.dir, &file, 0)?;
-            self.unsynced.renamed(&self.home.dir)?;
+            self.unsynced.wrote(id, &self.home.dir(), &file, 0)?;
+            self.unsynced.renamed(&self.home.dir())?;
         }
         let stopped = walk.stop != WalkStop::End;
         let keep = if good < synced && judge.cut.is_none() {

@@ -12,7 +12,7 @@ impl Replica {
     /// batch is still there. Blocks on the disk, and waits for the segment writer.
     pub fn snapshot(&self) -> Result<Option<(Offset, Bytes)>, SnapshotLost> {
         let untold = self.untold();
-        let recovered = snapshot::recover(self.home.pool.vfs(), &self.home.dir, untold);
+        let recovered = snapshot::recover(self.home.pool.vfs(), &self.home.dir(), untold);
         recovered.map_err(|what| SnapshotLost {
             key: self.home.key,
             what,

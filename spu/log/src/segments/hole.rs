@@ -113,25 +113,23 @@ impl Segments {
         }
         active.index_len = entries.len() as u64 * ENTRY_LEN;
         let path = home.path(base, FileKind::Index);
-        let index = home
-            .pool
-            .get_or_create(home.id(base, FileKind::Index), &home.dir);
+        let index = home.open_or_create(base, FileKind::Index);
         let index = index.during("create", &path)?;
         index.set_len(0).during("truncate", &path)?;
         self.write_index(base, 0, &entries)?;
         let name = layout::segment(base);
-        let staged = home.dir.join(layout::staged(&name));
+        let staged = home.dir().join(layout::staged(&name));
         let file = vfs.create(&staged).during("create", &staged)?;
         file.set_len(0).during("truncate", &staged)?;
         durable::write_all_at(&*file, &[&records], 0).during("write", &staged)?;
         file.sync_all().during("sync", &staged)?;
         durable::close(file, &staged)?;
-        let (path, id) = (home.dir.join(&name), home.id(base, FileKind::Records));
+        let (path, id) = (home.dir().join(&name), home.id(base, FileKind::Records));
         vfs.rename(&staged, &path).during("rename", &path)?;
         home.pool.forget(id);
         unsynced.forget(id);
-        vfs.sync_dir(&home.dir)
-            .during("sync directory", &home.dir)?;
+        vfs.sync_dir(&home.dir())
+            .during("sync directory", &home.dir())?;
         Ok(active)
     }
 }

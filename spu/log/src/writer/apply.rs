@@ -170,16 +170,16 @@ impl SegmentWriter {
                 // cut leaves and what is written after it.
                 if !self.settle(replica, applied)? {
                     let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
-                    return Err(full).during("settle", &replica.home.dir);
+                    return Err(full).during("settle", &replica.home.dir());
                 }
                 if let Some(compacted) = &mut applied.compacted {
                     let mut cut = (**compacted).clone();
                     cut.cut(*to);
-                    cut.save(&**vfs, &replica.home.dir)?;
+                    cut.save(&**vfs, &replica.home.dir())?;
                     **compacted = cut;
                 }
                 applied.segments.cut(*to, &mut work.unsynced)?;
-                snapshot::cut(vfs, &replica.home.dir, *to)?;
+                snapshot::cut(vfs, &replica.home.dir(), *to)?;
                 let (tail_base, _) = applied.segments.tail();
                 applied.state.tail_base = applied.state.tail_base.min(tail_base);
             }
@@ -194,7 +194,7 @@ impl SegmentWriter {
                 applied.state.high_watermark = applied.state.high_watermark.max(*offset);
             }
             Item::Entry(Entry::Snapshot { as_of, bytes, .. }) => {
-                snapshot::save(vfs, &replica.home.dir, *as_of, bytes)?;
+                snapshot::save(vfs, &replica.home.dir(), *as_of, bytes)?;
             }
             Item::Retired { .. } => self.retire(replica, applied, work)?,
             Item::Entry(Entry::Batch(_)) | Item::Created { .. } => {}
@@ -208,7 +208,7 @@ impl SegmentWriter {
         applied: &mut Applied,
         work: &mut Work,
     ) -> Result<(), DiskError> {
-        let dir = &replica.home.dir;
+        let dir = &replica.home.dir();
         work.trimmed
             .retain(|(home, _)| home.number != replica.home.number);
         // Its files stay listed: a sync finds them by handle, wherever their directory is by then.
@@ -243,7 +243,7 @@ impl SegmentWriter {
                 break;
             };
             remove_file(home, *id)?;
-            work.unsynced.renamed(&home.dir)?;
+            work.unsynced.renamed(&home.dir())?;
             work.trimmed.pop_front();
         }
         Ok(count > 0)

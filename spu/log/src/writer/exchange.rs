@@ -52,7 +52,9 @@ impl SegmentWriter {
         let exchange = Exchange {
             inputs: inputs.iter().map(|input| input.info.base).collect(),
         };
-        let names = vfs.sync_dir(&home.dir).during("sync directory", &home.dir);
+        let names = vfs
+            .sync_dir(&home.dir())
+            .during("sync directory", &home.dir());
         // Names that a checkpoint relies on are listed for its own sync.
         if !has_room(names)? {
             return Ok(Exchanged::Refused);
@@ -61,19 +63,19 @@ impl SegmentWriter {
             return Ok(unsettled);
         }
         replica.begin_exchange();
-        let placed = exchange.place_records(&**vfs, &home.dir);
+        let placed = exchange.place_records(&**vfs, &home.dir());
         if !has_room(placed)? {
             replica.end_exchange(&applied.segments);
             return self.take_back(replica, &mut applied, exchange);
         }
-        let indexed = has_room(exchange.place_index(&**vfs, &home.dir))?;
+        let indexed = has_room(exchange.place_index(&**vfs, &home.dir()))?;
         for id in file_ids(home, &exchange) {
             work.unsynced.forget(id);
             home.pool.forget(id);
         }
         Arc::make_mut(&mut applied.segments.closed).splice(range, [output.info]);
         replica.end_exchange(&applied.segments);
-        if !indexed || !has_room(exchange.clear(&**vfs, &home.dir))? {
+        if !indexed || !has_room(exchange.clear(&**vfs, &home.dir()))? {
             return Ok(Exchanged::Unsettled { is_placed: true });
         }
         // Readers that were under way may have opened them again.
@@ -105,9 +107,9 @@ impl SegmentWriter {
             return Ok(true);
         };
         let (home, vfs) = (&replica.home, &self.root.vfs);
-        let is_placed = !exchange.is_staged(&**vfs, &home.dir)?;
+        let is_placed = !exchange.is_staged(&**vfs, &home.dir())?;
         if is_placed {
-            if !has_room(exchange.finish(&**vfs, &home.dir))? {
+            if !has_room(exchange.finish(&**vfs, &home.dir()))? {
                 return Ok(false);
             }
             file_ids(home, &exchange).for_each(|id| home.pool.forget(id));
@@ -117,7 +119,7 @@ impl SegmentWriter {
         }
         if !is_placed {
             // Where there is no room for that either, the next opening does it.
-            has_room(exchange.discard(&**vfs, &home.dir))?;
+            has_room(exchange.discard(&**vfs, &home.dir()))?;
         }
         Ok(true)
     }
@@ -134,7 +136,7 @@ impl SegmentWriter {
         compacted.exchange = Some(exchange.clone());
         // Not above the snapshot that the pass found.
         compacted.thinned_end = compacted.thinned_end.max(end);
-        let saved = compacted.save(&*self.root.vfs, &replica.home.dir);
+        let saved = compacted.save(&*self.root.vfs, &replica.home.dir());
         match saved {
             // The file is replaced whole or not at all.
             Err(error) if error.is_passing() => Ok(Some(Exchanged::Refused)),
@@ -172,7 +174,7 @@ impl SegmentWriter {
             exchange: None,
             ..applied.compacted.as_deref().cloned().unwrap_or_default()
         };
-        if !has_room(struck.save(&*self.root.vfs, &replica.home.dir))? {
+        if !has_room(struck.save(&*self.root.vfs, &replica.home.dir()))? {
             return Ok(false);
         }
         applied.compacted = Some(Box::new(struck));
@@ -197,7 +199,7 @@ impl SegmentWriter {
         let thinned = applied.compacted.as_ref().map(|known| known.thinned_end);
         compacted.thinned_end = compacted.thinned_end.max(thinned.unwrap_or_default());
         // Without it the next pass looks at the same records again.
-        if !has_room(compacted.save(&*self.root.vfs, &replica.home.dir))? {
+        if !has_room(compacted.save(&*self.root.vfs, &replica.home.dir()))? {
             return Ok(false);
         }
         applied.compacted = Some(Box::new(compacted));

@@ -27,7 +27,7 @@ impl SegmentWriter {
             return Ok(false);
         }
         let (home, base) = (&replica.home, sight.info.base);
-        match durable::replace(&*self.root.vfs, &home.dir, &layout::index(base), entries) {
+        match durable::replace(&*self.root.vfs, &home.dir(), &layout::index(base), entries) {
             // Whichever of the two is there is a hint.
             Err(error) if error.is_passing() || error.is_no_space() => return Ok(false),
             other => other?,

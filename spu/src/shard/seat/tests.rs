@@ -25,10 +25,12 @@ use super::super::directory::Directory;
 use super::super::handle::{PartitionHandle, ShardHandle};
 use super::super::hosted::Retention;
 use super::super::message::Uptime;
+use super::super::permit::AppendPermit;
 use super::super::reader::Service;
 use super::super::task::ShardParts;
 use super::*;
 use crate::calendar::Calendar;
+use crate::limits::PARTITION_APPEND_BYTES_MAX;
 use crate::storage::{self, OpenPlan};
 
 /// A future that is polled by hand, and whether it was woken since.
@@ -240,6 +242,23 @@ fn more_appends_than_the_inbox_holds_are_refused_not_kept() {
     for (number, append) in (0..).zip(&mut waiting) {
         assert_eq!(offset(append.poll()), Offset::new(number));
     }
+}
+
+#[test]
+fn a_partition_holds_no_more_than_its_part_of_what_the_node_has() {
+    let bench = bench();
+    let reader = &bench.partition.reader;
+    let node = ByteBudget::new(PARTITION_APPEND_BYTES_MAX + 100);
+    let most = AppendPermit::take(&node, reader, PARTITION_APPEND_BYTES_MAX).unwrap();
+    assert!(AppendPermit::take(&node, reader, 1).is_none());
+    assert_eq!(node.held(), PARTITION_APPEND_BYTES_MAX);
+    drop(most);
+    // What the node refuses is not counted at the partition.
+    let elsewhere = node.try_acquire(101).unwrap();
+    assert!(AppendPermit::take(&node, reader, PARTITION_APPEND_BYTES_MAX).is_none());
+    drop(elsewhere);
+    assert!(AppendPermit::take(&node, reader, PARTITION_APPEND_BYTES_MAX).is_some());
+    assert_eq!(node.held(), 0);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use tidegate_spu_core::{Assignment, Refusal, ReplicaConfig};
 
 use super::super::directory::Directory;
 use super::super::hosted::Retention;
+use super::super::permit::AppendPermit;
 use super::super::reader::Reader;
 use super::super::replies::{Outcome, Pending};
 use super::super::seat::{Listener, Seat};
@@ -32,6 +33,8 @@ struct Bench {
     log: Log,
     disk: MemVfs,
     budget: ByteBudget,
+    /// Of what was opened last.
+    reader: Option<Arc<Reader>>,
     durability: Durability,
     retention_ms: Option<u64>,
 }
@@ -93,6 +96,7 @@ impl Bench {
             log: opened.log,
             disk,
             budget: ByteBudget::new(1 << 20),
+            reader: None,
             durability,
             retention_ms: None,
         }
@@ -136,6 +140,7 @@ impl Bench {
         for (_, hosted) in storage::open_all(&self.log, numbers.map(plan).collect()) {
             let hosted = hosted.unwrap();
             readers.push(Arc::clone(&hosted.reader));
+            self.reader = Some(Arc::clone(&hosted.reader));
             self.take(Message::Open(Box::new(hosted)));
         }
         readers
@@ -156,7 +161,8 @@ impl Bench {
 
     fn append_batch(&mut self, acks: Acks, batch: ClientBatch) -> oneshot::Receiver<Outcome> {
         let (reply, answer) = oneshot::channel();
-        let permit = self.budget.try_acquire(100).unwrap();
+        let reader = self.reader.as_ref().unwrap();
+        let permit = AppendPermit::take(&self.budget, reader, 100).unwrap();
         let message = AppendMessage {
             key: key(),
             batches: vec![batch],

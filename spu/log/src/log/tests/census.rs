@@ -247,7 +247,7 @@ impl World {
     }
 
     fn life(&self, number: u32) -> String {
-        name(&self.log.replica(key(number)).unwrap().home.dir)
+        name(&self.log.replica(key(number)).unwrap().home.dir())
     }
 
     fn settle(&mut self) {

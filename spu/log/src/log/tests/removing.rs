@@ -22,7 +22,7 @@ fn what_follows_a_cut_is_not_written_to_a_file_that_a_reader_held() {
     vfs.before(move |change, _| {
         if change == Change::Remove {
             for kind in [FileKind::Records, FileKind::Index] {
-                let _ = home.pool.get(home.id(Offset::ZERO, kind), &home.dir);
+                let _ = home.open(Offset::ZERO, kind);
             }
         }
     });
@@ -50,9 +50,7 @@ fn a_file_that_was_trimmed_away_does_not_stay_open() {
     let home = replica.home.clone();
     vfs.before(move |change, path| {
         if change == Change::Remove && name(path).ends_with(".log") {
-            let _ = home
-                .pool
-                .get(home.id(Offset::ZERO, FileKind::Records), &home.dir);
+            let _ = home.open(Offset::ZERO, FileKind::Records);
         }
     });
     let to = Offset::new(20);
@@ -61,5 +59,5 @@ fn a_file_that_was_trimmed_away_does_not_stay_open() {
     log.checkpoint().unwrap();
     while log.run_writer_step().unwrap() {}
     let id = replica.home.id(Offset::ZERO, FileKind::Records);
-    assert!(replica.home.pool.get(id, &replica.home.dir).is_err());
+    assert!(replica.home.pool.get(id, || replica.home.dir()).is_err());
 }

@@ -38,7 +38,8 @@ pub(crate) struct Reader {
     end: AtomicU64,
     last_append_ms: AtomicI64,
     service: AtomicU8,
-    damage: Mutex<Option<Damage>>,
+    /// Boxed, as hardly any has it.
+    damage: Mutex<Option<Box<Damage>>>,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
 }
@@ -155,19 +156,23 @@ impl Reader {
     /// Somebody met records that cannot be read. The first place is kept; what is read-only stays so.
     pub(crate) fn damaged(&self, found: Damage) {
         let mut known = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known.unwrap_or(found);
+        let before = known.as_deref().copied().unwrap_or(found);
         let is_earlier =
             before.from.is_none() || found.from.is_some_and(|at| Some(at) < before.from);
         let place = if is_earlier { found } else { before };
-        *known = Some(Damage {
+        *known = Some(Box::new(Damage {
             read_only: before.read_only || found.read_only,
             ..place
-        });
+        }));
     }
 
     pub(crate) fn status(&self) -> PartitionStatus {
         let tail = self.tail();
         let last_append_ms = self.last_append_ms.load(Ordering::Acquire);
+        let damage = {
+            let known = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+            known.as_deref().copied()
+        };
         PartitionStatus {
             log_start: tail.log_start,
             high_watermark: tail.high_watermark,
@@ -175,7 +180,7 @@ impl Reader {
             leader_epoch: tail.leader_epoch,
             size_bytes: self.log.size_bytes(),
             last_append_ms: (last_append_ms != NEVER).then_some(last_append_ms),
-            damage: *self.damage.lock().unwrap_or_else(PoisonError::into_inner),
+            damage,
         }
     }
 }

@@ -13,11 +13,13 @@ const DEMO_TOPIC: &str = "demo";
 /// Cases of each property in a search: half an hour on one core.
 const HISTORIES_CASES: &str = "30000";
 
-/// Where generated inputs meet pure code or a simulated disk, so that more of them cost little.
-const GENERATING_PACKAGES: [&str; 4] = [
+/// Where generated inputs meet pure code, a simulated disk or a store in memory, so that more of them cost
+/// little.
+const GENERATING_PACKAGES: [&str; 5] = [
     "tidegate-proto",
     "tidegate-spu-core",
     "tidegate-sc-core",
+    "tidegate-sc",
     "tidegate-log",
 ];
 

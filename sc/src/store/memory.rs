@@ -109,6 +109,11 @@ impl MemoryStore {
         self.faults().script.extend(faults);
     }
 
+    /// What of that has not happened yet does not happen.
+    pub fn clear_script(&self) {
+        self.faults().script.clear();
+    }
+
     /// From now on things go wrong by chance, the same way for the same seed.
     pub fn set_weather(&self, weather: Weather) {
         self.faults().set_weather(weather);

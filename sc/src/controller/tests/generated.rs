@@ -1,8 +1,11 @@
-//! Generated histories: controllers die, lose sight of the store, meet a database whose clock jumps;
-//! units talk to whom they like. Whatever happens, nobody is shut out early and no update is lost.
+//! Generated histories: controllers die, lose sight of the store, hear nothing of their commits, meet a
+//! database whose clock jumps; units talk to whom they like. Whatever happens, nobody is shut out early, no
+//! update is lost, and nothing that was refused for certain is made.
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::ProptestConfig;
+use proptest::test_runner::RngSeed;
 use tidegate_proto::id::SpuId;
 use tidegate_sc_core::change::Change;
 use tidegate_sc_core::limits::SPU_TIMEOUT_MS_DEFAULT;
@@ -31,6 +34,9 @@ struct Run {
     /// Since when each controller has held the lease without a break, by name.
     holds: BTreeMap<String, Duration>,
     made: Vec<String>,
+    /// Refused, and certainly not made.
+    refused: Vec<String>,
+    asked: u32,
     checked: u64,
     born: u32,
 }
@@ -50,12 +56,12 @@ impl Run {
             1..=3 => self.scs[at].store.set_down(true),
             4..=9 => self.scs.iter().for_each(|sc| sc.store.set_down(false)),
             10 => self.cluster.skew += Duration::from_secs(self.chance.below(20)),
-            11..=16 => {
-                let name = format!("t{}", self.made.len());
-                if self.scs[at].make(&name).await.is_ok() {
-                    self.made.push(name);
-                }
-            }
+            11..=16 => self.make(at, None).await,
+            19 => self.make(at, Some(Fault::MadeUnknown)).await,
+            20 => self.make(at, Some(Fault::NotMadeUnknown)).await,
+            21 => self.make(at, Some(Fault::MadeUnread)).await,
+            22 => self.make(at, Some(Fault::MadeUnreachable)).await,
+            23 => self.make(at, Some(Fault::MadeLater)).await,
             17..=18 => {
                 let unit = self.chance.below(self.units.len() as u64) as usize;
                 let number = self.units[unit].number;
@@ -74,6 +80,22 @@ impl Run {
             unit.beat(&self.scs[at]).await;
         }
         self.check().await;
+    }
+
+    /// Makes a topic, and something goes wrong with its commit.
+    async fn make(&mut self, at: usize, fault: Option<Fault>) {
+        self.asked += 1;
+        let name = format!("t{}", self.asked);
+        let sc = &self.scs[at];
+        sc.store.script(fault);
+        let answer = sc.make(&name).await;
+        // For this commit, and for none of those that follow by the clock.
+        sc.store.clear_script();
+        match answer {
+            Ok(_) => self.made.push(name),
+            Err(problem) if problem.is_definite() => self.refused.push(name),
+            Err(_) => {}
+        }
     }
 
     /// Judges what was committed since the last time.
@@ -136,6 +158,8 @@ async fn run(seed: u64) -> (u64, usize) {
         units,
         holds: BTreeMap::new(),
         made: Vec::new(),
+        refused: Vec::new(),
+        asked: 0,
         checked: 0,
         born: 0,
     };
@@ -156,17 +180,72 @@ async fn run(seed: u64) -> (u64, usize) {
     for name in &run.made {
         assert!(run.scs[0].has(name), "seed {seed}: {name} was answered");
     }
+    for name in &run.refused {
+        assert!(!run.scs[0].has(name), "seed {seed}: {name} was refused");
+    }
     let fenced = end.spus.values().filter(|row| row.fenced).count();
     (end.revision, fenced)
+}
+
+/// Histories that the suite runs; with PROPTEST_CASES in the environment a hundredth of those, with seeds
+/// of their own unless PROPTEST_RNG_SEED says where they begin.
+const HISTORIES: u32 = 8;
+/// What the library says when the environment says nothing.
+const ASKED_BY_NOBODY: u32 = 256;
+
+fn seeds() -> std::ops::Range<u64> {
+    let ProptestConfig {
+        cases, rng_seed, ..
+    } = ProptestConfig::default();
+    if cases == ASKED_BY_NOBODY {
+        return 1..1 + u64::from(HISTORIES);
+    }
+    let first = match rng_seed {
+        RngSeed::Fixed(seed) => seed,
+        RngSeed::Random => Uuid::new_v4().as_u64_pair().0 >> 1,
+    };
+    first..first + u64::from(cases / 100 + 1)
 }
 
 #[tokio::test(start_paused = true)]
 async fn nobody_is_shut_out_early_and_no_update_is_lost() {
     let mut fenced = 0;
-    for seed in 1..=8 {
+    for seed in seeds() {
         let (revision, shut_out) = run(seed).await;
         assert!(revision > 20, "seed {seed} did something: {revision}");
         fenced += shut_out;
     }
     assert!(fenced > 0, "some run shut a silent unit out");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_dies_at_any_moment_of_a_change_told_no_lie_about_it() {
+    let (mut answered, mut unknown) = (0, 0);
+    for moment in 0..40 {
+        let cluster = Cluster::new();
+        let sc = cluster.sc("a").await;
+        cluster.pass(Duration::from_secs(1)).await;
+        sc.store.set_weather(crate::store::Weather {
+            seed: moment,
+            refused_per_mille: 0,
+            unknown_per_mille: 300,
+            latency_max: Duration::from_millis(400),
+        });
+        let controller = sc.controller.clone();
+        let asking = tokio::spawn(async move { change(&controller, ensure(3)).await });
+        cluster.pass(Duration::from_millis(50 * moment)).await;
+        cluster.kill(sc).await;
+        let answer = asking.await.unwrap();
+        cluster.database.let_through();
+        let other = cluster.sc("b").await;
+        let is_made = other.has("orders");
+        match answer {
+            Ok(_) => assert!(is_made, "{moment}"),
+            Err(problem) if problem.is_definite() => assert!(!is_made, "{moment}: {problem:?}"),
+            Err(_) => unknown += 1,
+        }
+        answered += u32::from(is_made);
+        change(&other.controller, ensure(3)).await.unwrap();
+    }
+    assert!(answered > 0 && unknown > 0, "{answered}, {unknown}");
 }

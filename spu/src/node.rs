@@ -5,8 +5,10 @@
 //! of a clean stop; without it a restart recovers from the journal, slower and with the same outcome.
 
 mod found;
+mod statuses;
 
 use found::{Found, judge};
+pub use statuses::Statuses;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,12 +20,9 @@ use tidegate_kit::budget::BytePermit;
 use tidegate_kit::clock;
 use tidegate_kit::health::Notice;
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_log::{Log, LogDead, OpenError, OsVfs, Space, SpaceLevel, Vfs};
-use tidegate_proto::control::{
-    DiskSpace, IsrMember, PartitionStatus, Register, Registered, StatusReport, Topology, Traffic,
-};
+use tidegate_log::{Log, LogDead, OpenError, OsVfs, Vfs};
+use tidegate_proto::control::{IsrMember, Register, Registered, Topology};
 use tidegate_proto::id::{Incarnation, RunId, SpuId, TopicId};
-use tidegate_proto::position::ReplicaKey;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{Span, info_span};
@@ -376,54 +375,6 @@ impl Node {
                 Ok(())
             }
         }
-    }
-}
-
-/// Looks up where partitions stand.
-#[derive(Clone, Debug)]
-pub struct Statuses {
-    log: Log,
-    directory: Directory,
-    traffic: TrafficCounters,
-}
-
-impl Statuses {
-    /// Where the partition stands on this node; none when it is not open here.
-    pub fn partition(&self, key: ReplicaKey) -> Option<PartitionStatus> {
-        self.directory.get(key).map(|handle| handle.reader.status())
-    }
-
-    /// The same with what went in and out.
-    pub fn report(&self, key: ReplicaKey) -> Option<StatusReport> {
-        let handle = self.directory.get(key)?;
-        Some(StatusReport {
-            key,
-            status: handle.reader.status(),
-            traffic: handle.reader.traffic(),
-        })
-    }
-
-    /// What went in and out of the node since it was opened.
-    pub fn traffic(&self) -> Traffic {
-        self.traffic.sum()
-    }
-
-    /// Room on the disk, as the file system said about a second ago.
-    pub fn disk(&self) -> DiskSpace {
-        let stats = self.log.stats();
-        // One that does not say is said to be endless.
-        let space = stats.space.filter(|space| *space != Space::UNKNOWN);
-        DiskSpace {
-            capacity_bytes: space.map_or(0, |space| space.total),
-            free_bytes: space.map_or(0, |space| space.available),
-            has_room: stats.space_level != SpaceLevel::Full,
-            is_low: stats.space_level != SpaceLevel::Plenty,
-        }
-    }
-
-    /// False while the disk takes no records, and so should get no new partitions.
-    pub fn has_room(&self) -> bool {
-        self.log.space_level() != SpaceLevel::Full
     }
 }
 

@@ -12,7 +12,7 @@ use tidegate_kit::controller::{CallError, ControllerClient, Followed};
 use tidegate_kit::secret::random_u64;
 use tidegate_proto::control::{Heartbeat, LeaveRequest, Registered, Standing, Topology};
 use tidegate_proto::error::Problem;
-use tidegate_proto::id::{Incarnation, RunId, SpuId};
+use tidegate_proto::id::{Incarnation, RunId, SpuId, StoreId};
 use tidegate_proto::limits::HEARTBEAT_MS;
 use tokio::sync::watch;
 
@@ -29,6 +29,9 @@ pub enum Excluded {
     Superseded,
     /// No controller knows it: it was removed, or has to register again.
     Unknown,
+    /// The controllers go on with another metadata store, which may have forgotten epochs that this node
+    /// accepted, and would then name it a leader in vain: it has to register again.
+    Adopted,
 }
 
 /// Registers until a controller answers.
@@ -91,6 +94,8 @@ pub struct Heart {
     spu_id: SpuId,
     run_id: RunId,
     incarnation: Incarnation,
+    /// Where it registered.
+    store_id: Option<StoreId>,
     reporter: Reporter,
     /// Number of the next one.
     beat: u64,
@@ -108,9 +113,11 @@ impl Heart {
         registered: Registered,
     ) -> Self {
         let request = node.identity();
+        let store_id = followed.topology.borrow().store_id;
         Self {
             client,
             followed,
+            store_id,
             statuses: node.statuses(),
             spu_id: request.0,
             run_id: request.1,
@@ -135,6 +142,9 @@ impl Heart {
                     if let Some(excluded) = self.judge(standing) {
                         return excluded;
                     }
+                    if self.is_elsewhere().await {
+                        return Excluded::Adopted;
+                    }
                 }
                 Err(error) => {
                     if std::mem::replace(&mut self.is_heard, false) {
@@ -154,6 +164,14 @@ impl Heart {
                 Ok(_) = topology.wait_for(is_later) => return Excluded::Superseded,
             }
         }
+    }
+
+    /// Whether the controllers go on with another store than the one that it registered with. While an
+    /// operator has to look they change nothing, and what is here goes on being served.
+    async fn is_elsewhere(&self) -> bool {
+        let found = self.followed.topology.borrow().store_id;
+        let is_other = self.store_id.is_some() && found != self.store_id;
+        is_other && self.client.answer_seals(Vec::new()).await.is_ok()
     }
 
     fn judge(&mut self, standing: Standing) -> Option<Excluded> {

@@ -183,6 +183,10 @@ impl Serving for SpuServer {
                     Failure::AGAIN,
                     "the controllers shut this storage unit out, for it was not heard of",
                 ),
+                Ok(Some(Excluded::Adopted)) => Failure::new(
+                    Failure::AGAIN,
+                    "the controllers go on with another metadata store: this storage unit registers there",
+                ),
                 Ok(Some(Excluded::Unknown)) => Failure::new(
                     Failure::AGAIN,
                     "the controllers do not know this storage unit's registration",

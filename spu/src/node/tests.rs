@@ -16,7 +16,7 @@ use tidegate_proto::control::{
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::{ClusterId, PartitionId, ProducerId, ReplicaGen, SpuId, TopicId};
 use tidegate_proto::name::TopicName;
-use tidegate_proto::position::{LeaderEpoch, Offset};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use tidegate_proto::produce::{Acks, Durable};
 use tidegate_proto::record::{Datum, RecordRef};
 

@@ -15,6 +15,7 @@ mod reader;
 mod replies;
 mod rota;
 mod seat;
+mod surveys;
 mod task;
 
 pub(crate) use directory::Directory;

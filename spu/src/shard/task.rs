@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use tidegate_kit::clock;
 use tidegate_log::{DeadCause, Log, LogDead};
-use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
-use tidegate_spu_core::{Append, Input, Now, RoleName, Survey};
+use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_spu_core::{Append, Input, Now, RoleName};
 use tokio::sync::oneshot;
 
 use super::directory::Directory;
@@ -20,6 +20,7 @@ use super::hosted::Hosted;
 use super::inbox::{Completion, Inbox, Stage, Waiting};
 use super::message::{AppendMessage, Message, Uptime};
 use super::replies::Replies;
+use super::surveys::Surveys;
 use crate::calendar::Calendar;
 use crate::limits::SUBMISSION_BYTES_TARGET;
 use crate::traffic::TrafficCounter;
@@ -50,8 +51,7 @@ pub(crate) struct Shard {
     stopping: Option<Vec<oneshot::Sender<()>>>,
     /// Whether somebody looks at deadlines from time to time.
     is_timed: bool,
-    /// Who asked what replicas hold that nobody leads; one for each.
-    surveys: HashMap<ReplicaKey, (LeaderEpoch, oneshot::Sender<Survey>)>,
+    surveys: Surveys,
     /// A submission whose time to durability is being measured.
     measured: Option<(ReplicaKey, Offset, Instant)>,
 }
@@ -67,7 +67,7 @@ impl Shard {
             dead: None,
             stopping: None,
             is_timed: false,
-            surveys: HashMap::new(),
+            surveys: Surveys::default(),
             measured: None,
         }
     }
@@ -137,34 +137,25 @@ impl Shard {
                 }
             }
             Message::Survey(key, epoch, reply) => {
-                self.surveys.insert(key, (epoch, reply));
+                self.surveys.ask(key, epoch, reply);
                 self.survey(now, key);
             }
             Message::Close(key, done) => {
                 self.step(now, key, Input::Close);
                 self.flush();
                 self.hosted.remove(&key);
-                self.surveys.remove(&key);
+                self.surveys.forget(key);
                 let _ = done.send(());
             }
             Message::Stop(done) => self.stop(Some(done)),
         }
     }
 
-    /// Answers who asked what a replica holds, as soon as that is known.
+    /// Answers who asked what a replica holds, if that is known.
     fn survey(&mut self, now: Now, key: ReplicaKey) {
         let now = self.dated(now);
-        let (asked, hosted) = (self.surveys.get(&key), self.hosted.get_mut(&key));
-        let (Some((epoch, _)), Some(hosted)) = (asked, hosted) else {
-            return;
-        };
-        let found = hosted.machine.survey(now, *epoch);
-        let is_past = hosted.machine.status().meta.leader_epoch > *epoch;
-        if (found.is_some() || is_past)
-            && let (Some((_, reply)), Some(found)) = (self.surveys.remove(&key), found)
-        {
-            // Whoever asked may have left.
-            let _ = reply.send(found);
+        if let Some(hosted) = self.hosted.get_mut(&key) {
+            self.surveys.answer(now, hosted);
         }
     }
 
@@ -253,8 +244,8 @@ impl Shard {
             return;
         };
         let end = hosted.reader.log.written_end();
-        let (outbox, replies) = (&mut self.outbox, &mut self.replies);
-        outbox.step(hosted, replies, now, Input::Written { round, end });
+        let input = Input::Written { round, end };
+        self.outbox.step(hosted, &mut self.replies, now, input);
     }
 
     fn durable(&mut self, now: Now, key: ReplicaKey, round: u64) {

@@ -6,6 +6,7 @@ mod bad_requests;
 mod bench;
 mod cli;
 mod cluster;
+mod cluster_adopt;
 mod cluster_changes;
 mod cluster_drain;
 mod cluster_moves;

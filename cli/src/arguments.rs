@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::backup::{BackupArguments, RestoreArguments};
 use crate::bench::BenchCommand;
 use crate::ca::CaCommand;
 #[cfg(unix)]
@@ -60,6 +61,10 @@ pub(crate) enum Command {
     /// Run a streaming controller of a cluster, or prepare its metadata.
     #[command(subcommand)]
     Sc(ScCommand),
+    /// Keep a copy of a cluster's metadata in a file.
+    Backup(BackupArguments),
+    /// Make a new metadata database of such a file.
+    Restore(RestoreArguments),
     /// List, register, drain and remove storage units; run one.
     #[command(subcommand, visible_alias = "spus")]
     Spu(SpuCommand),

@@ -69,6 +69,11 @@ impl Connection {
         Ok(Self { config })
     }
 
+    /// Where, whom to trust, who asks.
+    pub(crate) const fn config(&self) -> &ClientConfig {
+        &self.config
+    }
+
     /// A client with connections of its own.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         Ok(Client::new(self.config.clone())?)

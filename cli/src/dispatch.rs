@@ -15,7 +15,8 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::spu::SpuCommand;
 use crate::{
-    bench, ca, config, consume, disk, gateway, log, openapi, operate, produce, sc, spu, topic, up,
+    backup, bench, ca, config, consume, disk, gateway, log, openapi, operate, produce, sc, spu,
+    topic, up,
 };
 
 /// Blocking work that a server leaves behind gets this long.
@@ -29,38 +30,20 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Config(command) => config::run(&command),
         Command::Log(command) => log::run(command, arguments.output),
         Command::Disk(command) => disk::run(command, arguments.output),
-        Command::Sc(command) => {
-            let runtime = runtime()?;
-            let outcome = runtime.block_on(sc::run(command, arguments.output));
-            runtime.shutdown_timeout(RUNTIME_GRACE);
-            outcome
+        Command::Sc(command) => to_its_end(sc::run(command, arguments.output)),
+        Command::Backup(command) => {
+            let taken = backup::backup(&command, &arguments.connection, arguments.output);
+            to_its_end(taken)
         }
-        Command::Spu(SpuCommand::Run(flags)) => {
-            let runtime = runtime()?;
-            let outcome = runtime.block_on(spu::run(*flags));
-            runtime.shutdown_timeout(RUNTIME_GRACE);
-            outcome
-        }
-        Command::Gateway(command) => {
-            let runtime = runtime()?;
-            let outcome = runtime.block_on(gateway::run(command));
-            runtime.shutdown_timeout(RUNTIME_GRACE);
-            outcome
-        }
+        Command::Restore(command) => to_its_end(backup::restore(&command, arguments.output)),
+        Command::Spu(SpuCommand::Run(flags)) => to_its_end(spu::run(*flags)),
+        Command::Gateway(command) => to_its_end(gateway::run(command)),
         #[cfg(unix)]
         Command::Cluster(command) => {
-            let runtime = runtime()?;
             let ran = cluster::run(command, &arguments.connection, arguments.output);
-            let outcome = runtime.block_on(ran);
-            runtime.shutdown_timeout(RUNTIME_GRACE);
-            outcome
+            to_its_end(ran)
         }
-        Command::Up(command) => {
-            let runtime = runtime()?;
-            let outcome = runtime.block_on(up::run(*command, &arguments.connection));
-            runtime.shutdown_timeout(RUNTIME_GRACE);
-            outcome
-        }
+        Command::Up(command) => to_its_end(up::run(*command, &arguments.connection)),
         command => {
             let connection = Connection::resolve(&arguments.connection)?;
             let runtime = runtime()?;
@@ -69,6 +52,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
             outcome
         }
     }
+}
+
+/// On a runtime of its own, which waits a little for what it left behind.
+fn to_its_end(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_timeout(RUNTIME_GRACE);
+    outcome
 }
 
 fn runtime() -> Result<Runtime, Failure> {
@@ -91,6 +82,8 @@ async fn client(command: Command, connection: &Connection, output: Output) -> Re
         | Command::Spu(SpuCommand::Run(_))
         | Command::Gateway(_)
         | Command::Sc(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
         | Command::Ca(_)
         | Command::Config(_)
         | Command::Log(_)

@@ -44,6 +44,8 @@ mod process;
 
 mod sc;
 
+mod backup;
+
 mod spu;
 
 mod gateway;

@@ -13,6 +13,7 @@ mod view;
 
 mod write;
 
+mod backup;
 mod cluster;
 mod groups;
 mod join_tokens;
@@ -40,6 +41,7 @@ use tidegate_kit::auth::Auth;
 use tidegate_kit::clock;
 use tidegate_proto::error::Problem;
 use tidegate_proto::position::ReplicaKey;
+use tokio::sync::Semaphore;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
@@ -98,6 +100,8 @@ struct Api {
     statuses: Arc<dyn Statuses>,
     /// Where nodes may join.
     admission: Option<Admission>,
+    /// Backups that are being read, each of which is in memory.
+    backups: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Api {
@@ -115,6 +119,7 @@ impl Controller {
             controller: self.clone(),
             statuses,
             admission: None,
+            backups: Arc::new(Semaphore::new(1)),
         };
         router_of(state, &auth)
     }
@@ -127,6 +132,7 @@ impl Admission {
             controller: self.controller().clone(),
             statuses,
             admission: Some(self.clone()),
+            backups: Arc::new(Semaphore::new(1)),
         };
         router_of(state, auth)
     }
@@ -168,6 +174,7 @@ struct Shared;
 fn described() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Shared::openapi())
         .routes(routes!(cluster::get_cluster))
+        .routes(routes!(backup::backup_cluster))
         .routes(routes!(metadata::get_metadata))
         .routes(routes!(watch::watch_changes))
         .routes(routes!(spus::list_spus, spus::register_spu))

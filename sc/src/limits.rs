@@ -50,6 +50,15 @@ pub const STORE_IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 pub const STORE_CALL_TIMEOUT: Duration = Duration::from_secs(8);
 /// A snapshot of 100,000 partitions takes a second or two; slow disks get ten times that.
 pub const STORE_SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Writing everything of a backup: 100,000 partitions take half a minute, slow disks get ten times that.
+pub const RESTORE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Bytes of a backup that are sent at a time.
+pub const BACKUP_CHUNK_BYTES: usize = 64 * 1024;
+/// Longest line of a backup: a topic of 10,000 partitions that were placed by hand has 1 MiB.
+pub const BACKUP_LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Lines of a backup: fifty times what a large cluster has; a file is read into memory before it is
+/// restored.
+pub const BACKUP_LINES_MAX: u64 = 10_000_000;
 /// Statements about the lease end sooner: a holder renews every 3 s for 10 s.
 pub const LEASE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a migration waits for locks, and for another that runs.

@@ -5,18 +5,21 @@
 //! passes. Everything above this module decides on models and never sees SQL.
 
 mod fault;
+mod rows;
 
 mod standing;
 
 mod lease;
 mod ledger;
 
+mod backup;
+
+mod backup_file;
 mod meta_store;
 
 mod chain;
 mod ledger_sql;
 mod migrations;
-mod rows;
 
 mod memory;
 mod postgres;
@@ -25,6 +28,8 @@ mod sqlite;
 #[cfg(test)]
 mod conformance;
 
+pub use backup::{Adoption, Backup, BackupHead, Backups, Record, RestoreError, Tombstone};
+pub use backup_file::{BackupFileError, backup_lines, read_backup};
 pub(crate) use chain::after as chain_after;
 pub use fault::{BoxFuture, StoreError};
 pub use lease::{Acquired, Leases};

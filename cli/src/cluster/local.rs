@@ -3,7 +3,8 @@
 //! Everything is written anew at every start from the layout, so that a start after an upgrade knows the
 //! settings of then; what processes keep is in directories of their own and not touched.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -45,6 +46,7 @@ impl LocalCluster {
         let tls = path.join("tls");
         make(&tls)?;
         make(&path.join("logs"))?;
+        make(&path.join("nodes"))?;
         let pki = Pki::ensure(&tls, &[]).map_err(|error| failures::pki(&error))?;
         let program = std::env::current_exe()
             .map_err(|error| Failure::failed(format!("this program cannot be found: {error}")))?;
@@ -202,6 +204,9 @@ fn shown(path: &Path) -> Value {
     Value::String(path.display().to_string())
 }
 
+/// For its owner alone, also one that an earlier version made for all to see.
 fn make(path: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(path).map_err(|error| disk(path, "cannot be made", &error))
+    let made = fs::create_dir_all(path)
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o700)));
+    made.map_err(|error| disk(path, "cannot be made", &error))
 }

@@ -5,6 +5,7 @@
 //! with its own directory, certificate and file of settings.
 
 mod arguments;
+mod bundle;
 mod layout;
 mod manifest;
 
@@ -12,6 +13,7 @@ mod child;
 
 mod local;
 
+mod diagnose;
 mod start;
 mod status;
 mod stop;
@@ -34,6 +36,8 @@ pub(crate) enum ClusterCommand {
     Stop(PlaceArguments),
     /// Show its processes.
     Status(PlaceArguments),
+    /// Put into one file what somebody needs who is to find out what is wrong with a cluster.
+    Diagnose(diagnose::DiagnoseArguments),
     /// One-time tokens with which nodes join a cluster.
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -49,6 +53,7 @@ pub(crate) async fn run(
         ClusterCommand::Start(arguments) => start::run(&arguments).await,
         ClusterCommand::Stop(arguments) => stop::run(&arguments).await,
         ClusterCommand::Status(arguments) => status::run(&arguments, output),
+        ClusterCommand::Diagnose(arguments) => diagnose::run(&arguments, connection, output).await,
         ClusterCommand::Token(command) => {
             token::run(command, &Connection::resolve(connection)?, output).await
         }

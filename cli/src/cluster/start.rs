@@ -9,7 +9,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::fs::Mode;
+use rustix::process::{Signal, geteuid, umask};
 use tidegate_kit::boot::{self, LogFormat};
 use tidegate_kit::clock;
 use tidegate_kit::signal::Signals;
@@ -49,6 +50,9 @@ struct Running {
 pub(super) async fn run(arguments: &StartArguments) -> Result<(), Failure> {
     boot::init_logging(LogFormat::Text, "warn")
         .map_err(|error| Failure::failed(error.to_string()))?;
+    // Nobody else on the machine has any business with what is made from here on, by us or by those we
+    // start.
+    umask(Mode::RWXG | Mode::RWXO);
     let mut signals = interrupts()?;
     let directory = DataDirectory::open(&arguments.place.data_dir)?;
     end_leftovers(directory.path()).await;
@@ -208,10 +212,11 @@ async fn database(
     if let Some(url) = &arguments.database_url {
         return Ok((None, url.clone()));
     }
-    // Postgres does not run as root; its account has to walk through here. What is secret has no rights
-    // for others by itself.
+    // Postgres does not run as root; its account has to walk through here, and through nothing else. What is
+    // secret has no rights for others by itself.
     let path = directory.path();
-    fs::set_permissions(path, Permissions::from_mode(0o711))
+    let mode = if geteuid().is_root() { 0o711 } else { 0o700 };
+    fs::set_permissions(path, Permissions::from_mode(mode))
         .map_err(|error| disk(path, "cannot be opened for Postgres", &error))?;
     let options = ServerOptions {
         dir: path.join("postgres"),

@@ -54,7 +54,7 @@ pub(crate) struct ConsumeArguments {
     pub(crate) from: StartPosition,
 
     /// End after this many records.
-    #[arg(long, short = 'n', value_name = "N")]
+    #[arg(long, short = 'n', visible_alias = "limit", value_name = "N")]
     pub(crate) max: Option<u64>,
 
     /// Only this partition; repeatable. All of them when absent.

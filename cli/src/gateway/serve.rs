@@ -16,7 +16,7 @@ use crate::config::GatewaySettings;
 use crate::failure::Failure;
 use crate::process::{
     Base, DRAIN_GRACE, DRAIN_TIMEOUT, Listening, NodeFacts, Serving, controllers, enrol, keep_seen,
-    keep_topology, read_topology,
+    keep_topology, read_topology, url_of,
 };
 use crate::producers::LeasedIds;
 use crate::up::descriptions;
@@ -86,7 +86,7 @@ impl GatewayServer {
             name: name.clone(),
             role: "gateway".to_owned(),
             pid: std::process::id(),
-            url: Some(format!("https://{address}")),
+            url: Some(url_of(address)),
             private_url: None,
             operators_url: base.operators_url.clone(),
         };

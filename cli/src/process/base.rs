@@ -1,7 +1,7 @@
 //! The ground that every role stands on: directory, tasks, metrics, credentials, memory, and the
 //! operators' listener.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,7 +104,7 @@ impl Base {
         metrics.watch_memory(&memory);
         let tls = public_tls(&settings.security, &root)?;
         let listening = Listening::bind(settings.listen_operators)?;
-        let operators_url = format!("https://{}", listening.address);
+        let operators_url = url_of(listening.address);
         let (ready, is_ready) = watch::channel(false);
         let base = Self {
             operators: root.child(),
@@ -178,6 +178,16 @@ impl Base {
         self.operators.shutdown(DRAIN_GRACE).await;
         self.root.shutdown(DRAIN_GRACE).await;
     }
+}
+
+/// A URL that opens on this machine: an address that stands for all of them is none.
+pub(crate) fn url_of(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("https://{}", SocketAddr::new(ip, address.port()))
 }
 
 /// The certificate for clients and operators. Files that take the place of these are taken over.

@@ -11,7 +11,7 @@ mod kept;
 mod life;
 
 pub(crate) use announcement::NodeFacts;
-pub(crate) use base::{Base, DRAIN_GRACE, DRAIN_TIMEOUT, Listening};
+pub(crate) use base::{Base, DRAIN_GRACE, DRAIN_TIMEOUT, Listening, url_of};
 pub(crate) use identity::{IDENTITY_DIR, controllers, enrol};
 pub(crate) use kept::{keep_seen, keep_topology, read_seen, read_topology};
 pub(crate) use life::{Serving, live};

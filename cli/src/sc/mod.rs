@@ -8,6 +8,8 @@ mod run;
 
 use clap::Subcommand;
 
+pub(crate) use place::{DatabaseArguments, failure as store_failure};
+
 use crate::config::{Flags, ScRole};
 use crate::failure::Failure;
 use crate::output::Output;

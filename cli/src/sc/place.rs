@@ -43,16 +43,22 @@ struct Section {
 impl DatabaseArguments {
     /// The address.
     pub(crate) fn url(&self) -> Result<DatabaseUrl, Failure> {
+        self.given()?.ok_or_else(|| {
+            Failure::usage(
+                "which database? Give --database-url, TIDEGATE_DATABASE_URL, or --config with \
+                 `database_url` in [sc]",
+            )
+        })
+    }
+
+    /// The address, if any place names one.
+    pub(crate) fn given(&self) -> Result<Option<DatabaseUrl>, Failure> {
         let text = match &self.database_url {
-            Some(given) => given.clone(),
-            None => self.in_file()?.ok_or_else(|| {
-                Failure::usage(
-                    "which database? Give --database-url, TIDEGATE_DATABASE_URL, or --config with \
-                     `database_url` in [sc]",
-                )
-            })?,
+            Some(given) => Some(given.clone()),
+            None => self.in_file()?,
         };
-        DatabaseUrl::parse(&text).map_err(|error| Failure::usage(error.to_string()))
+        let parsed = text.map(|text| DatabaseUrl::parse(&text)).transpose();
+        parsed.map_err(|error| Failure::usage(error.to_string()))
     }
 
     fn in_file(&self) -> Result<Option<String>, Failure> {

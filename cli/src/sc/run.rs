@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use super::place;
 use crate::config::{Door, ScSettings};
 use crate::failure::Failure;
-use crate::process::{Base, DRAIN_GRACE, DRAIN_TIMEOUT, Listening, NodeFacts, Serving};
+use crate::process::{Base, DRAIN_GRACE, DRAIN_TIMEOUT, Listening, NodeFacts, Serving, url_of};
 use crate::up::failures::{self, chain};
 
 /// A controller that serves.
@@ -94,7 +94,7 @@ impl ScServer {
             name: settings.name.clone(),
             role: "sc".to_owned(),
             pid: std::process::id(),
-            url: Some(format!("https://{address}")),
+            url: Some(url_of(address)),
             private_url: Some(private_url),
             operators_url: base.operators_url.clone(),
         };

@@ -1,5 +1,6 @@
 //! The control plane in process: the real router on a real store, without sockets.
 
+mod backup;
 mod document;
 mod follow;
 mod keys;

@@ -2,6 +2,7 @@
 //!
 //! Each check gets a store of its own and tells what it checks by its name.
 
+mod backups;
 mod conditions;
 mod events;
 mod histories;
@@ -55,6 +56,7 @@ pub(super) async fn conforms<B: Bench>(bench: impl AsyncFn() -> B) {
     events::check(&bench).await;
     lease::check(&bench).await;
     ledger::check(&bench).await;
+    backups::check(&bench).await;
     producer_ids_are_never_leased_twice(&bench().await).await;
     a_commit_of_thousands_of_partitions_is_one_commit(&bench().await).await;
 }

@@ -5,6 +5,7 @@
 //! the lease's clock is set by hand, so a run repeats exactly. Nothing is bounded but the undo log: a
 //! simulation keeps as much as it commits.
 
+mod backup;
 mod faults;
 mod lease;
 mod ledger;
@@ -26,7 +27,6 @@ use super::meta_store::{
     ApplyError, ChainAt, Commit, Doorbell, Event, EventsError, Kept, MetaStore,
 };
 use super::standing::{Durability, Standing};
-use crate::limits::PRODUCER_IDS_PER_ADOPTION;
 use faults::Faults;
 use state::State;
 
@@ -281,16 +281,14 @@ impl MetaStore for MemoryStore {
 
     fn adopt<'a>(
         &'a self,
-        _actor: &'a str,
-        _at_ms: i64,
+        actor: &'a str,
+        at_ms: i64,
     ) -> BoxFuture<'a, Result<StoreId, StoreError>> {
         let id = StoreId(Uuid::new_v4());
         Box::pin(async move {
             let adopted = self.reach(|state| {
                 state.take_turn()?;
-                state.former_ids.push(state.store_id);
-                state.store_id = id;
-                state.next_producer_id += PRODUCER_IDS_PER_ADOPTION;
+                state.adopt(id, actor, at_ms);
                 Ok(id)
             });
             adopted.await?
@@ -298,7 +296,7 @@ impl MetaStore for MemoryStore {
     }
 
     fn has_been(&self, id: StoreId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        Box::pin(self.reach(move |state| state.store_id == id || state.former_ids.contains(&id)))
+        Box::pin(self.reach(move |state| state.has_been(id)))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

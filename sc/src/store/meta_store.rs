@@ -17,6 +17,7 @@ pub use tidegate_sc_core::change::Guard;
 use tidegate_sc_core::model::Model;
 use uuid::Uuid;
 
+use super::backup::Backups;
 use super::fault::{BoxFuture, StoreError};
 use super::lease::Leases;
 use super::ledger::{Ledger, Receipt};
@@ -138,7 +139,7 @@ pub trait Doorbell: Send {
 }
 
 /// A metadata store.
-pub trait MetaStore: Leases + Ledger + Send + Sync + fmt::Debug + 'static {
+pub trait MetaStore: Leases + Ledger + Backups + Send + Sync + fmt::Debug + 'static {
     /// What it is, for people: `sqlite`, `postgres`.
     fn name(&self) -> &'static str;
 
@@ -186,7 +187,8 @@ pub trait MetaStore: Leases + Ledger + Send + Sync + fmt::Debug + 'static {
         at_ms: i64,
     ) -> BoxFuture<'a, Result<StoreId, StoreError>>;
 
-    /// True when this store has that identity, or had it before an operator adopted it (X2).
+    /// True when this store has that identity, or had it before an operator adopted it (X2). A store that was
+    /// restored has the identities of the one that was backed up only once it is adopted.
     fn has_been(&self, id: StoreId) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Ends use of the store; later calls fail.

@@ -7,6 +7,7 @@
 //!
 //! Invariant: a connection whose answer was not awaited to its end is closed, never used again.
 
+mod backup;
 mod bell;
 mod lease;
 mod migrate;
@@ -27,6 +28,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::backup::{Backup, Backups, RestoreError};
 use super::fault::{BoxFuture, StoreError};
 use super::lease::{Acquired, Leases};
 use super::ledger::{JoinToken, NodeCertificate, Receipt, Redeemed, Use};
@@ -36,7 +38,8 @@ use super::meta_store::{
 };
 use super::standing::Standing;
 use crate::limits::{
-    LEASE_STATEMENT_TIMEOUT, LEDGER_ROWS_MAX, STORE_CALL_TIMEOUT, STORE_SNAPSHOT_TIMEOUT,
+    LEASE_STATEMENT_TIMEOUT, LEDGER_ROWS_MAX, RESTORE_TIMEOUT, STORE_CALL_TIMEOUT,
+    STORE_SNAPSHOT_TIMEOUT,
 };
 
 pub use migrate::{Applied, migrate};
@@ -215,6 +218,27 @@ impl Leases for PostgresStore {
         Box::pin(async move {
             within!(self.lease_pool, LEASE_STATEMENT_TIMEOUT,
                     conn => lease::release(&mut conn, epoch))
+        })
+    }
+}
+
+impl Backups for PostgresStore {
+    fn backup(&self) -> BoxFuture<'_, Result<Backup, StoreError>> {
+        Box::pin(async {
+            within!(self.pool, STORE_SNAPSHOT_TIMEOUT, conn => backup::read(&mut conn))
+        })
+    }
+
+    fn restore<'a>(
+        &'a self,
+        backup: &'a Backup,
+        at_ms: i64,
+    ) -> BoxFuture<'a, Result<StoreId, RestoreError>> {
+        Box::pin(async move {
+            backup.check()?;
+            let restored = backup.restored(at_ms);
+            within!(self.pool, RESTORE_TIMEOUT,
+                    conn => backup::write(&mut conn, &restored, at_ms))
         })
     }
 }

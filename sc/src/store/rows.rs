@@ -6,8 +6,6 @@
 
 use tidegate_sc_core::change::{Change, Kind};
 
-use super::meta_store::Commit;
-
 /// The table of a kind.
 pub(super) const fn table(kind: Kind) -> &'static str {
     match kind {
@@ -35,9 +33,9 @@ pub(super) struct Rows<'a> {
 
 /// The changes of a commit by kind, owners before what belongs to them; kinds without changes are left
 /// out.
-pub(super) fn by_kind(commit: &Commit) -> Vec<Rows<'_>> {
-    assert!(!commit.changes.is_empty(), "a commit changes something");
-    debug_assert!(changes_rows_once(commit), "a commit changes a row once");
+pub(super) fn by_kind(changes: &[Change]) -> Vec<Rows<'_>> {
+    assert!(!changes.is_empty(), "a commit changes something");
+    debug_assert!(changes_rows_once(changes), "a commit changes a row once");
     let of_kind = |kind| {
         let mut rows = Rows {
             kind,
@@ -45,7 +43,7 @@ pub(super) fn by_kind(commit: &Commit) -> Vec<Rows<'_>> {
             inserts: Vec::new(),
             updates: Vec::new(),
         };
-        for change in commit.changes.iter().filter(|change| change.kind() == kind) {
+        for change in changes.iter().filter(|change| change.kind() == kind) {
             if change.is_delete() {
                 rows.deletes.push(change);
             } else if change.expected_version() == 0 {
@@ -63,13 +61,12 @@ pub(super) fn by_kind(commit: &Commit) -> Vec<Rows<'_>> {
     .collect()
 }
 
-fn changes_rows_once(commit: &Commit) -> bool {
-    let rows: std::collections::BTreeSet<_> = commit
-        .changes
+fn changes_rows_once(changes: &[Change]) -> bool {
+    let rows: std::collections::BTreeSet<_> = changes
         .iter()
         .map(|change| (change.kind(), change.row_key()))
         .collect();
-    rows.len() == commit.changes.len()
+    rows.len() == changes.len()
 }
 
 /// The row as it is stored.

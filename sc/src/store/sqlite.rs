@@ -4,6 +4,7 @@
 //! and the lock goes with the process however it ends. Write-ahead log, `synchronous=FULL`: a commit
 //! that was answered survives power loss.
 
+mod backup;
 mod lease;
 mod open;
 mod read;

@@ -45,6 +45,7 @@ mod client;
 mod topics;
 
 mod join_tokens;
+mod operators;
 
 mod units;
 

@@ -40,6 +40,10 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The largest answer the client takes: the largest page, twice, for a last batch and its margin.
 pub const ANSWER_BYTES_MAX: usize = 2 * tidegate_proto::limits::READ_BYTES_MAX;
+/// The largest backup of a cluster's metadata that is taken over HTTP: that of a million partitions.
+pub const BACKUP_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// For a backup to arrive.
+pub const BACKUP_TIMEOUT: Duration = Duration::from_secs(300);
 /// Asked of the server per page when consuming.
 pub const FETCH_BYTES_DEFAULT: usize = 4 * 1024 * 1024;
 /// The longest path of a request for a page: 16 KiB of headers is what servers take over HTTP/2,

@@ -130,6 +130,16 @@ impl Transport {
     }
 
     async fn exchange(&self, call: Call, named: &str) -> Result<Answer, Error> {
+        self.exchange_up_to(ANSWER_BYTES_MAX, call, named).await
+    }
+
+    /// The same for an answer of at most `bytes_max`, however long it takes.
+    pub(crate) async fn exchange_up_to(
+        &self,
+        bytes_max: usize,
+        call: Call,
+        named: &str,
+    ) -> Result<Answer, Error> {
         let mut request = Request::new(Full::new(call.body));
         *request.method_mut() = call.method;
         *request.uri_mut() = format!("{}{}", self.base, call.path)
@@ -147,7 +157,7 @@ impl Transport {
             .await
             .map_err(|error| self.send_error(&error, named))?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX)
+        let body = Limited::new(body, bytes_max)
             .collect()
             .await
             .map_err(|error| Error::Transport {

@@ -18,6 +18,7 @@ use tidegate_sc_core::decision::{Request, TopicWrite};
 use tidegate_sc_core::model::Model;
 use uuid::Uuid;
 
+use super::backups;
 use crate::local_postgres::Scratch;
 use crate::store::{
     Commit, DatabaseUrl, Guard, Kept, MemoryDatabase, MetaStore, PostgresStore, Receipt,
@@ -302,6 +303,32 @@ impl Stores {
     }
 }
 
+impl Stores {
+    /// What each kind of store backs up is the same, and each takes what another wrote.
+    async fn restore_each_from_the_last(&self, server: &Arc<Scratch>) {
+        let mut backups = Vec::new();
+        for store in &self.stores {
+            backups::note(&**store).await;
+            backups.push(backups::carried(&**store).await);
+        }
+        for backup in &backups {
+            assert_eq!(backups::content(backup), backups::content(&backups[0]));
+        }
+        backups.rotate_left(1);
+        let new = Self::new(server).await;
+        for (store, backup) in new.stores.iter().zip(&backups) {
+            store.restore(backup, 9).await.unwrap();
+            let found = store.backup().await.unwrap();
+            assert_eq!(backups::content(&found), backups::content(backup));
+            assert_eq!(
+                store.snapshot().await.unwrap(),
+                *self.models.last().unwrap()
+            );
+            store.close().await;
+        }
+    }
+}
+
 #[test]
 fn generated_histories_go_the_same_way_in_every_store() {
     let server = Scratch::shared().unwrap();
@@ -328,6 +355,7 @@ fn generated_histories_go_the_same_way_in_every_store() {
                 stores.run(step).await;
             }
             stores.compare().await;
+            stores.restore_each_from_the_last(&server).await;
             for store in &stores.stores {
                 store.close().await;
             }

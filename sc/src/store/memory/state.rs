@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::lease::Lease;
 use super::ledger::LedgerState;
 use crate::limits::STORE_LOCK_TIMEOUT;
+use crate::store::backup::{Adoption, Tombstone};
 use crate::store::chain;
 use crate::store::fault::StoreError;
 use crate::store::meta_store::{ApplyError, ChainAt, Commit, Event, EventsError, Kept};
@@ -25,19 +26,19 @@ pub(crate) const UNDO_MAX: usize = 256;
 /// How long a commit hangs by the database's clock: longer than anybody waits for a row.
 const HANGING_MAX: Duration = Duration::from_secs(5);
 
-type RowKey = (Kind, String);
+pub(super) type RowKey = (Kind, String);
 
 #[derive(Debug, Clone)]
-struct Row {
-    version: u64,
-    put: Change,
+pub(super) struct Row {
+    pub(super) version: u64,
+    pub(super) put: Change,
 }
 
 #[derive(Debug)]
-struct Made {
-    id: Uuid,
-    events: Vec<Event>,
-    chain: ChainHash,
+pub(super) struct Made {
+    pub(super) id: Uuid,
+    pub(super) events: Vec<Event>,
+    pub(super) chain: ChainHash,
 }
 
 /// How to take a commit back: what there was in each row it touched, and beside them.
@@ -61,18 +62,18 @@ struct Hanging {
 pub(super) struct State {
     pub(super) cluster_id: ClusterId,
     pub(super) store_id: StoreId,
-    pub(super) former_ids: Vec<StoreId>,
+    pub(super) adoptions: BTreeMap<StoreId, Adoption>,
     pub(super) revision: u64,
     pub(super) chain: ChainHash,
     pub(super) events_floor: u64,
     pub(super) next_producer_id: u64,
     pub(super) now_ms: i64,
     pub(super) ledger: LedgerState,
-    rows: BTreeMap<RowKey, Row>,
+    pub(super) rows: BTreeMap<RowKey, Row>,
     /// The names by which events know the rows; no two rows have one name.
     names: BTreeMap<RowKey, String>,
-    tombstones: BTreeMap<RowKey, u64>,
-    commits: BTreeMap<u64, Made>,
+    pub(super) tombstones: BTreeMap<RowKey, Tombstone>,
+    pub(super) commits: BTreeMap<u64, Made>,
     pub(super) lease: Lease,
     undo: VecDeque<Undo>,
     hanging: Option<Hanging>,
@@ -83,7 +84,7 @@ impl State {
         Self {
             cluster_id,
             store_id,
-            former_ids: Vec::new(),
+            adoptions: BTreeMap::new(),
             revision: 0,
             chain: chain::start(cluster_id),
             events_floor: 0,
@@ -162,7 +163,14 @@ impl State {
         for gone in commit.changes.iter().filter(|change| change.is_delete()) {
             if leaves_tombstone(gone.kind()) {
                 let key = (gone.kind(), gone.row_key());
-                self.tombstones.insert(key.clone(), self.revision);
+                let tombstone = Tombstone {
+                    kind: key.0.as_str().to_owned(),
+                    row_key: key.1.clone(),
+                    name: gone.key(),
+                    revision: self.revision,
+                    deleted_at_ms: commit.at_ms,
+                };
+                self.tombstones.insert(key.clone(), tombstone);
                 undo.tombstones.push(key);
             }
         }
@@ -286,7 +294,7 @@ impl State {
     }
 
     fn change_rows(&mut self, commit: &Commit, undo: &mut Undo) -> Result<(), ApplyError> {
-        for rows in by_kind(commit) {
+        for rows in by_kind(&commit.changes) {
             for change in &rows.deletes {
                 self.expect(change)?;
                 undo.rows
@@ -328,7 +336,7 @@ impl State {
     }
 
     /// Puts a row in place, and gives what was there.
-    fn set(&mut self, key: RowKey, row: Option<Row>) -> (RowKey, Option<Row>) {
+    pub(super) fn set(&mut self, key: RowKey, row: Option<Row>) -> (RowKey, Option<Row>) {
         let before = match row {
             Some(row) => {
                 let name = (key.0, row.put.key());

@@ -89,7 +89,9 @@ pub(super) async fn adopt(
     sqlx::query(
         "WITH old AS (SELECT store_id FROM cluster WHERE id = 1),
               taken AS (UPDATE cluster SET store_id = $1, next_producer_id = next_producer_id + $4
-                        WHERE id = 1 RETURNING revision)
+                        WHERE id = 1 RETURNING revision),
+              known AS (UPDATE adoptions SET revision = taken.revision FROM taken
+                        WHERE adoptions.revision < 0)
          INSERT INTO adoptions (store_id, actor, revision, at_ms)
          SELECT $1, $2, revision, $3 FROM taken
          UNION ALL SELECT old.store_id, '', revision, $3 FROM old, taken
@@ -109,7 +111,7 @@ pub(super) async fn adopt(
 pub(super) async fn has_been(conn: &mut PgConnection, id: StoreId) -> Result<bool, StoreError> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM cluster WHERE store_id = $1)
-             OR EXISTS (SELECT 1 FROM adoptions WHERE store_id = $1)",
+             OR EXISTS (SELECT 1 FROM adoptions WHERE store_id = $1 AND revision >= 0)",
     )
     .bind(id.0)
     .fetch_one(conn)
@@ -121,7 +123,7 @@ async fn write(db: &mut PgConnection, commit: &Commit) -> Result<u64, ApplyError
     check_lease(db, commit).await?;
     put_receipt(db, commit).await?;
     check_guards(db, &commit.guards).await?;
-    for rows in by_kind(commit) {
+    for rows in by_kind(&commit.changes) {
         delete(db, &rows).await?;
         insert(db, &rows).await?;
         update(db, &rows).await?;

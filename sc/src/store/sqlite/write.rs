@@ -102,6 +102,11 @@ pub(super) async fn adopt(
     .fetch_one(&mut *tx)
     .await
     .map_err(failure)?;
+    sqlx::query("UPDATE adoptions SET revision = ? WHERE revision < 0")
+        .bind(revision)
+        .execute(&mut *tx)
+        .await
+        .map_err(failure)?;
     sqlx::query("INSERT INTO adoptions (store_id, actor, revision, at_ms) VALUES (?, ?, ?, ?)")
         .bind(id.to_string())
         .bind(actor)
@@ -118,7 +123,7 @@ pub(super) async fn adopt(
 pub(super) async fn has_been(pool: &SqlitePool, id: StoreId) -> Result<bool, StoreError> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM cluster WHERE store_id = ?1)
-             OR EXISTS (SELECT 1 FROM adoptions WHERE store_id = ?1)",
+             OR EXISTS (SELECT 1 FROM adoptions WHERE store_id = ?1 AND revision >= 0)",
     )
     .bind(id.to_string())
     .fetch_one(pool)
@@ -130,7 +135,7 @@ async fn write(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> Result<u64,
     check_lease(tx, commit).await?;
     put_receipt(tx, commit).await?;
     check_guards(tx, &commit.guards).await?;
-    for rows in by_kind(commit) {
+    for rows in by_kind(&commit.changes) {
         delete(tx, &rows).await?;
         insert(tx, &rows).await?;
         update(tx, &rows).await?;

@@ -1,0 +1,270 @@
+//! The archive of `tidegate cluster diagnose`: parts of bounded size, without secrets.
+//!
+//! Whatever comes in - settings, logs, answers - goes through the same filter: secrets that are known by
+//! their text, and what looks like one. Invariant: nothing is written that did not pass it.
+
+use std::io::{self, Write};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tar::{Builder, Header};
+
+/// Bytes of one part; of a log, its end.
+const PART_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of all parts, before they are compressed.
+const BUNDLE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What stands where a secret was.
+const HIDDEN: &str = "***";
+/// Shorter texts would be found everywhere.
+const SECRET_LENGTH_MIN: usize = 6;
+/// Words after which a value is hidden, whatever it is: settings and fields of this project, and what
+/// others call theirs.
+const NAMES: [&str; 8] = [
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "authorization",
+    "ticket",
+    "key_pem",
+    "sha256",
+];
+
+/// Texts that are never shown.
+#[derive(Debug, Default)]
+pub(super) struct Secrets(Vec<String>);
+
+impl Secrets {
+    /// Adds one, and the password in it when it is the address of a database.
+    pub(super) fn add(&mut self, secret: &str) {
+        if secret.len() >= SECRET_LENGTH_MIN {
+            self.0.push(secret.to_owned());
+        }
+        let account = secret
+            .split_once("://")
+            .and_then(|(_, rest)| rest.rsplit_once('@'));
+        if let Some((_, password)) = account.and_then(|(account, _)| account.split_once(':')) {
+            self.add(password);
+        }
+        // Inside first, so that what is around it is still found.
+        self.0.sort_by_key(|text| std::cmp::Reverse(text.len()));
+    }
+
+    /// The text without secrets.
+    pub(super) fn hide(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in &self.0 {
+            text = text.replace(secret, HIDDEN);
+        }
+        let mut in_key = false;
+        let lines = text.split_inclusive('\n').map(|line| {
+            let begins = line.contains("-----BEGIN") && line.contains("PRIVATE KEY");
+            let was_in_key = in_key || begins;
+            in_key = was_in_key && !line.contains("-----END");
+            if was_in_key {
+                format!("{HIDDEN}\n")
+            } else {
+                hide_in_line(line)
+            }
+        });
+        lines.collect()
+    }
+}
+
+/// Hides what looks like a secret: join tokens, passwords in addresses, values behind telling names.
+fn hide_in_line(line: &str) -> String {
+    let mut line = hide_after(line, "tgjoin1.", |it| {
+        it.is_ascii_alphanumeric() || "-_.".contains(it)
+    });
+    line = hide_after(&line, "Bearer ", |it| !it.is_whitespace() && it != '"');
+    line = hide_passwords(&line);
+    let lower = line.to_ascii_lowercase();
+    let mut hidden = Vec::new();
+    for name in NAMES {
+        for (at, _) in lower.match_indices(name) {
+            if let Some(range) = value_after(&line, at + name.len()) {
+                hidden.push(range);
+            }
+        }
+    }
+    hidden.sort_unstable_by_key(|range| std::cmp::Reverse(range.start));
+    hidden.dedup();
+    for range in hidden {
+        line.replace_range(range, HIDDEN);
+    }
+    line
+}
+
+fn hide_after(line: &str, mark: &str, belongs: impl Fn(char) -> bool) -> String {
+    let mut parts = line.split(mark);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shown.push_str(mark);
+        shown.push_str(HIDDEN);
+        shown.push_str(part.trim_start_matches(&belongs));
+    }
+    shown
+}
+
+/// `scheme://user:password@host`.
+fn hide_passwords(line: &str) -> String {
+    let mut parts = line.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shown.push_str("://");
+        let end = part.find(|it: char| it.is_whitespace() || "/\"'".contains(it));
+        let (host, rest) = part.split_at(end.unwrap_or(part.len()));
+        match host
+            .rsplit_once('@')
+            .and_then(|(account, host)| Some((account.split_once(':')?.0, host)))
+        {
+            Some((user, host)) => shown.push_str(&format!("{user}:{HIDDEN}@{host}{rest}")),
+            None => shown.push_str(part),
+        }
+    }
+    shown
+}
+
+/// Where the value of `name = value`, `"name": "value"`, `name="value"` is, when the name ends at `at`.
+fn value_after(line: &str, at: usize) -> Option<std::ops::Range<usize>> {
+    let rest = &line[at..];
+    let name = rest.trim_start_matches(|it: char| it.is_ascii_alphanumeric() || it == '_');
+    let after = name.trim_start_matches('"').trim_start();
+    let after = after.strip_prefix(['=', ':'])?.trim_start();
+    let (value, is_quoted) = match after.strip_prefix('"') {
+        Some(value) => (value, true),
+        None => (after, false),
+    };
+    let ends = |it: char| {
+        if is_quoted {
+            it == '"'
+        } else {
+            it.is_whitespace() || ",}])".contains(it)
+        }
+    };
+    let length = value.find(ends).unwrap_or(value.len());
+    let start = line.len() - value.len();
+    let value = &line[start..start + length];
+    // Counters of such things, and what says that there is none, are no secrets.
+    let is_plain =
+        value.parse::<f64>().is_ok() || ["", "null", "true", "false", HIDDEN].contains(&value);
+    (!is_plain).then_some(start..start + length)
+}
+
+/// See the module.
+pub(super) struct Bundle<W: Write> {
+    archive: Builder<GzEncoder<W>>,
+    secrets: Secrets,
+    at_s: u64,
+    left: usize,
+}
+
+impl<W: Write> Bundle<W> {
+    /// An empty one; its parts were made at `at_s`.
+    pub(super) fn new(file: W, secrets: Secrets, at_s: u64) -> Self {
+        Self {
+            archive: Builder::new(GzEncoder::new(file, Compression::default())),
+            secrets,
+            at_s,
+            left: BUNDLE_BYTES_MAX,
+        }
+    }
+
+    /// Adds a part; of one that is too long, the beginning.
+    pub(super) fn add(&mut self, name: &str, text: &str) -> io::Result<()> {
+        self.put(name, text, false)
+    }
+
+    /// Adds a part; of one that is too long, the end.
+    pub(super) fn add_end(&mut self, name: &str, text: &str) -> io::Result<()> {
+        self.put(name, text, true)
+    }
+
+    fn put(&mut self, name: &str, text: &str, keeps_end: bool) -> io::Result<()> {
+        let text = self.secrets.hide(text);
+        let room = PART_BYTES_MAX.min(self.left);
+        let part = if text.len() <= room {
+            text
+        } else {
+            let (cut, length) = (text.len() - room, text.len());
+            let mark = format!("[{cut} of {length} bytes were left out]\n");
+            if keeps_end {
+                format!("{mark}{}", &text[text.ceil_char_boundary(cut)..])
+            } else {
+                format!("{}\n{mark}", &text[..text.floor_char_boundary(room)])
+            }
+        };
+        self.left = self.left.saturating_sub(part.len());
+        let mut header = Header::new_gnu();
+        header.set_size(part.len() as u64);
+        header.set_mode(0o600);
+        header.set_mtime(self.at_s);
+        let path = format!("tidegate-diagnose/{name}");
+        self.archive.append_data(&mut header, path, part.as_bytes())
+    }
+
+    /// Ends it; what it was written to.
+    pub(super) fn finish(self) -> io::Result<W> {
+        self.archive.into_inner()?.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_hidden_and_the_rest_stays() {
+        let mut secrets = Secrets::default();
+        secrets.add("postgres://tide:hunter22@db:5432/x");
+        secrets.add("topsecrettoken");
+        for (text, shown) in [
+            ("a topsecrettoken b", "a *** b"),
+            ("hunter22", "***"),
+            (
+                "url = \"postgres://u:pw@h/d\"\n",
+                "url = \"postgres://u:***@h/d\"\n",
+            ),
+            (
+                "postgres://u@h/d https://h:1/x",
+                "postgres://u@h/d https://h:1/x",
+            ),
+            ("tgjoin1.abc-_.def next", "tgjoin1.*** next"),
+            ("Authorization: Bearer abc.def", "Authorization: *** ***"),
+            (
+                "admin_token_sha256 = \"0a1b\"",
+                "admin_token_sha256 = \"***\"",
+            ),
+            ("{\"token\":\"x y\",\"n\":1}", "{\"token\":\"***\",\"n\":1}"),
+            ("token=abc, id=7", "token=***, id=7"),
+            ("tidegate_tokens_total 7", "tidegate_tokens_total 7"),
+            ("tickets: 12", "tickets: 12"),
+            (
+                "-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----\nx\n",
+                "***\n***\n***\nx\n",
+            ),
+        ] {
+            assert_eq!(secrets.hide(text), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_are_cut_to_their_size_and_say_so() {
+        let mut bundle = Bundle::new(Vec::new(), Secrets::default(), 0);
+        let long = "\u{e4}".repeat(PART_BYTES_MAX);
+        bundle.add("beginning", &long).unwrap();
+        bundle.add_end("end", &long).unwrap();
+        let file = bundle.finish().unwrap();
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&*file));
+        let sizes: Vec<u64> = archive
+            .entries()
+            .unwrap()
+            .map(|part| part.unwrap().size())
+            .collect();
+        let bound = PART_BYTES_MAX as u64 + 64;
+        assert!(
+            sizes.len() == 2 && sizes.iter().all(|size| *size <= bound),
+            "{sizes:?}"
+        );
+    }
+}

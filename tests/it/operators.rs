@@ -1,0 +1,214 @@
+//! What operators do with a cluster beside running it: keep its metadata, and pass on what is wrong.
+
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use flate2::read::GzDecoder;
+use serde_json::Value;
+use tidegate_sc::local_postgres::Scratch;
+use tidegate_tests::cluster::Cluster;
+use tidegate_tests::program::{command, words};
+
+fn tidegate(home: &Path, arguments: &[&str]) -> Output {
+    command(home).args(arguments).output().expect("it runs")
+}
+
+fn done(output: &Output) -> String {
+    assert!(output.status.success(), "{}", words(output));
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+/// Everything below a directory.
+fn everything(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(everything(&path));
+        }
+        found.push(path);
+    }
+    found
+}
+
+fn files_are_for_their_owner_alone(cluster: &Cluster) {
+    let dir = cluster.data_dir();
+    let owner = std::fs::metadata(&dir).expect("a directory").uid();
+    for path in everything(&dir) {
+        let facts = std::fs::symlink_metadata(&path).expect("a file");
+        // What Postgres makes is its own business, in a directory that only its account enters.
+        let is_ours = !path.starts_with(dir.join("postgres")) || path == dir.join("postgres");
+        let mode = facts.permissions().mode() & 0o777;
+        assert!(
+            !is_ours || mode & 0o077 == 0,
+            "{} has mode {mode:o}",
+            path.display()
+        );
+    }
+    let mode = std::fs::metadata(&dir)
+        .expect("a directory")
+        .permissions()
+        .mode()
+        & 0o777;
+    // Postgres under an account of its own has to walk through.
+    assert_eq!(mode, if owner == 0 { 0o711 } else { 0o700 });
+}
+
+fn a_bundle_tells_what_it_could_not_have_and_no_secret(cluster: &mut Cluster, home: &Path) {
+    let manifest = cluster.manifest().clone();
+    cluster.kill("spu-1");
+    let data_dir = cluster.data_dir();
+    let file = home.join("bundle.tar.gz");
+    let arguments = [
+        "cluster",
+        "diagnose",
+        "--data-dir",
+        data_dir.to_str().unwrap(),
+        "--file",
+    ];
+    let mut diagnose = command(home);
+    let output = diagnose
+        .args(arguments)
+        .arg(&file)
+        .args(["-o", "json"])
+        .output();
+    let told: Value = serde_json::from_str(&done(&output.unwrap())).unwrap();
+    let missing = told["summary"]["missing"].as_array().unwrap();
+    let parts: Vec<&str> = missing
+        .iter()
+        .filter_map(|it| it["part"].as_str())
+        .collect();
+    assert_eq!(parts, ["nodes/spu-1/livez.txt"], "{told}");
+    assert!(missing[0]["reason"].as_str().unwrap().len() > 10, "{told}");
+
+    let mut archive = Vec::new();
+    let packed = std::fs::File::open(&file).unwrap();
+    assert_eq!(
+        packed.metadata().unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    GzDecoder::new(packed).read_to_end(&mut archive).unwrap();
+    let text = String::from_utf8_lossy(&archive);
+    for part in [
+        "summary.json",
+        "store.json",
+        "disk.json",
+        "control/cluster.json",
+        "control/spus.json",
+        "control/topics.json",
+        "control/partitions/orders.json",
+        "nodes/sc-1/metrics.txt",
+        "nodes/sc-1/log.txt",
+        "nodes/sc-1/settings.toml",
+        "nodes/spu-1/log.txt",
+        "nodes/gateway-1/readyz.txt",
+    ] {
+        assert!(
+            text.contains(&format!("tidegate-diagnose/{part}")),
+            "{part}"
+        );
+    }
+    assert!(text.contains("tidegate_sc_"), "metrics are there");
+    let (_, rest) = manifest.database_url.split_once("://").unwrap();
+    let password = rest.split(['@', ':']).nth(1).unwrap();
+    let digest = tidegate_kit::secret::SecretDigest::of(&manifest.token).to_hex();
+    for secret in [&manifest.token, password, &digest, "PRIVATE KEY"] {
+        assert!(
+            secret.len() > 8 && !text.contains(secret),
+            "a secret is in the bundle"
+        );
+    }
+}
+
+async fn a_backup_of_the_cluster_makes_another_database(cluster: &Cluster, home: &Path) {
+    let target = cluster.target("gateway-1");
+    let file = home.join("metadata.ndjson");
+    let file = file.to_str().unwrap();
+    let mut backup = command(home);
+    backup.args(["backup", file, "-o", "json", "--url", &target.url, "--ca"]);
+    backup
+        .arg(&cluster.manifest().ca)
+        .args(["--token", &cluster.manifest().token]);
+    let over_api: Value = serde_json::from_str(&done(&backup.output().unwrap())).unwrap();
+    assert_eq!(over_api["topics"], 1);
+    let url = &cluster.manifest().database_url;
+    let direct = home.join("direct.ndjson");
+    let direct = [
+        "backup",
+        direct.to_str().unwrap(),
+        "--database-url",
+        url,
+        "-o",
+        "json",
+    ];
+    let direct: Value = serde_json::from_str(&done(&tidegate(home, &direct))).unwrap();
+    assert_eq!(direct["store_id"], over_api["store_id"]);
+
+    let dry: Value = serde_json::from_str(&done(&tidegate(
+        home,
+        &["restore", file, "--dry-run", "-o", "json"],
+    )))
+    .unwrap();
+    assert_eq!(dry, over_api);
+    let into = |url: &str| {
+        tidegate(
+            home,
+            &["restore", file, "--database-url", url, "-o", "json"],
+        )
+    };
+    let refused = into(url);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        words(&refused).contains("is not empty"),
+        "{}",
+        words(&refused)
+    );
+    let server = Scratch::shared().expect("Postgres starts");
+    let new = server.database().await.expect("a schema");
+    let restored: Value = serde_json::from_str(&done(&into(&new.url))).unwrap();
+    assert_ne!(restored["restored_as"], over_api["store_id"]);
+    let adopt = [
+        "sc",
+        "adopt",
+        "--yes",
+        "--database-url",
+        &new.url,
+        "-o",
+        "json",
+    ];
+    let adopted: Value = serde_json::from_str(&done(&tidegate(home, &adopt))).unwrap();
+    assert_eq!(adopted["revision"], over_api["revision"]);
+    assert_eq!(adopted["topics"], 1);
+
+    let text = std::fs::read_to_string(file).unwrap();
+    let cut: String = text
+        .lines()
+        .take(3)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let damaged = home.join("cut.ndjson");
+    std::fs::write(&damaged, cut).unwrap();
+    let refused = tidegate(home, &["restore", damaged.to_str().unwrap(), "--dry-run"]);
+    assert!(
+        words(&refused).contains("it ends after line 3"),
+        "{}",
+        words(&refused)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_keep_the_metadata_and_pass_on_what_is_wrong_without_secrets() {
+    let mut cluster = Cluster::start(1, 1, 1);
+    let home = tempfile::tempdir().expect("a temporary directory");
+    files_are_for_their_owner_alone(&cluster);
+    let topic = r#"{"name":"orders","partitions":2,"replication_factor":1}"#;
+    let made = cluster
+        .post("gateway-1", "/v1/topics", topic)
+        .await
+        .expect("an answer");
+    assert_eq!(made.status, 201, "{}", made.text());
+    a_backup_of_the_cluster_makes_another_database(&cluster, home.path()).await;
+    a_bundle_tells_what_it_could_not_have_and_no_secret(&mut cluster, home.path());
+}

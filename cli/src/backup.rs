@@ -92,7 +92,9 @@ pub(crate) async fn backup(
 /// Makes a store of a backup. Needs a runtime.
 pub(crate) async fn restore(arguments: &RestoreArguments, output: Output) -> Result<(), Failure> {
     let path = &arguments.file;
-    let file = File::open(path).map_err(|error| disk(path, "cannot be read", &error))?;
+    let file = File::open(path);
+    let file = file
+        .map_err(|error| Failure::failed(format!("{} cannot be read: {error}", path.display())))?;
     let refused =
         |error: BackupFileError| Failure::failed(format!("{}: {}", path.display(), chain(&error)));
     let backup = read_backup(BufReader::new(file)).map_err(refused)?;

@@ -84,8 +84,10 @@ struct Machine {
 impl Machine {
     fn new(services: &[Service], database_url: &str) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
+        for name in ["tls", "ca", "data"] {
+            std::fs::create_dir(home.path().join(name)).expect("a directory");
+        }
         Pki::ensure(&home.path().join("tls"), &[]).expect("a certificate");
-        std::fs::create_dir(home.path().join("ca")).expect("a directory");
         let bind = || TcpListener::bind("127.0.0.1:0").expect("a port");
         let held: Vec<[TcpListener; 3]> =
             services.iter().map(|_| [bind(), bind(), bind()]).collect();

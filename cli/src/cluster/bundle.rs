@@ -35,18 +35,17 @@ const NAMES: [&str; 8] = [
 pub(super) struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// Adds one, and the password in it when it is the address of a database.
+    /// Adds one; of the address of a database, the password in it.
     pub(super) fn add(&mut self, secret: &str) {
-        if secret.len() >= SECRET_LENGTH_MIN {
+        if let Some((_, rest)) = secret.split_once("://") {
+            let account = rest.rsplit_once('@').map(|(account, _)| account);
+            if let Some((_, password)) = account.and_then(|account| account.split_once(':')) {
+                self.add(password);
+            }
+        } else if secret.len() >= SECRET_LENGTH_MIN {
             self.0.push(secret.to_owned());
         }
-        let account = secret
-            .split_once("://")
-            .and_then(|(_, rest)| rest.rsplit_once('@'));
-        if let Some((_, password)) = account.and_then(|(account, _)| account.split_once(':')) {
-            self.add(password);
-        }
-        // Inside first, so that what is around it is still found.
+        // The longest first, so that one within another does not hide it.
         self.0.sort_by_key(|text| std::cmp::Reverse(text.len()));
     }
 

@@ -28,7 +28,7 @@ impl Backups for MemoryStore {
             let backup = backup.restored(at_ms);
             let restored = self.reach(move |state| state.restore(backup)).await?;
             if let Ok((_, revision)) = restored {
-                self.database.committed.send_replace(revision);
+                self.database().committed.send_replace(revision);
             }
             restored.map(|(id, _)| id)
         })

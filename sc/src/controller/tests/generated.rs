@@ -232,10 +232,11 @@ async fn a_controller_that_dies_at_any_moment_of_a_change_told_no_lie_about_it()
             latency_max: Duration::from_millis(400),
         });
         let controller = sc.controller.clone();
-        let asking = tokio::spawn(async move { change(&controller, ensure(3)).await });
+        let mut asking = tokio::task::JoinSet::new();
+        asking.spawn(async move { change(&controller, ensure(3)).await });
         cluster.pass(Duration::from_millis(50 * moment)).await;
         cluster.kill(sc).await;
-        let answer = asking.await.unwrap();
+        let answer = asking.join_next().await.unwrap().unwrap();
         cluster.database.let_through();
         let other = cluster.sc("b").await;
         let is_made = other.has("orders");

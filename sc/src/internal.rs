@@ -44,7 +44,6 @@ impl Controller {
             .route("/internal/v1/register", post(registration::register))
             .route("/internal/v1/heartbeat", post(registration::heartbeat))
             .route("/internal/v1/leave", post(registration::leave))
-            .route("/internal/v1/attest", post(replicas::attest))
             .route("/internal/v1/isr", post(replicas::isr))
             .route("/internal/v1/seal", post(replicas::seal))
             .route("/internal/v1/producer-ids", post(trust::producer_ids))

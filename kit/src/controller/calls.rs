@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tidegate_proto::control::{
-    AttestRequest, Heartbeat, HeartbeatAnswer, LeaveRequest, Register, Registered, SealAnswer,
-    SealRequest, Seen, WatchStart,
+    Heartbeat, HeartbeatAnswer, LeaveRequest, Register, Registered, SealAnswer, SealRequest, Seen,
+    WatchStart,
 };
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::TopicId;
@@ -112,14 +112,6 @@ impl ControllerClient {
     /// [`CallError`].
     pub async fn heartbeat(&self, beat: &Heartbeat) -> Result<HeartbeatAnswer, CallError> {
         self.post("/internal/v1/heartbeat", beat).await
-    }
-
-    /// Tells which replicas were made.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn attest(&self, made: &AttestRequest) -> Result<(), CallError> {
-        self.tell("/internal/v1/attest", made).await
     }
 
     /// Tells what sealed replicas hold.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{IsrOutcome, IsrProposal, PartitionStatus, SealAnswer};
 use crate::chain::ChainHash;
-use crate::id::{Incarnation, ReplicaGen, RunId, SpuId, StoreId, TopicId};
+use crate::id::{Incarnation, RunId, SpuId, StoreId, TopicId};
 use crate::position::ReplicaKey;
 
 /// How much of the metadata's history somebody has seen (X1). Kept on disk by nodes, so that a store
@@ -181,26 +181,6 @@ pub struct IsrAnswer {
 pub struct SealRequest {
     /// One per replica.
     pub answers: Vec<SealAnswer>,
-}
-
-/// A node tells which replicas it made since it registered: from now on a missing one is lost (S4).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttestRequest {
-    /// The node.
-    pub spu_id: SpuId,
-    /// Its registration.
-    pub incarnation: Incarnation,
-    /// What it made.
-    pub replicas: Vec<AttestedReplica>,
-}
-
-/// A replica that was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttestedReplica {
-    /// Which partition.
-    pub key: ReplicaKey,
-    /// Which membership.
-    pub replica_gen: ReplicaGen,
 }
 
 /// A node stops on purpose: its partitions get other leaders at once.

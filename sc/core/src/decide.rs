@@ -46,11 +46,6 @@ pub fn decide(
         }
         Request::Register(report) => register(model, now_ms, ids, report),
         Request::Leave { spu, incarnation } => membership::leave(model, *spu, *incarnation),
-        Request::Attest {
-            spu,
-            incarnation,
-            replicas,
-        } => membership::attest(model, *spu, *incarnation, replicas),
         Request::ChangeIsr {
             leader,
             incarnation,

@@ -6,7 +6,7 @@ use tidegate_proto::api::spu::{SpuGroupRequest, SpuRequest};
 use tidegate_proto::api::topic::{FieldChange, TopicRequest, WriteResult};
 use tidegate_proto::api::truncate::TruncatePartition;
 use tidegate_proto::control::{IsrOutcome, IsrProposal, Register, SealAnswer};
-use tidegate_proto::id::{Incarnation, OperationId, PartitionId, ReplicaGen, SpuId};
+use tidegate_proto::id::{Incarnation, OperationId, PartitionId, SpuId};
 use tidegate_proto::name::{SpuGroupName, TopicName};
 use tidegate_proto::position::{LeaderEpoch, ReplicaKey};
 
@@ -129,12 +129,6 @@ pub enum Request {
     Leave {
         spu: SpuId,
         incarnation: Incarnation,
-    },
-    /// A unit tells which replicas it made: from now on a missing one is lost.
-    Attest {
-        spu: SpuId,
-        incarnation: Incarnation,
-        replicas: Vec<(ReplicaKey, ReplicaGen)>,
     },
     /// Leaders change in-sync sets.
     ChangeIsr {

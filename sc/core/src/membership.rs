@@ -9,9 +9,8 @@ use std::collections::BTreeMap;
 use tidegate_proto::api::spu::SpuRequest;
 use tidegate_proto::api::topic::WriteResult;
 use tidegate_proto::control::Register;
-use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
+use tidegate_proto::id::{Incarnation, SpuId};
 use tidegate_proto::name::SpuGroupName;
-use tidegate_proto::position::ReplicaKey;
 
 use crate::decision::{Decision, IfMatch, Outcome, SpuWrite};
 use crate::difference::{pointed, spu_differences};
@@ -159,29 +158,6 @@ pub(crate) fn leave(
     }
     let mut draft = Draft::new(model);
     fence(&mut draft, spu);
-    Ok(drafted(draft, WriteResult::Updated, Outcome::None))
-}
-
-/// Replicas were made: from now on a missing one is lost, not new (S4).
-pub(crate) fn attest(
-    model: &Model,
-    spu: SpuId,
-    incarnation: Incarnation,
-    made: &[(ReplicaKey, ReplicaGen)],
-) -> Result<Decision, Refusal> {
-    current(model, spu, incarnation)?;
-    let mut draft = Draft::new(model);
-    for (key, replica_gen) in made {
-        let Some(mut row) = draft.partition(*key).cloned() else {
-            continue;
-        };
-        let mut replicas = row.replicas.iter_mut();
-        let own = replicas.find(|own| own.spu == spu && own.replica_gen == *replica_gen);
-        if let Some(replica) = own.filter(|own| !own.joined) {
-            replica.joined = true;
-            draft.put_partition(row);
-        }
-    }
     Ok(drafted(draft, WriteResult::Updated, Outcome::None))
 }
 

@@ -1,4 +1,4 @@
-//! What storage units say of their replicas: which they made, who is in sync, what a seal found.
+//! What storage units say of their replicas: who is in sync, what a seal found.
 
 use std::collections::BTreeSet;
 
@@ -7,33 +7,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use tidegate_kit::http::{ApiError, ApiResult, RequestId};
 use tidegate_kit::peer::PeerIdentity;
-use tidegate_proto::control::{AttestRequest, IsrAnswer, IsrRequest, SealRequest};
+use tidegate_proto::control::{IsrAnswer, IsrRequest, SealRequest};
 use tidegate_proto::error::ErrorCode;
 use tidegate_sc_core::decision::{Outcome, Request};
 
 use super::registration::origin;
 use super::{Private, PrivateJson};
-
-/// 204; replicas that are not the row's are passed over.
-pub(super) async fn attest(
-    State(private): State<Private>,
-    peer: PeerIdentity,
-    request_id: RequestId,
-    body: PrivateJson<AttestRequest>,
-) -> ApiResult<StatusCode> {
-    peer.require_to_be_spu(body.0.spu_id)?;
-    let made = body.0.replicas.iter();
-    let request = Request::Attest {
-        spu: body.0.spu_id,
-        incarnation: body.0.incarnation,
-        replicas: made.map(|one| (one.key, one.replica_gen)).collect(),
-    };
-    private
-        .controller
-        .change(request, origin(&peer, &request_id))
-        .await?;
-    Ok(StatusCode::NO_CONTENT)
-}
 
 /// 200 with an outcome per proposal, all of one transaction (I3); 504 when nobody knows, and then every
 /// proposal stays pending (H1).

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tidegate_log::{Log, Opened};
 use tidegate_proto::control::ReplicaReport;
 use tidegate_proto::id::{Incarnation, ReplicaGen, StorageId};
-use tidegate_proto::position::ReplicaKey;
+use tidegate_proto::position::{LeaderEpoch, ReplicaKey};
 
 /// What was in the data directory.
 #[derive(Debug)]
@@ -36,12 +36,21 @@ pub(super) fn judge(opened: Opened) -> (Log, Found) {
     };
     let reports: Vec<ReplicaReport> = opened.replicas.iter().map(report).collect();
     let damaged = reports.iter().filter(|report| !report.intact).count();
+    // Their only mark is in the journal; the controllers learn of it here (S4).
+    let gone = opened.missing.iter().map(|gone| ReplicaReport {
+        key: gone.key,
+        replica_gen: gone.replica_gen,
+        intact: false,
+        end: gone.end,
+        leader_epoch: LeaderEpoch(0),
+    });
+    let reports: Vec<ReplicaReport> = reports.into_iter().chain(gone).collect();
     let missing = opened.missing.iter();
     let missing: HashMap<ReplicaKey, ReplicaGen> =
         missing.map(|at| (at.key, at.replica_gen)).collect();
     tracing::info!(
         storage_id = %opened.storage_id,
-        replicas = reports.len(),
+        replicas = reports.len() - missing.len(),
         clean = opened.clean,
         same_boot = opened.same_boot,
         damaged,

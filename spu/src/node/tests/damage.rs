@@ -47,6 +47,30 @@ async fn restart_with_a_rotten_bit(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replica_whose_files_are_gone_is_told_as_lost() {
+    let disk = MemVfs::new();
+    let mut site = Site::on(Arc::new(disk.clone()), PathBuf::from("data"));
+    let life = site.start();
+    let lost = site.create("lost", 1, TopicConfig::default())[0];
+    let good = site.create("good", 1, TopicConfig::default())[0];
+    for key in [lost, good] {
+        life.append(key, &["a"]).await.unwrap();
+    }
+    life.stop().await;
+    let gone = oldest_segment(&disk, lost);
+    disk.remove_dir_all(gone.parent().unwrap()).unwrap();
+    let told = site.open().unwrap().register_request();
+    let mut told: Vec<_> = told
+        .replicas
+        .iter()
+        .map(|report| (report.intact, report.key, report.end.get()))
+        .collect();
+    told.sort_unstable();
+    // It was made after the registration: nobody but its own journal knows of it.
+    assert_eq!(told, [(false, lost, 1), (true, good, 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rotten_batch_costs_its_own_records_and_no_others() {
     let disk = MemVfs::new();
     let mut site = Site::on(Arc::new(disk.clone()), PathBuf::from("data"));

@@ -2,7 +2,7 @@
 //!
 //! The caller's credential goes along, and the controller judges it itself: the gateway has no rights of its
 //! own. A request is rebuilt from its parts, never copied as bytes. Invariant: a change is sent again only
-//! when it is certain that nobody has got it.
+//! when it is certain that nobody has got it, or when its key keeps it from being made twice.
 
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ const ROUTES: [&str; 6] = [
     "/v1/topics/{topic}/partitions/{partition}",
     "/v1/{*rest}",
 ];
+/// The controllers keep the first answer under it and give it again.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Headers of one connection, and those that this side answers for.
 const NOT_PASSED: [HeaderName; 10] = [
     ACCEPT_ENCODING,
@@ -71,7 +73,8 @@ async fn pass(
     let body = read_body(body, REQUEST_BYTES_MAX).await?;
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let is_read = head.method == Method::GET || head.method == Method::HEAD;
-    let mut refused = None;
+    let is_repeatable = is_read || head.headers.contains_key(IDEMPOTENCY_KEY);
+    let (mut refused, mut is_open) = (None, false);
     for attempt in 0..ATTEMPTS_MAX {
         if attempt > 0 {
             tokio::time::sleep(PAUSE * (1 << (attempt - 1))).await;
@@ -81,18 +84,28 @@ async fn pass(
         match answer {
             // Nothing was done, it says. A controller that stops has told the channel so, which is about to be
             // with another; to leave this one here would end what others ask of it.
-            Ok(Ok(answer)) if is_passing(&answer) && refused.is_none() => refused = Some(answer),
+            Ok(Ok(answer)) if is_passing(&answer) && (is_open || refused.is_none()) => {
+                refused = Some(answer);
+            }
             Ok(Ok(answer)) => return Ok(given(answer)),
-            Ok(Err(ChannelError::Lost(reason))) if !is_read => {
+            Ok(Err(ChannelError::Lost(reason))) if !is_repeatable => {
                 tracing::info!(%reason, "the answer of a controller was lost");
                 return Err(unknown());
             }
-            Ok(Err(error)) => tracing::debug!(%error, "a controller did not answer"),
+            Ok(Err(error)) => {
+                is_open |= !is_read && matches!(error, ChannelError::Lost(_));
+                tracing::debug!(%error, "a controller did not answer");
+            }
             Err(_) if is_read => return Err(unavailable()),
             Err(_) => return Err(unknown()),
         }
     }
-    refused.map_or_else(|| Err(unavailable()), |answer| Ok(given(answer)))
+    match refused {
+        // What is refused now may have been done before.
+        _ if is_open => Err(unknown()),
+        Some(answer) => Ok(given(answer)),
+        None => Err(unavailable()),
+    }
 }
 
 /// Whether this is the refusal of a controller that stops, or has lost its store.

@@ -39,6 +39,7 @@ use tidegate_proto::position::ReplicaKey;
 use tidegate_sc_core::limits::SPU_TIMEOUT_MS_DEFAULT;
 use tidegate_sc_core::model::Model;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::Span;
 use uuid::Uuid;
 
@@ -139,6 +140,8 @@ struct Shared {
     bell: Arc<Notify>,
     /// Questions to the store about what nodes have seen.
     witnesses: Semaphore,
+    /// Cancelled when this controller gives up the lease for good.
+    leaving: CancellationToken,
     started_at_ms: i64,
 }
 
@@ -188,6 +191,7 @@ impl Controller {
             lease: Arc::new(watch::channel(Lease::Unknown).0),
             bell: Arc::new(Notify::new()),
             witnesses: Semaphore::new(1),
+            leaving: tasks.token().child_token(),
             started_at_ms: clock::now_ms(),
             store,
             settings,
@@ -248,13 +252,20 @@ impl Controller {
         let ringing = ring(shared.store.doorbell(), Arc::clone(&bell));
         tasks.spawn(TaskKind::Watch, Span::current(), ringing);
         let (store, stop) = (Arc::clone(&shared.store), tasks.token());
-        let roster = Arc::clone(&shared.roster);
+        let (roster, leaving) = (Arc::clone(&shared.roster), shared.leaving.clone());
         tasks.spawn(TaskKind::Controller, span, async move {
-            let lease = holder.run(stop.clone());
+            let lease = holder.run(leaving);
             let stalls = stalls::watch(roster, pace, stop.clone());
             tokio::join!(task.run(queue, bell, stop), lease, stalls);
             store.close().await;
         });
+    }
+
+    /// Leaves what others can do, before the listeners stop: gives the lease back, because who is not
+    /// reached by units cannot judge who is silent, and sends watchers elsewhere. Requests go on.
+    pub fn leave(&self) {
+        self.shared.leaving.cancel();
+        self.shared.history.end();
     }
 
     /// The topology now, and whenever it changes.

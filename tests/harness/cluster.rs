@@ -55,13 +55,24 @@ impl Cluster {
     /// When it does not become ready.
     #[must_use]
     pub fn start(scs: u32, spus: u32, gateways: u32) -> Self {
+        Self::start_of(scs, spus, gateways, &[])
+    }
+
+    /// The same with more arguments.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    #[must_use]
+    pub fn start_of(scs: u32, spus: u32, gateways: u32, more: &[&str]) -> Self {
         let counts = [("--scs", scs), ("--spus", spus), ("--gateways", gateways)];
         let arguments = counts.iter();
         let arguments = arguments.flat_map(|(flag, count)| [(*flag).to_owned(), count.to_string()]);
         let mut cluster = Self {
             // Postgres runs under another account when we are root and has to walk through here.
             home: open_home(),
-            arguments: arguments.collect(),
+            arguments: arguments
+                .chain(more.iter().map(ToString::to_string))
+                .collect(),
             holder: None,
             manifest: None,
             by_hand: Vec::new(),

@@ -1,7 +1,7 @@
 //! `tidegate sc run`: a controller over Postgres, until it is told to stop.
 //!
-//! Start: directory, database, listeners, and only then ready. Stop: not ready, requests under way
-//! finished, the controller closed, which gives back what it held. It keeps no state of its own.
+//! Start: directory, database, listeners, and only then ready. Stop: not ready, the lease given back and
+//! watchers sent elsewhere, requests under way finished, the controller closed. It keeps no state of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ use crate::up::failures::{self, chain};
 pub(crate) struct ScServer {
     base: Base,
     facts: NodeFacts,
+    controller: Controller,
     /// Listeners and connections: stopped first.
     edge: Tasks,
     /// The controller: stopped last.
@@ -101,6 +102,7 @@ impl ScServer {
         Ok(Self {
             base,
             facts,
+            controller,
             edge,
             control,
         })
@@ -131,6 +133,7 @@ impl Serving for ScServer {
 
     async fn stop(self) -> Result<(), Failure> {
         self.base.set_ready(false);
+        self.controller.leave();
         self.edge.shutdown(DRAIN_TIMEOUT + DRAIN_GRACE).await;
         self.control.shutdown(DRAIN_GRACE).await;
         self.base.stop().await;

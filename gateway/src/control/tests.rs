@@ -52,9 +52,23 @@ fn gateway(controllers: Vec<Router>, tasks: &Tasks) -> Router {
 }
 
 async fn ask(gateway: &Router, method: Method, path: &str, token: Option<&str>) -> (u16, String) {
+    ask_under(gateway, method, path, token, None).await
+}
+
+/// The same under a request key.
+async fn ask_under(
+    gateway: &Router,
+    method: Method,
+    path: &str,
+    token: Option<&str>,
+    key: Option<&str>,
+) -> (u16, String) {
     let mut request = Request::builder().method(method).uri(path);
     if let Some(token) = token {
         request = request.header(AUTHORIZATION, token);
+    }
+    if let Some(key) = key {
+        request = request.header(IDEMPOTENCY_KEY, key);
     }
     let request = request
         .header(CONTENT_TYPE, "application/json")
@@ -148,5 +162,34 @@ async fn a_change_whose_answer_was_lost_is_not_sent_again_and_a_question_is() {
     let answer = ask(&gateway, Method::GET, "/v1/topics", Some(TOKEN)).await;
     assert_eq!(answer, (200, "read".to_owned()));
     assert_eq!(asked.load(Ordering::SeqCst), 3);
+    tasks.shutdown(HOUR).await;
+}
+
+#[tokio::test]
+async fn a_change_with_a_key_whose_answer_was_lost_is_sent_again_and_is_never_called_undone() {
+    let tasks = Tasks::new();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let cut = move || {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            // The first ends with its stream, and later ones are refused.
+            match number {
+                0 | 2 => panic!("ends the stream"),
+                1 => Ok("made"),
+                _ => Err(ApiError::new(ErrorCode::Unavailable, "the store is away")),
+            }
+        }
+    };
+    let gateway = gateway(vec![Router::new().fallback(any(cut))], &tasks);
+    let ask = || {
+        let path = "/v1/topics";
+        ask_under(&gateway, Method::POST, path, Some(TOKEN), Some("key"))
+    };
+    assert_eq!(ask().await, (200, "made".to_owned()));
+    let (status, said) = ask().await;
+    assert_eq!(status, 504, "{said}");
+    assert!(said.contains("\"side_effects\":\"possible\""), "{said}");
+    assert_eq!(asked.load(Ordering::SeqCst), 2 + ATTEMPTS_MAX as usize);
     tasks.shutdown(HOUR).await;
 }

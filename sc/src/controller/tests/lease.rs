@@ -69,6 +69,32 @@ async fn another_takes_over_when_the_holder_is_killed_and_gives_every_unit_a_who
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_holder_that_leaves_judges_nobody_while_it_finishes_what_it_has() {
+    let cluster = Cluster::new();
+    let first = cluster.sc("a").await;
+    cluster.pass(SECOND).await;
+    let second = cluster.sc("b").await;
+    let unit = first.register(1).await;
+    cluster.pass(SECOND).await;
+    assert!(first.controller.holds_lease());
+    // Its listeners are about to stop: nothing that the unit says arrives there any more.
+    first.controller.leave();
+    first.make("under-way").await.unwrap();
+    for _ in 0..9 {
+        cluster.pass(SECOND / 2).await;
+        assert!(!first.controller.holds_lease(), "it does not come back");
+    }
+    assert!(second.controller.holds_lease());
+    assert!(second.has("under-way"));
+    cluster.pass(4 * SECOND).await;
+    assert!(
+        !unit.is_fenced(&second),
+        "a whole time-out from the new one"
+    );
+    assert_eq!(unit.beat(&second).await, Standing::Current);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_holder_that_stops_in_order_is_followed_at_once() {
     let cluster = Cluster::new();
     let first = cluster.sc("a").await;

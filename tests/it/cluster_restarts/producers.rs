@@ -55,7 +55,7 @@ pub(crate) async fn produce(
     random: Random,
     partition: u32,
 ) -> Vec<Sent> {
-    let has_identity = partition % 2 == 0;
+    let has_identity = partition.is_multiple_of(2);
     let kind = if has_identity { "identified" } else { "plain" };
     let mut sender = Sender {
         shared: shared.clone(),

@@ -121,6 +121,41 @@ pub(crate) fn images(arguments: &[String]) -> Result<(), String> {
     finish(program(&binary.to_string_lossy()).args(arguments))
 }
 
+/// The long forms of the tests on a cluster of processes: `--rounds N`, `--seed S`.
+pub(crate) fn cluster_trial(arguments: &[String]) -> Result<(), String> {
+    let (mut rounds, mut seed) = ("1", None);
+    for pair in arguments.chunks(2) {
+        match pair {
+            [flag, value] if flag == "--rounds" => rounds = value,
+            [flag, value] if flag == "--seed" => seed = Some(value),
+            _ => return Err("the trial takes --rounds N and --seed S".to_owned()),
+        }
+    }
+    finish(cargo().args(["build", "--release", "--package", "tidegate-cli"]))?;
+    let mut trial = cargo();
+    trial.args([
+        "test",
+        "--release",
+        "--package",
+        "tidegate-tests",
+        "--test",
+        "it",
+        "--",
+    ]);
+    trial.args([
+        "--test-threads",
+        "1",
+        "--nocapture",
+        "cluster_changes",
+        "cluster_restarts",
+    ]);
+    trial.env("TIDEGATE_TRIAL_ROUNDS", rounds);
+    if let Some(seed) = seed {
+        trial.env("TIDEGATE_TRIAL_SEED", seed);
+    }
+    finish(&mut trial)
+}
+
 /// Builds what ships.
 pub(crate) fn dist() -> Result<(), String> {
     finish(cargo().args([

@@ -32,13 +32,21 @@ impl Sender {
         headers: &[(&str, &str)],
         body: &Bytes,
     ) -> Option<Answer> {
+        let mut was_lost = false;
         loop {
             let attempt = self.doors.attempt(method, path, headers, body).await;
             let (mishap, words) = match judge(attempt) {
-                Ok(answer) => return Some(answer),
+                Ok(answer) => {
+                    if was_lost && answer.header("tidegate-duplicate").is_some() {
+                        let words = "it was done, and the answer lost".to_owned();
+                        self.shared.met(&self.who, Mishap::Unknown, words);
+                    }
+                    return Some(answer);
+                }
                 Err(met) => met,
             };
             self.shared.met(&self.who, mishap, words);
+            was_lost |= mishap == Mishap::Lost;
             let is_open = matches!(mishap, Mishap::Lost | Mishap::Unknown);
             if is_open && !self.repeats {
                 return None;

@@ -21,6 +21,7 @@ mod later;
 mod metadata;
 mod partitions;
 mod spus;
+mod stats;
 mod topics;
 mod watch;
 
@@ -176,6 +177,7 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(cluster::get_cluster))
         .routes(routes!(backup::backup_cluster))
         .routes(routes!(metadata::get_metadata))
+        .routes(routes!(stats::get_stats))
         .routes(routes!(watch::watch_changes))
         .routes(routes!(spus::list_spus, spus::register_spu))
         .routes(routes!(spus::get_spu, spus::ensure_spu, spus::remove_spu))

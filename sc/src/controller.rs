@@ -9,6 +9,8 @@ mod condition;
 mod mirror;
 mod reports;
 
+mod flow;
+
 mod roster;
 
 mod holder;
@@ -51,6 +53,7 @@ use commands::Command;
 pub use commands::{Answered, Decided, Once, Origin, Shape};
 use condition::Conditions;
 pub use condition::{Alarm, Condition};
+pub use flow::{Amounts, Flows};
 use holder::{Holder, HolderName, Lease};
 pub(crate) use mirror::Shown;
 use mirror::{Mirror, Published};

@@ -27,7 +27,8 @@ pub mod api;
 pub use admission::Admission;
 pub use api::{Statuses, openapi};
 pub use controller::{
-    Condition, Controller, ControllerSettings, HolderLink, Reported, ScConfig, StoreLocation,
+    Amounts, Condition, Controller, ControllerSettings, HolderLink, Reported, ScConfig,
+    StoreLocation,
 };
 pub use internal::PrivateLink;
 pub use store::BoxFuture;

@@ -129,6 +129,17 @@ pub const STATUS_WAIT_MAX: Duration = Duration::from_millis(3_500);
 /// How often it looks.
 pub const STATUS_POLL: Duration = Duration::from_millis(100);
 
+/// Length of a bucket in which is counted what went in and out, in milliseconds.
+pub const FLOW_BUCKET_MS: i64 = 10_000;
+/// Buckets that are kept: 15 minutes.
+pub const FLOW_BUCKETS: usize = 90;
+/// Whole buckets that a rate is made of: a minute.
+pub const FLOW_RATE_BUCKETS: usize = 6;
+/// Units with buckets of their own, 2.2 KiB each.
+pub const FLOW_SPUS_MAX: usize = 1_000;
+/// Topics with buckets of their own; the others are counted together.
+pub const FLOW_TOPICS_MAX: usize = 200;
+
 /// How often a controller does what it does by the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {

@@ -55,6 +55,13 @@ pub(crate) fn watching(count: usize) {
     gauge!("tidegate_sc_watchers").set(count as f64);
 }
 
+/// Units at hand that were heard of, and how long ago that of which it is longest.
+#[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+pub(crate) fn heard(units: usize, oldest: Duration) {
+    gauge!("tidegate_sc_spus_heard").set(units as f64);
+    gauge!("tidegate_sc_report_age_seconds").set(oldest.as_secs_f64());
+}
+
 /// A command found the queue full.
 pub(crate) fn overloaded() {
     counter!("tidegate_sc_overloaded_total").increment(1);

@@ -9,6 +9,7 @@ mod backlog;
 mod bare;
 mod batch;
 mod cold_readers;
+mod control;
 mod crowds;
 mod fanout;
 mod hop;
@@ -45,6 +46,8 @@ struct Effort {
     active: u32,
     /// Partitions that are there and do nothing.
     idle: u32,
+    /// Partitions of a cluster whose controller and gateway are started.
+    entered: u32,
     /// How long they do nothing before their memory is looked at: a checkpoint comes within 30 seconds.
     rest: Duration,
     /// Journal that a start after a kill has to fold.
@@ -68,6 +71,7 @@ const FULL: Effort = Effort {
     starts: 11,
     active: 1_000,
     idle: 10_000,
+    entered: 100_000,
     rest: Duration::from_secs(40),
     folded_bytes: 1 << 30,
     sockets: 10_000,
@@ -85,6 +89,7 @@ const QUICK: Effort = Effort {
     starts: 2,
     active: 40,
     idle: 200,
+    entered: 400,
     rest: Duration::from_secs(1),
     folded_bytes: 8 << 20,
     sockets: 300,
@@ -110,7 +115,7 @@ async fn main() -> Result<()> {
             "--only" => only = arguments.next(),
             "--write" => write = arguments.next(),
             other => bail!(
-                "unknown argument {other}: [--quick] [--seconds N] [--only single|batch|latency|fanout|backlog|start|partitions|many|sockets|cold-readers|hop] [--write FILE]"
+                "unknown argument {other}: [--quick] [--seconds N] [--only single|batch|latency|fanout|backlog|start|partitions|many|sockets|cold-readers|hop|control] [--write FILE]"
             ),
         }
     }
@@ -151,6 +156,9 @@ async fn main() -> Result<()> {
     }
     if wanted("hop") {
         hop::measure(effort, &mut report).await?;
+    }
+    if wanted("control") {
+        control::measure(effort, &mut report).await?;
     }
     report.print();
     if let Some(file) = write {

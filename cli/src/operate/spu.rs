@@ -9,7 +9,7 @@ use super::terms::Terms;
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output::{self, Output, cell};
-use crate::written;
+use crate::{units, written};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SpuCommand {
@@ -120,7 +120,15 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let client = connection.client()?;
     match command {
-        SpuCommand::List => list(client.spus().await?, output),
+        SpuCommand::List => {
+            let units = client.spus().await?;
+            if output == Output::Json {
+                return output::print_json(&Value::Array(units));
+            }
+            // A controller of an earlier version does not tell.
+            let stats = client.stats().await.unwrap_or_default();
+            list(&units, &stats)
+        }
         SpuCommand::Describe { spu } => describe(&client.spu(spu).await?, output),
         SpuCommand::Register(described) => {
             let mut body = described.body();
@@ -164,15 +172,20 @@ pub(super) async fn run(
     }
 }
 
-fn list(units: Vec<Value>, output: Output) -> Result<(), Failure> {
-    if output == Output::Json {
-        return output::print_json(&Value::Array(units));
-    }
+fn list(units: &[Value], stats: &Value) -> Result<(), Failure> {
     if units.is_empty() {
         output::say("no storage units; `tidegate up` or `tidegate cluster start` runs some");
         return Ok(());
     }
+    let told = stats.get("spus").and_then(Value::as_array);
     let rows = units.iter().map(|unit| {
+        let is_its = |told: &&Value| told.get("id") == unit.get("id");
+        let told = told.into_iter().flatten().find(is_its);
+        let bytes = |path: &str| {
+            let amount = told.and_then(|told| told.pointer(path)?.as_u64());
+            amount.map(units::show_bytes)
+        };
+        let rate = |path: &str| bytes(path).map_or_else(|| "-".to_owned(), |text| text + "/s");
         vec![
             cell(unit.get("id")),
             cell(unit.pointer("/status/state")),
@@ -180,10 +193,24 @@ fn list(units: Vec<Value>, output: Output) -> Result<(), Failure> {
             cell(unit.get("group")),
             cell(unit.get("replicas")),
             cell(unit.get("leaders")),
+            rate("/flow/per_second/appended_bytes"),
+            rate("/flow/per_second/read_bytes"),
+            bytes("/disk_free_bytes").unwrap_or_else(|| "-".to_owned()),
             cell(unit.pointer("/status/reason")),
         ]
     });
-    let header = ["id", "state", "rack", "group", "replicas", "leads", "why"];
+    let header = [
+        "id",
+        "state",
+        "rack",
+        "group",
+        "replicas",
+        "leads",
+        "in",
+        "out",
+        "disk free",
+        "why",
+    ];
     output::print_table(&header, rows.collect())
 }
 

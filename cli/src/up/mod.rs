@@ -6,6 +6,7 @@
 
 mod arguments;
 mod banner;
+mod counting;
 pub(crate) mod directory;
 pub(crate) mod machine;
 mod statuses;

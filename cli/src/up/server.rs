@@ -30,6 +30,7 @@ use crate::leftovers::Leftovers;
 use crate::producers::LeasedIds;
 use crate::seals;
 use crate::up::arguments::UpArguments;
+use crate::up::counting::Counting;
 use crate::up::directory::DataDirectory;
 use crate::up::failures;
 use crate::up::machine::{self, Files};
@@ -115,6 +116,7 @@ impl Server {
         storage.spawn(TaskKind::Watch, info_span!("seals"), answers);
         let leftovers = Leftovers::new(controller.clone(), node.watch_leftovers());
         storage.spawn(TaskKind::Watch, info_span!("leftovers"), leftovers.follow());
+        Counting::new(&controller, &node, registered).spawn(&storage);
 
         let (ready, is_ready) = watch::channel(false);
         let foundation = Foundation {

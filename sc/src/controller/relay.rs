@@ -78,7 +78,7 @@ impl Controller {
             let asked = link.reports(address, *place);
             let problem = match tokio::time::timeout(RELAY_TIMEOUT, asked).await {
                 Ok(Ok(reports)) => {
-                    self.shared.roster.take(&reports);
+                    self.shared.roster.take(&self.model(), &reports);
                     *place = ReportsQuery {
                         source: Some(reports.source),
                         after: reports.upto,

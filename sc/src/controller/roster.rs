@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tidegate_kit::clock;
 use tidegate_proto::control::{Heartbeat, ReportedStatus, Reports, ReportsQuery};
-use tidegate_proto::id::{Incarnation, SpuId};
+use tidegate_proto::id::{Incarnation, SpuId, TopicId};
 use tidegate_proto::limits::HEARTBEAT_STATUSES_MAX;
 use tidegate_proto::position::ReplicaKey;
 use tidegate_sc_core::holdings::Holdings;
@@ -21,8 +21,10 @@ use tidegate_sc_core::model::Model;
 use tidegate_sc_core::rows::PartitionRow;
 use uuid::Uuid;
 
+use super::flow::{Amounts, Flows, Meter};
 use super::reports::{Book, Noted, Reported, Sign, Told, UnitReport, before};
 use crate::limits::{REPORTED_STATUSES_MAX, STALL, STATUS_AGE_MAX};
+use crate::metrics;
 
 /// A heartbeat to be passed on, and when it came.
 #[derive(Debug, Clone)]
@@ -37,6 +39,7 @@ pub(crate) struct Heard {
 struct State {
     liveness: Liveness,
     book: Book,
+    meter: Meter,
     /// The newest of each unit since it was last emptied.
     outbox: BTreeMap<SpuId, Heard>,
     /// When this process was seen running.
@@ -71,6 +74,7 @@ impl Roster {
             state: Mutex::new(State {
                 liveness: Liveness::new(0, timeout_ms),
                 book: Book::new(Uuid::new_v4()),
+                meter: Meter::new(clock::now_ms()),
                 outbox: BTreeMap::new(),
                 ran_at: began,
             }),
@@ -144,13 +148,16 @@ impl Roster {
         let at_ms = self.at_ms(*at);
         let mut state = self.state();
         state.liveness.hear(spu, incarnation, at_ms);
+        let before = state.book.unit(spu).copied();
         let noted = state.book.sign(Sign {
             heartbeat,
             first_beat: *first_beat,
             at: *at,
         });
-        if noted == Noted::Stale {
-            return noted;
+        match noted {
+            Noted::Stale => return noted,
+            Noted::Late => {}
+            Noted::Whole | Noted::Gap => state.unit_moved(spu, before.as_ref()),
         }
         for report in heartbeat.statuses.iter().take(HEARTBEAT_STATUSES_MAX) {
             // Its leader, or one that this model has not heard of yet.
@@ -158,13 +165,14 @@ impl Roster {
                 row.leader == Some(spu) || row.leader_epoch < report.status.leader_epoch
             });
             if is_its {
-                state.tell(Told {
+                let told = Told {
                     report: *report,
                     spu,
                     incarnation,
                     beat: heartbeat.beat,
                     at: *at,
-                });
+                };
+                state.tell(model, told);
             }
         }
         noted
@@ -177,7 +185,7 @@ impl Roster {
     }
 
     /// Takes in what the holder of the lease knows. What is of no use goes at the next sweep.
-    pub(crate) fn take(&self, reports: &Reports) {
+    pub(crate) fn take(&self, model: &Model, reports: &Reports) {
         let now = clock::monotonic();
         let mut state = self.state();
         for reported in &reports.statuses {
@@ -188,17 +196,30 @@ impl Roster {
                 age_ms,
                 report,
             } = *reported;
-            state.tell(Told {
+            let told = Told {
                 report,
                 spu: spu_id,
                 incarnation,
                 beat,
                 at: before(now, age_ms),
-            });
+            };
+            state.tell(model, told);
         }
         for unit in &reports.units {
-            state.book.take_unit(unit, now).ok();
+            if let Ok(before) = state.book.take_unit(unit, now) {
+                state.unit_moved(unit.spu_id, before.as_ref());
+            }
         }
+    }
+
+    /// Takes in what went in and out of all topics, where one process is everything.
+    pub(crate) fn count(&self, topics: BTreeMap<TopicId, Amounts>) {
+        self.state().meter.topics(topics, clock::now_ms());
+    }
+
+    /// What went in and out.
+    pub(crate) fn flows(&self, now_ms: i64) -> Flows {
+        self.state().meter.flows(now_ms)
     }
 
     /// Keeps a heartbeat to be passed on to the holder, with what an older one said of other partitions:
@@ -236,8 +257,20 @@ impl Roster {
 
     /// Forgets what is gone.
     pub(crate) fn retain(&self, model: &Model) {
+        let now = clock::monotonic();
         let mut state = self.state();
+        let heard = model.spus_at_hand();
+        let heard = heard.filter_map(|row| state.book.unit(row.spu));
+        let ages = heard.map(|unit| now.saturating_duration_since(unit.heard_at));
+        let (count, oldest) = ages.fold((0, Duration::ZERO), |(count, oldest), age| {
+            (count + 1, oldest.max(age))
+        });
+        metrics::heard(count, oldest);
         state.liveness.retain(model);
+        state.meter.retain(
+            |spu| model.spu(spu).is_some(),
+            |topic| model.topic_by_id(topic).is_some(),
+        );
         state.book.retain(
             |spu| model.spu(spu).is_some(),
             |key| model.partition(key).is_some(),
@@ -258,8 +291,23 @@ impl Roster {
 }
 
 impl State {
-    fn tell(&mut self, told: Told) {
-        self.book.tell(told).ok();
+    fn tell(&mut self, model: &Model, told: Told) {
+        let Ok(before) = self.book.tell(told) else {
+            return;
+        };
+        let began_ms = self.meter.since_ms();
+        let topic = model.topic_by_id(told.report.key.topic_id);
+        let is_new = topic.is_some_and(|topic| topic.row.created_at_ms >= began_ms);
+        let at_ms = clock::wall_ms(told.at);
+        self.meter.partition(&told, before.as_ref(), is_new, at_ms);
+    }
+
+    /// Counts what a unit did since the state `before`.
+    fn unit_moved(&mut self, spu: SpuId, before: Option<&UnitReport>) {
+        if let Some(now) = self.book.unit(spu) {
+            let at_ms = clock::wall_ms(now.heard_at);
+            self.meter.unit(spu, now, before, at_ms);
+        }
     }
 }
 

@@ -3,15 +3,20 @@
 //! A unit may talk to any controller. Invariant: what a node has seen of the metadata and the store
 //! cannot match stops all changes (X1, X2); what cannot be compared now proves nothing.
 
+use std::collections::BTreeMap;
+use std::time::Instant;
+
 use tidegate_kit::clock;
 use tidegate_proto::control::{
-    Heartbeat, HeartbeatAnswer, Register, Registered, SealAnswer, Seen, Standing,
+    DiskSpace, Heartbeat, HeartbeatAnswer, Register, Registered, SealAnswer, Seen, Standing,
 };
 use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::id::{SpuId, TopicId};
 use tidegate_proto::limits::{HEARTBEAT_MS, HEARTBEAT_STATUSES_MAX};
 use tidegate_sc_core::decision::Request;
 use tidegate_sc_core::liveness::standing;
 
+use super::flow::{Amounts, Flows};
 use super::reports::Noted;
 use super::roster::Heard;
 use super::{Controller, Decided, Origin};
@@ -177,6 +182,30 @@ impl Controller {
             cluster_id: model.cluster_id,
             incarnation,
         })
+    }
+
+    /// When a unit was last heard, and what it said of its disk then.
+    pub(crate) fn unit_heard(&self, spu: SpuId) -> Option<(Instant, DiskSpace)> {
+        let unit = self.shared.roster.unit(spu)?;
+        Some((unit.heard_at, unit.disk))
+    }
+
+    /// What went in and out in the last quarter of an hour.
+    #[must_use]
+    pub fn flows(&self, now_ms: i64) -> Flows {
+        self.shared.roster.flows(now_ms)
+    }
+
+    /// Notes what the unit in this very process did: a sign of life without partitions, and the counters
+    /// of all topics since the unit started.
+    pub fn count(&self, heartbeat: Heartbeat, topics: BTreeMap<TopicId, Amounts>) {
+        let heard = Heard {
+            heartbeat,
+            first_beat: 0,
+            at: clock::monotonic(),
+        };
+        self.shared.roster.hear(&self.model(), &heard);
+        self.shared.roster.count(topics);
     }
 }
 

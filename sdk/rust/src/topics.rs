@@ -191,6 +191,14 @@ impl Client {
         self.get_json("/v1/cluster").await
     }
 
+    /// What went in and out of the cluster in the last 15 minutes, without the buckets of charts.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn stats(&self) -> Result<Value, Error> {
+        self.get_json("/v1/stats").await
+    }
+
     pub(crate) async fn write(
         &self,
         method: Method,

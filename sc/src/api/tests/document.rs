@@ -1,7 +1,7 @@
 //! The OpenAPI document: complete, and fit for strict readers.
 
 use serde::de::DeserializeOwned;
-use tidegate_proto::api::{cluster, metadata, operation, spu, topic};
+use tidegate_proto::api::{cluster, metadata, operation, spu, stats, topic};
 
 use super::*;
 
@@ -79,6 +79,7 @@ fn every_operation_has_an_id_a_summary_and_described_responses() {
             "get_partition",
             "get_spu",
             "get_spu_group",
+            "get_stats",
             "get_topic",
             "list_join_tokens",
             "list_operations",
@@ -204,6 +205,7 @@ async fn documented_operations_are_routed_and_answers_fit_their_types() {
             "OperationList" => fits::<operation::OperationList>(&body),
             "Spu" => fits::<cluster::Spu>(&body),
             "SpuList" => fits::<cluster::SpuList>(&body),
+            "Stats" => fits::<stats::Stats>(&body),
             "SpuGroup" => fits::<spu::SpuGroup>(&body),
             "SpuGroupList" => fits::<spu::SpuGroupList>(&body),
             other => panic!("{name} answers with {other}"),

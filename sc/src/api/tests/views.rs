@@ -28,6 +28,71 @@ async fn partitions_show_rows_and_what_their_leaders_say() {
 }
 
 #[tokio::test]
+async fn what_the_unit_did_is_told_as_rates_sums_and_buckets() {
+    use tidegate_proto::control::{DiskSpace, Heartbeat, Traffic};
+
+    let server = Server::new().await;
+    server.create("orders", 2).await;
+    let model = server.controller.model();
+    let id = model.topics.values().next().unwrap().row.id;
+    let row = model.spu(SpuId(0)).unwrap();
+    for appended_bytes in [0, 1_200] {
+        let heartbeat = Heartbeat {
+            spu_id: SpuId(0),
+            run_id: row.run_id.unwrap(),
+            incarnation: row.incarnation,
+            seen: None,
+            draining: false,
+            disk: DiskSpace {
+                capacity_bytes: 100,
+                free_bytes: 7,
+                has_room: true,
+                is_low: true,
+            },
+            traffic: Traffic {
+                appended_records: appended_bytes / 10,
+                appended_bytes,
+                ..Traffic::default()
+            },
+            beat: 0,
+            untold: 0,
+            statuses: Vec::new(),
+        };
+        let topic = crate::Amounts {
+            appended_bytes,
+            ..crate::Amounts::default()
+        };
+        server
+            .controller
+            .count(heartbeat, BTreeMap::from([(id, topic)]));
+    }
+    let stats = server.send(ask("GET", "/v1/stats?series=true")).await.body;
+    let cluster = &stats["cluster"];
+    assert_eq!(
+        (&cluster["partitions"], &cluster["known_partitions"]),
+        (&json!(2), &json!(1))
+    );
+    assert_eq!(cluster["size_bytes"], 4096);
+    let (unit, topic) = (&stats["spus"][0], &stats["topics"][0]);
+    for flow in [&cluster["flow"], &unit["flow"], &topic["flow"]] {
+        assert_eq!(flow["total"]["appended_bytes"], 1_200, "{flow}");
+        assert_eq!(flow["series"].as_array().unwrap().len(), 90);
+        assert!(flow["per_second"]["appended_bytes"].as_u64().unwrap() > 15);
+    }
+    assert_eq!(cluster["flow"]["total"]["appended_records"], 120);
+    assert_eq!(
+        (&unit["disk_free_bytes"], &unit["disk_is_low"]),
+        (&json!(7), &json!(true))
+    );
+    assert_eq!(
+        (&topic["name"], &topic["size_bytes"]),
+        (&json!("orders"), &json!(4096))
+    );
+    let plain = server.send(ask("GET", "/v1/stats")).await.body;
+    assert_eq!(plain["cluster"]["flow"]["series"], Value::Null);
+}
+
+#[tokio::test]
 async fn an_unplaced_partition_says_so() {
     let server = Server::new().await;
     let body = json!({ "name": "orders", "replication_factor": 2 });

@@ -115,6 +115,25 @@ async fn every_controller_knows_what_one_of_them_heard() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_controller_counts_what_went_in_once() {
+    let cluster = Cluster::new();
+    let (first, second) = two(&cluster).await;
+    let mut leader = Leader::new(&first).await;
+    let keys = keys(&first, &cluster, 1).await;
+    for end in 0..20 {
+        leader.say(&second, &[(keys[0], end)], 0).await;
+        cluster.pass(SECOND).await;
+    }
+    cluster.pass(2 * SECOND).await;
+    for sc in [&first, &second] {
+        let flows = sc.controller.flows(clock::now_ms());
+        let records = flows.topics[&keys[0].topic_id].iter();
+        let sum: u64 = records.map(|one| one.appended_records).sum();
+        assert_eq!(sum, 19);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_controller_that_missed_something_does_not_say_that_the_rest_still_holds() {
     let cluster = Cluster::new();
     let (first, second) = two(&cluster).await;

@@ -56,6 +56,10 @@ fn files_are_for_their_owner_alone(cluster: &Cluster) {
     assert_eq!(mode, if owner == 0 { 0o711 } else { 0o700 });
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "a straight script: one command after the other"
+)]
 fn a_bundle_tells_what_it_could_not_have_and_no_secret(cluster: &mut Cluster, home: &Path) {
     let manifest = cluster.manifest().clone();
     cluster.kill("spu-1");
@@ -65,7 +69,7 @@ fn a_bundle_tells_what_it_could_not_have_and_no_secret(cluster: &mut Cluster, ho
         "cluster",
         "diagnose",
         "--data-dir",
-        data_dir.to_str().unwrap(),
+        data_dir.to_str().expect("what was asked for"),
         "--file",
     ];
     let mut diagnose = command(home);
@@ -74,22 +78,39 @@ fn a_bundle_tells_what_it_could_not_have_and_no_secret(cluster: &mut Cluster, ho
         .arg(&file)
         .args(["-o", "json"])
         .output();
-    let told: Value = serde_json::from_str(&done(&output.unwrap())).unwrap();
-    let missing = told["summary"]["missing"].as_array().unwrap();
+    let told: Value = serde_json::from_str(&done(&output.expect("what was asked for")))
+        .expect("what was asked for");
+    let missing = told["summary"]["missing"]
+        .as_array()
+        .expect("what was asked for");
     let parts: Vec<&str> = missing
         .iter()
         .filter_map(|it| it["part"].as_str())
         .collect();
     assert_eq!(parts, ["nodes/spu-1/livez.txt"], "{told}");
-    assert!(missing[0]["reason"].as_str().unwrap().len() > 10, "{told}");
+    assert!(
+        missing[0]["reason"]
+            .as_str()
+            .expect("what was asked for")
+            .len()
+            > 10,
+        "{told}"
+    );
 
     let mut archive = Vec::new();
-    let packed = std::fs::File::open(&file).unwrap();
+    let packed = std::fs::File::open(&file).expect("what was asked for");
     assert_eq!(
-        packed.metadata().unwrap().permissions().mode() & 0o777,
+        packed
+            .metadata()
+            .expect("what was asked for")
+            .permissions()
+            .mode()
+            & 0o777,
         0o600
     );
-    GzDecoder::new(packed).read_to_end(&mut archive).unwrap();
+    GzDecoder::new(packed)
+        .read_to_end(&mut archive)
+        .expect("what was asked for");
     let text = String::from_utf8_lossy(&archive);
     for part in [
         "summary.json",
@@ -111,8 +132,11 @@ fn a_bundle_tells_what_it_could_not_have_and_no_secret(cluster: &mut Cluster, ho
         );
     }
     assert!(text.contains("tidegate_sc_"), "metrics are there");
-    let (_, rest) = manifest.database_url.split_once("://").unwrap();
-    let password = rest.split(['@', ':']).nth(1).unwrap();
+    let (_, rest) = manifest
+        .database_url
+        .split_once("://")
+        .expect("what was asked for");
+    let password = rest.split(['@', ':']).nth(1).expect("what was asked for");
     let digest = tidegate_kit::secret::SecretDigest::of(&manifest.token).to_hex();
     for secret in [&manifest.token, password, &digest, "PRIVATE KEY"] {
         assert!(
@@ -122,35 +146,42 @@ fn a_bundle_tells_what_it_could_not_have_and_no_secret(cluster: &mut Cluster, ho
     }
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "a straight script: one command after the other"
+)]
 async fn a_backup_of_the_cluster_makes_another_database(cluster: &Cluster, home: &Path) {
     let target = cluster.target("gateway-1");
     let file = home.join("metadata.ndjson");
-    let file = file.to_str().unwrap();
+    let file = file.to_str().expect("what was asked for");
     let mut backup = command(home);
     backup.args(["backup", file, "-o", "json", "--url", &target.url, "--ca"]);
     backup
         .arg(&cluster.manifest().ca)
         .args(["--token", &cluster.manifest().token]);
-    let over_api: Value = serde_json::from_str(&done(&backup.output().unwrap())).unwrap();
+    let over_api: Value =
+        serde_json::from_str(&done(&backup.output().expect("what was asked for")))
+            .expect("what was asked for");
     assert_eq!(over_api["topics"], 1);
     let url = &cluster.manifest().database_url;
     let direct = home.join("direct.ndjson");
     let direct = [
         "backup",
-        direct.to_str().unwrap(),
+        direct.to_str().expect("what was asked for"),
         "--database-url",
         url,
         "-o",
         "json",
     ];
-    let direct: Value = serde_json::from_str(&done(&tidegate(home, &direct))).unwrap();
+    let direct: Value =
+        serde_json::from_str(&done(&tidegate(home, &direct))).expect("what was asked for");
     assert_eq!(direct["store_id"], over_api["store_id"]);
 
     let dry: Value = serde_json::from_str(&done(&tidegate(
         home,
         &["restore", file, "--dry-run", "-o", "json"],
     )))
-    .unwrap();
+    .expect("what was asked for");
     assert_eq!(dry, over_api);
     let into = |url: &str| {
         tidegate(
@@ -167,7 +198,7 @@ async fn a_backup_of_the_cluster_makes_another_database(cluster: &Cluster, home:
     );
     let server = Scratch::shared().expect("Postgres starts");
     let new = server.database().await.expect("a schema");
-    let restored: Value = serde_json::from_str(&done(&into(&new.url))).unwrap();
+    let restored: Value = serde_json::from_str(&done(&into(&new.url))).expect("what was asked for");
     assert_ne!(restored["restored_as"], over_api["store_id"]);
     let adopt = [
         "sc",
@@ -178,19 +209,27 @@ async fn a_backup_of_the_cluster_makes_another_database(cluster: &Cluster, home:
         "-o",
         "json",
     ];
-    let adopted: Value = serde_json::from_str(&done(&tidegate(home, &adopt))).unwrap();
+    let adopted: Value =
+        serde_json::from_str(&done(&tidegate(home, &adopt))).expect("what was asked for");
     assert_eq!(adopted["revision"], over_api["revision"]);
     assert_eq!(adopted["topics"], 1);
 
-    let text = std::fs::read_to_string(file).unwrap();
+    let text = std::fs::read_to_string(file).expect("what was asked for");
     let cut: String = text
         .lines()
         .take(3)
         .map(|line| format!("{line}\n"))
         .collect();
     let damaged = home.join("cut.ndjson");
-    std::fs::write(&damaged, cut).unwrap();
-    let refused = tidegate(home, &["restore", damaged.to_str().unwrap(), "--dry-run"]);
+    std::fs::write(&damaged, cut).expect("what was asked for");
+    let refused = tidegate(
+        home,
+        &[
+            "restore",
+            damaged.to_str().expect("what was asked for"),
+            "--dry-run",
+        ],
+    );
     assert!(
         words(&refused).contains("it ends after line 3"),
         "{}",

@@ -3,8 +3,8 @@
 
 use clap::{Args, ValueEnum};
 use tidegate_data_plane::ws::asyncapi::asyncapi;
-use tidegate_gateway::openapi::merged_openapi;
-use utoipa::openapi::OpenApi;
+use tidegate_gateway::openapi::{TITLE, merged_openapi};
+use tidegate_kit::health;
 
 use crate::failure::Failure;
 use crate::output;
@@ -12,11 +12,11 @@ use crate::up::descriptions;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Plane {
-    /// Topics, partitions, the cluster.
+    /// What controllers serve: topics, partitions, the cluster.
     Control,
-    /// Produce, fetch, events, WebSocket.
+    /// What storage units serve: produce, fetch, events, WebSocket.
     Data,
-    /// All that the public port serves, as at /v1/openapi.json.
+    /// What gateways and `tidegate up` serve, as at /v1/openapi.json.
     Merged,
     /// WebSocket frames, as AsyncAPI.
     Frames,
@@ -31,16 +31,16 @@ pub(crate) struct OpenApiArguments {
 
 pub(crate) fn run(arguments: &OpenApiArguments) -> Result<(), Failure> {
     let document = match arguments.plane {
-        Plane::Control => tidegate_sc::openapi(),
-        Plane::Data => tidegate_data_plane::openapi(),
-        Plane::Merged => merged_openapi(descriptions()),
-        Plane::Frames => return output::print_json(&asyncapi()),
+        Plane::Control => {
+            let parts = vec![tidegate_sc::openapi(), health::openapi()];
+            merged_openapi("Tidegate control plane", parts)
+        }
+        Plane::Data => {
+            let parts = vec![tidegate_data_plane::openapi(), health::openapi()];
+            merged_openapi("Tidegate data plane", parts)
+        }
+        Plane::Merged => merged_openapi(TITLE, descriptions()),
+        Plane::Frames => asyncapi(),
     };
-    output::print(&text(&document)?)
-}
-
-fn text(document: &OpenApi) -> Result<String, Failure> {
-    document
-        .to_pretty_json()
-        .map_err(|error| Failure::failed(format!("the document cannot be written: {error}")))
+    output::print_json(&document)
 }

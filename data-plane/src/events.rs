@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -23,16 +23,16 @@ use tidegate_kit::clock;
 use tidegate_kit::http::{ApiPath, ApiResult};
 use tidegate_kit::tasks::Tasks;
 use tidegate_proto::api::records::{
-    CaughtUpEvent, DrainEvent, HEADER_CURSOR, HEADER_HIGH_WATERMARK, PingEvent, RecordsEvent,
+    CaughtUpEvent, DrainEvent, EventData, HEADER_CURSOR, HEADER_HIGH_WATERMARK, PingEvent,
 };
 use tidegate_proto::control::{TopicSpec, Topology};
 use tidegate_proto::cursor::Cursor;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
-use tidegate_proto::limits::FRAME_BYTES_TARGET;
+use tidegate_proto::limits::{FRAME_BYTES_TARGET, STREAM_TIMEOUT_MS_MAX};
 use tidegate_proto::position::StartPosition;
 use tokio::sync::watch;
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Interval, MissedTickBehavior, sleep_until};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -54,7 +54,14 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// Room for the records of one event and for what they become.
 const EVENT_BYTES: usize = 2 * FRAME_BYTES_TARGET;
-const PARAMETERS: [&str; 5] = ["from", "cursor", "last_event_id", "partitions", "ticket"];
+const PARAMETERS: [&str; 6] = [
+    "from",
+    "cursor",
+    "last_event_id",
+    "partitions",
+    "ticket",
+    "timeout_ms",
+];
 
 /// The event stream route.
 pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
@@ -79,10 +86,11 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
         ("last_event_id" = Option<String>, Query, description = "As the header Last-Event-ID"),
         ("partitions" = Option<String>, Query, description = "Numbers with commas; default all, those added later too"),
         ("ticket" = Option<String>, Query, description = "Single-use ticket in place of a token"),
+        ("timeout_ms" = Option<u64>, Query, minimum = 1, maximum = 86400000, description = "For how many milliseconds; then `drain` ends the stream. Absent: until one of both sides has enough"),
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event seen"),
     ),
     responses(
-        (status = 200, description = "The events", body = RecordsEvent, content_type = "text/event-stream"),
+        (status = 200, description = "The events; what the `data` of each holds goes by its name: `records`, `caught_up`, `ping`, `drain`, or `error`, which ends them", body = EventData, content_type = "text/event-stream"),
         (status = 400, description = "invalid_parameter, invalid_name, unknown_field or cursor_too_large", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "unauthenticated", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "forbidden", body = Problem, content_type = "application/problem+json"),
@@ -103,9 +111,11 @@ pub(crate) async fn stream_events(
     require(&principal, Op::Consume, Some(&name))?;
     let topic = find_topic(&state, &name)?;
     let query = Query::parse(request.uri().query(), &PARAMETERS)?;
+    let timeout_ms = query.number("timeout_ms", 1..=STREAM_TIMEOUT_MS_MAX)?;
+    let ends_at = timeout_ms.map(|timeout| clock::monotonic() + Duration::from_millis(timeout));
     let resume = last_event_id(request.headers())?;
     let selection = Selection::read(&topic, None, &query, resume, StartPosition::Latest)?;
-    Ok(open_events(&state, &principal, topic, selection).await?)
+    Ok(open_events(&state, &principal, topic, selection, ends_at).await?)
 }
 
 /// An answer that goes on until one side has enough.
@@ -114,6 +124,7 @@ pub(crate) async fn open_events(
     principal: &Principal,
     topic: Arc<TopicSpec>,
     selection: Selection,
+    ends_at: Option<Instant>,
 ) -> Result<Response, Problem> {
     let partitions = &**state.partitions();
     let chosen = selection.partitions.as_deref();
@@ -136,7 +147,7 @@ pub(crate) async fn open_events(
         turn: 0,
         has_caught_up: false,
         has_ended: false,
-        ends_at: state.next_end(),
+        ends_at: ends_at.map_or(state.next_end(), |asked| asked.min(state.next_end())),
         ping,
     };
     let stream = unfold(session, |mut session| async move {
@@ -215,7 +226,6 @@ impl Session {
 
     async fn make_event(&mut self) -> Result<Bytes, Problem> {
         loop {
-            // Pings come often enough to look at the clock.
             if self.tasks.token().is_cancelled() || clock::monotonic() >= self.ends_at {
                 return Ok(self.drain()?.into());
             }
@@ -244,6 +254,7 @@ impl Session {
             }
             tokio::select! {
                 () = self.tasks.cancelled() => {}
+                () = sleep_until(self.ends_at.into()) => {}
                 moved = any_moved(&mut self.followers) => {
                     if moved.is_err() {
                         return Err(self.gone());

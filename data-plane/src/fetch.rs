@@ -185,7 +185,7 @@ async fn fetch(
     let bounds = Bounds::read(&query)?;
     let selection = Selection::read(&topic, partition, &query, resume, StartPosition::Earliest)?;
     if format == AnswerFormat::Events {
-        return open_events(state, principal, topic, selection).await;
+        return open_events(state, principal, topic, selection, None).await;
     }
     let partitions = &**state.partitions();
     let chosen = selection.partitions.as_deref();

@@ -17,12 +17,9 @@ use crate::{events, fetch, groups, offsets, produce, producers, tickets, ws};
     ),
     tags(
         (name = "records", description = "Append and read records"),
-        (name = "sockets", description = "Tickets for WebSockets"),
+        (name = "sockets", description = "Produce and consume over one WebSocket, and tickets for browsers"),
     ),
     components(schemas(
-        tidegate_proto::api::records::CaughtUpEvent,
-        tidegate_proto::api::records::PingEvent,
-        tidegate_proto::api::records::DrainEvent,
         tidegate_proto::produce::Acks,
     )),
 )]

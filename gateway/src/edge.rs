@@ -12,7 +12,7 @@ use tidegate_kit::http::{
 use tidegate_kit::memory::Memory;
 use utoipa::openapi::OpenApi;
 
-use crate::openapi::merged_openapi;
+use crate::openapi::{TITLE, merged_openapi};
 use crate::page::{JSON, Page, file, secure, secure_tls};
 use crate::{console, docs};
 
@@ -69,8 +69,7 @@ pub fn router(parts: Parts) -> Router {
 }
 
 fn edged(parts: Parts) -> (Router, EdgeLayer) {
-    // An OpenAPI document made of strings and numbers always serializes.
-    let description = merged_openapi(parts.openapi).to_json().unwrap_or_default();
+    let description = merged_openapi(TITLE, parts.openapi).to_string();
     let frames = parts.asyncapi.to_string();
     let pages = Router::new()
         .merge(console::router(parts.is_open))

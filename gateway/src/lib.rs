@@ -8,6 +8,9 @@ mod page;
 
 mod console;
 mod docs;
+
+mod schema;
+
 pub mod openapi;
 
 mod control;

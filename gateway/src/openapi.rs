@@ -1,8 +1,10 @@
 //! One API description from those of the planes.
 //!
 //! The planes describe their operations; here they get one title, licence, security scheme and
-//! server. Invariant: an operation id stands in the result once.
+//! server, and what the derived schemas leave unsaid. Invariant: an operation id stands in the result
+//! once.
 
+use serde_json::Value;
 use tidegate_proto::error::Problem;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
@@ -11,19 +13,27 @@ use utoipa::openapi::{
 };
 use utoipa::{OpenApi as _, PartialSchema as _, ToSchema};
 
+use crate::schema::completed;
+
+/// The title of the document that a server sends.
+pub const TITLE: &str = "Tidegate";
+
 const DESCRIPTION: &str = "A durable, partitioned stream store behind plain HTTP and WebSocket. \
     Errors are `application/problem+json`; each `code` is explained at `/docs/errors/{code}`. \
     WebSocket frames are described by `openapi/frames.asyncapi.json`.";
 
 /// The descriptions of the planes as one document.
+///
+/// # Panics
+/// Never: descriptions are made of strings and numbers.
 #[must_use]
-pub fn merged_openapi(parts: Vec<OpenApi>) -> OpenApi {
+pub fn merged_openapi(title: &str, parts: Vec<OpenApi>) -> Value {
     let license = LicenseBuilder::new()
         .name("Apache-2.0")
         .identifier(Some("Apache-2.0"))
         .build();
     let info = InfoBuilder::new()
-        .title("Tidegate")
+        .title(title)
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(DESCRIPTION))
         .contact(Some(
@@ -65,7 +75,7 @@ pub fn merged_openapi(parts: Vec<OpenApi>) -> OpenApi {
     for (name, schema) in nested {
         components.schemas.entry(name).or_insert(schema);
     }
-    merged
+    completed(serde_json::to_value(&merged).expect("descriptions are strings and numbers"))
 }
 
 /// The API description of what the edge itself answers.

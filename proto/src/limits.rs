@@ -124,3 +124,5 @@ pub const HEARTBEAT_STATUSES_MAX: usize = 1_000;
 pub const WATCH_CHANGES_PER_LINE_MAX: usize = 256;
 /// How often a watch stream says that it is alive when nothing happens.
 pub const WATCH_ALIVE_MS: u64 = 5_000;
+/// Longest time that a client may ask a stream of changes or events to last: a day. Longer ones name none.
+pub const STREAM_TIMEOUT_MS_MAX: u64 = 24 * 60 * 60 * 1000;

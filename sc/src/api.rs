@@ -3,11 +3,13 @@
 //! A file per resource. Handlers parse, ask for rights, ask the controller, and shape the answer;
 //! decisions are made below. Invariant: rights are checked before anything is looked up.
 
+mod bodies;
 mod condition;
 mod page;
 
 mod answer;
 mod problems;
+mod revision;
 mod stale;
 mod view;
 
@@ -35,6 +37,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use axum::{Router, middleware};
@@ -103,6 +106,8 @@ struct Api {
     admission: Option<Admission>,
     /// Backups that are being read, each of which is in memory.
     backups: Arc<Semaphore>,
+    /// Public watches that are served.
+    watches: Arc<AtomicUsize>,
 }
 
 impl fmt::Debug for Api {
@@ -121,6 +126,7 @@ impl Controller {
             statuses,
             admission: None,
             backups: Arc::new(Semaphore::new(1)),
+            watches: Arc::default(),
         };
         router_of(state, &auth)
     }
@@ -134,6 +140,7 @@ impl Admission {
             statuses,
             admission: Some(self.clone()),
             backups: Arc::new(Semaphore::new(1)),
+            watches: Arc::default(),
         };
         router_of(state, auth)
     }
@@ -141,8 +148,10 @@ impl Admission {
 
 fn router_of(state: Api, auth: &Auth) -> Router {
     let (router, _) = described().split_for_parts();
+    let revision = middleware::from_fn_with_state(state.clone(), revision::tell_revision);
     let stale = middleware::from_fn_with_state(state.clone(), stale::mark_stale);
-    auth.layer(router.merge(later::routes()).layer(stale).with_state(state))
+    let router = router.merge(later::routes()).layer(revision).layer(stale);
+    auth.layer(router.with_state(state))
 }
 
 /// The OpenAPI document of the control plane.

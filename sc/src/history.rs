@@ -107,6 +107,7 @@ impl Revision {
                 ChangeOp::Put
             },
             value: value.and_then(|text| serde_json::from_str(&text).ok()),
+            more: false,
         };
         let entry = match change.kind() {
             Kind::Spu => WatchEntry::Spu(told),

@@ -105,6 +105,9 @@ pub const HISTORY_CHANGES_MAX: usize = 20_000;
 pub const PRIVATE_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Watch streams that one controller serves: each is a connection's stream and a place in a list.
 pub const WATCHERS_MAX: usize = 20_000;
+/// Public watches that one controller serves. Each holds a position, a line or two, and its place on a
+/// connection: some 20 KiB, so all of them 200 MiB. The benchmark of a kill has 2,000.
+pub const PUBLIC_WATCHES_MAX: usize = 10_000;
 /// Topics that one question about deleted ones may name.
 pub const DELETED_TOPICS_MAX: usize = 1_000;
 /// How often what was heard is passed on to the holder of the lease: twice within the shortest time

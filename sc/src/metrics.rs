@@ -62,6 +62,12 @@ pub(crate) fn heard(units: usize, oldest: Duration) {
     gauge!("tidegate_sc_report_age_seconds").set(oldest.as_secs_f64());
 }
 
+/// Public watches that are served.
+#[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+pub(crate) fn watches(count: usize) {
+    gauge!("tidegate_sc_public_watches").set(count as f64);
+}
+
 /// A command found the queue full.
 pub(crate) fn overloaded() {
     counter!("tidegate_sc_overloaded_total").increment(1);

@@ -37,10 +37,7 @@ use crate::state::DataPlane;
 use sockets::Sockets;
 
 #[derive(utoipa::OpenApi)]
-#[openapi(
-    tags((name = "sockets", description = "Produce and consume over one WebSocket")),
-    paths(upgrade::open_socket, upgrade::open_topic_socket),
-)]
+#[openapi(paths(upgrade::open_socket, upgrade::open_topic_socket))]
 struct Document;
 
 /// How the routes are described in OpenAPI; the messages are in [`asyncapi::asyncapi`].

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Uri, header};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_path_to_error::Segment;
 use tidegate_proto::error::{ErrorCode, Problem};
 
@@ -77,14 +78,55 @@ fn is_json(headers: &HeaderMap) -> bool {
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let parsed = serde_path_to_error::deserialize(&mut reader);
-    let value = parsed.map_err(|error| {
-        let pointer = pointer(error.path());
-        json_problem(error.inner(), pointer)
-    })?;
+    let value = match parsed {
+        Ok(value) => value,
+        Err(error) => {
+            if error.inner().is_data()
+                && let Some(value) = parse_whole_floats(body)
+            {
+                return Ok(value);
+            }
+            let pointer = pointer(error.path());
+            return Err(json_problem(error.inner(), pointer));
+        }
+    };
     reader
         .end()
         .map_err(|error| json_problem(&error, String::new()))?;
     Ok(value)
+}
+
+/// Some writers of JSON put integers down as `3.0`, which is the same number. `None` when that was not
+/// all that was wrong.
+fn parse_whole_floats<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    let mut document: Value = serde_json::from_slice(body).ok()?;
+    let is_changed = whole_floats(&mut document);
+    let value = is_changed.then(|| serde_json::from_value(document));
+    value?.ok()
+}
+
+/// Makes integers of floating point numbers that are; true when there were any.
+fn whole_floats(value: &mut Value) -> bool {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let float = number.as_f64().filter(|float| {
+                float.fract() == 0.0 && float.abs() <= tidegate_proto::limits::INTEGER_MAX as f64
+            });
+            let integer = float.map(|float| float as i64);
+            if let Some(integer) = integer {
+                *value = integer.into();
+            }
+            integer.is_some()
+        }
+        Value::Array(items) => items
+            .iter_mut()
+            .fold(false, |any, item| whole_floats(item) || any),
+        Value::Object(fields) => {
+            let fields = fields.values_mut();
+            fields.fold(false, |any, field| whole_floats(field) || any)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 fn json_problem(error: &serde_json::Error, pointer: String) -> ApiError {

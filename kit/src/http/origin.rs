@@ -25,7 +25,7 @@ use crate::limits::{CORS_HEADERS_LEN_MAX, CORS_MAX_AGE};
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "tidegate-cursor, tidegate-high-watermark, tidegate-duplicate, tidegate-result, tidegate-stale, \
-     x-request-id, etag, retry-after, location, link, allow, www-authenticate, content-encoding",
+     tidegate-revision, x-request-id, etag, retry-after, location, link, allow, www-authenticate, content-encoding",
 );
 const ANY: HeaderValue = HeaderValue::from_static("*");
 

@@ -12,12 +12,14 @@ use crate::node::{NodeName, NodeRole};
 #[serde(deny_unknown_fields)]
 pub struct JoinTokenRequest {
     /// What its bearer becomes: `spu` or `gateway`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^(spu|gateway)$", example = "spu"))]
     pub role: NodeRole,
     /// The only node that can use it, `spu-3` for storage unit 3; left out, the bearer chooses its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<NodeName>,
-    /// For how long it is good, in seconds; 600 unless given.
+    /// For how long it is good, in seconds, up to a day; 600 unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 86400))]
     pub ttl_s: Option<u64>,
 }
 

@@ -94,6 +94,10 @@ pub struct Change {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub value: Option<serde_json::Value>,
+    /// Further changes of the same revision follow. Go on only from the revision of an entry without it,
+    /// or the rest of this one is never told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 /// Whether a thing is there after a change.

@@ -119,6 +119,7 @@ pub struct OperationList {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Begun {
     /// The work, which goes on after this answer; `null` when there is nothing to do.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub operation: Option<Operation>,
 }
 

@@ -271,6 +271,19 @@ pub struct PartitionOffsets {
     pub offset: Option<u64>,
 }
 
+/// Data of an SSE event, whose name says which.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(untagged)]
+pub enum EventData {
+    Records(RecordsEvent),
+    CaughtUp(CaughtUpEvent),
+    Ping(PingEvent),
+    Drain(DrainEvent),
+    /// The last one.
+    Error(Problem),
+}
+
 /// Data of an SSE `records` event.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -99,13 +99,16 @@ impl CloseCode {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TicketRequest {
-    /// Topics that the ticket is good for.
+    /// Topics that the ticket is good for, at least one.
+    #[cfg_attr(feature = "openapi", schema(min_items = 1))]
     pub topics: Vec<String>,
-    /// Any of `consume` and `produce`; default both that the caller holds.
+    /// Any of `consume` and `produce`, at least one; default both that the caller holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(min_items = 1))]
     pub ops: Option<Vec<String>>,
     /// Seconds, 1 to 30; default 30.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 30))]
     pub ttl_s: Option<u32>,
 }
 

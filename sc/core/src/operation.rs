@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_proto::id::OperationId;
+use tidegate_proto::limits::INTEGER_MAX;
 
 use crate::draft::Draft;
 use crate::ids::Ids;
@@ -33,9 +34,10 @@ pub(crate) fn begin(
         let pointer = "/throttle/partitions_at_once";
         return Err(Refusal::Invalid(vec![Fault::new(pointer, what)]));
     }
-    if throttle.bytes_per_second == Some(0) {
+    let is_rate = |rate: u64| (1..=INTEGER_MAX).contains(&rate);
+    if !throttle.bytes_per_second.is_none_or(is_rate) {
         let pointer = "/throttle/bytes_per_second";
-        let what = "at least 1, or null for no bound".to_owned();
+        let what = format!("from 1 to {INTEGER_MAX}, or null for no bound");
         return Err(Refusal::Invalid(vec![Fault::new(pointer, what)]));
     }
     let running = draft.model().operations.values();

@@ -7,11 +7,30 @@ use axum::http::header::{HeaderName, IF_MATCH};
 use axum::http::{HeaderMap, HeaderValue};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_sc_core::decision::IfMatch;
+use utoipa::IntoParams;
 
 use crate::limits::IF_MATCH_BYTES_MAX;
 
 /// The header that says what a write did.
 pub(super) const TIDEGATE_RESULT: HeaderName = HeaderName::from_static("tidegate-result");
+
+/// The precondition as a header, for the document.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(
+    dead_code,
+    reason = "describes the header; read from the request itself"
+)]
+pub(super) struct IfMatchHeader {
+    /// Only if it is at this version, as its `ETag` told it; `*` for any.
+    #[param(
+        rename = "If-Match",
+        max_length = 1024,
+        pattern = r#"^(\*|(W/)?"[^"]*"( ?, ?(W/)?"[^"]*")*)$"#,
+        example = "\"3\""
+    )]
+    if_match: Option<String>,
+}
 
 /// The `ETag` of something at that version.
 pub(super) fn etag(version: u64) -> HeaderValue {

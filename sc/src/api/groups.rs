@@ -17,8 +17,9 @@ use tidegate_sc_core::model::Model;
 use tidegate_sc_core::refusal::Refusal;
 
 use super::answer::Answer;
-use super::condition::etag;
-use super::page::PageQuery;
+use super::bodies::{CreateSpuGroup, EnsureSpuGroup};
+use super::condition::{IfMatchHeader, etag};
+use super::page::{NamePages, PageQuery};
 use super::problems::{
     CreateProblems, EnsureProblems, ListProblems, ReadProblems, StandingProblems,
 };
@@ -34,8 +35,8 @@ use super::{Api, view};
     path = "/v1/spu-groups",
     operation_id = "list_spu_groups",
     tag = "spus",
-    params(PageQuery),
-    responses((status = 200, description = "A page of groups", body = SpuGroupList), ListProblems)
+    params(NamePages),
+    responses((status = 200, description = "A page of groups", body = SpuGroupList, headers(("Tidegate-Revision" = u64, description = "Follow changes from here: `from_revision` of `/v1/watch`"))), ListProblems)
 )]
 pub(super) async fn list_spu_groups(
     State(api): State<Api>,
@@ -73,7 +74,7 @@ pub(super) async fn list_spu_groups(
     tag = "spus",
     params(WriteQuery, KeyHeader),
     request_body(
-        content = SpuGroupRequest,
+        content = CreateSpuGroup,
         description = "What the group should be; `name` and `replicas` are required"
     ),
     responses(
@@ -147,11 +148,11 @@ pub(super) async fn get_spu_group(
     tag = "spus",
     params(
         ("group" = SpuGroupName, Path, description = "Name of the group"),
-        ("If-Match" = Option<String>, Header, description = "Only if the group is at this version"),
+        IfMatchHeader,
         WriteQuery,
         KeyHeader
     ),
-    request_body(content = SpuGroupRequest, description = "What the group should be"),
+    request_body(content = EnsureSpuGroup, description = "What the group should be"),
     responses(
         (status = 200, description = "The group as it is now, or with `dry_run` what would be done",
             body = inline(SpuGroupAnswer), headers(
@@ -199,7 +200,7 @@ pub(super) async fn ensure_spu_group(
     tag = "spus",
     params(
         ("group" = SpuGroupName, Path, description = "Name of the group"),
-        ("If-Match" = Option<String>, Header, description = "Only if the group is at this version"),
+        IfMatchHeader,
         WriteQuery,
         KeyHeader
     ),

@@ -25,7 +25,10 @@ use super::problems::ListProblems;
 #[into_params(parameter_in = Query)]
 pub(super) struct MetadataQuery {
     /// Names of topics, separated by commas; 1 to 100.
-    #[param(example = "orders,payments")]
+    #[param(
+        example = "orders,payments",
+        pattern = "^[a-z0-9_][a-z0-9._-]{0,199}(,[a-z0-9_][a-z0-9._-]{0,199}){0,99}$"
+    )]
     topics: String,
 }
 

@@ -19,7 +19,7 @@ use tidegate_sc_core::refusal::Refusal;
 use tidegate_sc_core::rows::OperationRow;
 
 use super::answer::Answer;
-use super::page::PageQuery;
+use super::page::{OperationPages, PageQuery};
 use super::problems::{ActionProblems, ListProblems, ReadProblems};
 use super::write::{KeyHeader, WriteQuery, Writer};
 use super::{Api, view};
@@ -70,8 +70,8 @@ impl FromStr for Place {
     path = "/v1/operations",
     operation_id = "list_operations",
     tag = "operations",
-    params(PageQuery),
-    responses((status = 200, description = "A page of operations", body = OperationList), ListProblems)
+    params(OperationPages),
+    responses((status = 200, description = "A page of operations", body = OperationList, headers(("Tidegate-Revision" = u64, description = "Follow changes from here: `from_revision` of `/v1/watch`"))), ListProblems)
 )]
 pub(super) async fn list_operations(
     State(api): State<Api>,

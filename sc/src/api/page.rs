@@ -4,10 +4,12 @@
 
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::limits::{LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX};
 use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::schema::{Object, Type};
 
 /// Parameters of a list.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -15,10 +17,60 @@ use utoipa::IntoParams;
 #[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
     /// Most items in the page, 1 to 1000; default 100.
+    #[serde(default, deserialize_with = "given")]
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
     /// `next` of the page before; absent for the first page.
     next: Option<String>,
+}
+
+/// A parameter that may be absent, but not empty.
+pub(super) fn given<'de, D, T>(text: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(text).map(Some)
+}
+
+/// Parameters of a list by name, for the document.
+pub(super) struct NamePages;
+/// Parameters of a list by number.
+pub(super) struct NumberPages;
+/// Parameters of the list of operations.
+pub(super) struct OperationPages;
+
+impl IntoParams for NamePages {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        parameters(place, "^[a-z0-9_][a-z0-9._-]{0,199}$")
+    }
+}
+
+impl IntoParams for NumberPages {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        parameters(place, "^[0-9]{1,9}$")
+    }
+}
+
+impl IntoParams for OperationPages {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        parameters(
+            place,
+            "^[0-9]{1,15}\\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+        )
+    }
+}
+
+/// Those of [`PageQuery`], with what keys look like.
+fn parameters(place: impl Fn() -> Option<ParameterIn>, key: &str) -> Vec<Parameter> {
+    let mut parameters = PageQuery::into_params(place);
+    for parameter in &mut parameters {
+        if parameter.name == "next" {
+            let text = Object::builder().schema_type(Type::String);
+            parameter.schema = Some(text.pattern(Some(key)).into());
+        }
+    }
+    parameters
 }
 
 /// Which part of a list is asked for.

@@ -13,7 +13,7 @@ use tidegate_proto::position::ReplicaKey;
 use tidegate_sc_core::rows::PartitionRow;
 use utoipa::IntoParams;
 
-use super::page::PageQuery;
+use super::page::{NumberPages, PageQuery};
 use super::problems::ReadProblems;
 use super::topics::found;
 use super::{Api, view};
@@ -37,8 +37,8 @@ pub(super) struct PartitionPath {
     path = "/v1/topics/{topic}/partitions",
     operation_id = "list_partitions",
     tag = "partitions",
-    params(("topic" = TopicName, Path, description = "Name of the topic"), PageQuery),
-    responses((status = 200, description = "A page of partitions", body = PartitionList), ReadProblems)
+    params(("topic" = TopicName, Path, description = "Name of the topic"), NumberPages),
+    responses((status = 200, description = "A page of partitions", body = PartitionList, headers(("Tidegate-Revision" = u64, description = "Follow changes from here: `from_revision` of `/v1/watch`"))), ReadProblems)
 )]
 pub(super) async fn list_partitions(
     State(api): State<Api>,

@@ -33,7 +33,8 @@ const STANDING: (&str, &str) = (
     "409",
     "Something stands against it: `conflict`; or the request key was used for another request: `idempotency_key_reused`",
 );
-const WRITE: [(&str, &str); 3] = [
+const WRITE: [(&str, &str); 4] = [
+    ("501", "This version does not do that yet: `not_supported`"),
     (
         "412",
         "`If-Match` does not hold: `precondition_failed`, with the actual `version`",

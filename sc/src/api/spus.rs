@@ -19,8 +19,9 @@ use tidegate_sc_core::refusal::Refusal;
 use tidegate_sc_core::rows::SpuRow;
 
 use super::answer::Answer;
-use super::condition::etag;
-use super::page::PageQuery;
+use super::bodies::{CreateSpu, EnsureSpu};
+use super::condition::{IfMatchHeader, etag};
+use super::page::{NumberPages, PageQuery};
 use super::problems::{
     CreateProblems, EnsureProblems, ListProblems, ReadProblems, StandingProblems,
 };
@@ -35,8 +36,8 @@ use super::{Api, view};
     path = "/v1/spus",
     operation_id = "list_spus",
     tag = "spus",
-    params(PageQuery),
-    responses((status = 200, description = "A page of storage units", body = SpuList), ListProblems)
+    params(NumberPages),
+    responses((status = 200, description = "A page of storage units", body = SpuList, headers(("Tidegate-Revision" = u64, description = "Follow changes from here: `from_revision` of `/v1/watch`"))), ListProblems)
 )]
 pub(super) async fn list_spus(
     State(api): State<Api>,
@@ -70,7 +71,7 @@ pub(super) async fn list_spus(
     operation_id = "register_spu",
     tag = "spus",
     params(WriteQuery, KeyHeader),
-    request_body(content = SpuRequest, description = "What is said of the unit; `id` is required"),
+    request_body(content = CreateSpu, description = "What is said of the unit"),
     responses(
         (status = 201, description = "The unit was registered", body = Spu, headers(
             ("ETag" = String, description = "Its version, quoted"),
@@ -141,11 +142,11 @@ pub(super) async fn get_spu(
     tag = "spus",
     params(
         ("spu" = u32, Path, description = "Id of the storage unit"),
-        ("If-Match" = Option<String>, Header, description = "Only if the unit is at this version"),
+        IfMatchHeader,
         WriteQuery,
         KeyHeader
     ),
-    request_body(content = SpuRequest, description = "What is said of the unit"),
+    request_body(content = EnsureSpu, description = "What is said of the unit"),
     responses(
         (status = 200, description = "The unit as it is now, or with `dry_run` what would be done",
             body = inline(SpuAnswer), headers(
@@ -194,7 +195,7 @@ pub(super) async fn ensure_spu(
     tag = "spus",
     params(
         ("spu" = u32, Path, description = "Id of the storage unit"),
-        ("If-Match" = Option<String>, Header, description = "Only if the unit is at this version"),
+        IfMatchHeader,
         WriteQuery,
         KeyHeader
     ),

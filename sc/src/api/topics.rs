@@ -17,8 +17,9 @@ use tidegate_sc_core::model::{self, Model};
 use tidegate_sc_core::refusal::Refusal;
 
 use super::answer::Answer;
-use super::condition::etag;
-use super::page::PageQuery;
+use super::bodies::{CreateTopic, EnsureTopic};
+use super::condition::{IfMatchHeader, etag};
+use super::page::{NamePages, PageQuery};
 use super::problems::{CreateProblems, DeleteProblems, EnsureProblems, ListProblems, ReadProblems};
 use super::write::{Body, KeyHeader, WriteQuery, Writer};
 use super::{Api, view};
@@ -31,8 +32,8 @@ use super::{Api, view};
     path = "/v1/topics",
     operation_id = "list_topics",
     tag = "topics",
-    params(PageQuery),
-    responses((status = 200, description = "A page of topics", body = TopicList), ListProblems)
+    params(NamePages),
+    responses((status = 200, description = "A page of topics", body = TopicList, headers(("Tidegate-Revision" = u64, description = "Follow changes from here: `from_revision` of `/v1/watch`"))), ListProblems)
 )]
 pub(super) async fn list_topics(
     State(api): State<Api>,
@@ -65,7 +66,7 @@ pub(super) async fn list_topics(
     operation_id = "create_topic",
     tag = "topics",
     params(WriteQuery, KeyHeader),
-    request_body(content = TopicRequest, description = "What the topic should be; `name` is required"),
+    request_body(content = CreateTopic, description = "What the topic should be"),
     responses(
         (status = 201, description = "The topic was created", body = Topic, headers(
             ("ETag" = String, description = "Its version, quoted"),
@@ -133,11 +134,11 @@ pub(super) async fn get_topic(
     tag = "topics",
     params(
         ("topic" = TopicName, Path, description = "Name of the topic"),
-        ("If-Match" = Option<String>, Header, description = "Only if the topic is at this version"),
+        IfMatchHeader,
         WriteQuery,
         KeyHeader
     ),
-    request_body(content = TopicRequest, description = "What the topic should be"),
+    request_body(content = EnsureTopic, description = "What the topic should be"),
     responses(
         (status = 200, description = "The topic as it is now, or with `dry_run` what would be done",
             body = inline(EnsureAnswer), headers(
@@ -182,7 +183,7 @@ pub(super) async fn ensure_topic(
     tag = "topics",
     params(
         ("topic" = TopicName, Path, description = "Name of the topic"),
-        ("If-Match" = Option<String>, Header, description = "Only if the topic is at this version"),
+        IfMatchHeader,
         WriteQuery,
         KeyHeader
     ),

@@ -21,6 +21,7 @@ use tidegate_sc_core::decision::{Request, TruncateWrite};
 use tidegate_sc_core::rows::PartitionRow;
 
 use super::Api;
+use super::condition::IfMatchHeader;
 use super::problems::TruncateProblems;
 use super::topics::{EnsureAnswer, carry_out};
 use super::write::{Body, KeyHeader, WriteQuery, Writer};
@@ -38,7 +39,7 @@ use crate::controller::Reported;
     tag = "topics",
     params(
         ("topic" = TopicName, Path, description = "Name of the topic"),
-        ("If-Match" = Option<String>, Header, description = "Only if the topic is at this version"),
+        IfMatchHeader,
         WriteQuery,
         KeyHeader
     ),

@@ -6,7 +6,9 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -16,18 +18,25 @@ use axum::response::Response;
 use futures_util::stream;
 use serde::Deserialize;
 use tidegate_kit::auth::{Authenticated, Op, Principal};
+use tidegate_kit::clock;
 use tidegate_kit::http::{ApiError, ApiQuery, ApiResult};
 use tidegate_proto::api::metadata::WatchEntry;
 use tidegate_proto::error::{ErrorCode, Problem};
-use tidegate_proto::limits::WATCH_ALIVE_MS;
+use tidegate_proto::limits::{STREAM_TIMEOUT_MS_MAX, WATCH_ALIVE_MS};
 use tokio::sync::watch::Receiver;
 use tokio::time::timeout;
 use utoipa::IntoParams;
 
 use super::Api;
+use super::page::given;
 use super::problems::WatchProblems;
 use crate::controller::Controller;
 use crate::history::{After, Newest};
+use crate::limits::PUBLIC_WATCHES_MAX;
+use crate::metrics;
+
+/// When a refused watch may be tried again, in seconds: about when a client that gave up is found gone.
+const WATCH_RETRY_S: u64 = 5;
 
 /// From where.
 #[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
@@ -36,8 +45,14 @@ use crate::history::{After, Newest};
 pub(super) struct WatchQuery {
     /// The last revision that is known, as lists and earlier entries tell it; changes after it follow.
     /// Absent: changes from now on.
+    #[serde(default, deserialize_with = "given")]
     #[param(minimum = 0)]
     from_revision: Option<u64>,
+    /// For how many milliseconds; then a bookmark ends the stream. At most a day; absent: until one of
+    /// both sides has enough.
+    #[serde(default, deserialize_with = "given")]
+    #[param(minimum = 1, maximum = 86_400_000)]
+    timeout_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +64,10 @@ enum Format {
 /// Follows changes
 ///
 /// Every change after `from_revision`, in order, as NDJSON or, when `Accept` asks for
-/// `text/event-stream`, as events whose id is the revision. When nothing happens a bookmark comes every
-/// 5 seconds. A reader that is too slow is told so and ends; 410 means that it has to read the lists
-/// again.
+/// `text/event-stream`, as events whose id is the revision. A revision may change several things: all of
+/// its entries but the last have `"more": true`, and are no place to go on from. When nothing happens a
+/// bookmark comes every 5 seconds. A reader that is too slow is told so and ends; 410 means that it has to
+/// read the lists again, and go on from the `Tidegate-Revision` of the first page.
 #[utoipa::path(
     get,
     path = "/v1/watch",
@@ -91,6 +107,8 @@ pub(super) async fn watch_changes(
     }
     let format = format(&headers)?;
     let watcher = Watcher {
+        _counted: Counted::new(&api.watches)?,
+        ends_at: ends_at(query.timeout_ms)?,
         controller: api.controller.clone(),
         principal,
         newest,
@@ -114,6 +132,18 @@ pub(super) async fn watch_changes(
         .header(HeaderName::from_static("x-accel-buffering"), "no")
         .body(Body::from_stream(lines));
     response.map_err(|_| ApiError::new(ErrorCode::Internal, "the stream has no valid head"))
+}
+
+fn ends_at(timeout_ms: Option<u64>) -> Result<Option<Instant>, Problem> {
+    let Some(timeout_ms) = timeout_ms else {
+        return Ok(None);
+    };
+    if !(1..=STREAM_TIMEOUT_MS_MAX).contains(&timeout_ms) {
+        let what = format!("is from 1 to {STREAM_TIMEOUT_MS_MAX}");
+        let detail = format!("timeout_ms {what}");
+        return Err(Problem::new(ErrorCode::InvalidParameter, detail).at("timeout_ms", what));
+    }
+    Ok(Some(clock::monotonic() + Duration::from_millis(timeout_ms)))
 }
 
 fn compacted(floor: u64) -> Problem {
@@ -143,7 +173,33 @@ fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     Err(Problem::new(ErrorCode::NotAcceptable, detail))
 }
 
+/// One of the watches that are served.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    /// # Errors
+    /// 503 when there are too many.
+    fn new(count: &Arc<AtomicUsize>) -> Result<Self, Problem> {
+        let counted = Self(Arc::clone(count));
+        let now = count.fetch_add(1, Ordering::Relaxed) + 1;
+        metrics::watches(now);
+        if now > PUBLIC_WATCHES_MAX {
+            let detail = "this controller serves too many watches; another one may have room";
+            return Err(Problem::new(ErrorCode::Overloaded, detail).retry_after(WATCH_RETRY_S));
+        }
+        Ok(counted)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::watches(self.0.fetch_sub(1, Ordering::Relaxed) - 1);
+    }
+}
+
 struct Watcher {
+    _counted: Counted,
+    ends_at: Option<Instant>,
     controller: Controller,
     principal: Principal,
     newest: Receiver<Newest>,
@@ -164,6 +220,10 @@ impl Watcher {
             if self.is_ended {
                 return None;
             }
+            if self.left() == Some(Duration::ZERO) {
+                self.is_ended = true;
+                return Some(self.bookmark());
+            }
             let now = *self.newest.borrow_and_update();
             if now.generation != self.generation {
                 return Some(self.end(compacted(now.seen.revision)));
@@ -181,12 +241,12 @@ impl Watcher {
                     return Some(self.end(Problem::new(ErrorCode::Unavailable, detail)));
                 }
                 After::UpToDate | After::Ahead => {
-                    let pause = Duration::from_millis(WATCH_ALIVE_MS);
+                    let alive = Duration::from_millis(WATCH_ALIVE_MS);
+                    let pause = self.left().map_or(alive, |left| left.min(alive));
                     // The history lives as long as its watchers.
                     if timeout(pause, self.newest.changed()).await.is_err() {
-                        let revision = self.position;
-                        let bookmark = encode(&WatchEntry::Bookmark { revision });
-                        return Some(self.framed("bookmark", &bookmark));
+                        self.is_ended = self.left() == Some(Duration::ZERO);
+                        return Some(self.bookmark());
                     }
                 }
                 After::Gone { .. } => {
@@ -197,6 +257,17 @@ impl Watcher {
         }
     }
 
+    /// What is left of its time, when that is bounded.
+    fn left(&self) -> Option<Duration> {
+        let ends_at = self.ends_at?;
+        Some(ends_at.saturating_duration_since(clock::monotonic()))
+    }
+
+    fn bookmark(&self) -> Bytes {
+        let revision = self.position;
+        self.framed("bookmark", &encode(&WatchEntry::Bookmark { revision }))
+    }
+
     fn end(&mut self, problem: Problem) -> Bytes {
         self.is_ended = true;
         let problem = problem.with("resume_from", self.position);
@@ -205,21 +276,32 @@ impl Watcher {
     }
 
     fn framed(&self, name: &str, json: &[u8]) -> Bytes {
-        let mut out = Vec::with_capacity(json.len() + 48);
+        let mut out = Vec::with_capacity(json.len() + 64);
         match self.format {
-            Format::Lines => out.extend_from_slice(json),
+            Format::Lines => self.write(json, &mut out),
             Format::Events => {
                 // Ids are told once a revision is whole, so that nobody goes on from the middle of one.
                 if self.waiting.is_empty() && name != "error" {
                     out.extend_from_slice(format!("id: {}\n", self.position).as_bytes());
                 }
                 out.extend_from_slice(format!("event: {name}\ndata: ").as_bytes());
-                out.extend_from_slice(json);
+                self.write(json, &mut out);
                 out.push(b'\n');
             }
         }
         out.push(b'\n');
         out.into()
+    }
+
+    /// Entries are encoded once for all watchers, of whom each is told its own part of a revision.
+    fn write(&self, json: &[u8], out: &mut Vec<u8>) {
+        match json.strip_suffix(b"}") {
+            Some(open) if !self.waiting.is_empty() => {
+                out.extend_from_slice(open);
+                out.extend_from_slice(b",\"more\":true}");
+            }
+            _ => out.extend_from_slice(json),
+        }
     }
 }
 

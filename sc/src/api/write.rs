@@ -54,7 +54,7 @@ pub(super) struct KeyHeader {
     /// A repeated request with this key, within 24 hours and from the same principal, gets the first
     /// answer again, with `Tidegate-Duplicate: true`, and does nothing. Refusals are not kept. 1 to 255
     /// bytes; a UUID is a good one.
-    #[param(rename = "Idempotency-Key", max_length = 255)]
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
     idempotency_key: Option<String>,
 }
 

@@ -23,7 +23,7 @@ use tidegate_kit::clock;
 use tidegate_kit::http::{ApiPath, ApiResult};
 use tidegate_kit::tasks::Tasks;
 use tidegate_proto::api::records::{
-    CaughtUpEvent, DrainEvent, EventData, HEADER_CURSOR, HEADER_HIGH_WATERMARK, PingEvent,
+    CaughtUpEvent, DrainEvent, HEADER_CURSOR, HEADER_HIGH_WATERMARK, PingEvent,
 };
 use tidegate_proto::control::{TopicSpec, Topology};
 use tidegate_proto::cursor::Cursor;
@@ -68,6 +68,23 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
     OpenApiRouter::new().routes(routes!(stream_events))
 }
 
+/// A server-sent event.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the answer; never made")]
+pub(crate) struct StreamEvent {
+    /// `records`, `caught_up`, `ping`, `drain` or `error`.
+    event: String,
+    /// The cursor behind it.
+    #[schema(required = false)]
+    id: Option<String>,
+    /// When to connect again, in milliseconds.
+    #[schema(required = false)]
+    retry: Option<u64>,
+    /// What goes by the event's name, as JSON.
+    #[schema(extensions(("x-content" = json!("EventData"))))]
+    data: String,
+}
+
 /// Follow a topic as server-sent events
 ///
 /// Events: `records` (`{"partition","records"}`, id = cursor), `caught_up` once when all that there
@@ -90,7 +107,7 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event seen"),
     ),
     responses(
-        (status = 200, description = "The events; what the `data` of each holds goes by its name: `records`, `caught_up`, `ping`, `drain`, or `error`, which ends them", body = EventData, content_type = "text/event-stream"),
+        (status = 200, description = "The events; what the `data` of each holds goes by its name: `records`, `caught_up`, `ping`, `drain`, or `error`, which ends them", body = StreamEvent, content_type = "text/event-stream"),
         (status = 400, description = "invalid_parameter, invalid_name, unknown_field or cursor_too_large", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "unauthenticated", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "forbidden", body = Problem, content_type = "application/problem+json"),

@@ -69,7 +69,7 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
     params(
         ("topic" = String, Path, description = "Name of the topic"),
         ("acks" = Option<Acks>, Query, description = "What the answer waits for; default the topic's"),
-        ("timeout_ms" = Option<u64>, Query, description = "Deadline, 1 to 60000; default 10000"),
+        ("timeout_ms" = Option<u64>, Query, minimum = 1, maximum = 60000, description = "Deadline, 1 to 60000; default 10000"),
         ("key" = Option<String>, Query, description = "NDJSON: JSON pointer to the key inside each line"),
         ("ticket" = Option<String>, Query, description = "Single-use ticket in place of a token"),
         ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with this key is answered as the first"),
@@ -126,7 +126,7 @@ pub(crate) async fn produce_records(
         ("topic" = String, Path, description = "Name of the topic"),
         ("partition" = u32, Path, description = "Number of the partition"),
         ("acks" = Option<Acks>, Query, description = "What the answer waits for; default the topic's"),
-        ("timeout_ms" = Option<u64>, Query, description = "Deadline, 1 to 60000; default 10000"),
+        ("timeout_ms" = Option<u64>, Query, minimum = 1, maximum = 60000, description = "Deadline, 1 to 60000; default 10000"),
         ("key" = Option<String>, Query, description = "NDJSON: JSON pointer to the key inside each line"),
         ("ticket" = Option<String>, Query, description = "Single-use ticket in place of a token"),
         ("Producer-Id" = Option<u64>, Header, description = "With Producer-Epoch and Producer-Seq"),

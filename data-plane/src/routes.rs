@@ -20,6 +20,7 @@ use crate::{events, fetch, groups, offsets, produce, producers, tickets, ws};
         (name = "sockets", description = "Produce and consume over one WebSocket, and tickets for browsers"),
     ),
     components(schemas(
+        tidegate_proto::api::records::EventData,
         tidegate_proto::produce::Acks,
     )),
 )]

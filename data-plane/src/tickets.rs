@@ -23,6 +23,8 @@ use crate::state::DataPlane;
 const TTL_S_MAX: u32 = 30;
 
 /// Issue a ticket for one WebSocket
+///
+/// For browsers, which cannot send a token when they open one: good once, for up to 30 seconds.
 #[utoipa::path(
     post,
     path = "/v1/ws-tickets",

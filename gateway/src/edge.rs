@@ -70,12 +70,14 @@ pub fn router(parts: Parts) -> Router {
 
 fn edged(parts: Parts) -> (Router, EdgeLayer) {
     let description = merged_openapi(TITLE, parts.openapi).to_string();
-    let frames = parts.asyncapi.to_string();
-    let pages = Router::new()
+    let mut pages = Router::new()
         .merge(console::router(parts.is_open))
         .merge(docs::router())
-        .merge(file("/v1/openapi.json", Page::new(JSON, description)))
-        .merge(file("/v1/asyncapi.json", Page::new(JSON, frames)));
+        .merge(file("/v1/openapi.json", Page::new(JSON, description)));
+    if !parts.asyncapi.is_null() {
+        let frames = Page::new(JSON, parts.asyncapi.to_string());
+        pages = pages.merge(file("/v1/asyncapi.json", frames));
+    }
     let pages = if parts.is_tls {
         pages.layer(from_fn(secure_tls))
     } else {

@@ -56,6 +56,10 @@ pub fn merged_openapi(title: &str, parts: Vec<OpenApi>) -> Value {
     for part in parts.into_iter().chain([own_openapi()]) {
         merged.merge(part);
     }
+    // Frames are described where there are sockets.
+    if !merged.paths.paths.contains_key("/v1/ws") {
+        merged.paths.paths.remove("/v1/asyncapi.json");
+    }
     let components = merged.components.get_or_insert_with(Components::new);
     let mut bearer = Http::new(HttpAuthScheme::Bearer);
     bearer.description = Some(
@@ -87,7 +91,9 @@ fn own_openapi() -> OpenApi {
 #[openapi(paths(get_openapi, get_asyncapi), tags((name = "description", description = "This document, and that of the frames")))]
 struct Described;
 
-/// Gives this document.
+/// Gives this document
+///
+/// Open to everybody, as everything that helps to write a client.
 #[utoipa::path(
     get, path = "/v1/openapi.json", tag = "description", operation_id = "get_openapi", security(()),
     responses(
@@ -102,6 +108,8 @@ struct Described;
 fn get_openapi() {}
 
 /// Gives the description of the WebSocket frames, as AsyncAPI 3
+///
+/// Open to everybody.
 #[utoipa::path(
     get, path = "/v1/asyncapi.json", tag = "description", operation_id = "get_asyncapi", security(()),
     responses(

@@ -11,6 +11,7 @@ use tidegate_proto::limits::INTEGER_MAX;
 pub(crate) fn completed(mut document: Value) -> Value {
     bound_integers(&mut document);
     choose_any(&mut document);
+    tell_contents(&mut document);
     let paths = document.get_mut("paths").and_then(Value::as_object_mut);
     for item in paths.into_iter().flat_map(Map::values_mut) {
         for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
@@ -54,17 +55,26 @@ fn leave_out_null(operation: &mut Value) {
     let contents = body.get_mut("content").and_then(Value::as_object_mut);
     let mut is_optional = false;
     for content in contents.into_iter().flat_map(Map::values_mut) {
-        let choices = content.pointer("/schema/oneOf").and_then(Value::as_array);
-        let Some([null, given]) = choices.map(Vec::as_slice) else {
-            continue;
-        };
-        if null["type"] == "null" {
-            content["schema"] = given.clone();
+        if let Some(given) = content.get("schema").and_then(given) {
+            content["schema"] = given;
             is_optional = true;
         }
     }
     if is_optional {
         body["required"] = false.into();
+    }
+}
+
+/// What is either of two things and `null` the other.
+fn given(schema: &Value) -> Option<Value> {
+    let choices = schema.get("oneOf")?.as_array()?;
+    let [left, right] = &choices[..] else {
+        return None;
+    };
+    match (&left["type"], &right["type"]) {
+        (kind, _) if kind == "null" => Some(right.clone()),
+        (_, kind) if kind == "null" => Some(left.clone()),
+        _ => None,
     }
 }
 
@@ -82,11 +92,8 @@ fn leave_out_null_parameters(operation: &mut Value) {
                 schema["type"] = only.clone();
             }
         }
-        let choices = schema.get("oneOf").and_then(Value::as_array);
-        if let Some([null, given]) = choices.map(Vec::as_slice)
-            && null["type"] == "null"
-        {
-            *schema = given.clone();
+        if let Some(given) = given(schema) {
+            *schema = given;
         }
     }
 }
@@ -106,6 +113,22 @@ fn choose_any(value: &mut Value) {
                 fields.insert("anyOf".to_owned(), choices);
             }
             fields.values_mut().for_each(choose_any);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Text that is JSON of another shape (`x-content` names it) says so as JSON Schema does.
+fn tell_contents(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(tell_contents),
+        Value::Object(fields) => {
+            if let Some(Value::String(name)) = fields.remove("x-content") {
+                let schema = json!({ "$ref": format!("#/components/schemas/{name}") });
+                fields.insert("contentMediaType".to_owned(), "application/json".into());
+                fields.insert("contentSchema".to_owned(), schema);
+            }
+            fields.values_mut().for_each(tell_contents);
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
@@ -152,7 +175,7 @@ mod tests {
     #[test]
     fn a_body_may_be_left_out_or_is_one() {
         let mut operation = json!({ "requestBody": { "content": { "application/json": {
-            "schema": { "oneOf": [{ "type": "null" }, { "$ref": "#/x" }] } } } } });
+            "schema": { "oneOf": [{ "$ref": "#/x" }, { "type": "null" }] } } } } });
         leave_out_null(&mut operation);
         let content = json!({ "application/json": { "schema": { "$ref": "#/x" } } });
         let body = json!({ "content": content, "required": false });

@@ -63,7 +63,9 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 #[openapi(paths(livez, readyz, scrape), tags((name = "health", description = "For operators")))]
 struct Described;
 
-/// Tells that the process answers.
+/// Tells that the process answers
+///
+/// Open to everybody; for whoever restarts processes that do not.
 #[utoipa::path(get, path = "/livez", tag = "health", operation_id = "livez", security(()), responses(
     (status = 200, description = "Alive", body = String, content_type = "text/plain"),
 ))]
@@ -71,7 +73,9 @@ async fn livez() -> Response {
     text("ok\n")
 }
 
-/// Tells whether the process should get traffic.
+/// Tells whether the process should get traffic
+///
+/// Open to everybody; for load balancers. False while it starts and as soon as it begins to stop.
 #[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "readyz", security(()), responses(
     (status = 200, description = "Ready", body = String, content_type = "text/plain"),
     (status = 503, description = "Starting, stopping, or unable to take records", body = Problem, content_type = PROBLEM_JSON),
@@ -100,7 +104,9 @@ async fn readyz(State(health): State<Health>) -> ApiResult<Response> {
     }
 }
 
-/// Gives the metrics of the process in Prometheus' text format.
+/// Gives the metrics of the process in Prometheus' text format
+///
+/// In the text format of Prometheus; needs the right to describe the cluster.
 #[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "metrics", responses(
     (status = 200, description = "Metrics", body = String, content_type = "text/plain"),
     (status = 401, description = "No valid credential", body = Problem, content_type = PROBLEM_JSON),

@@ -218,7 +218,7 @@ pub(crate) fn fuzz(arguments: &[String]) -> Result<(), String> {
 }
 
 /// Where cargo puts what it builds.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     let metadata = output_of("cargo", &["metadata", "--format-version", "1", "--no-deps"]);
     let found = metadata.as_deref().and_then(|text| {
         let (_, rest) = text.split_once("\"target_directory\":\"")?;

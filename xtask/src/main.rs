@@ -1,4 +1,5 @@
-//! Developer commands: `cargo xtask up | test | ci | bench | images | histories | cluster-trial | dist | openapi | fuzz`.
+//! Developer commands: `cargo xtask up | test | ci | bench | images | histories | cluster-trial | dist | openapi | lint-api |
+//! schemathesis | fuzz`.
 //!
 //! Standard library only, so that it builds in a second on a fresh machine. Every command is a
 //! straight script over programs that are on the machine; what is missing is installed where that
@@ -9,6 +10,8 @@ mod run;
 mod prepare;
 
 mod commands;
+
+mod documents;
 
 use std::env;
 use std::process::ExitCode;
@@ -25,6 +28,8 @@ Usage: cargo xtask <command> [arguments]
   cluster-trial the long forms of the tests on a cluster of processes; arguments: --rounds N --seed S
   dist          build the binary that ships, in target/dist
   openapi       write openapi/*.json anew from the handlers
+  lint-api      check openapi/*.json with spectral and redocly (installs them in target/openapi)
+  schemathesis [..]  test a running cluster from openapi/*.json (installs it in target/schemathesis); arguments: --max-examples N, --seed N
   fuzz [..]     run a fuzz target (needs cargo-fuzz)
 ";
 
@@ -42,6 +47,8 @@ fn main() -> ExitCode {
         "cluster-trial" => commands::cluster_trial(&rest),
         "dist" => commands::dist(),
         "openapi" => commands::openapi(),
+        "lint-api" => documents::lint(),
+        "schemathesis" => documents::schemathesis(&rest),
         "fuzz" => commands::fuzz(&rest),
         "" | "help" | "--help" | "-h" => {
             run::say(HELP);

@@ -93,6 +93,8 @@ const PRODUCE_MESSAGE: &str =
     "u8 2, u32 id, u16 length of the topic's name, the name, u32 partition, batches";
 const RECORDS_MESSAGE: &str = "u8 1, u32 topic_number as told in subscribed, batches";
 
+const LICENSE: &str = "https://www.apache.org/licenses/LICENSE-2.0";
+
 /// The document.
 pub fn asyncapi() -> Value {
     json!({
@@ -105,7 +107,7 @@ pub fn asyncapi() -> Value {
                 unknown fields and unknown `ev` of the server are to be ignored. In the subprotocol \
                 tidegate.v1.batch records come in binary messages of stored batches, and may be sent \
                 so; docs/wire-format.md describes a batch.",
-            "license": { "name": "Apache-2.0" },
+            "license": { "name": "Apache-2.0", "url": LICENSE },
         },
         "defaultContentType": "application/json",
         "channels": {
@@ -122,7 +124,11 @@ pub fn asyncapi() -> Value {
             "sendToTopicSocket": operation("receive", "topicSocket", &FROM_CLIENT),
             "receiveFromTopicSocket": operation("send", "topicSocket", &FROM_SERVER),
         },
-        "components": { "messages": messages(), "schemas": schemas() },
+        "components": {
+            "messages": messages(),
+            "schemas": schemas(),
+            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+        },
         "x-subprotocols": [SUBPROTOCOL_JSON, SUBPROTOCOL_BATCH],
         "x-close-codes": close_codes(),
     })
@@ -158,8 +164,14 @@ fn operation(action: &str, channel: &str, rows: &[(&str, &str, &str)]) -> Value 
         .iter()
         .map(|row| json!({ "$ref": format!("#/channels/{channel}/messages/{}", row.0) }))
         .collect();
+    let description = match action {
+        "receive" => "What a client sends.",
+        _ => "What the server sends.",
+    };
     json!({
         "action": action,
+        "description": description,
+        "security": [{ "$ref": "#/components/securitySchemes/bearer" }],
         "channel": { "$ref": format!("#/channels/{channel}") },
         "messages": messages,
     })
@@ -216,16 +228,33 @@ fn schemas() -> Value {
     collect::<ErrorFrame>(&mut found);
     collect::<Ping>(&mut found);
     collect::<Drain>(&mut found);
-    collect::<ClientFrame>(&mut found);
-    collect::<ServerFrame>(&mut found);
+    ClientFrame::schemas(&mut found);
+    ServerFrame::schemas(&mut found);
     let schemas: serde_json::Map<String, Value> = found
         .into_iter()
         .map(|(name, schema)| {
-            let schema = serde_json::to_value(schema).expect("schemas are plain data");
+            let mut schema = serde_json::to_value(schema).expect("schemas are plain data");
+            stand_alone(&mut schema);
             (name, schema)
         })
         .collect();
     Value::Object(schemas)
+}
+
+/// What stands beside a reference is not read, but what stands beside a list of one is.
+fn stand_alone(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(stand_alone),
+        Value::Object(fields) => {
+            if fields.len() > 1
+                && let Some(target) = fields.remove("$ref")
+            {
+                fields.insert("allOf".to_owned(), json!([{ "$ref": target }]));
+            }
+            fields.values_mut().for_each(stand_alone);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn collect<T: ToSchema + PartialSchema>(found: &mut Vec<(String, RefOr<Schema>)>) {

@@ -54,7 +54,8 @@ const HOME_PARAMETERS: [&str; 4] = ["from", "cursor", "partitions", "codecs"];
     operation_id = "open_socket",
     tag = "sockets",
     responses(
-        (status = 101, description = "The socket is open; HTTP/2 answers 200. Messages: the AsyncAPI document"),
+        (status = 101, description = "The socket is open. Messages: the AsyncAPI document"),
+        (status = 200, description = "The socket is open over HTTP/2, whose upgrades are answered so"),
         (status = 400, description = "No upgrade was asked for, or a parameter is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "No right to the topic, or a page that may not open sockets", body = Problem, content_type = "application/problem+json"),
@@ -68,6 +69,8 @@ pub(crate) async fn open_socket(State(sockets): State<Arc<Sockets>>, request: Re
 }
 
 /// Open a WebSocket that is subscribed to a topic at once
+///
+/// For browsers and tools that have nothing to say: records come without a message sent.
 #[utoipa::path(
     get,
     path = "/v1/topics/{topic}/ws",
@@ -81,7 +84,8 @@ pub(crate) async fn open_socket(State(sockets): State<Arc<Sockets>>, request: Re
         ("codecs" = Option<String>, Query, description = "Subprotocol `tidegate.v1.batch`: codecs that the client reads, with commas between, the best liked first; default all"),
     ),
     responses(
-        (status = 101, description = "The socket is open; HTTP/2 answers 200. Messages: the AsyncAPI document"),
+        (status = 101, description = "The socket is open. Messages: the AsyncAPI document"),
+        (status = 200, description = "The socket is open over HTTP/2, whose upgrades are answered so"),
         (status = 400, description = "No upgrade was asked for, or a parameter is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "No right to the topic, or a page that may not open sockets", body = Problem, content_type = "application/problem+json"),

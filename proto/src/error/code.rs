@@ -174,7 +174,7 @@ error_codes! {
         "Continue from `next_cursor` or within the range the problem gives, and check what was derived from the lost records."
     Compacted "compacted" 410 final definite "History compacted"
         "The revision to watch from is older than the history that is kept."
-        "List the resources again and watch from the revision of that list."
+        "List the resources again and watch from the `Tidegate-Revision` that the first page carries."
     PreconditionFailed "precondition_failed" 412 final definite "Precondition failed"
         "`If-Match` names another version or end than the actual one: somebody else was faster."
         "Read the current state, which the problem names, decide anew, and send the request with the new value."
@@ -213,9 +213,9 @@ error_codes! {
         "Bring the right store back, or take this one for good with `tidegate sc adopt`; records are served meanwhile."
     OutcomeUnknown "outcome_unknown" 504 retry unknown "Outcome unknown"
         "The deadline passed, or the leader changed, after the request was handed on: it may or may not have taken effect."
-        "Repeat it if it is idempotent (producer headers or `Idempotency-Key`); otherwise read the end of the partition before deciding."
+        "Repeat it if it is idempotent (`PUT`, `DELETE`, producer headers or `Idempotency-Key`); otherwise look first: read the thing, or the end of the partition."
     DiskFull "disk_full" 507 retry definite "Disk full"
-        "The storage node has no room for more records; reading still works."
+        "No room is left for more records or partitions; reading still works."
         "Tell the operator: free or add space, or shorten retention. Sending again helps only after that, so use long pauses."
 }
 

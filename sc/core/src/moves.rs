@@ -13,7 +13,7 @@ use crate::draft::Draft;
 use crate::elect::{candidate, elect, is_live, lead, may_lead};
 use crate::ids::Ids;
 use crate::limits::MOVES_PER_OPERATION_MAX;
-use crate::operation::{begin, operation_of};
+use crate::operation::{begin, checked, operation_of};
 use crate::refusal::Refusal;
 use crate::rows::{Move, OperationKind, PartitionRow, Replica, Seal};
 
@@ -44,6 +44,8 @@ pub(crate) fn begin_moves(
     wishes: Vec<(ReplicaKey, Vec<SpuId>)>,
     terms: &MoveTerms,
 ) -> Result<Option<OperationId>, Refusal> {
+    // Also when nothing is left to move.
+    checked(terms.throttle)?;
     let mut rows = Vec::with_capacity(wishes.len());
     for (key, target) in wishes {
         let Some(row) = draft.partition(key) else {

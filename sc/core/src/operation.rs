@@ -16,15 +16,11 @@ use crate::model::Model;
 use crate::refusal::{Fault, Refusal};
 use crate::rows::{OperationKind, OperationRow, OperationState, PartitionRow, Progress, Throttle};
 
-/// A new operation over `total` partitions, put into the draft.
-pub(crate) fn begin(
-    draft: &mut Draft<'_>,
-    now_ms: i64,
-    ids: &mut Ids,
-    kind: OperationKind,
-    total: usize,
-    throttle: Option<Throttle>,
-) -> Result<OperationId, Refusal> {
+/// How fast an operation may go, when nothing is asked for too.
+///
+/// # Errors
+/// When it is out of bounds.
+pub(crate) fn checked(throttle: Option<Throttle>) -> Result<Throttle, Refusal> {
     let throttle = throttle.unwrap_or(Throttle {
         partitions_at_once: MOVES_AT_ONCE_DEFAULT,
         bytes_per_second: None,
@@ -40,6 +36,19 @@ pub(crate) fn begin(
         let what = format!("from 1 to {INTEGER_MAX}, or null for no bound");
         return Err(Refusal::Invalid(vec![Fault::new(pointer, what)]));
     }
+    Ok(throttle)
+}
+
+/// A new operation over `total` partitions, put into the draft.
+pub(crate) fn begin(
+    draft: &mut Draft<'_>,
+    now_ms: i64,
+    ids: &mut Ids,
+    kind: OperationKind,
+    total: usize,
+    throttle: Option<Throttle>,
+) -> Result<OperationId, Refusal> {
+    let throttle = checked(throttle)?;
     let running = draft.model().operations.values();
     if running.filter(|row| !row.state.is_ended()).count() >= OPERATIONS_RUNNING_MAX {
         return Err(Refusal::Conflict(format!(

@@ -25,8 +25,7 @@ pub(super) struct IfMatchHeader {
     /// Only if it is at this version, as its `ETag` told it; `*` for any.
     #[param(
         rename = "If-Match",
-        max_length = 1024,
-        pattern = r#"^(\*|(W/)?"[^"]*"( ?, ?(W/)?"[^"]*")*)$"#,
+        pattern = r#"^(\*|(W/)?"[0-9A-Za-z._-]{0,24}"( ?, ?(W/)?"[0-9A-Za-z._-]{0,24}"){0,31})$"#,
         example = "\"3\""
     )]
     if_match: Option<String>,

@@ -111,6 +111,8 @@ pub(super) async fn create_spu_group(
 }
 
 /// Describes a group of storage units
+///
+/// What was asked for, and how many units belong to it now.
 #[utoipa::path(
     get,
     path = "/v1/spu-groups/{group}",

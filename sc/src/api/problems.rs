@@ -19,7 +19,10 @@ const ANY: [(&str, &str); 5] = [
     ),
     ("403", "The credential does not allow this: `forbidden`"),
     ("500", "A fault of the server: `internal`"),
-    ("503", "Try again later: `unavailable`, `overloaded`"),
+    (
+        "503",
+        "Try again later: `unavailable`, `overloaded`, `metadata_forked`",
+    ),
 ];
 const NOT_FOUND: (&str, &str) = (
     "404",

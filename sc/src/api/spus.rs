@@ -106,6 +106,8 @@ pub(super) async fn register_spu(
 }
 
 /// Describes a storage unit
+///
+/// What was said of it, and whether it is heard of.
 #[utoipa::path(
     get,
     path = "/v1/spus/{spu}",

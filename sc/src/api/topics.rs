@@ -98,6 +98,8 @@ pub(super) async fn create_topic(
 }
 
 /// Describes a topic
+///
+/// Its settings as they hold, and its state with the reason.
 #[utoipa::path(
     get,
     path = "/v1/topics/{topic}",

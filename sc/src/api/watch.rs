@@ -55,6 +55,20 @@ pub(super) struct WatchQuery {
     timeout_ms: Option<u64>,
 }
 
+/// A server-sent event of a watch.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the answer; never made")]
+pub(super) struct WatchEvent {
+    /// `change`, `bookmark` or `error`.
+    event: String,
+    /// The revision, once it is whole.
+    #[schema(required = false)]
+    id: Option<String>,
+    /// The entry, as JSON.
+    #[schema(extensions(("x-content" = json!("WatchEntry"))))]
+    data: String,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Lines,
@@ -77,7 +91,7 @@ enum Format {
     responses(
         (status = 200, description = "The changes, one a line or an event", content(
             (WatchEntry = "application/x-ndjson"),
-            (WatchEntry = "text/event-stream")
+            (WatchEvent = "text/event-stream")
         )),
         WatchProblems
     )
@@ -307,4 +321,21 @@ impl Watcher {
 
 fn encode(entry: &WatchEntry) -> Vec<u8> {
     serde_json::to_vec(entry).expect("entries have string keys only")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watches_are_limited_and_leave_room_when_they_end() {
+        let count = Arc::new(AtomicUsize::new(PUBLIC_WATCHES_MAX - 1));
+        let last = Counted::new(&count).ok();
+        assert!(last.is_some());
+        let refused = Counted::new(&count).err().unwrap();
+        assert_eq!(refused.code(), ErrorCode::Overloaded);
+        drop(last);
+        assert!(Counted::new(&count).is_ok());
+        assert_eq!(count.load(Ordering::Relaxed), PUBLIC_WATCHES_MAX - 1);
+    }
 }

@@ -157,6 +157,26 @@ async fn bodies_are_refused_with_a_code_and_a_place() {
 }
 
 #[tokio::test]
+async fn whole_numbers_may_be_written_as_floating_point() {
+    let taken = post_json(
+        Some("application/json"),
+        r#"{"name":"a","count":3.0,"config":{"limits":[{"bytes":1e3}]}}"#,
+    );
+    let (status, order) = taken.await;
+    assert_eq!((status, &order["count"]), (200, &json!(3)), "{order}");
+    assert_eq!(order["config"]["limits"][0]["bytes"], 1000);
+    for refused in [
+        r#"{"name":"a","count":3.5}"#,
+        r#"{"name":"a","count":-3.0}"#,
+        r#"{"name":"a","count":1e99}"#,
+        r#"{"name":"a","count":3.0,"what":1}"#,
+    ] {
+        let (status, _) = post_json(Some("application/json"), refused).await;
+        assert_eq!(status, 400, "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn only_json_media_types_are_taken() {
     let body = r#"{"name":"a"}"#;
     for kind in [

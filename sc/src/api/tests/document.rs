@@ -133,8 +133,9 @@ fn every_reference_leads_somewhere() {
 fn request_and_answer_shapes_tell_required_from_optional() {
     let document = document();
     let schemas = &document["components"]["schemas"];
+    assert_eq!(schemas["CreateTopic"]["required"], json!(["name"]));
     assert_eq!(
-        schemas["TopicRequest"]["required"],
+        schemas["EnsureTopic"]["required"],
         Value::Null,
         "every field may be absent"
     );

@@ -46,8 +46,14 @@ async fn every_change_is_told_in_order_by_the_names_that_clients_know() {
         let expected = (revision, kind.to_owned(), key.to_owned(), op.to_owned());
         assert_eq!(told(line), expected);
     }
-    let first: Value = serde_json::from_str(&lines[0]).unwrap();
-    assert_eq!(first["value"]["partitions"], 2);
+    let entry = |line: &String| serde_json::from_str::<Value>(line).unwrap();
+    assert_eq!(entry(&lines[0])["value"]["partitions"], 2);
+    let more: Vec<_> = lines
+        .iter()
+        .map(|line| entry(line)["more"].clone())
+        .collect();
+    let (yes, no) = (Value::Bool(true), Value::Null);
+    assert_eq!(more, [yes.clone(), yes, no.clone(), no], "a whole revision");
 }
 
 #[tokio::test]
@@ -86,6 +92,45 @@ async fn what_a_credential_may_not_describe_is_passed_over_and_bookmarks_go_on()
     assert_eq!(told(&lines[1]).2, "pub.news/0");
     let (revision, kind, ..) = told(&lines[2]);
     assert_eq!((revision, kind.as_str()), (start + 3, "bookmark"));
+}
+
+#[tokio::test]
+async fn the_last_entry_of_a_revision_is_the_last_that_a_credential_may_see() {
+    let server = Server::new().await;
+    let start = server.controller.model().revision;
+    server.create("pub.news", 1).await;
+    let uri = format!("/v1/watch?from_revision={start}");
+    let lines = lines(&server, ask("GET", &uri).bearer(READER), 2).await;
+    assert!(lines[0].ends_with("\"more\":true}\n"), "{}", lines[0]);
+    assert!(!lines[1].contains("more"), "{}", lines[1]);
+}
+
+#[tokio::test]
+async fn a_watch_with_a_time_ends_with_a_bookmark() {
+    let server = Server::new().await;
+    let start = server.controller.model().revision;
+    tokio::time::pause();
+    let request = Request::get("/v1/watch?timeout_ms=7000")
+        .header("authorization", format!("Bearer {ADMIN}"))
+        .body(Body::empty());
+    let answer = server.router.clone().oneshot(request.unwrap()).await;
+    let body = answer.unwrap().into_body().collect().await.unwrap();
+    let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
+    let bookmark = format!("{{\"kind\":\"bookmark\",\"revision\":{start}}}\n");
+    assert_eq!(text, bookmark.repeat(2), "one after 5 s, one at the end");
+}
+
+#[tokio::test]
+async fn what_was_read_is_followed_from_the_revision_that_it_carries() {
+    let server = Server::new().await;
+    server.create("first", 1).await;
+    let list = server.send(ask("GET", "/v1/topics")).await;
+    let revision = list.headers["tidegate-revision"].to_str().unwrap();
+    assert_eq!(revision, server.controller.model().revision.to_string());
+    server.create("second", 1).await;
+    let uri = format!("/v1/watch?from_revision={revision}");
+    let lines = lines(&server, ask("GET", &uri), 1).await;
+    assert_eq!(told(&lines[0]).2, "second");
 }
 
 #[tokio::test]

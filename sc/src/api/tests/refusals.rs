@@ -172,6 +172,10 @@ const TABLE: &str = r#"
 400 invalid_parameter topics GET /v1/metadata
 400 invalid_name topics GET /v1/metadata?topics=kept,
 400 invalid_parameter from_revision GET /v1/watch?from_revision=x
+400 invalid_parameter timeout_ms GET /v1/watch?timeout_ms=0
+400 invalid_parameter timeout_ms GET /v1/watch?timeout_ms=86400001
+400 invalid_parameter limit GET /v1/topics?limit=
+400 invalid_parameter /throttle/bytes_per_second POST /v1/rebalance {"throttle":{"partitions_at_once":1,"bytes_per_second":9007199254740992}}
 503 unavailable - GET /v1/watch?from_revision=99
 "#;
 

@@ -22,9 +22,7 @@ use tidegate_kit::budget::ByteBudget;
 use tidegate_kit::clock;
 use tidegate_kit::http::{ApiPath, ApiResult};
 use tidegate_kit::tasks::Tasks;
-use tidegate_proto::api::records::{
-    CaughtUpEvent, DrainEvent, HEADER_CURSOR, HEADER_HIGH_WATERMARK, PingEvent,
-};
+use tidegate_proto::api::records::{CaughtUpEvent, DrainEvent, HEADER_CURSOR, PingEvent};
 use tidegate_proto::control::{TopicSpec, Topology};
 use tidegate_proto::cursor::Cursor;
 use tidegate_proto::error::{ErrorCode, Problem};
@@ -37,11 +35,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::caller::CallerOrTicket;
-use crate::encode::events::{begin_event, end_event, write_event};
+use crate::encode::events::{StreamEvent, begin_event, end_event, write_event};
+use crate::encode::headers::{insert, insert_high_watermark};
 use crate::encode::json::{write_number, write_record_line};
 use crate::encode::walk::walk_records;
 use crate::follow::{self, Follower, any_moved};
-use crate::limits::{DRAIN_RETRY_MS, HIGH_WATERMARK_BYTES_MAX};
+use crate::limits::DRAIN_RETRY_MS;
 use crate::metrics::{self, ReadBy};
 use crate::negotiate::MEDIA_TYPE_EVENTS;
 use crate::position::{Start, parse_cursors, resolve_start};
@@ -66,23 +65,6 @@ const PARAMETERS: [&str; 6] = [
 /// The event stream route.
 pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
     OpenApiRouter::new().routes(routes!(stream_events))
-}
-
-/// A server-sent event.
-#[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "describes the answer; never made")]
-pub(crate) struct StreamEvent {
-    /// `records`, `caught_up`, `ping`, `drain` or `error`.
-    event: String,
-    /// The cursor behind it.
-    #[schema(required = false)]
-    id: Option<String>,
-    /// When to connect again, in milliseconds.
-    #[schema(required = false)]
-    retry: Option<u64>,
-    /// What goes by the event's name, as JSON.
-    #[schema(extensions(("x-content" = json!("EventData"))))]
-    data: String,
 }
 
 /// Follow a topic as server-sent events
@@ -189,20 +171,6 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Probl
     let value = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty());
     // What is no text is no cursor either.
     parse_cursors(value.map(|value| value.to_str().unwrap_or("?")))
-}
-
-/// Sets a header whose text is ours, so that it cannot be refused.
-pub(crate) fn insert(headers: &mut HeaderMap, name: &'static str, text: String) {
-    if let Ok(value) = HeaderValue::try_from(text) {
-        headers.insert(name, value);
-    }
-}
-
-/// Sets the high watermarks unless they are many: clients refuse answers whose headers are too long.
-pub(crate) fn insert_high_watermark(headers: &mut HeaderMap, text: String) {
-    if text.len() <= HIGH_WATERMARK_BYTES_MAX {
-        insert(headers, HEADER_HIGH_WATERMARK, text);
-    }
 }
 
 /// 503 for an answer that finds no room.

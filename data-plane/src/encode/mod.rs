@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod codecs;
 pub mod events;
+pub(crate) mod headers;
 pub mod json;
 pub mod walk;
 

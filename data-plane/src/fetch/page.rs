@@ -16,9 +16,10 @@ use tidegate_proto::control::TopicSpec;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::limits::{READ_BYTES_DEFAULT, READ_BYTES_MAX, WAIT_MS_MAX};
 
+use crate::encode::headers::{insert, insert_high_watermark};
 use crate::encode::json::{write_record, write_record_line, write_string};
 use crate::encode::walk::walk_records;
-use crate::events::{insert, insert_high_watermark, overloaded};
+use crate::events::overloaded;
 use crate::follow::{self, Follower};
 use crate::limits::{ANSWER_BYTES_MIN, FETCH_RECORDS_DEFAULT, FETCH_RECORDS_MAX};
 use crate::metrics::{self, ReadBy};

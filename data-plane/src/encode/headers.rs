@@ -1,0 +1,20 @@
+//! Headers of answers to reads: where they end, and how far the log goes.
+
+use http::{HeaderMap, HeaderValue};
+use tidegate_proto::api::records::HEADER_HIGH_WATERMARK;
+
+use crate::limits::HIGH_WATERMARK_BYTES_MAX;
+
+/// Sets a header whose text is ours, so that it cannot be refused.
+pub(crate) fn insert(headers: &mut HeaderMap, name: &'static str, text: String) {
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert(name, value);
+    }
+}
+
+/// Sets the high watermarks unless they are many: clients refuse answers whose headers are too long.
+pub(crate) fn insert_high_watermark(headers: &mut HeaderMap, text: String) {
+    if text.len() <= HIGH_WATERMARK_BYTES_MAX {
+        insert(headers, HEADER_HIGH_WATERMARK, text);
+    }
+}

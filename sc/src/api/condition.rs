@@ -25,6 +25,7 @@ pub(super) struct IfMatchHeader {
     /// Only if it is at this version, as its `ETag` told it; `*` for any.
     #[param(
         rename = "If-Match",
+        min_length = 1,
         pattern = r#"^(\*|(W/)?"[0-9A-Za-z._-]{0,24}"( ?, ?(W/)?"[0-9A-Za-z._-]{0,24}"){0,31})$"#,
         example = "\"3\""
     )]

@@ -73,6 +73,8 @@ def tested(cluster, role, arguments):
 
 
 def main():
+    # Ended from outside, the cluster ends too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
     parser.add_argument("--max-examples", type=int, default=20)

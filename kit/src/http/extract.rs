@@ -118,13 +118,9 @@ fn whole_floats(value: &mut Value) -> bool {
             }
             integer.is_some()
         }
-        Value::Array(items) => items
-            .iter_mut()
-            .fold(false, |any, item| whole_floats(item) || any),
-        Value::Object(fields) => {
-            let fields = fields.values_mut();
-            fields.fold(false, |any, field| whole_floats(field) || any)
-        }
+        // All of them, not only up to the first.
+        Value::Array(items) => items.iter_mut().map(whole_floats).max() == Some(true),
+        Value::Object(fields) => fields.values_mut().map(whole_floats).max() == Some(true),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }

@@ -8,7 +8,6 @@ use tidegate_kit::health;
 
 use crate::failure::Failure;
 use crate::output;
-use crate::up::descriptions;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Plane {
@@ -39,7 +38,14 @@ pub(crate) fn run(arguments: &OpenApiArguments) -> Result<(), Failure> {
             let parts = vec![tidegate_data_plane::openapi(), health::openapi()];
             merged_openapi("Tidegate data plane", parts)
         }
-        Plane::Merged => merged_openapi(TITLE, descriptions()),
+        Plane::Merged => {
+            let parts = vec![
+                tidegate_sc::openapi(),
+                tidegate_data_plane::openapi(),
+                health::openapi(),
+            ];
+            merged_openapi(TITLE, parts)
+        }
         Plane::Frames => asyncapi(),
     };
     output::print_json(&document)

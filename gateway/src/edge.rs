@@ -10,9 +10,7 @@ use tidegate_kit::http::{
     Direct, EdgeConfig, EdgeLayer, Front, OriginRules, fallback_method, fallback_not_found,
 };
 use tidegate_kit::memory::Memory;
-use utoipa::openapi::OpenApi;
 
-use crate::openapi::{TITLE, merged_openapi};
 use crate::page::{JSON, Page, file, secure, secure_tls};
 use crate::{console, docs};
 
@@ -24,10 +22,10 @@ pub struct Parts {
     pub control: Router,
     /// `/livez`, `/readyz`, `/metrics`.
     pub health: Router,
-    /// Descriptions of the three.
-    pub openapi: Vec<OpenApi>,
-    /// Description of the WebSocket frames, as AsyncAPI.
-    pub asyncapi: serde_json::Value,
+    /// Description of the three, finished.
+    pub openapi: &'static str,
+    /// Description of the WebSocket frames, as AsyncAPI, where there are sockets.
+    pub asyncapi: Option<&'static str>,
     /// Which pages may call.
     pub origins: OriginRules,
     /// What the process may hold.
@@ -40,12 +38,10 @@ pub struct Parts {
 
 impl std::fmt::Debug for Parts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let descriptions = self.openapi.len();
         f.debug_struct("Parts")
             .field("origins", &self.origins)
             .field("is_tls", &self.is_tls)
             .field("is_open", &self.is_open)
-            .field("descriptions", &descriptions)
             .finish_non_exhaustive()
     }
 }
@@ -69,14 +65,12 @@ pub fn router(parts: Parts) -> Router {
 }
 
 fn edged(parts: Parts) -> (Router, EdgeLayer) {
-    let description = merged_openapi(TITLE, parts.openapi).to_string();
     let mut pages = Router::new()
         .merge(console::router(parts.is_open))
         .merge(docs::router())
-        .merge(file("/v1/openapi.json", Page::new(JSON, description)));
-    if !parts.asyncapi.is_null() {
-        let frames = Page::new(JSON, parts.asyncapi.to_string());
-        pages = pages.merge(file("/v1/asyncapi.json", frames));
+        .merge(file("/v1/openapi.json", Page::new(JSON, parts.openapi)));
+    if let Some(frames) = parts.asyncapi {
+        pages = pages.merge(file("/v1/asyncapi.json", Page::new(JSON, frames)));
     }
     let pages = if parts.is_tls {
         pages.layer(from_fn(secure_tls))

@@ -2,7 +2,8 @@
 //!
 //! The planes describe their operations; here they get one title, licence, security scheme and
 //! server, and what the derived schemas leave unsaid. Invariant: an operation id stands in the result
-//! once.
+//! once. What servers send are the finished documents below `openapi/`: making one at every start would
+//! leave a process megabytes larger, and a test says when they are not what the handlers say any more.
 
 use serde_json::Value;
 use tidegate_proto::error::Problem;
@@ -15,8 +16,17 @@ use utoipa::{OpenApi as _, PartialSchema as _, ToSchema};
 
 use crate::schema::completed;
 
-/// The title of the document that a server sends.
+/// The title of the document of everything.
 pub const TITLE: &str = "Tidegate";
+
+/// What gateways and single processes send: everything.
+pub const TIDEGATE: &str = include_str!("../../openapi/tidegate.json");
+/// What controllers send.
+pub const CONTROL_PLANE: &str = include_str!("../../openapi/control-plane.json");
+/// What storage units send.
+pub const DATA_PLANE: &str = include_str!("../../openapi/data-plane.json");
+/// The frames of the sockets, as AsyncAPI.
+pub const FRAMES: &str = include_str!("../../openapi/frames.asyncapi.json");
 
 const DESCRIPTION: &str = "A durable, partitioned stream store behind plain HTTP and WebSocket. \
     Errors are `application/problem+json`; each `code` is explained at `/docs/errors/{code}`. \

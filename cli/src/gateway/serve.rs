@@ -19,7 +19,6 @@ use crate::process::{
     keep_topology, read_topology, url_of,
 };
 use crate::producers::LeasedIds;
-use crate::up::descriptions;
 
 /// A gateway that serves.
 pub(crate) struct GatewayServer {
@@ -71,8 +70,8 @@ impl GatewayServer {
             data: tidegate_data_plane::router(data),
             control: control_plane(control.client.channel().clone(), &base.auth),
             health: base.health(notice),
-            openapi: descriptions(),
-            asyncapi: tidegate_data_plane::ws::asyncapi::asyncapi(),
+            openapi: tidegate_gateway::openapi::TIDEGATE,
+            asyncapi: Some(tidegate_gateway::openapi::FRAMES),
             origins: settings.origins.clone(),
             memory: base.memory.clone(),
             is_tls: true,

@@ -10,7 +10,6 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use tidegate_kit::health;
 use tidegate_kit::http::{ApiResult, Front, OriginRules};
 use tidegate_kit::peer::PeerIdentity;
 use tidegate_kit::tasks::Tasks;
@@ -80,8 +79,8 @@ impl ScServer {
             data: Router::new(),
             control: planes(),
             health: base.health(notice),
-            openapi: vec![tidegate_sc::openapi(), health::openapi()],
-            asyncapi: serde_json::Value::Null,
+            openapi: tidegate_gateway::openapi::CONTROL_PLANE,
+            asyncapi: None,
             origins: settings.origins.clone(),
             memory: base.memory.clone(),
             is_tls: true,

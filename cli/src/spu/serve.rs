@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use tidegate_data_plane::{DataPlane, DataPlaneConfig, DirectProduce};
-use tidegate_kit::health::{self, Notice};
+use tidegate_kit::health::Notice;
 use tidegate_kit::http::{Front, OriginRules};
 use tidegate_kit::serve::ServeLimits;
 use tidegate_kit::tasks::{TaskKind, Tasks};
@@ -330,8 +330,8 @@ fn public(
         data: tidegate_data_plane::router(data),
         control: axum::Router::new(),
         health: base.health(noticed),
-        openapi: vec![tidegate_data_plane::openapi(), health::openapi()],
-        asyncapi: tidegate_data_plane::ws::asyncapi::asyncapi(),
+        openapi: tidegate_gateway::openapi::DATA_PLANE,
+        asyncapi: Some(tidegate_gateway::openapi::FRAMES),
         origins: OriginRules::default(),
         memory: base.memory.clone(),
         is_tls: true,

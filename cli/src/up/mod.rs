@@ -23,7 +23,6 @@ use tidegate_kit::boot::{self, LogFormat};
 
 pub(crate) use arguments::UpArguments;
 pub(crate) use failures::chain;
-pub(crate) use server::descriptions;
 
 use crate::connection::ConnectionArguments;
 use crate::failure::{Failure, interrupts};

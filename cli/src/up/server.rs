@@ -306,21 +306,12 @@ fn parts(
         data: tidegate_data_plane::router(data),
         control: controller.router(auth.clone(), Arc::new(LocalStatuses(node.statuses()))),
         health,
-        openapi: descriptions(),
-        asyncapi: tidegate_data_plane::ws::asyncapi::asyncapi(),
+        openapi: tidegate_gateway::openapi::TIDEGATE,
+        asyncapi: Some(tidegate_gateway::openapi::FRAMES),
         origins: origins.clone(),
         memory: memory.clone(),
         is_tls,
         is_open: auth.is_open(),
     };
     (parts, produce)
-}
-
-/// The descriptions of everything that the public port serves.
-pub(crate) fn descriptions() -> Vec<utoipa::openapi::OpenApi> {
-    vec![
-        tidegate_sc::openapi(),
-        tidegate_data_plane::openapi(),
-        health::openapi(),
-    ]
 }

@@ -26,7 +26,8 @@ pub(super) struct IfMatchHeader {
     #[param(
         rename = "If-Match",
         min_length = 1,
-        pattern = r#"^(\*|(W/)?"[0-9A-Za-z._-]{0,24}"( ?, ?(W/)?"[0-9A-Za-z._-]{0,24}"){0,31})$"#,
+        max_length = 1024,
+        pattern = r#"^([*]|(W/)?"[0-9A-Za-z._-]{1,24}"( ?, ?(W/)?"[0-9A-Za-z._-]{1,24}"){0,31})$"#,
         example = "\"3\""
     )]
     if_match: Option<String>,

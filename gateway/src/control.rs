@@ -87,6 +87,7 @@ async fn pass(
             Ok(Ok(answer)) if is_passing(&answer) && (is_open || refused.is_none()) => {
                 refused = Some(answer);
             }
+            Ok(Ok(answer)) if is_open && is_of_the_repeat(&answer) => return Err(unknown()),
             Ok(Ok(answer)) => return Ok(given(answer)),
             Ok(Err(ChannelError::Lost(reason))) if !is_repeatable => {
                 tracing::info!(%reason, "the answer of a controller was lost");
@@ -111,6 +112,13 @@ async fn pass(
 /// Whether this is the refusal of a controller that stops, or has lost its store.
 fn is_passing(answer: &http::Response<ChannelBody>) -> bool {
     answer.status() == http::StatusCode::SERVICE_UNAVAILABLE
+}
+
+/// Whether this may be said of a repeat although the attempt before it was carried out: it was turned away
+/// before its key was looked up, or failed on the way.
+fn is_of_the_repeat(answer: &http::Response<ChannelBody>) -> bool {
+    let status = answer.status();
+    status == http::StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
 }
 
 fn rebuilt(

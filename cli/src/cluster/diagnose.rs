@@ -1,8 +1,9 @@
 //! `tidegate cluster diagnose`: what somebody far away needs to see of a cluster, in one file.
 //!
 //! Asks the control plane and the operators' listener of each node that it knows of, and reads settings and
-//! logs where the cluster is one of this machine. Nothing is changed anywhere. Invariant: what cannot be had is named with
-//! the reason, and ends nothing.
+//! logs where the cluster is one of this machine. Nothing is changed anywhere. Invariants: what cannot be had is
+//! named with the reason, and ends nothing; the token goes to the control plane and to processes of this
+//! machine, and to no address that a node gave of itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
-use tidegate_client::{Client, ClientConfig};
+use tidegate_client::{Client, ClientConfig, Error};
 use tidegate_kit::clock;
 use tidegate_sc::store::{DatabaseUrl, MetaStore as _, PostgresStore};
 
@@ -34,16 +35,23 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The end of a log that is read.
 const LOG_BYTES_MAX: u64 = 1024 * 1024;
 
+/// Where `cluster start` puts a cluster when it is not told where.
+const DATA_DIR_DEFAULT: &str = "./tidegate-cluster";
+
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Asks the cluster of this machine in --data-dir when one is ready there, otherwise that of the \
-    profile (--url, --token, --ca). Tokens, keys and passwords are hidden; look it through all the same \
-    before you pass it on: names of topics and machines are in it, records are not."
+    after_help = "Asks the cluster of this machine in --data-dir when one is ready there, otherwise that of \
+    --url or the profile. Without --data-dir a --url or --profile (TIDEGATE_URL, TIDEGATE_PROFILE) decides, \
+    then a cluster that is ready in ./tidegate-cluster, then the profile `local`.\n\n\
+    Of a cluster elsewhere the units' health is asked without the token, over https alone, and their metrics \
+    are left out: they name their addresses themselves.\n\n\
+    Tokens, keys and passwords are hidden; look it through all the same before you pass it on: names of \
+    topics and machines are in it, records are not."
 )]
 pub(crate) struct DiagnoseArguments {
-    /// Directory of a cluster on this machine.
-    #[arg(long, value_name = "DIR", default_value = "./tidegate-cluster")]
-    data_dir: PathBuf,
+    /// Directory of a cluster on this machine [default: ./tidegate-cluster, unless a server is named].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
 
     /// Where to; replaced as a whole, mode 0600.
     #[arg(long, value_name = "FILE", default_value = "tidegate-diagnose.tar.gz")]
@@ -54,6 +62,8 @@ pub(crate) struct DiagnoseArguments {
 struct Node {
     name: String,
     url: String,
+    /// Started on this machine, and not known by what it said of itself alone.
+    is_local: bool,
 }
 
 /// What came of asking for one thing.
@@ -68,18 +78,19 @@ pub(super) async fn run(
     connection: &ConnectionArguments,
     output: Output,
 ) -> Result<(), Failure> {
-    let manifest = Manifest::read(&arguments.data_dir);
-    let (config, secrets) = door(manifest.as_ref(), connection)?;
+    let local = local(arguments, connection);
+    let manifest = local.as_ref().map(|(manifest, _)| manifest);
+    let (config, secrets) = door(manifest, connection)?;
     let client = Client::new(config.clone())?;
     let mut parts = control_plane(&client).await;
-    let nodes = nodes(manifest.as_ref(), &parts);
+    let nodes = nodes(manifest, &parts);
     let asked = nodes.iter().map(|node| ask(node, &config));
     let answers = stream::iter(asked)
         .buffered(NODES_AT_ONCE)
         .collect::<Vec<_>>();
     parts.extend(answers.await.into_iter().flatten());
-    if let Some(manifest) = &manifest {
-        parts.extend(on_this_machine(manifest, &arguments.data_dir));
+    if let Some((manifest, directory)) = &local {
+        parts.extend(on_this_machine(manifest, directory));
         parts.push(store(&manifest.database_url).await);
     }
     let missing: Vec<Value> = parts
@@ -119,6 +130,23 @@ pub(super) async fn run(
             ))
         }
     }
+}
+
+/// The cluster of this machine that is meant, and its directory. A server that is named is the one that is
+/// meant, whatever happens to be in the current directory.
+fn local(
+    arguments: &DiagnoseArguments,
+    connection: &ConnectionArguments,
+) -> Option<(Manifest, PathBuf)> {
+    // An empty variable is as good as none.
+    let is_given = |value: Option<&String>| value.is_some_and(|text| !text.is_empty());
+    let is_named = is_given(connection.url.as_ref()) || is_given(connection.profile.as_ref());
+    let directory = match &arguments.data_dir {
+        Some(directory) => directory.clone(),
+        None if is_named => return None,
+        None => PathBuf::from(DATA_DIR_DEFAULT),
+    };
+    Some((Manifest::read(&directory)?, directory))
 }
 
 /// How the cluster is spoken to, and what must not be told.
@@ -191,6 +219,7 @@ fn nodes(manifest: Option<&Manifest>, parts: &[Part]) -> Vec<Node> {
         let known = manifest.nodes.iter().map(|node| Node {
             name: node.name.clone(),
             url: node.operators_url.clone(),
+            is_local: true,
         });
         return known.collect();
     }
@@ -204,45 +233,64 @@ fn nodes(manifest: Option<&Manifest>, parts: &[Part]) -> Vec<Node> {
         Some(Node {
             name: format!("spu-{}", spu.get("id")?),
             url: url.to_owned(),
+            is_local: false,
         })
     });
     known.take(NODES_MAX).collect()
 }
 
 async fn ask(node: &Node, config: &ClientConfig) -> Vec<Part> {
-    let named = |what: &str| format!("nodes/{}/{what}", node.name);
-    let client = Client::new(ClientConfig {
-        url: node.url.clone(),
-        ..config.clone()
-    });
-    let client = match client {
-        Ok(client) => client,
-        Err(error) => {
-            let found = Err(error.to_string());
-            return vec![Part {
-                name: named("livez.txt"),
-                found,
-            }];
-        }
+    let part = |what: &str, found| Part {
+        name: format!("nodes/{}/{what}", node.name),
+        found,
     };
-    let mut parts = Vec::new();
-    for (what, path) in [
-        ("livez.txt", "/livez"),
-        ("readyz.txt", "/readyz"),
-        ("metrics.txt", "/metrics"),
-    ] {
-        let mut part = got(&client, named(what), path).await;
-        if what == "readyz.txt" {
-            // That it is not ready, and why, is an answer.
-            part.found = part.found.or_else(Ok);
-        }
-        let is_lost = part.found.is_err() && what == "livez.txt";
-        parts.push(part);
-        if is_lost {
-            break;
-        }
+    let door = |token: Option<String>| {
+        Client::new(ClientConfig {
+            url: node.url.clone(),
+            token,
+            ..config.clone()
+        })
+    };
+    if !node.is_local && !node.url.starts_with("https://") {
+        let reason = format!("not asked: {} is not https", node.url);
+        return vec![part("livez.txt", Err(reason))];
     }
+    // Health is open to everybody, so that nobody there needs to be told the token.
+    let client = match door(None) {
+        Ok(client) => client,
+        Err(error) => return vec![part("livez.txt", Err(error.to_string()))],
+    };
+    let alive = client.text("/livez").await;
+    let is_lost = alive.is_err();
+    let mut parts = vec![part("livez.txt", alive.map_err(|error| error.to_string()))];
+    if is_lost {
+        return parts;
+    }
+    parts.push(part("readyz.txt", readiness(client.text("/readyz").await)));
+    let metrics = if node.is_local {
+        let answer = match door(config.token.clone()) {
+            Ok(client) => client.text("/metrics").await,
+            Err(error) => Err(error),
+        };
+        answer.map_err(|error| error.to_string())
+    } else {
+        Err(
+            "not asked: it takes the token, which goes to no address that a node gave of itself"
+                .to_owned(),
+        )
+    };
+    parts.push(part("metrics.txt", metrics));
     parts
+}
+
+/// That a node is not ready, and why, is an answer; that none came is not.
+fn readiness(answer: Result<String, Error>) -> Result<String, String> {
+    match answer {
+        Ok(text) => Ok(text),
+        // The second is a status without a problem, as something in between gives it.
+        Err(error @ (Error::Problem(_) | Error::Protocol { .. })) => Ok(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Settings, logs and room on the disk of the processes of this machine.
@@ -332,4 +380,76 @@ fn bundled(summary: &Value, parts: &[Part], secrets: Secrets) -> std::io::Result
         }
     }
     bundle.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_client::{ErrorCode, Problem};
+
+    use super::*;
+
+    fn arguments(data_dir: Option<&Path>) -> DiagnoseArguments {
+        DiagnoseArguments {
+            data_dir: data_dir.map(Path::to_owned),
+            file: PathBuf::from("x.tar.gz"),
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_named_goes_before_the_default_directory_and_not_before_a_named_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = Manifest {
+            pid: 1,
+            ca: PathBuf::from("ca.pem"),
+            token: "t".to_owned(),
+            database_url: String::new(),
+            nodes: Vec::new(),
+        };
+        manifest.write(folder.path()).unwrap();
+        let url = ConnectionArguments {
+            url: Some("https://a:1".to_owned()),
+            ..ConnectionArguments::default()
+        };
+        let profile = ConnectionArguments {
+            profile: Some("a".to_owned()),
+            ..ConnectionArguments::default()
+        };
+        for named in [url, profile] {
+            assert!(local(&arguments(None), &named).is_none());
+            assert!(local(&arguments(Some(folder.path())), &named).is_some());
+        }
+    }
+
+    #[test]
+    fn only_what_was_answered_is_the_answer_of_a_node() {
+        let problem = Problem::new(ErrorCode::Unavailable, "not ready: starting");
+        let found = readiness(Err(Error::Problem(Box::new(problem)))).unwrap();
+        assert!(found.contains("not ready: starting"), "{found}");
+        let late = Error::Timeout {
+            request: "GET /readyz".to_owned(),
+            after_ms: 5000,
+        };
+        assert!(readiness(Err(late)).is_err());
+        let refused = Error::Connect {
+            url: "https://a:1".to_owned(),
+            reason: "refused".to_owned(),
+        };
+        assert!(readiness(Err(refused)).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_node_elsewhere_without_tls_is_not_asked() {
+        let node = Node {
+            name: "spu-1".to_owned(),
+            url: "http://127.0.0.1:1".to_owned(),
+            is_local: false,
+        };
+        let parts = ask(&node, &ClientConfig::new("https://a:1")).await;
+        let reasons: Vec<_> = parts
+            .iter()
+            .filter_map(|it| it.found.as_ref().err())
+            .collect();
+        assert_eq!(parts.len(), 1);
+        assert!(reasons[0].contains("is not https"), "{reasons:?}");
+    }
 }

@@ -193,3 +193,39 @@ async fn a_change_with_a_key_whose_answer_was_lost_is_sent_again_and_is_never_ca
     assert_eq!(asked.load(Ordering::SeqCst), 2 + ATTEMPTS_MAX as usize);
     tasks.shutdown(HOUR).await;
 }
+
+#[tokio::test]
+async fn what_refuses_the_repeat_of_a_lost_attempt_is_not_passed_on_as_definite() {
+    let tasks = Tasks::new();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let refusals = [
+        ErrorCode::Throttled,
+        ErrorCode::NotSupported,
+        ErrorCode::DiskFull,
+    ];
+    let lost_max = 2 * refusals.len();
+    let cut = move || {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let is_repeat = number % 2 == 1;
+            assert!(is_repeat || number >= lost_max, "ends the stream");
+            ApiError::new(refusals[number / 2 % refusals.len()], "not now")
+        }
+    };
+    let gateway = gateway(vec![Router::new().fallback(any(cut))], &tasks);
+    let ask = || {
+        let path = "/v1/topics";
+        ask_under(&gateway, Method::POST, path, Some(TOKEN), Some("key"))
+    };
+    for refusal in refusals {
+        let (status, said) = ask().await;
+        assert_eq!(status, 504, "{refusal}: {said}");
+        assert!(said.contains("\"side_effects\":\"possible\""), "{said}");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), lost_max);
+    // Nothing was lost before this one.
+    let (status, said) = ask().await;
+    assert_eq!(status, 429, "{said}");
+    tasks.shutdown(HOUR).await;
+}

@@ -2,8 +2,10 @@
 //!
 //! The ledger is a function of the batches in the log, seen in order: [`Ledger::observe`] is called
 //! for each append and, after a restart, for each batch header behind the newest snapshot, and both
-//! ways give the same ledger. A snapshot bounds how many headers that are; it carries a version and
-//! a checksum, and one that does not decode is worth nothing (the headers are read instead).
+//! ways give the same ledger, but for what a leader forgot by the clock since: a restart may know it
+//! once more, and takes nothing for new because of that. A snapshot bounds how many headers that are;
+//! it carries a version and a checksum, and one that does not decode is worth nothing (the headers are
+//! read instead).
 
 use bytes::{Buf, BufMut};
 use thiserror::Error;

@@ -20,8 +20,8 @@ pub const PRODUCER_IDLE_MS_WHEN_FULL: i64 = 3 * 60_000;
 /// rest is for clocks that are set.
 pub const UNORDERED_MEMORY_MS: i64 = 3 * 60_000;
 
-/// An unordered producer that has been silent for this long is forgotten: nothing of it can be under way,
-/// and a gateway that is started again has another.
+/// An unordered producer that has been silent for this long is forgotten with the next sweep: nothing of it can
+/// be under way, and a gateway that is started again has another. Its runs are gone long before.
 pub const UNORDERED_IDLE_MS_MAX: i64 = 10 * 60_000;
 
 /// How many make room at once, so that a full table is not searched for every newcomer.

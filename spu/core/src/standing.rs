@@ -234,9 +234,10 @@ impl Standing {
         })
     }
 
-    /// Forgets request keys that are too old, and idle producers now and then.
+    /// Forgets request keys and runs of unordered producers that are too old, and idle producers now and then.
     pub(crate) fn sweep(&mut self, now: Now) {
         self.ledger.keys.expire(now.wall_ms);
+        self.ledger.producers.unordered.expire_runs(now.wall_ms);
         if now.wall_ms.saturating_sub(self.swept_ms) >= PRODUCER_SWEEP_MS {
             self.swept_ms = now.wall_ms;
             self.ledger.producers.expire(now.wall_ms);

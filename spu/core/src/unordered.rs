@@ -2,8 +2,10 @@
 //!
 //! Their batches may come in any order and leave gaps: each has so many runs of sequence numbers that were
 //! seen, with their offsets, and everything below the lowest is refused, because nobody knows any more
-//! whether it was. A function of the batches in the log, as the table of the others is. Sequence numbers
-//! wrap at 2^32; inside they are counted on, each taken for the one that is nearest to the highest.
+//! whether it was. A function of the batches in the log, as the table of the others is, but for runs that
+//! went by the clock alone: a start finds them again, and the next batch of their producer takes them as well.
+//! Sequence numbers wrap at 2^32; inside they are counted on, each taken for the one that is nearest to the
+//! highest.
 //! Invariant: one (producer, epoch, sequence) gets at most one offset.
 
 use std::collections::BTreeMap;
@@ -110,6 +112,14 @@ impl UnorderedTable {
         producer.push(producer.place_of(stamp.seq), run);
     }
 
+    /// Forgets what is too old of each producer, as its next batch would. Unlike [`Self::expire`] this takes
+    /// nothing for new that was seen, whatever the clock does, and so is called as often as one likes.
+    pub(crate) fn expire_runs(&mut self, now_ms: i64) {
+        for producer in self.producers.values_mut() {
+            producer.trim(now_ms);
+        }
+    }
+
     /// Forgets those that have been silent for too long, and sooner when there is no room.
     pub(crate) fn expire(&mut self, now_ms: i64) {
         let is_full = self.producers.len() >= UNORDERED_PER_PARTITION_MAX;
@@ -186,7 +196,12 @@ impl Unordered {
         if !self.extend(start, run) && run.count > 0 {
             self.runs.insert(start, run);
         }
-        let too_old = run.timestamp_ms.saturating_sub(UNORDERED_MEMORY_MS);
+        self.trim(run.timestamp_ms);
+    }
+
+    /// Forgets the lowest runs while they are too old, too far behind or too many; they are not asked for again.
+    fn trim(&mut self, now_ms: i64) {
+        let too_old = now_ms.saturating_sub(UNORDERED_MEMORY_MS);
         let behind = self.end.saturating_sub(HALF / 2);
         while let Some(lowest) = self.runs.first_entry() {
             let lowest_end = lowest.key() + lowest.get().count;

@@ -31,7 +31,7 @@ pub struct Sent {
     pub fate: Fate,
 }
 
-/// What one consumer read of one partition, in its order.
+/// What one consumer read of one partition, in its order; it was asked for everything from offset 0.
 #[derive(Debug, Clone)]
 pub struct Read {
     pub consumer: String,
@@ -126,7 +126,7 @@ fn check_real_time(sent: &[Sent], faults: &mut Vec<String>) {
     }
 }
 
-/// A consumer read every record from its first to its last, as the log has them.
+/// A consumer read every record from the very first to its last, as the log has them.
 fn check_read(read: &Read, log: &BTreeMap<u32, Vec<String>>, faults: &mut Vec<String>) {
     let Read {
         consumer,
@@ -134,7 +134,7 @@ fn check_read(read: &Read, log: &BTreeMap<u32, Vec<String>>, faults: &mut Vec<St
         records,
     } = read;
     let held = log.get(partition).map_or(&[][..], Vec::as_slice);
-    let mut due = records.first().map_or(0, |(offset, _)| *offset);
+    let mut due = 0;
     for (offset, value) in records {
         let at = usize::try_from(*offset).unwrap_or(usize::MAX);
         if *offset != due {

@@ -1,5 +1,6 @@
 //! What operators do with a cluster beside running it: keep its metadata, and pass on what is wrong.
 
+use std::fs::Metadata;
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -20,15 +21,33 @@ fn done(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("text")
 }
 
-/// Everything below a directory.
-fn everything(directory: &Path) -> Vec<PathBuf> {
+/// What is there, or nothing if it went away meanwhile: the cluster runs, and renames and removes files.
+fn unless_gone<T>(found: std::io::Result<T>, path: &Path) -> Option<T> {
+    match found {
+        Ok(found) => Some(found),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => panic!("{}: {error}", path.display()),
+    }
+}
+
+/// Everything below a directory, with its facts; of `but` only the directory itself.
+fn everything(directory: &Path, but: &Path) -> Vec<(PathBuf, Metadata)> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory).expect("a directory") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            found.extend(everything(&path));
+    let Some(entries) = unless_gone(std::fs::read_dir(directory), directory) else {
+        return found;
+    };
+    for entry in entries {
+        let Some(entry) = unless_gone(entry, directory) else {
+            continue;
+        };
+        let path = entry.path();
+        let Some(facts) = unless_gone(std::fs::symlink_metadata(&path), &path) else {
+            continue;
+        };
+        if facts.is_dir() && path != but {
+            found.extend(everything(&path, but));
         }
-        found.push(path);
+        found.push((path, facts));
     }
     found
 }
@@ -36,16 +55,11 @@ fn everything(directory: &Path) -> Vec<PathBuf> {
 fn files_are_for_their_owner_alone(cluster: &Cluster) {
     let dir = cluster.data_dir();
     let owner = std::fs::metadata(&dir).expect("a directory").uid();
-    for path in everything(&dir) {
-        let facts = std::fs::symlink_metadata(&path).expect("a file");
-        // What Postgres makes is its own business, in a directory that only its account enters.
-        let is_ours = !path.starts_with(dir.join("postgres")) || path == dir.join("postgres");
+    // What Postgres makes is its own business, in a directory that only its account enters.
+    let found = everything(&dir, &dir.join("postgres"));
+    for (path, facts) in found {
         let mode = facts.permissions().mode() & 0o777;
-        assert!(
-            !is_ours || mode & 0o077 == 0,
-            "{} has mode {mode:o}",
-            path.display()
-        );
+        assert!(mode & 0o077 == 0, "{} has mode {mode:o}", path.display());
     }
     let mode = std::fs::metadata(&dir)
         .expect("a directory")

@@ -195,7 +195,7 @@ async fn what_is_at_a_unit_that_is_gone_fails_alone_and_goes_on_when_it_is_back(
 
     unit.tasks.shutdown(LONG).await;
     let records = [(0, 3), (1, 100), (0, 4)];
-    let (status, answer) = edge.produce("?timeout_ms=300", &records).await;
+    let (status, answer) = edge.produce("?timeout_ms=2500", &records).await;
     assert_eq!(status, 207, "{answer}");
     let results = answer["results"].as_array().unwrap();
     assert_eq!(results[0]["offset"], 2);

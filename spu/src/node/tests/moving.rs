@@ -190,6 +190,10 @@ async fn a_copy_with_records_or_of_a_later_epoch_than_the_row_is_kept() {
     let last = site.create("last", 1, TopicConfig::default())[0];
     life.until_open(last, true).await;
     assert!(life.has_files(full), "records are never thrown away");
+    assert!(
+        life.has_files(late),
+        "the row is of no later epoch than the copy"
+    );
     assert!(!life.has_files(gone));
     life.stop().await;
 }

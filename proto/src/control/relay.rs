@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::session::check_numbers;
 use super::{DiskSpace, Heartbeat, StatusReport, Traffic};
+use crate::error::Problem;
 use crate::id::{Incarnation, SpuId};
 
 /// What one controller heard, for the one that holds the lease.
@@ -14,6 +16,20 @@ use crate::id::{Incarnation, SpuId};
 pub struct RelayRequest {
     /// The newest of each unit.
     pub heartbeats: Vec<RelayedHeartbeat>,
+}
+
+impl RelayRequest {
+    /// Whether its epochs, offsets and counts of signs are such as there are.
+    ///
+    /// # Errors
+    /// 400 with the first that is above [`INTEGER_MAX`](crate::limits::INTEGER_MAX).
+    pub fn check(&self) -> Result<(), Problem> {
+        for relayed in &self.heartbeats {
+            check_numbers([("first_beat", relayed.first_beat)])?;
+            relayed.heartbeat.check()?;
+        }
+        Ok(())
+    }
 }
 
 /// A heartbeat that came to another controller.

@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::IsrMember;
+use super::session::check_numbers;
 use crate::damage::Damage;
+use crate::error::Problem;
 use crate::id::{ClusterId, Incarnation, ReplicaGen, RunId, SpuId, StorageId};
 use crate::name::SpuGroupName;
 use crate::position::{LeaderEpoch, Offset, ReplicaKey};
@@ -35,6 +37,24 @@ pub struct Register {
     /// Where it is and how it is reached.
     #[serde(default)]
     pub site: NodeSite,
+}
+
+impl Register {
+    /// Whether its epochs and offsets are such as there are.
+    ///
+    /// # Errors
+    /// 400 with the first that is above [`INTEGER_MAX`](crate::limits::INTEGER_MAX).
+    pub fn check(&self) -> Result<(), Problem> {
+        let known = self.last_incarnation.iter();
+        let known = known.map(|incarnation| ("last_incarnation", incarnation.0));
+        let held = self.replicas.iter().flat_map(|replica| {
+            [
+                ("end", replica.end.get()),
+                ("leader_epoch", replica.leader_epoch.0),
+            ]
+        });
+        check_numbers(known.chain(held))
+    }
 }
 
 /// Where a node is and how it is reached, as the node itself knows it.

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{IsrOutcome, IsrProposal, PartitionStatus, SealAnswer};
 use crate::chain::ChainHash;
+use crate::error::{ErrorCode, Problem};
 use crate::id::{Incarnation, RunId, SpuId, StoreId, TopicId};
+use crate::limits::INTEGER_MAX;
 use crate::position::ReplicaKey;
 
 /// How much of the metadata's history somebody has seen (X1). Kept on disk by nodes, so that a store
@@ -58,6 +60,45 @@ pub struct Heartbeat {
     /// Partitions that it leads.
     #[serde(default)]
     pub statuses: Vec<StatusReport>,
+}
+
+impl Heartbeat {
+    /// Whether its epochs, offsets and counts of signs are such as there are. Its amounts of bytes and
+    /// records may be anything.
+    ///
+    /// # Errors
+    /// 400 with the first that is above [`INTEGER_MAX`].
+    pub fn check(&self) -> Result<(), Problem> {
+        let own = [
+            ("incarnation", self.incarnation.0),
+            ("beat", self.beat),
+            ("untold", self.untold),
+        ];
+        let told = self.statuses.iter().flat_map(|report| {
+            let status = &report.status;
+            [
+                ("log_start", status.log_start.get()),
+                ("high_watermark", status.high_watermark.get()),
+                ("end", status.end.get()),
+                ("leader_epoch", status.leader_epoch.0),
+            ]
+        });
+        check_numbers(own.into_iter().chain(told))
+    }
+}
+
+/// Refuses numbers that no cluster counts to, so that others can be made of them without a look.
+pub(super) fn check_numbers(
+    numbers: impl IntoIterator<Item = (&'static str, u64)>,
+) -> Result<(), Problem> {
+    let mut numbers = numbers.into_iter();
+    match numbers.find(|(_, number)| *number > INTEGER_MAX) {
+        None => Ok(()),
+        Some((name, number)) => {
+            let detail = format!("{name} is {number}, above {INTEGER_MAX}");
+            Err(Problem::new(ErrorCode::InvalidParameter, detail))
+        }
+    }
 }
 
 /// Room on a node's disk.
@@ -181,6 +222,24 @@ pub struct IsrAnswer {
 pub struct SealRequest {
     /// One per replica.
     pub answers: Vec<SealAnswer>,
+}
+
+impl SealRequest {
+    /// Whether its epochs and offsets are such as there are.
+    ///
+    /// # Errors
+    /// 400 with the first that is above [`INTEGER_MAX`].
+    pub fn check(&self) -> Result<(), Problem> {
+        check_numbers(self.answers.iter().flat_map(|answer| {
+            [
+                ("incarnation", answer.member.incarnation.0),
+                ("sealed_at", answer.sealed_at.0),
+                ("last_epoch", answer.last_epoch.0),
+                ("end", answer.end.get()),
+                ("log_start", answer.log_start.get()),
+            ]
+        }))
+    }
 }
 
 /// A node stops on purpose: its partitions get other leaders at once.

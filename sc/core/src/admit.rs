@@ -363,6 +363,7 @@ fn unplaced(row: &TopicRow, partition: u32) -> PartitionRow {
         recovery_gen: 0,
         truncate_before: Offset::ZERO,
         begins_at: Offset::ZERO,
+        stayed_at_ms: None,
         moving: None,
         seal: None,
     }

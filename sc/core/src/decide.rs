@@ -75,7 +75,7 @@ pub fn decide(
             };
             recover(model, now_ms, ids, topic, *partition, terms)
         }
-        Request::SealAnswers(answers) => Ok(seal_answers(model, ids, answers)),
+        Request::SealAnswers(answers) => Ok(seal_answers(model, now_ms, ids, answers)),
         Request::CancelOperation { id } => requests::cancel(model, now_ms, *id),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Wishes only; the steps are in `moves.rs`. What comes to the unit while it was begun is taken in by the
 //! controller's tick. Where units copy no records, what holds any stays, and the operation that has nothing
-//! else left says which and ends.
+//! else left says which and ends. What is empty and could not be moved is tried again, but keeps its leader
+//! for [`MOVE_RETRY_MS`](crate::limits::MOVE_RETRY_MS) before.
 
 use tidegate_proto::api::topic::WriteResult;
 use tidegate_proto::id::{OperationId, SpuId};
@@ -71,7 +72,11 @@ pub(crate) fn drain(
 
 /// Takes into running drains what came to their units while they were begun. What cannot be moved is
 /// said in the operation's row.
-pub(crate) fn drain_the_rest(draft: &mut Draft<'_>, holdings: &dyn Holdings) -> Obstacles {
+pub(crate) fn drain_the_rest(
+    draft: &mut Draft<'_>,
+    now_ms: i64,
+    holdings: &dyn Holdings,
+) -> Obstacles {
     let model = draft.model();
     let running = model
         .operations
@@ -101,22 +106,24 @@ pub(crate) fn drain_the_rest(draft: &mut Draft<'_>, holdings: &dyn Holdings) -> 
                     obstacles.waits.entry(operation.id).or_insert(why);
                     continue;
                 }
+                Some(true) if row.stayed_lately(now_ms) => {
+                    is_settled = false;
+                    let key = draft.told(row.key());
+                    let why = format!("{key} could not be moved just now and is tried again");
+                    obstacles.waits.entry(operation.id).or_insert(why);
+                    continue;
+                }
                 Some(true) | None => is_settled = false,
             }
             let Ok(target) = without(draft, &mut planner, row, spu) else {
                 continue;
             };
-            let mut row = (**row).clone();
-            row.moving = Some(Box::new(Move {
+            let moving = Move {
                 operation: operation.id,
                 target,
                 empty: is_single,
-            }));
-            draft.put_partition(row);
-            if let Some(mut operation) = draft.operation(operation.id).cloned() {
-                operation.progress.total += 1;
-                draft.put_operation(operation);
-            }
+            };
+            take_in(draft, row, moving);
         }
         if is_settled && !stays.is_empty() {
             obstacles
@@ -125,6 +132,23 @@ pub(crate) fn drain_the_rest(draft: &mut Draft<'_>, holdings: &dyn Holdings) -> 
         }
     }
     obstacles
+}
+
+/// Adds the partition to the operation. One that is tried again was counted before, as given up.
+fn take_in(draft: &mut Draft<'_>, row: &PartitionRow, moving: Move) {
+    if let Some(mut operation) = draft.operation(moving.operation).cloned() {
+        let progress = &mut operation.progress;
+        if row.stayed_at_ms.is_some() && progress.failed > 0 {
+            progress.failed -= 1;
+        } else {
+            progress.total += 1;
+        }
+        draft.put_operation(operation);
+    }
+    draft.put_partition(PartitionRow {
+        moving: Some(Box::new(moving)),
+        ..row.clone()
+    });
 }
 
 fn kept_back(draft: &Draft<'_>, spu: SpuId, keys: &[ReplicaKey]) -> Stays {

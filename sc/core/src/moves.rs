@@ -217,6 +217,7 @@ pub(crate) fn put_empty(
         incarnation: unit.incarnation,
     }];
     row.begins_at = row.begins_at.max(end);
+    row.stayed_at_ms = None;
     row.seal = None;
     row.moving = None;
     lead(&mut row, Some(target), LeaderEpoch(0));

@@ -86,7 +86,12 @@ pub(crate) fn recover(
 }
 
 /// Takes answers in and ends the surveys that have enough of them.
-pub(crate) fn seal_answers(model: &Model, ids: &mut Ids, answers: &[SealAnswer]) -> Decision {
+pub(crate) fn seal_answers(
+    model: &Model,
+    now_ms: i64,
+    ids: &mut Ids,
+    answers: &[SealAnswer],
+) -> Decision {
     let mut draft = Draft::new(model);
     let mut keys = BTreeSet::new();
     for answer in answers {
@@ -95,7 +100,7 @@ pub(crate) fn seal_answers(model: &Model, ids: &mut Ids, answers: &[SealAnswer])
         }
     }
     for key in keys {
-        end_survey(&mut draft, ids, key);
+        end_survey(&mut draft, now_ms, ids, key);
     }
     drafted(draft, WriteResult::Updated, Outcome::None)
 }
@@ -123,7 +128,7 @@ fn take_in(draft: &mut Draft<'_>, answer: &SealAnswer) -> bool {
 }
 
 /// Decides on a sealed partition, if enough is known.
-pub(crate) fn end_survey(draft: &mut Draft<'_>, ids: &mut Ids, key: ReplicaKey) {
+pub(crate) fn end_survey(draft: &mut Draft<'_>, now_ms: i64, ids: &mut Ids, key: ReplicaKey) {
     let Some(row) = draft.partition(key).cloned() else {
         return;
     };
@@ -131,7 +136,7 @@ pub(crate) fn end_survey(draft: &mut Draft<'_>, ids: &mut Ids, key: ReplicaKey) 
         return;
     };
     let ended = if row.moving.is_some() {
-        end_relocation(draft, ids, &row, &seal)
+        end_relocation(draft, now_ms, ids, &row, &seal)
     } else {
         end_recovery(draft, &row, &seal)
     };
@@ -143,6 +148,7 @@ pub(crate) fn end_survey(draft: &mut Draft<'_>, ids: &mut Ids, key: ReplicaKey) 
 /// The only copy says whether it holds anything.
 fn end_relocation(
     draft: &mut Draft<'_>,
+    now_ms: i64,
     ids: &mut Ids,
     row: &PartitionRow,
     seal: &Seal,
@@ -170,6 +176,7 @@ fn end_relocation(
     let mut row = row.clone();
     row.seal = None;
     row.moving = None;
+    row.stayed_at_ms = Some(now_ms);
     elect(draft, &mut row, LeaderEpoch(0));
     Some(row)
 }

@@ -70,8 +70,9 @@ pub fn tick(
         return urgent;
     }
     let mut draft = Draft::new(model);
-    let mut obstacles = drain_the_rest(&mut draft, holdings);
-    obstacles.waits.extend(move_on(&mut draft, &mut ids));
+    let mut obstacles = drain_the_rest(&mut draft, clocks.wall_ms, holdings);
+    let waits = move_on(&mut draft, clocks.wall_ms, &mut ids);
+    obstacles.waits.extend(waits);
     keep_books(&mut draft, clocks.wall_ms, &obstacles);
     forget_old(&mut draft);
     ticked(draft, Vec::new())
@@ -122,7 +123,7 @@ fn unheard(draft: &Draft<'_>, row: &PartitionRow) -> Option<String> {
 }
 
 /// Takes one step for each partition that may go one further; tells what each operation waits for.
-fn move_on(draft: &mut Draft<'_>, ids: &mut Ids) -> BTreeMap<OperationId, String> {
+fn move_on(draft: &mut Draft<'_>, now_ms: i64, ids: &mut Ids) -> BTreeMap<OperationId, String> {
     let model = draft.model();
     let mut copying: BTreeMap<OperationId, u32> = BTreeMap::new();
     let rows = || model.waiting().filter_map(|key| model.partition(key));
@@ -141,7 +142,7 @@ fn move_on(draft: &mut Draft<'_>, ids: &mut Ids) -> BTreeMap<OperationId, String
         }
         if row.seal.is_some() {
             // Units may have come or gone since the last answer.
-            end_survey(draft, ids, row.key());
+            end_survey(draft, now_ms, ids, row.key());
             if let Some(why) = unheard(draft, row) {
                 waits.entry(id).or_insert(why);
             }

@@ -145,11 +145,11 @@ fn moved(amounts: Amounts) -> Moved {
 }
 
 fn sum(series: &[Amounts]) -> Moved {
-    series.iter().fold(Moved::default(), |sum, one| Moved {
-        appended_records: sum.appended_records + one.appended_records,
-        appended_bytes: sum.appended_bytes + one.appended_bytes,
-        read_bytes: sum.read_bytes + one.read_bytes,
-    })
+    let mut sum = Amounts::default();
+    for one in series {
+        sum.add(*one);
+    }
+    moved(sum)
 }
 
 /// What leaders keep, as far as it is known.
@@ -172,12 +172,27 @@ impl Sizes {
     fn add(&mut self, api: &Api, topic: &Topic) {
         let rows = topic.partitions.iter();
         let told = rows.filter_map(|row| api.statuses.partition(row.key()));
-        let mut size = 0;
+        let mut size = 0_u64;
         for reported in told {
             self.known += 1;
-            size += reported.status.size_bytes;
+            size = reported.status.size_bytes.saturating_add(size);
         }
-        self.all += size;
+        self.all = self.all.saturating_add(size);
         self.topics.insert(topic.row.id, size);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_what_units_may_say_stop_at_the_most_there_is() {
+        let most = Amounts {
+            appended_records: u64::MAX,
+            appended_bytes: u64::MAX,
+            read_bytes: u64::MAX,
+        };
+        assert_eq!(sum(&[most, most]), moved(most));
     }
 }

@@ -2,10 +2,12 @@
 //! one (X1, X2).
 //!
 //! An alarm is about one store, by its identity, and stays as long as that is the one at hand: until an
-//! operator adopted it, which gives it another identity, or the right one is back. Invariant: while there
+//! operator adopted it, which gives it another identity, or the right one is back. What a controller finds
+//! itself counts always; what a node said of a store may come after that was adopted. Invariant: while there
 //! is an alarm, nothing is committed by this controller.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tidegate_kit::clock;
@@ -57,6 +59,25 @@ impl Condition {
         let problem = Problem::new(ErrorCode::Unavailable, detail);
         Some(problem.retry_after(RETRY_AFTER_AWAY_S))
     }
+
+    /// Sets the alarm, unless there is one; true when it did.
+    fn set_alarm(&mut self, store_id: StoreId, detail: String) -> bool {
+        if self.alarm.is_some() {
+            return false;
+        }
+        tracing::error!(
+            detail,
+            "the metadata store is not what it was: nothing is changed until `tidegate sc adopt`"
+        );
+        let since_ms = clock::now_ms();
+        self.alarm = Some(Arc::new(Alarm {
+            store_id,
+            detail,
+            since_ms,
+        }));
+        metrics::alarmed(true);
+        true
+    }
 }
 
 /// An operator has to act.
@@ -66,24 +87,41 @@ const RETRY_AFTER_AWAY_S: u64 = 2;
 
 /// Who may set it.
 #[derive(Debug)]
-pub(crate) struct Conditions(watch::Sender<Condition>);
+pub(crate) struct Conditions {
+    condition: watch::Sender<Condition>,
+    /// Somebody knows the store under another identity: it is time to ask.
+    is_doubted: AtomicBool,
+}
 
 impl Conditions {
     pub(crate) fn new() -> Self {
-        Self(watch::channel(Condition::default()).0)
+        Self {
+            condition: watch::channel(Condition::default()).0,
+            is_doubted: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn now(&self) -> Condition {
-        self.0.borrow().clone()
+        self.condition.borrow().clone()
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Condition> {
-        self.0.subscribe()
+        self.condition.subscribe()
+    }
+
+    /// The store may have been adopted.
+    pub(crate) fn doubt(&self) {
+        self.is_doubted.store(true, Ordering::Relaxed);
+    }
+
+    /// True once after each doubt.
+    pub(crate) fn take_doubt(&self) -> bool {
+        self.is_doubted.swap(false, Ordering::Relaxed)
     }
 
     /// Notes whether the store answers.
     pub(crate) fn set_reachable(&self, is_reachable: bool) {
-        self.0.send_if_modified(|condition| {
+        self.condition.send_if_modified(|condition| {
             let was = condition.away_since.is_none();
             if was == is_reachable {
                 return false;
@@ -101,31 +139,25 @@ impl Conditions {
         });
     }
 
-    /// Stops changing things, because of what was seen of that store. The first alarm stays; what is said
-    /// of a store that was adopted meanwhile comes too late.
+    /// Stops changing things, because of what this controller found at hand. The first alarm stays.
     pub(crate) fn raise(&self, store_id: StoreId, detail: String) {
-        self.0.send_if_modified(|condition| {
-            if condition.alarm.is_some() || condition.superseded == Some(store_id) {
-                return false;
-            }
-            tracing::error!(
-                detail,
-                "the metadata store is not what it was: nothing is changed until `tidegate sc adopt`"
-            );
-            let since_ms = clock::now_ms();
-            condition.alarm = Some(Arc::new(Alarm {
-                store_id,
-                detail,
-                since_ms,
-            }));
-            metrics::alarmed(true);
-            true
+        self.condition.send_if_modified(|condition| {
+            // A store may be at hand again that was adopted long ago.
+            condition.superseded = None;
+            condition.set_alarm(store_id, detail)
+        });
+    }
+
+    /// The same because of what a node said: of a store that was adopted meanwhile it comes too late.
+    pub(crate) fn raise_late(&self, store_id: StoreId, detail: String) {
+        self.condition.send_if_modified(|condition| {
+            condition.superseded != Some(store_id) && condition.set_alarm(store_id, detail)
         });
     }
 
     /// True when there is an alarm about another store than that.
     pub(crate) fn is_about_another(&self, store_id: StoreId) -> bool {
-        let condition = self.0.borrow();
+        let condition = self.condition.borrow();
         let alarm = condition.alarm.as_ref();
         alarm.is_some_and(|alarm| alarm.store_id != store_id)
     }
@@ -133,7 +165,7 @@ impl Conditions {
     /// An operator adopted the store that was known as `old`, or another one than an alarm was about is at
     /// hand.
     pub(crate) fn clear(&self, old: Option<StoreId>) {
-        self.0.send_if_modified(|condition| {
+        self.condition.send_if_modified(|condition| {
             condition.superseded = old.or(condition.superseded);
             metrics::alarmed(false);
             condition.alarm.take().is_some()

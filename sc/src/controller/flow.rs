@@ -25,10 +25,11 @@ pub struct Amounts {
 }
 
 impl Amounts {
-    fn add(&mut self, more: Self) {
-        self.appended_records += more.appended_records;
-        self.appended_bytes += more.appended_bytes;
-        self.read_bytes += more.read_bytes;
+    pub(crate) fn add(&mut self, more: Self) {
+        // Units may say anything.
+        self.appended_records = self.appended_records.saturating_add(more.appended_records);
+        self.appended_bytes = self.appended_bytes.saturating_add(more.appended_bytes);
+        self.read_bytes = self.read_bytes.saturating_add(more.read_bytes);
     }
 
     /// From one state of counters to a later one; what went down began anew.
@@ -83,12 +84,18 @@ impl Ring {
         self.newest = self.newest.max(bucket);
     }
 
-    /// Oldest first, up to the one of `bucket`.
+    /// Oldest first, up to the one of `bucket`: also when the clock stepped back and there are later ones.
     fn series(&self, bucket: i64) -> Vec<Amounts> {
         let mut ring = self.clone();
         ring.advance(bucket);
-        let first = ring.newest - FLOW_BUCKETS as i64 + 1;
-        let all = (first..=ring.newest).map(|bucket| ring.buckets[place(bucket)]);
+        let count = FLOW_BUCKETS as i64;
+        let all = (bucket - count + 1..=bucket).map(|at| {
+            if at > ring.newest - count {
+                ring.buckets[place(at)]
+            } else {
+                Amounts::default()
+            }
+        });
         all.collect()
     }
 
@@ -333,7 +340,18 @@ mod tests {
         // Too late to be counted.
         ring.add(103, bytes(16));
         assert_eq!(told(&ring.series(103 + count)).iter().sum::<u64>(), 8);
+        // The clock stepped back: what is later is not told, and not taken for something earlier.
+        assert_eq!(told(&ring.series(103 + count - 2)).iter().sum::<u64>(), 0);
+        assert_eq!(ring.series(103 + count - 2).len(), FLOW_BUCKETS);
         assert!(!ring.is_still(103 + count) && ring.is_still(103 + 2 * count));
+    }
+
+    #[test]
+    fn amounts_that_do_not_fit_count_as_the_most_there_is() {
+        let mut ring = Ring::new(100);
+        ring.add(100, bytes(u64::MAX));
+        ring.add(100, bytes(u64::MAX));
+        assert_eq!(told(&ring.series(100)).last(), Some(&u64::MAX));
     }
 
     #[test]

@@ -75,10 +75,11 @@ impl Controller {
     /// Gets what the holder heard since the last time.
     async fn pull(&self, link: &dyn HolderLink, address: &str, place: &mut ReportsQuery) {
         for _ in 0..REPORTS_PARTS_MAX {
+            let asked_at = clock::monotonic();
             let asked = link.reports(address, *place);
             let problem = match tokio::time::timeout(RELAY_TIMEOUT, asked).await {
                 Ok(Ok(reports)) => {
-                    self.shared.roster.take(&self.model(), &reports);
+                    self.shared.roster.take(&self.model(), &reports, asked_at);
                     *place = ReportsQuery {
                         source: Some(reports.source),
                         after: reports.upto,
@@ -129,11 +130,12 @@ impl Controller {
     /// statuses the roster keeps the first.
     ///
     /// # Errors
-    /// 503 when this controller does not hold the lease.
+    /// 503 when this controller does not hold the lease, or is about to give it back.
     pub async fn take_relayed(&self, request: RelayRequest) -> Result<(), Problem> {
         if !self.holds_lease() {
             return Err(not_the_holder());
         }
+        self.takes_units()?;
         let at = clock::monotonic();
         let model = self.model();
         for relayed in request.heartbeats {

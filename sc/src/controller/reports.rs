@@ -132,7 +132,7 @@ impl Book {
         }
         // Those before the first never were.
         let last = known.map_or(0, |known| known.beat);
-        let follows = (1..=last + 1).contains(&first_beat);
+        let follows = (1..=last.saturating_add(1)).contains(&first_beat);
         let whole_from = known.filter(|_| follows).map(|known| known.whole_from);
         let complete = known.filter(|_| follows).and_then(|one| one.complete_at);
         let is_complete = heartbeat.beat > 0 && heartbeat.untold == 0;
@@ -219,11 +219,12 @@ impl Book {
         }
     }
 
-    /// Takes over what another book says of a unit, when it knows more; gives what was known before.
+    /// Takes over what another book says of a unit, when it knows more; gives what was known before. Ages
+    /// are counted from `asked_at`.
     pub(crate) fn take_unit(
         &mut self,
         told: &ReportedUnit,
-        now: Instant,
+        asked_at: Instant,
     ) -> Result<Option<UnitReport>, ()> {
         let known = self.units.get(&told.spu_id).copied();
         let rank = |one: &UnitReport| (one.incarnation, one.beat);
@@ -233,9 +234,9 @@ impl Book {
         let report = UnitReport {
             incarnation: told.incarnation,
             beat: told.beat,
-            heard_at: before(now, told.age_ms),
+            heard_at: before(asked_at, told.age_ms),
             whole_from: told.whole_from,
-            complete_at: told.complete_ms.map(|ms| before(now, ms)),
+            complete_at: told.complete_ms.map(|ms| before(asked_at, ms)),
             draining: told.draining,
             disk: told.disk,
             traffic: told.traffic,

@@ -96,13 +96,17 @@ impl Roster {
 
     /// This controller holds the lease from now on.
     pub(crate) fn begin(&self) {
+        self.runs();
         let now_ms = self.now_ms();
         self.state().liveness = Liveness::new(now_ms, self.timeout_ms);
     }
 
     /// This process runs. When it did not for long, it could not listen: that time counts for nobody's
-    /// silence.
+    /// silence. To be said before anything is put on this clock, or it would stand there too late.
     pub(crate) fn runs(&self) {
+        if !self.judges() {
+            return;
+        }
         let now = clock::monotonic();
         let mut state = self.state();
         let away = now.saturating_duration_since(state.ran_at);
@@ -128,6 +132,7 @@ impl Roster {
 
     /// A unit registered.
     pub(crate) fn registered(&self, spu: SpuId, incarnation: Incarnation) {
+        self.runs();
         let now_ms = self.now_ms();
         self.state().liveness.hear(spu, incarnation, now_ms);
     }
@@ -135,6 +140,7 @@ impl Roster {
     /// Notes a heartbeat. One of an earlier registration, or of a unit that the model does not know,
     /// changes nothing.
     pub(crate) fn hear(&self, model: &Model, heard: &Heard) -> Noted {
+        self.runs();
         let Heard {
             heartbeat,
             first_beat,
@@ -159,10 +165,17 @@ impl Roster {
             Noted::Late => {}
             Noted::Whole | Noted::Gap => state.unit_moved(spu, before.as_ref()),
         }
+        let is_ahead = heartbeat
+            .seen
+            .is_some_and(|seen| seen.revision > model.revision);
         for report in heartbeat.statuses.iter().take(HEARTBEAT_STATUSES_MAX) {
-            // Its leader, or one that this model has not heard of yet.
+            // Its leader; of an epoch that this model has not, whoever has read further.
             let is_its = model.partition(report.key).is_some_and(|row| {
-                row.leader == Some(spu) || row.leader_epoch < report.status.leader_epoch
+                if report.status.leader_epoch > row.leader_epoch {
+                    is_ahead
+                } else {
+                    row.leader == Some(spu)
+                }
             });
             if is_its {
                 let told = Told {
@@ -184,9 +197,10 @@ impl Roster {
         self.state().book.after(query, REPORTED_STATUSES_MAX, now)
     }
 
-    /// Takes in what the holder of the lease knows. What is of no use goes at the next sweep.
-    pub(crate) fn take(&self, model: &Model, reports: &Reports) {
-        let now = clock::monotonic();
+    /// Takes in what the holder of the lease answered to a question that was sent at `asked_at`. Ages count
+    /// from then, so that nothing is said to hold later than it was said. What is of no use goes at the next
+    /// sweep.
+    pub(crate) fn take(&self, model: &Model, reports: &Reports, asked_at: Instant) {
         let mut state = self.state();
         for reported in &reports.statuses {
             let ReportedStatus {
@@ -201,12 +215,12 @@ impl Roster {
                 spu: spu_id,
                 incarnation,
                 beat,
-                at: before(now, age_ms),
+                at: before(asked_at, age_ms),
             };
             state.tell(model, told);
         }
         for unit in &reports.units {
-            if let Ok(before) = state.book.take_unit(unit, now) {
+            if let Ok(before) = state.book.take_unit(unit, asked_at) {
                 state.unit_moved(unit.spu_id, before.as_ref());
             }
         }
@@ -320,7 +334,7 @@ fn join(newer: &mut Heard, older: Heard) {
     let said: BTreeSet<_> = said.map(|report| report.key).collect();
     // One partition may stand there twice.
     let room = HEARTBEAT_STATUSES_MAX.saturating_sub(newer.heartbeat.statuses.len());
-    let follows = older.heartbeat.beat + 1 >= newer.first_beat;
+    let follows = older.heartbeat.beat.saturating_add(1) >= newer.first_beat;
     let mut unsaid = older.heartbeat.statuses;
     unsaid.retain(|report| !said.contains(&report.key));
     if follows && unsaid.len() <= room {

@@ -86,6 +86,9 @@ impl Task {
                 }
                 () = bell.notified() => {
                     self.look().await;
+                    if self.conditions.take_doubt() {
+                        self.identify().await;
+                    }
                     // A bell that never stops is not to keep others waiting for ever.
                     if let Ok(command) = queue.try_recv() {
                         self.answer(command).await;
@@ -273,20 +276,24 @@ impl Task {
     /// Publishes a commit of ours, and whatever else was made with it.
     ///
     /// # Errors
-    /// [`ErrorCode::OutcomeUnknown`] when the store cannot be read: it is made, but what it came to
-    /// cannot be shown here.
+    /// [`ErrorCode::OutcomeUnknown`] when the store cannot be read, or has gone back: it is made, but what
+    /// it came to cannot be shown here.
     pub(super) async fn take_in(&mut self, revision: u64, commit: &Commit) -> Result<(), Problem> {
+        let known = self.mirror.model().revision;
         self.mirror.take_in(revision, commit);
-        if self.mirror.model().revision < revision {
+        if self.mirror.model().revision < revision || revision <= known {
             self.look().await;
         }
-        if self.mirror.model().revision < revision {
-            let detail = format!(
-                "the change was made at revision {revision}, and the metadata store cannot be read now"
-            );
-            return Err(Problem::new(ErrorCode::OutcomeUnknown, detail));
-        }
-        Ok(())
+        let what = if revision <= known {
+            // Not a definite refusal: whoever adopts that store adopts the change.
+            format!(" of a metadata store that this controller has seen at {known}")
+        } else if self.mirror.model().revision < revision {
+            ", and the metadata store cannot be read now".to_owned()
+        } else {
+            return Ok(());
+        };
+        let detail = format!("the change was made at revision {revision}{what}");
+        Err(Problem::new(ErrorCode::OutcomeUnknown, detail))
     }
 }
 

@@ -112,7 +112,7 @@ impl Controller {
             return false;
         };
         if known != seen.hash {
-            self.shared.conditions.raise(own, differs(who, seen));
+            self.shared.conditions.raise_late(own, differs(who, seen));
         }
         true
     }
@@ -139,9 +139,40 @@ impl Controller {
             }
         };
         if let Some(detail) = detail {
-            self.shared.conditions.raise(own, detail);
+            self.shared.conditions.raise_late(own, detail);
         }
         Ok(())
+    }
+
+    /// Whether the store was adopted and this controller has not read it yet; then it does so soon.
+    ///
+    /// # Errors
+    /// 503 when the store cannot tell now.
+    pub(crate) async fn is_overtaken(&self) -> Result<bool, Problem> {
+        let own = self.shown().seen.store_id;
+        let standing = self.shared.store.standing().await.map_err(|error| {
+            metrics::store_failed();
+            Problem::from(error).retry_after(1)
+        })?;
+        let is_overtaken = standing.store_id != own;
+        if is_overtaken {
+            self.shared.conditions.doubt();
+            self.follow_soon();
+        }
+        Ok(is_overtaken)
+    }
+
+    /// Whether units may register and live here.
+    ///
+    /// # Errors
+    /// 503 once this controller leaves: who judges the silent would not hear of it, so that another one is
+    /// to be told.
+    pub(crate) fn takes_units(&self) -> Result<(), Problem> {
+        if !self.shared.leaving.is_cancelled() {
+            return Ok(());
+        }
+        let detail = "this controller is about to stop: another one takes storage units";
+        Err(Problem::new(ErrorCode::Unavailable, detail).retry_after(1))
     }
 
     /// Takes what sealed copies hold; what is the answer to no question is passed over.

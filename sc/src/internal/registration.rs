@@ -12,24 +12,28 @@ use super::{Private, PrivateJson};
 use crate::controller::Origin;
 
 /// 200 with the new registration; 404 for a unit that nobody entered; 409 for one that may not be taken
-/// in; 503 and 504 as for every change.
+/// in; 503 when this controller is about to stop; 503 and 504 as for every change.
 pub(super) async fn register(
     State(private): State<Private>,
     peer: PeerIdentity,
     body: PrivateJson<Register>,
 ) -> ApiResult<Json<Registered>> {
     peer.require_to_be_spu(body.0.spu_id)?;
+    body.0.check()?;
+    private.controller.takes_units()?;
     Ok(Json(private.controller.register(body.0).await?))
 }
 
 /// 200, also when the store is away and for a unit that has to register again: the answer says what it
-/// is.
+/// is. 503 when this controller is about to stop.
 pub(super) async fn heartbeat(
     State(private): State<Private>,
     peer: PeerIdentity,
     body: PrivateJson<Heartbeat>,
 ) -> ApiResult<Json<HeartbeatAnswer>> {
     peer.require_to_be_spu(body.0.spu_id)?;
+    body.0.check()?;
+    private.controller.takes_units()?;
     Ok(Json(private.controller.heartbeat(body.0).await))
 }
 

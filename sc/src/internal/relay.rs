@@ -29,6 +29,7 @@ pub(super) async fn relay(
     body: PrivateJson<RelayRequest>,
 ) -> ApiResult<StatusCode> {
     peer.require(&[NodeRole::Sc])?;
+    body.0.check()?;
     private.controller.take_relayed(body.0).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -56,6 +56,7 @@ pub(super) async fn seal(
     for spu in units {
         peer.require_to_be_spu(spu)?;
     }
+    body.0.check()?;
     let request = Request::SealAnswers(body.0.answers);
     private
         .controller

@@ -276,3 +276,77 @@ async fn deleted_topics_are_told_from_unknown_ones_and_producer_ids_are_given_on
     let end = first["first"].as_u64().unwrap() + first["count"].as_u64().unwrap();
     assert!(second["first"].as_u64().unwrap() >= end);
 }
+
+#[tokio::test]
+async fn numbers_that_no_cluster_counts_to_are_refused_and_end_nothing() {
+    let cluster = Cluster::new();
+    let sc = cluster.sc("a").await;
+    let registered = sc.register(1).await;
+    sc.make("orders", 1).await;
+    let model = sc.controller.model();
+    let row = &model.topics.values().next().unwrap().partitions[0];
+    let gen_of_row = row.replicas[0].replica_gen;
+    let body = |value: serde_json::Result<Value>| value.unwrap();
+
+    let mut register = body(serde_json::to_value(registration(1)));
+    register["last_incarnation"] = u64::MAX.into();
+    let mut reported = body(serde_json::to_value(registration(1)));
+    reported["replicas"] = json!([{ "key": row.key(), "replica_gen": gen_of_row, "intact": true,
+                                    "end": 0, "leader_epoch": u64::MAX }]);
+    let mut beat = body(serde_json::to_value(heartbeat(1, registered)));
+    beat["beat"] = u64::MAX.into();
+    let relayed = json!({ "heartbeats": [{ "heartbeat": beat, "age_ms": 0 }] });
+    let member = json!({ "spu": 1, "incarnation": registered.incarnation });
+    let seal = json!({ "answers": [{ "key": row.key(), "member": member, "replica_gen": gen_of_row,
+                                     "sealed_at": 1, "last_epoch": 1, "end": u64::MAX,
+                                     "log_start": u64::MAX, "intact": true }] });
+    let controller = NodeName::parse("sc-b").unwrap();
+    let controller = NodeIdentity::new(CLUSTER, NodeRole::Sc, controller).unwrap();
+    for (peer, path, body) in [
+        (spu(1), "register", register),
+        (spu(1), "register", reported),
+        (spu(1), "heartbeat", beat),
+        (controller, "relay", relayed),
+        (spu(1), "seal", seal),
+    ] {
+        let (status, problem) = sc.post(Some(peer), path, &body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}: {problem}");
+        assert_eq!(problem["code"], "invalid_parameter", "{path}");
+    }
+    // Amounts may be anything, and the controller works on.
+    let mut beat = heartbeat(1, registered);
+    beat.traffic.read_bytes = u64::MAX;
+    beat.disk.capacity_bytes = u64::MAX;
+    let (status, answer) = sc.post(Some(spu(1)), "heartbeat", &beat).await;
+    assert_eq!(
+        (status, &answer["standing"]),
+        (StatusCode::OK, &json!("current"))
+    );
+    sc.register(1).await;
+}
+
+#[tokio::test]
+async fn a_controller_that_leaves_sends_units_to_another() {
+    let cluster = Cluster::new();
+    let (first, second) = (cluster.sc("a").await, cluster.sc("b").await);
+    let registered = first.register(1).await;
+    let beat = heartbeat(1, registered);
+    first.controller.leave();
+    let refused = [
+        first.post(Some(spu(1)), "heartbeat", &beat).await,
+        first.post(Some(spu(2)), "register", &registration(2)).await,
+    ];
+    for (status, problem) in refused {
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{problem}");
+        assert_eq!(problem["code"], "unavailable");
+        assert_eq!(problem["retry_after_s"], 1);
+    }
+    // What it was asked to finish goes on.
+    first.make("orders", 1).await;
+    let (status, answer) = second.post(Some(spu(1)), "heartbeat", &beat).await;
+    assert_eq!(
+        (status, &answer["standing"]),
+        (StatusCode::OK, &json!("current"))
+    );
+    second.register(2).await;
+}

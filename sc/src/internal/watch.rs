@@ -3,6 +3,7 @@
 //! Without a position, and for one that the store had before it was adopted, the stream begins with a
 //! snapshot. A position that has left memory is answered with 410 `compacted`: ask again without one. A
 //! node that starts says what it had seen; it gets a snapshot once the store was compared with that (X1).
+//! Invariant: nobody gets a snapshot of what the store was before an adoption that he has heard of.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -57,6 +58,10 @@ async fn place(controller: &Controller, who: &str, start: WatchStart) -> Result<
     }
     let newest = controller.shown().seen;
     if newest.store_id != seen.store_id {
+        if controller.is_overtaken().await? {
+            let detail = "this controller has not read the store anew since it was adopted";
+            return Err(Problem::new(ErrorCode::Unavailable, detail).retry_after(1));
+        }
         return Ok(Place::Snapshot);
     }
     if newest.revision < seen.revision {

@@ -23,6 +23,10 @@ use crate::limits::PRODUCER_IDS_PER_ADOPTION;
 /// The revision of an adoption that was not made yet: the identity counts once the store is adopted.
 pub(super) const NOT_YET: i64 = -1;
 
+/// Epochs of the lease that a restore passes over: those of its holders since the backup. A million
+/// takeovers, one every ten seconds, are four months of them.
+pub(super) const LEASE_EPOCHS_PER_RESTORE: u64 = 1 << 20;
+
 /// Which store, and how far it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,7 +106,8 @@ pub trait Backups {
     fn backup(&self) -> BoxFuture<'_, Result<Backup, StoreError>>;
 
     /// Makes an empty store the one that was backed up, under a new identity, in one transaction; it passes
-    /// over producer ids that the old one may have leased since. Open it anew afterwards.
+    /// over producer ids and epochs of the lease that the old one may have given out since, and takes no
+    /// join tokens along: they may have been used or taken back since. Open it anew afterwards.
     fn restore<'a>(
         &'a self,
         backup: &'a Backup,
@@ -152,13 +157,18 @@ impl Backup {
     }
 
     /// What the store that is made of it holds: the identity of the one that was backed up waits to be
-    /// adopted, so that nodes which have seen that one stop all changes until then.
+    /// adopted, so that nodes which have seen that one stop all changes until then. Nothing that was given
+    /// out since the backup is given out again, and no secret is good again.
     pub(super) fn restored(&self, at_ms: i64) -> Self {
         let origin = self.head.store_id;
-        let is_origin =
-            |record: &Record| matches!(record, Record::Adoption(it) if it.store_id == origin);
-        let mut records = self.records.clone();
-        records.retain(|record| !is_origin(record));
+        let is_kept = |record: &&Record| match record {
+            Record::Adoption(it) => it.store_id != origin,
+            Record::JoinToken(_) => false,
+            Record::Row(_) | Record::Tombstone(_) | Record::Receipt(_) | Record::Certificate(_) => {
+                true
+            }
+        };
+        let mut records: Vec<Record> = self.records.iter().filter(is_kept).cloned().collect();
         records.push(Record::Adoption(Adoption {
             store_id: origin,
             actor: String::new(),
@@ -169,6 +179,7 @@ impl Backup {
         head.next_producer_id = head
             .next_producer_id
             .saturating_add(PRODUCER_IDS_PER_ADOPTION);
+        head.lease_epoch = head.lease_epoch.saturating_add(LEASE_EPOCHS_PER_RESTORE);
         Self::new(head, records)
     }
 }
@@ -205,6 +216,9 @@ const fn rows_of(kind: Kind) -> Table {
         columns: ROW,
     }
 }
+
+// Each kind has its table below, and there are five more.
+const _: () = assert!(Kind::ALL.len() + 5 == TABLES.len());
 
 /// All that is in a backup; what others belong to comes before them.
 pub(super) const TABLES: [Table; 10] = [

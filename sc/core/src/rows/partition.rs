@@ -8,6 +8,8 @@ use tidegate_proto::control::{IsrMember, PartitionSpec, ReplicaSpec, SealAnswer}
 use tidegate_proto::id::{OperationId, PartitionId, ReplicaGen, SpuId, TopicId};
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
+use crate::limits::MOVE_RETRY_MS;
+
 /// One copy of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {
@@ -64,6 +66,9 @@ pub struct PartitionRow {
     /// offset. Never goes down.
     #[serde(default)]
     pub begins_at: Offset,
+    /// When it was sealed last to be moved without a copy, and could not be; gone when it was moved so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stayed_at_ms: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving: Option<Box<Move>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,6 +83,13 @@ impl PartitionRow {
             topic_id: self.topic_id,
             partition: self.partition,
         }
+    }
+
+    /// True when it could not be moved a moment ago. Controllers' clocks differ, so a time to come counts
+    /// as one that passed.
+    pub(crate) fn stayed_lately(&self, now_ms: i64) -> bool {
+        self.stayed_at_ms
+            .is_some_and(|at_ms| at_ms.abs_diff(now_ms) < MOVE_RETRY_MS)
     }
 
     /// True once storage units were chosen for it.

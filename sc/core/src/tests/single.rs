@@ -20,6 +20,8 @@ enum Step {
     Append(u8, usize),
     /// Retention takes all.
     Trim(u8, usize),
+    /// What producers sent lately is known, or is not any more.
+    Remember(u8, usize),
     /// The last of it: whether what is known of logs is asked for before.
     Reassign(u8, u32, u32, bool),
     Drain(u32),
@@ -43,6 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => topic.clone().prop_map(Step::Delete),
         4 => at().prop_map(|(t, p)| Step::Append(t, p)),
         2 => at().prop_map(|(t, p)| Step::Trim(t, p)),
+        2 => at().prop_map(|(t, p)| Step::Remember(t, p)),
         4 => (topic.clone(), partition.clone(), spu.clone(), any::<bool>())
             .prop_map(|(t, p, to, knows)| Step::Reassign(t, p, to, knows)),
         2 => spu.clone().prop_map(Step::Drain),
@@ -54,7 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => spu.clone().prop_map(Step::Arrive),
         2 => spu.clone().prop_map(Step::Restart),
         1 => spu.prop_map(Step::Die),
-        3 => prop_oneof![Just(1_u64), Just(7_000)].prop_map(Step::Pass),
+        3 => prop_oneof![Just(1_u64), Just(7_000), Just(61_000)].prop_map(Step::Pass),
         4 => Just(Step::Follow),
     ]
 }
@@ -147,6 +150,13 @@ fn walk(world: &mut World, step: &Step) {
                 log.0 = log.1;
             }
         }
+        Step::Remember(t, p) => {
+            if let Some(key) = led(world, *t, *p)
+                && !world.remembers.remove(&key)
+            {
+                world.remembers.insert(key);
+            }
+        }
         Step::Arrive(spu) if !known(world, *spu) => {
             world.register(&blank(*spu));
         }
@@ -212,8 +222,8 @@ fn places(world: &World) -> Places {
         .collect()
 }
 
-/// One copy each; one with records stays the very copy that it was, and one that moved begins where it
-/// ended.
+/// One copy each; one with records, or one that knows producers, stays the very copy that it was, and one
+/// that moved begins where it ended.
 fn check(before: &Places, world: &World) {
     for row in rows(world).filter(|row| row.is_placed()) {
         assert_eq!(row.replicas.len(), 1, "{row:?}");
@@ -226,6 +236,7 @@ fn check(before: &Places, world: &World) {
             continue;
         }
         assert_eq!(start, end, "records were left behind: {old:?} {row:?}");
+        assert!(!world.remembers.contains(&row.key()), "{old:?} {row:?}");
         assert_eq!(row.begins_at, Offset::new(*end));
         assert!(row.leader_epoch > old.leader_epoch);
     }
@@ -350,4 +361,42 @@ fn what_got_records_after_somebody_looked_stays_and_is_led_where_it_was() {
         Some("partition 0 of topic orders has got records meanwhile and stays where it is")
     );
     assert_eq!(world.partition("orders", 0).leader, Some(from));
+}
+
+#[test]
+fn what_remembers_producers_keeps_its_leader_while_a_drain_waits() {
+    let mut world = World::new(2);
+    world.create("orders", asking(2, 1)).unwrap();
+    let key = world.model.held_by(SpuId(0)).next().unwrap();
+    world.remembers.insert(key);
+    let begun = drained(&mut world, 0).unwrap();
+    world.settle();
+    let tried = world.model.partition(key).unwrap().clone();
+    assert_eq!(tried.leader, Some(SpuId(0)));
+    let row = operation(&world, &begun).clone();
+    assert_eq!(row.state, OperationState::Running);
+    assert_eq!((row.progress.total, row.progress.failed), (1, 1));
+    let reason = row.reason.unwrap();
+    assert!(reason.contains("remembers what producers sent"), "{reason}");
+    let revision = world.model.revision;
+    for _ in 0..50 {
+        world.pass(1_000);
+        assert!(!world.follow());
+    }
+    assert_eq!(world.model.revision, revision, "nothing is tried or noted");
+
+    // Then once more, which is not counted twice.
+    world.pass(15_000);
+    world.settle();
+    let again = world.model.partition(key).unwrap().clone();
+    assert_eq!(again.leader, Some(SpuId(0)));
+    assert_eq!(again.leader_epoch.0, tried.leader_epoch.0 + 2);
+    assert_eq!(operation(&world, &begun).progress, row.progress);
+
+    world.remembers.clear();
+    world.pass(61_000);
+    world.settle();
+    assert_eq!(operation(&world, &begun).state, OperationState::Done);
+    let moved = world.model.partition(key).unwrap();
+    assert_eq!((moved.leader, moved.stayed_at_ms), (Some(SpuId(1)), None));
 }

@@ -32,6 +32,8 @@ pub(super) struct World {
     pub(super) monotonic_ms: u64,
     /// Where logs begin and end; those that are not named are empty from the start.
     pub(super) logs: BTreeMap<ReplicaKey, (u64, u64)>,
+    /// Partitions whose leaders know what producers sent lately.
+    pub(super) remembers: BTreeSet<ReplicaKey>,
     step: u128,
 }
 
@@ -87,6 +89,7 @@ impl World {
             liveness: Liveness::with_default(0),
             monotonic_ms: 0,
             logs: BTreeMap::new(),
+            remembers: BTreeSet::new(),
             step: 0,
         };
         for spu in 0..spus {
@@ -95,9 +98,13 @@ impl World {
         world
     }
 
+    fn wall_ms(&self) -> i64 {
+        i64::try_from(self.step + u128::from(self.monotonic_ms)).unwrap()
+    }
+
     pub(super) fn decide(&mut self, request: &Request) -> Result<Decision, Refusal> {
         self.step += 1;
-        let now_ms = i64::try_from(self.step).unwrap();
+        let now_ms = self.wall_ms();
         decide(
             &self.model,
             now_ms,
@@ -132,7 +139,7 @@ impl World {
             self.liveness.hear(spu, incarnation, self.monotonic_ms);
         }
         let clocks = Clocks {
-            wall_ms: i64::try_from(self.step).unwrap(),
+            wall_ms: self.wall_ms(),
             monotonic_ms: self.monotonic_ms,
         };
         let seed = Uuid::from_u128(self.step << 64 | 9);
@@ -187,7 +194,7 @@ impl World {
                         end: Offset::new(end),
                         log_start: Offset::new(start),
                         intact: true,
-                        remembers: false,
+                        remembers: self.remembers.contains(&row.key()),
                     })
                 });
                 let answers = answers.collect();

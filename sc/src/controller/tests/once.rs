@@ -111,3 +111,35 @@ async fn who_was_told_that_nobody_knows_asks_again_and_gets_the_answer() {
     assert_eq!(again.unwrap(), answered("a: created, 1 topics", true));
     assert_eq!(controller.model().revision, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_was_made_on_a_store_that_went_back_is_of_unknown_worth() {
+    for has_key in [false, true] {
+        let bench = Bench::new(&[]);
+        // Nothing tells the controller before the change does.
+        bench.store.set_deaf();
+        let controller = bench.controller().await;
+        for count in 0..8 {
+            let made = change(&controller, retention(&format!("t{count}"), 1_000));
+            made.await.unwrap();
+        }
+        bench.database.lose_last(5);
+        let refused = if has_key {
+            let changed = change_once(&controller, ensure(1), once("a", 1));
+            changed.await.unwrap_err()
+        } else {
+            change(&controller, ensure(1)).await.unwrap_err()
+        };
+        assert_eq!(refused.code(), ErrorCode::OutcomeUnknown, "{refused:?}");
+        assert!(!refused.is_definite(), "it is in the store");
+        assert_eq!(bench.store.snapshot().await.unwrap().revision, 4);
+        assert_eq!(controller.model().revision, 8);
+        let refused = change(&controller, ensure(1)).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::MetadataForked);
+        bench.store.adopt("ann", 1).await.unwrap();
+        let is_adopted = |condition: &Condition| condition.alarm.is_none();
+        controller.condition().wait_for(is_adopted).await.unwrap();
+        let again = change(&controller, ensure(1)).await.unwrap();
+        assert_eq!(again.decision.result, WriteResult::Unchanged);
+    }
+}

@@ -1,10 +1,13 @@
 //! What is known of partitions at each of several controllers, and how old it is.
 
-use tidegate_proto::control::{Heartbeat, PartitionStatus, PartitionTraffic, StatusReport};
-use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_proto::control::{
+    Heartbeat, PartitionStatus, PartitionTraffic, ReportsQuery, Seen, Standing, StatusReport,
+};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
 use super::cluster::{Cluster, Sc, Unit};
 use super::*;
+use crate::controller::roster::Heard;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -25,20 +28,7 @@ impl Leader {
         let model = sc.controller.model();
         let statuses = ends.iter().map(|(key, end)| {
             let epoch = model.partition(*key).unwrap().leader_epoch;
-            let end = Offset::new(*end);
-            StatusReport {
-                key: *key,
-                status: PartitionStatus {
-                    log_start: Offset::ZERO,
-                    high_watermark: end,
-                    end,
-                    leader_epoch: epoch,
-                    size_bytes: 10,
-                    last_append_ms: None,
-                    damage: None,
-                },
-                traffic: PartitionTraffic::default(),
-            }
+            ends_at(*key, *end, epoch)
         });
         let heartbeat = Heartbeat {
             beat: self.beat,
@@ -48,6 +38,23 @@ impl Leader {
         };
         self.beat += 1;
         sc.controller.heartbeat(heartbeat).await.tell_all
+    }
+}
+
+fn ends_at(key: ReplicaKey, end: u64, leader_epoch: LeaderEpoch) -> StatusReport {
+    let end = Offset::new(end);
+    StatusReport {
+        key,
+        status: PartitionStatus {
+            log_start: Offset::ZERO,
+            high_watermark: end,
+            end,
+            leader_epoch,
+            size_bytes: 10,
+            last_append_ms: None,
+            damage: None,
+        },
+        traffic: PartitionTraffic::default(),
     }
 }
 
@@ -206,7 +213,6 @@ async fn a_new_holder_knows_what_the_last_one_knew() {
 #[tokio::test(start_paused = true)]
 async fn parts_of_a_bounded_size_make_up_the_whole() {
     use crate::controller::reports::{Book, Sign, Told};
-    use tidegate_proto::control::ReportsQuery;
 
     let cluster = Cluster::new();
     let first = cluster.sc("a").await;
@@ -260,4 +266,86 @@ async fn parts_of_a_bounded_size_make_up_the_whole() {
         ..query
     };
     assert_eq!(book.after(of_another, 3, now).statuses.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_an_epoch_that_a_controller_has_not_only_who_has_read_further_is_believed() {
+    let cluster = Cluster::new();
+    let sc = cluster.sc("a").await;
+    let mut leader = Leader::new(&sc).await;
+    let key = keys(&sc, &cluster, 1).await[0];
+    leader.say(&sc, &[(key, 5)], 0).await;
+    let other = sc.register(2).await;
+    let model = sc.controller.model();
+    let epoch = model.partition(key).unwrap().leader_epoch;
+    let roster = &sc.controller.shared.roster;
+    let hear = |unit: &Unit, seen| {
+        let heartbeat = Heartbeat {
+            seen,
+            beat: 2,
+            statuses: vec![ends_at(key, 9, LeaderEpoch(epoch.0 + 1))],
+            ..unit.heartbeat()
+        };
+        let heard = Heard {
+            heartbeat,
+            first_beat: 2,
+            at: clock::monotonic(),
+        };
+        roster.hear(&model, &heard);
+    };
+    let now = sc.controller.shown().seen;
+    for unit in [&leader.unit, &other] {
+        for seen in [None, Some(now)] {
+            hear(unit, seen);
+            assert_eq!(known(&sc, key).unwrap().0, 5);
+        }
+    }
+    // Another controller told it more than this one knows.
+    let later = Seen {
+        revision: now.revision + 1,
+        ..now
+    };
+    hear(&other, Some(later));
+    assert_eq!(known(&sc, key).unwrap().0, 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_long_on_its_way_is_not_said_to_hold_later_than_it_was_said() {
+    let cluster = Cluster::new();
+    let sc = cluster.sc("a").await;
+    let mut leader = Leader::new(&sc).await;
+    let key = keys(&sc, &cluster, 1).await[0];
+    leader.say(&sc, &[(key, 5)], 0).await;
+    let said_at = clock::monotonic();
+    let asked_at = said_at;
+    tokio::time::advance(SECOND).await;
+    let told = sc.controller.shared.roster.reports(ReportsQuery::default());
+    tokio::time::advance(SECOND).await;
+    let asking = Roster::new(None);
+    let model = sc.controller.model();
+    asking.take(&model, &told, asked_at);
+    let leads = model.partition(key).unwrap().leader;
+    let reported = asking.partition(key, leads).unwrap();
+    assert_eq!(reported.status.end.get(), 5);
+    assert!(reported.as_of <= said_at);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_counts_its_signs_of_life_to_the_end_of_numbers_lives_on() {
+    let cluster = Cluster::new();
+    let (first, second) = two(&cluster).await;
+    let unit = first.register(1).await;
+    cluster.settle().await;
+    let last = Heartbeat {
+        beat: u64::MAX,
+        ..unit.heartbeat()
+    };
+    for _ in 0..10 {
+        for sc in [&first, &second, &second] {
+            let answer = sc.controller.heartbeat(last.clone()).await;
+            assert_eq!(answer.standing, Standing::Current);
+        }
+        cluster.pass(SECOND).await;
+    }
+    assert!(!unit.is_fenced(&first));
 }

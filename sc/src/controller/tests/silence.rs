@@ -1,8 +1,11 @@
 //! Who is silent for too long is shut out, however slow the store is and however often the process stops;
 //! who speaks is not.
 
+use tidegate_proto::id::SpuId;
+
 use super::cluster::{Cluster, Sc, Unit};
 use super::*;
+use crate::controller::roster::Heard;
 use crate::store::Weather;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -74,4 +77,31 @@ async fn one_that_stops_again_and_again_shuts_the_dead_out_in_the_end() {
     }
     assert!(listened >= 17 * SECOND, "{listened:?}: stops do not count");
     assert!(!living.is_fenced(&sc));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_heard_before_a_stop_was_noticed_was_not_heard_later_than_that() {
+    let cluster = Cluster::new();
+    let sc = cluster.sc("a").await;
+    let unit = sc.register(1).await;
+    let model = sc.controller.model();
+    let row = model.spu(SpuId(1)).unwrap();
+    let hears = |roster: &Roster| {
+        let heard = Heard {
+            heartbeat: unit.heartbeat(),
+            first_beat: 0,
+            at: clock::monotonic(),
+        };
+        roster.hear(&model, &heard);
+    };
+    let registers = |roster: &Roster| roster.registered(row.spu, unit.incarnation);
+    let begins = |roster: &Roster| roster.begin();
+    let first_words: [&dyn Fn(&Roster); 3] = [&hears, &registers, &begins];
+    for first_word in first_words {
+        let roster = Roster::new(Some(6 * SECOND));
+        tokio::time::advance(9 * SECOND).await;
+        first_word(&roster);
+        let deadline_ms = roster.liveness(&model).deadline_ms(row);
+        assert_eq!(deadline_ms - roster.now_ms(), 6_000);
+    }
 }

@@ -159,7 +159,30 @@ async fn an_alarm_about_a_store_that_was_adopted_meanwhile_comes_too_late() {
     assert_ne!(sc.controller.shown().seen.store_id, old);
     // Found out before the adoption, said after it.
     let conditions = &sc.controller.shared.conditions;
-    conditions.raise(old, "late".to_owned());
+    conditions.raise_late(old, "late".to_owned());
     assert!(!is_alarmed(&sc.controller));
     sc.make("bills").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_know_of_its_adoption_any_more_is_found_out() {
+    let cluster = Cluster::new();
+    let sc = cluster.sc("a").await;
+    let old = sc.controller.shown().seen.store_id;
+    let standby = MemoryDatabase::new(sc.controller.cluster_id(), old);
+    cluster.database.open().adopt("ann", 1).await.unwrap();
+    cluster.pass(7 * SECOND).await;
+    assert_ne!(sc.controller.shown().seen.store_id, old);
+    // Everything but the adoption had got there.
+    sc.store.lead_to(&standby);
+    cluster.pass(7 * SECOND).await;
+    assert!(is_alarmed(&sc.controller));
+    let refused = sc.make("orders").await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::MetadataForked);
+    assert_eq!(standby.open().snapshot().await.unwrap().revision, 0);
+    // The adopted one is back.
+    sc.store.lead_to(&cluster.database);
+    cluster.pass(7 * SECOND).await;
+    assert!(!is_alarmed(&sc.controller));
+    sc.make("orders").await.unwrap();
 }

@@ -288,3 +288,27 @@ async fn a_node_that_starts_is_told_nothing_before_what_it_had_seen_was_compared
     sc.store.set_down(false);
     assert_eq!(refusal(&sc, strange).await, "metadata_forked");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_has_heard_of_an_adoption_is_not_told_what_there_was_before_it() {
+    for name in ["after", "seen"] {
+        let cluster = Cluster::new();
+        let sc = cluster.sc("a").await;
+        sc.make("orders", 1).await;
+        let old = sc.controller.shown().seen;
+        let store_id = sc.store.adopt("ann", 1).await.unwrap();
+        // Another controller told him.
+        let seen = Seen { store_id, ..old };
+        let asked = tidegate_kit::clock::monotonic();
+        let (status, _) = sc.watch_from(name, Some(seen)).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        let mut topology = sc.controller.topology();
+        let is_read = topology.wait_for(|shown| shown.store_id == Some(store_id));
+        is_read.await.unwrap();
+        let waited = tidegate_kit::clock::monotonic() - asked;
+        assert!(waited < std::time::Duration::from_secs(1), "{waited:?}");
+        let (status, _) = sc.watch_from(name, Some(seen)).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(!is_alarmed(&sc));
+    }
+}

@@ -96,10 +96,11 @@ async fn each_hash_covers_the_commit_and_the_one_before(bench: &impl Bench) {
         let standing = store.standing().await.unwrap();
         assert_eq!((standing.revision, standing.chain), (revision, expected));
     }
-    assert_eq!(
-        store.chain_at(3).await.unwrap(),
-        ChainAt::Ahead { revision: 2 }
-    );
+    for ahead in [3, u64::MAX] {
+        let known = store.chain_at(ahead).await.unwrap();
+        assert_eq!(known, ChainAt::Ahead { revision: 2 });
+        assert!(store.events_after(ahead, 1).await.unwrap().is_empty());
+    }
 }
 
 async fn a_commit_rings_the_bell(bench: &impl Bench) {

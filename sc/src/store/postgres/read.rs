@@ -14,7 +14,7 @@ use tidegate_sc_core::model::Model;
 use uuid::Uuid;
 
 use super::open::failure;
-use super::{signed, unsigned};
+use super::{bounded, signed, unsigned};
 use crate::limits::STORE_SNAPSHOT_TIMEOUT;
 use crate::store::chain;
 use crate::store::fault::StoreError;
@@ -96,7 +96,7 @@ pub(super) async fn events_after(
          FROM events JOIN commits USING (revision)
          WHERE revision > $1 AND revision <= $2 ORDER BY revision, seq",
     )
-    .bind(signed(revision))
+    .bind(bounded(revision))
     .bind(signed(last))
     .fetch_all(&mut *tx)
     .await
@@ -115,7 +115,7 @@ pub(super) async fn chain_at(
                 (SELECT chain FROM commits WHERE revision = $1) AS chain
          FROM cluster WHERE id = 1",
     )
-    .bind(signed(revision))
+    .bind(bounded(revision))
     .fetch_one(conn)
     .await
     .map_err(failure)?;

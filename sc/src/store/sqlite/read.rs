@@ -14,7 +14,7 @@ use tidegate_sc_core::change::{Change, Kind};
 use tidegate_sc_core::model::Model;
 use uuid::Uuid;
 
-use super::{failure, signed, unsigned};
+use super::{bounded, failure, signed, unsigned};
 use crate::limits::STORE_ROWS_AT_ONCE;
 use crate::store::chain;
 use crate::store::fault::StoreError;
@@ -119,7 +119,7 @@ pub(super) async fn events_after(
          FROM events JOIN commits USING (revision)
          WHERE revision > ?1 AND revision <= ?2 ORDER BY revision, seq",
     )
-    .bind(signed(revision))
+    .bind(bounded(revision))
     .bind(signed(
         revision.saturating_add(revisions_max).min(i64::MAX as u64),
     ))
@@ -133,7 +133,7 @@ pub(super) async fn chain_at(pool: &SqlitePool, revision: u64) -> Result<ChainAt
     let mut tx = pool.begin().await.map_err(failure)?;
     let facts = facts_of(&mut tx).await?;
     let known: Option<Vec<u8>> = sqlx::query_scalar("SELECT chain FROM commits WHERE revision = ?")
-        .bind(signed(revision))
+        .bind(bounded(revision))
         .fetch_optional(&mut *tx)
         .await
         .map_err(failure)?;

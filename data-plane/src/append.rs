@@ -23,6 +23,7 @@ use crate::metrics::ProduceOutcome;
 use crate::partitions::{AppendRequest, Appended};
 use crate::plan::{AppendOptions, Plan, plan};
 use crate::state::DataPlane;
+use crate::topics::of_partition;
 
 /// What became of a request that was not refused as a whole.
 #[derive(Clone, Debug)]
@@ -143,7 +144,8 @@ pub(crate) async fn append_batches(
     let appended = state
         .partitions()
         .append(topic.key(partition), request)
-        .await?;
+        .await
+        .map_err(|problem| of_partition(problem, topic, partition))?;
     if !appended.duplicate {
         state
             .produce_counters()

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::partitions::{Chunk, Partitions, Tail};
 use crate::position::{Start, encode_cursor, resolve_start};
-use crate::topics::topic_not_found;
+use crate::topics::{of_partition, topic_not_found};
 
 /// One partition of a read.
 #[derive(Debug)]
@@ -38,7 +38,8 @@ pub(crate) async fn open(
     let mut followers = Vec::with_capacity(places.len());
     for (partition, next) in places {
         let key = topic.key(partition);
-        let tail = partitions.tail(key).await?;
+        let tail = partitions.tail(key).await;
+        let tail = tail.map_err(|problem| of_partition(problem, topic, partition))?;
         followers.push(Follower {
             partition,
             key,

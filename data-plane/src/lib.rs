@@ -10,8 +10,9 @@
 mod limits;
 pub mod metrics;
 mod negotiate;
-pub mod partitioner;
 pub mod partitions;
+
+pub mod partitioner;
 
 mod body;
 mod query;
@@ -21,8 +22,9 @@ pub mod testing;
 
 mod caller;
 
-pub mod position;
 pub mod topics;
+
+pub mod position;
 
 pub mod decode;
 pub mod encode;

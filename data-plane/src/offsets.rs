@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use crate::caller::Caller;
 use crate::query::{Query, invalid};
 use crate::state::DataPlane;
-use crate::topics::{find_topic, parse_name, parse_partition};
+use crate::topics::{find_topic, of_partition, parse_name, parse_partition};
 
 /// The offsets route.
 pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
@@ -58,10 +58,14 @@ pub(crate) async fn get_offsets(
     });
     let key = topic.key(partition);
     let at = at.transpose()?;
-    let status = state.partitions().offsets(key).await?;
+    let named = |problem| of_partition(problem, &topic, partition);
+    let status = state.partitions().offsets(key).await.map_err(named)?;
     let offset = match at {
         None => None,
-        Some(time_ms) => Some(state.partitions().offset_at(key, time_ms).await?),
+        Some(time_ms) => {
+            let found = state.partitions().offset_at(key, time_ms).await;
+            Some(found.map_err(named)?)
+        }
     };
     Ok(Json(PartitionOffsets {
         log_start: status.log_start.get(),

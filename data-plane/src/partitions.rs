@@ -63,6 +63,10 @@ pub trait Partitions: Send + Sync + 'static {
     /// Changes whenever the high watermark or the log start moves; closed when the partition goes
     /// away.
     fn tail(&self, key: ReplicaKey) -> BoxFuture<'_, Result<watch::Receiver<Tail>, Problem>>;
+
+    /// Whether there is a sign that records could not be appended to the partition now. Nobody is asked:
+    /// it is for those who may as well take another one, and false when nothing is known.
+    fn is_in_doubt(&self, key: ReplicaKey) -> bool;
 }
 
 /// The bounds of what may be read now.

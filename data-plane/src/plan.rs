@@ -123,7 +123,7 @@ pub(crate) fn plan(
     for (index, record) in records.iter().enumerate() {
         let partition = match choose(topic, options, record, index)? {
             Some(partition) => partition,
-            None => *keyless.get_or_insert_with(|| state.round_robin().next(topic)),
+            None => *keyless.get_or_insert_with(|| state.next_partition(topic)),
         };
         assigned.push((partition, 1));
         let group = groups
@@ -151,7 +151,7 @@ pub(crate) fn pack_one(
 ) -> Result<(PartitionId, Vec<ClientBatch>), Problem> {
     let partition = match choose(topic, options, record, 0)? {
         Some(partition) => partition,
-        None => state.round_robin().next(topic),
+        None => state.next_partition(topic),
     };
     let mut assembler = Assembler::new(topic, options.stamp.clone());
     push(&mut assembler, record, clock::now_ms()).map_err(|wrong| wrong.at("/records/0"))?;

@@ -13,6 +13,7 @@ use tidegate_proto::position::{LeaderEpoch, Offset, StartPosition};
 
 use crate::partitions::Partitions;
 use crate::query::invalid;
+use crate::topics::of_partition;
 
 /// Where a reader asked to start.
 #[derive(Clone, Debug)]
@@ -113,7 +114,8 @@ async fn resolve_at(
     position: StartPosition,
 ) -> Result<Offset, Problem> {
     let key = topic.key(partition);
-    let status = partitions.offsets(key).await?;
+    let named = |problem| of_partition(problem, topic, partition);
+    let status = partitions.offsets(key).await.map_err(named)?;
     match position {
         StartPosition::Earliest => Ok(status.log_start),
         StartPosition::Latest => Ok(status.high_watermark),
@@ -123,7 +125,8 @@ async fn resolve_at(
         }
         StartPosition::Time(time_ms) => Ok(partitions
             .offset_at(key, time_ms)
-            .await?
+            .await
+            .map_err(named)?
             .max(status.log_start)),
         StartPosition::Offset(offset) => {
             if offset < status.log_start || offset > status.end {
@@ -148,7 +151,8 @@ async fn resolve_cursor(
     let mut found = Vec::with_capacity(chosen.len());
     let mut places = Vec::with_capacity(chosen.len());
     for partition in chosen {
-        let status = partitions.offsets(topic.key(partition)).await?;
+        let status = partitions.offsets(topic.key(partition)).await;
+        let status = status.map_err(|problem| of_partition(problem, topic, partition))?;
         let asked = if is_stranger {
             None
         } else {

@@ -294,7 +294,7 @@ fn plan_batches(
             (Some(partition), _) => partition,
             (None, Some(key)) => for_key(topic, &key),
             (None, None) if partition_count(topic) == 1 => PartitionId(0),
-            (None, None) => *keyless.get_or_insert_with(|| state.round_robin().next(topic)),
+            (None, None) => *keyless.get_or_insert_with(|| state.next_partition(topic)),
         };
         plan.add(partition, batch);
     }

@@ -15,9 +15,9 @@ use tidegate_kit::clock;
 use tidegate_kit::limits::CONNECTION_AGE_MAX;
 use tidegate_kit::memory::Memory;
 use tidegate_kit::tasks::Tasks;
-use tidegate_proto::control::Topology;
+use tidegate_proto::control::{TopicSpec, Topology};
 use tidegate_proto::error::Problem;
-use tidegate_proto::id::ProducerId;
+use tidegate_proto::id::{PartitionId, ProducerId};
 use tokio::sync::watch;
 
 use crate::metrics::ProduceCounters;
@@ -168,8 +168,9 @@ impl DataPlane {
         &self.inner.produce_counters
     }
 
-    pub(crate) fn round_robin(&self) -> &RoundRobin {
-        &self.inner.round_robin
+    /// Where the next records without a key go.
+    pub(crate) fn next_partition(&self, topic: &TopicSpec) -> PartitionId {
+        self.inner.round_robin.next(topic, &*self.inner.partitions)
     }
 
     /// A number that differs from call to call, for taking turns.

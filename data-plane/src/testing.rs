@@ -4,6 +4,7 @@
 //! storage node's do; durability is a word. Time stands still at a settable moment, so that answers
 //! can be compared text by text.
 
+mod keeper;
 mod replica;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::partitions::{AppendRequest, Appended, BoxFuture, Chunk, Partitions, Tail};
+pub use keeper::{Keeper, Kept};
 use replica::Replica;
 
 /// What the clock of [`MemoryPartitions`] says until it is set.
@@ -194,6 +196,13 @@ impl MemoryPartitions {
         }
     }
 
+    /// Whoever asks for `key` is told `problem` from now on, or finds it again with `None`.
+    pub fn take_away(&self, key: ReplicaKey, problem: Option<Problem>) {
+        if let Some(replica) = self.lock().get_mut(&key) {
+            replica.away = problem;
+        }
+    }
+
     /// Sets the clock that stamps appends.
     pub fn set_now_ms(&self, now_ms: i64) {
         self.now_ms.store(now_ms, Ordering::Relaxed);
@@ -218,7 +227,10 @@ impl MemoryPartitions {
         work: impl FnOnce(&mut Replica) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
         match self.lock().get_mut(&key) {
-            Some(replica) => work(replica),
+            Some(replica) => match &replica.away {
+                Some(problem) => Err(problem.clone()),
+                None => work(replica),
+            },
             None => Err(Problem::new(
                 ErrorCode::PartitionNotFound,
                 "the partition is gone",
@@ -306,6 +318,10 @@ impl Partitions for MemoryPartitions {
             let _ = are_held.wait_for(|are_held| !are_held).await;
             self.with(key, |replica| Ok(replica.tail.subscribe()))
         })
+    }
+
+    fn is_in_doubt(&self, key: ReplicaKey) -> bool {
+        self.with(key, |_| Ok(())).is_err()
     }
 }
 

@@ -60,6 +60,25 @@ pub fn check_partition(topic: &TopicSpec, partition: PartitionId) -> Result<Part
     }
 }
 
+/// What the partitions said of one of them, with the names that its client knows it by.
+pub(crate) fn of_partition(problem: Problem, topic: &TopicSpec, partition: PartitionId) -> Problem {
+    if problem.extra("partition").is_some() {
+        return problem;
+    }
+    // Whoever asked wrongly knows what they asked about; of what the server has done it is the first question.
+    let problem = match problem.status() {
+        500.. => {
+            let detail = problem.detail();
+            let detail = format!("partition {partition} of `{}`: {detail}", topic.name);
+            problem.with_detail(detail)
+        }
+        _ => problem,
+    };
+    problem
+        .with("topic", topic.name.as_str())
+        .with("partition", partition.0)
+}
+
 /// 404 for a topic.
 pub(crate) fn topic_not_found(name: &TopicName) -> Problem {
     Problem::new(

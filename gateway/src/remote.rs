@@ -13,6 +13,7 @@
 
 mod limits;
 mod metrics;
+mod presence;
 mod retry;
 mod route;
 mod stamps;
@@ -59,9 +60,11 @@ use tokio::time::{sleep, timeout};
 use tracing::info_span;
 
 use dial::until;
-use limits::{EDGE_WAIT, FOLLOW_TIMEOUT, READ_BYTES, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
+use limits::{
+    AWAY_LOOK_EVERY, EDGE_WAIT, FOLLOW_TIMEOUT, READ_BYTES, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN,
+};
 use metrics::RemoteCounters;
-use retry::{RetryBudget, unreachable};
+use retry::{RetryBudget, unavailable, unreachable};
 use route::{Route, Routes};
 use shared_tail::Look;
 use stamps::Stamps;
@@ -123,6 +126,17 @@ impl RemotePartitions {
             requests: AtomicU64::new(0),
             counters: RemoteCounters::default(),
         })
+    }
+
+    /// Why nobody waits for a partition that is there, if nobody does.
+    fn away(&self, route: Route) -> Option<Problem> {
+        let home = route.home?;
+        let reason = self.units.presence(home).away()?;
+        let detail = match route.leader {
+            Some(_) => format!("its leader is away: {reason}"),
+            None => format!("nobody leads it: storage unit {home} has its copy, and {reason}"),
+        };
+        Some(unavailable(detail).with("spu", home.0))
     }
 
     /// Waits until the topology has another leader for the partition, or for the pause.
@@ -221,13 +235,17 @@ impl RemotePartitions {
         let deadline = clock::monotonic() + FOLLOW_TIMEOUT;
         loop {
             let topology = Arc::clone(&self.topology.borrow());
-            self.routes.find(&topology, key)?;
+            let route = self.routes.find(&topology, key)?;
             let tail = self.tails.of(key, &topology);
             let changed = tail.changed();
             if let Some(follower) = tail.follower()? {
                 return Ok(follower);
             }
-            if timeout(until(deadline), changed).await.is_err() {
+            if let Some(problem) = self.away(route) {
+                return Err(problem);
+            }
+            let pause = until(deadline).min(AWAY_LOOK_EVERY);
+            if timeout(pause, changed).await.is_err() && until(deadline).is_zero() {
                 return Err(unreachable("it does not tell where the partition stands"));
             }
         }
@@ -286,6 +304,17 @@ impl Partitions for RemotePartitions {
 
     fn tail(&self, key: ReplicaKey) -> BoxFuture<'_, Result<watch::Receiver<Tail>, Problem>> {
         Box::pin(self.follow(key))
+    }
+
+    fn is_in_doubt(&self, key: ReplicaKey) -> bool {
+        let route = self.routes.find(&self.topology.borrow(), key);
+        match route {
+            Ok(Route {
+                leader: Some(leader),
+                ..
+            }) => self.units.presence(leader).is_in_doubt(),
+            Ok(_) | Err(_) => true,
+        }
     }
 }
 

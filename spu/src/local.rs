@@ -387,4 +387,9 @@ impl Partitions for LocalPartitions {
     fn tail(&self, key: ReplicaKey) -> BoxFuture<'_, Result<watch::Receiver<Tail>, Problem>> {
         Box::pin(async move { Ok(self.partition(key, OPEN_WAIT_MAX).await?.reader.follow()) })
     }
+
+    fn is_in_doubt(&self, key: ReplicaKey) -> bool {
+        let handle = self.directory.get(key);
+        handle.is_none_or(|handle| handle.reader.service() != Service::Full)
+    }
 }

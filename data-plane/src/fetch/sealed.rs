@@ -39,7 +39,7 @@ use crate::metrics::{self, ReadBy};
 use crate::negotiate::{AnswerFormat, MEDIA_TYPE_JSON, answer_format};
 use crate::query::Query;
 use crate::state::DataPlane;
-use crate::topics::{find_topic, parse_name, parse_partition};
+use crate::topics::{find_topic, of_partition, parse_name, parse_partition};
 use boundary::{PAGE_BYTES_MAX, PageName, begins_page};
 use walk::Walk;
 
@@ -95,7 +95,8 @@ pub(crate) async fn list_sealed_pages(
         key: topic.key(partition),
         limit: limit.unwrap_or(SEALED_PAGES_DEFAULT) as usize,
     };
-    let listed = walk.list(from).await?;
+    let listed = walk.list(from).await;
+    let listed = listed.map_err(|problem| of_partition(problem, &topic, partition))?;
     let items = listed.pages.iter().map(|(base, end)| {
         let name = PageName {
             topic_id: topic.id,
@@ -182,14 +183,16 @@ pub(crate) async fn fetch_sealed_page(
     };
     check_cleanup(&topic)?;
     let key = topic.key(partition);
-    check_sealed(&state, key, page).await?;
+    let named = |problem| of_partition(problem, &topic, partition);
+    check_sealed(&state, key, page).await.map_err(named)?;
     let tag = entity_tag(page, partition, format);
     let is_open = authorization(request.headers())?.is_none() || state.config().shared_pages;
     let mut response = if is_known(request.headers(), &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let mut share = Share::new(&state.answer_budget(&principal));
-        let batches = read(&state, key, page, &mut share).await?;
+        let batches = read(&state, key, page, &mut share).await;
+        let batches = batches.map_err(named)?;
         answer(page, partition, format, &batches, share)?
     };
     let headers = response.headers_mut();

@@ -226,7 +226,7 @@ impl<'a> Upload<'a> {
             Some(key) => for_key(self.topic, key),
             None => *self
                 .keyless
-                .get_or_insert_with(|| self.state.round_robin().next(self.topic)),
+                .get_or_insert_with(|| self.state.next_partition(self.topic)),
         }
     }
 

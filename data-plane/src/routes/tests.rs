@@ -7,6 +7,8 @@
 mod access;
 #[path = "tests/answers.rs"]
 mod answers;
+#[path = "tests/away.rs"]
+mod away;
 #[path = "tests/bad_input.rs"]
 mod bad_input;
 #[path = "tests/direct.rs"]

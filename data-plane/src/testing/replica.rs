@@ -23,6 +23,7 @@ pub(super) struct Replica {
     unordered: HashMap<(ProducerId, u32), Appended>,
     request_keys: HashMap<[u8; 16], Appended>,
     pub(super) failure: Option<Problem>,
+    pub(super) away: Option<Problem>,
     pub(super) epoch: LeaderEpoch,
     pub(super) cold_before: Offset,
 }
@@ -50,6 +51,7 @@ impl Replica {
             unordered: HashMap::new(),
             request_keys: HashMap::new(),
             failure: None,
+            away: None,
             epoch: EPOCH,
             cold_before: Offset::ZERO,
         }

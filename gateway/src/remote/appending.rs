@@ -43,6 +43,10 @@ impl RemotePartitions {
         loop {
             let route = self.routes.find(&self.topology.borrow(), key);
             let route = route.map_err(|problem| attempts.last(problem))?;
+            if let Some(problem) = self.away(route) {
+                metrics::not_taken("failed");
+                return Err(attempts.last(problem));
+            }
             let attempt = self.attempt(key, route, &request, deadline, &permit);
             let (outcome, has_cost) = attempt.await;
             let problem = match outcome {
@@ -140,7 +144,10 @@ impl RemotePartitions {
             }
         };
         match fate {
-            Fate::Answered(outcome) => (outcome, true),
+            Fate::Answered(outcome) => {
+                unit.presence.answers();
+                (outcome, true)
+            }
             Fate::Unsent(reason) => {
                 let detail = format!("the leader cannot be reached, nothing was done: {reason}");
                 (Err(unavailable(detail)), false)

@@ -25,6 +25,9 @@ impl RemotePartitions {
         self.retries.earn();
         loop {
             let route = self.routes.find(&self.topology.borrow(), key)?;
+            if let Some(problem) = self.away(route) {
+                return Err(problem);
+            }
             let (problem, has_cost) = match route.leader {
                 None => {
                     let detail = "the partition has no leader at this moment";
@@ -39,8 +42,14 @@ impl RemotePartitions {
                     };
                     let asked = unit.line.ask(&ask, &self.memory.reads);
                     match timeout(until(deadline), asked).await {
-                        Ok(Ok(reply)) => return Ok(reply),
-                        Ok(Err(AskFault::Refused(problem))) => (problem, true),
+                        Ok(Ok(reply)) => {
+                            unit.presence.answers();
+                            return Ok(reply);
+                        }
+                        Ok(Err(AskFault::Refused(problem))) => {
+                            unit.presence.answers();
+                            (problem, true)
+                        }
                         Ok(Err(AskFault::Way(reason))) => (unreachable(&reason), false),
                         Err(_) => return Err(unreachable("it does not answer")),
                     }

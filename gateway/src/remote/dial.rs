@@ -30,6 +30,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tracing::Span;
 
+use super::presence::Presence;
 use super::{limits, metrics};
 
 /// What requests are made of.
@@ -70,6 +71,8 @@ pub(super) struct Dialer {
     pub(super) tls: NodeTls,
     pub(super) topology: watch::Receiver<Arc<Topology>>,
     pub(super) tasks: Tasks,
+    /// Learns from every attempt.
+    pub(super) presence: Arc<Presence>,
 }
 
 impl Dialer {
@@ -77,6 +80,10 @@ impl Dialer {
     pub(super) async fn connect(&self) -> Result<Sender, DialError> {
         let outcome = self.connect_to_any().await;
         metrics::connected(outcome.is_ok());
+        match &outcome {
+            Ok(_) => self.presence.answers(),
+            Err(error) => self.presence.fails(&error.to_string()),
+        }
         outcome
     }
 

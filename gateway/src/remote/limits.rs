@@ -73,3 +73,9 @@ pub(super) const WINDOW_LINGER: Duration = Duration::from_secs(10);
 pub(super) const EDGE_WAIT: Duration = Duration::from_millis(100);
 /// How often tails are looked after.
 pub(super) const TAIL_TICK: Duration = Duration::from_millis(250);
+
+/// A unit that could not be reached for so long is not waited for any more: one that stops and starts again is
+/// back in one or two seconds, and its clients notice nothing.
+pub(super) const AWAY_AFTER: Duration = Duration::from_secs(3);
+/// How often somebody who waits for a partition looks whether there is still somebody to wait for.
+pub(super) const AWAY_LOOK_EVERY: Duration = Duration::from_millis(250);

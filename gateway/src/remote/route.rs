@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-use tidegate_proto::control::{TopicSpec, Topology};
+use tidegate_proto::control::{PartitionSpec, SpuSpec, TopicSpec, Topology};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::{SpuId, TopicId};
 use tidegate_proto::name::TopicName;
@@ -23,6 +23,9 @@ pub(super) struct Route {
     pub(super) leader: Option<SpuId>,
     /// In which epoch.
     pub(super) leader_epoch: LeaderEpoch,
+    /// The unit without which nobody can lead it: its leader, or the first that has a copy when none of
+    /// those that have one takes part.
+    pub(super) home: Option<SpuId>,
 }
 
 /// The names of topics by id.
@@ -42,6 +45,7 @@ impl Routes {
                 let route = Route {
                     leader: row.leader,
                     leader_epoch: row.leader_epoch,
+                    home: row.leader.or_else(|| missed(topology, row)),
                 };
                 (route, row.leader.is_none() && row.replicas.is_empty())
             })
@@ -83,6 +87,16 @@ impl Routes {
         }
         names.insert(id, topic.name.clone());
         Some(look(topic))
+    }
+}
+
+/// The first of those that have a copy of a partition, when all of them are shut out.
+fn missed(topology: &Topology, row: &PartitionSpec) -> Option<SpuId> {
+    let is_up = |spu| topology.spu(spu).is_some_and(SpuSpec::is_up);
+    let mut units = row.replicas.iter().map(|replica| replica.spu);
+    match units.clone().any(is_up) {
+        true => None,
+        false => units.next(),
     }
 }
 

@@ -70,7 +70,7 @@ impl Tails {
                         return;
                     }
                     let now = Arc::clone(&topology.borrow_and_update());
-                    self.units.forget(&now);
+                    self.units.look(&now);
                     self.look_after(&now);
                 }
                 _ = tick.tick() => {

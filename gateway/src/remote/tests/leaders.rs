@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use tidegate_data_plane::partitions::{Appended, Tail};
+use tidegate_data_plane::testing::Kept;
 use tidegate_kit::tasks::TaskKind;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::position::LeaderEpoch;
@@ -11,14 +12,14 @@ use tokio::sync::{oneshot, watch};
 use tracing::Span;
 
 use super::super::queue::Queued;
-use super::wire::{Gated, Leading, Older, Wire};
+use super::wire::{Gate, Gated, Leading, Older, Wire};
 use super::*;
 
 /// A gateway whose way to the unit can be cut, and a unit that answers when it may.
 async fn cuttable() -> (Far, Arc<Gated>, Wire) {
     let mut gated = None;
     let far = Far::over(|memory| {
-        let made = Gated::new(memory, false);
+        let made = Gate::before(memory, false);
         gated = Some(Arc::clone(&made));
         made
     });
@@ -43,7 +44,7 @@ fn start(
 
 async fn taken(gated: &Gated, count: usize) {
     let wait = async {
-        while gated.appends.load(Ordering::SeqCst) < count {
+        while gated.keeper.appends.load(Ordering::SeqCst) < count {
             tokio::task::yield_now().await;
         }
     };
@@ -61,7 +62,7 @@ async fn an_append_whose_connection_breaks_is_told_as_unknown() {
     assert_eq!(problem.code(), ErrorCode::OutcomeUnknown, "{problem}");
     assert!(!problem.is_definite());
     // It was not sent again.
-    gated.may_answer.send_replace(true);
+    gated.keeper.may_answer.send_replace(true);
     far.remote
         .append(key, request(batch(&["b"], None)))
         .await
@@ -123,7 +124,7 @@ async fn an_idempotent_append_whose_connection_breaks_is_sent_again_and_is_there
     taken(&gated, 1).await;
     wire.cut();
     taken(&gated, 2).await;
-    gated.may_answer.send_replace(true);
+    gated.keeper.may_answer.send_replace(true);
     let appended = outcome.await.unwrap().unwrap();
     assert_eq!(
         (appended.base_offset, appended.duplicate),
@@ -142,7 +143,7 @@ async fn a_plain_append_whose_answer_was_lost_is_sent_again_and_is_there_once() 
     taken(&gated, 1).await;
     wire.cut();
     taken(&gated, 2).await;
-    gated.may_answer.send_replace(true);
+    gated.keeper.may_answer.send_replace(true);
     let appended = outcome.await.unwrap().unwrap();
     // For the client it is the first time.
     assert_eq!(
@@ -156,7 +157,7 @@ async fn a_plain_append_whose_answer_was_lost_is_sent_again_and_is_there_once() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_stamps_of_gateways_are_not_known_plain_appends_go_without() {
-    let far = Far::over(|inner| Arc::new(Older(inner)));
+    let far = Far::over(|inner| Kept::new(inner, Older));
     far.lease().await;
     let key = far.partition();
     let appended = far.remote.append(key, plain(&["a"])).await.unwrap();
@@ -189,7 +190,7 @@ async fn a_unit_that_stops_answers_what_it_took_and_what_it_did_not_take_goes_to
     for outcome in later {
         outcome.await.unwrap().unwrap();
     }
-    gated.may_answer.send_replace(true);
+    gated.keeper.may_answer.send_replace(true);
     assert_eq!(under_way.await.unwrap().unwrap().base_offset, Offset::ZERO);
     assert_eq!(all_values(&*far.remote, key).await.len(), 51);
     next.tasks.shutdown(LONG).await;
@@ -198,12 +199,10 @@ async fn a_unit_that_stops_answers_what_it_took_and_what_it_did_not_take_goes_to
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_notice_nothing_when_the_leader_changes_under_load() {
-    let far = Far::over(|inner| Arc::new(Leading { own: SPU, inner }));
+    let far = Far::over(|inner| Kept::new(inner, Leading(SPU)));
     let other = SpuId(2);
     let inner = Arc::clone(&far.memory);
-    let second = far
-        .cluster
-        .unit(other, Arc::new(Leading { own: other, inner }));
+    let second = far.cluster.unit(other, Kept::new(inner, Leading(other)));
     far.memory.enter(other, Some(at_port(second.port)));
     let topic = far.memory.create_topic("t", 1);
     let key = topic.key(PartitionId(0));

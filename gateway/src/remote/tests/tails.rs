@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::wire::{Gated, Wire};
+use super::wire::{Gate, Wire};
 use super::*;
 
 async fn read_to(far: &Far, key: ReplicaKey, next: &mut Offset, end: u64) {
@@ -20,7 +20,7 @@ async fn read_to(far: &Far, key: ReplicaKey, next: &mut Offset, end: u64) {
 async fn readers_at_the_tail_cost_the_unit_one_read_however_many_they_are() {
     let mut gated = None;
     let far = Far::over(|memory| {
-        let made = Gated::new(memory, true);
+        let made = Gate::before(memory, true);
         gated = Some(Arc::clone(&made));
         made
     });
@@ -34,7 +34,7 @@ async fn readers_at_the_tail_cost_the_unit_one_read_however_many_they_are() {
     for place in &mut places {
         read_to(&far, key, place, 1).await;
     }
-    let before = gated.reads.load(Ordering::SeqCst);
+    let before = gated.keeper.reads.load(Ordering::SeqCst);
     for round in 0..20 {
         far.remote
             .append(key, request(batch(&["more"], None)))
@@ -44,7 +44,7 @@ async fn readers_at_the_tail_cost_the_unit_one_read_however_many_they_are() {
             read_to(&far, key, place, round + 2).await;
         }
     }
-    let reads = gated.reads.load(Ordering::SeqCst) - before;
+    let reads = gated.keeper.reads.load(Ordering::SeqCst) - before;
     assert!(
         reads <= 2 * 20,
         "{reads} reads for 20 batches and 40 readers"

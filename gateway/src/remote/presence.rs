@@ -1,0 +1,121 @@
+//! Whether a storage unit can be reached, as far as this process knows without asking.
+//!
+//! Two things tell: connections to it that cannot be made, and the topology, which shuts a silent unit
+//! out. A unit is in doubt from the first sign on: who can choose goes elsewhere. It is away when that has
+//! lasted longer than a restart takes: nobody waits for it any more. Invariant: a unit that is in doubt is
+//! dialled again and again, whether or not somebody asks for it, so that the doubt ends.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tidegate_kit::clock;
+use tokio::sync::Notify;
+
+use super::limits::AWAY_AFTER;
+
+/// What is known of one unit.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    /// Looked at without the lock, by everybody who has an answer.
+    is_failing: AtomicBool,
+    state: Mutex<State>,
+    failing: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    failing: Option<Failing>,
+    shut_out: Option<Since>,
+}
+
+#[derive(Debug)]
+struct Failing {
+    since: Instant,
+    reason: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Since {
+    /// It was so at the first look.
+    Ever,
+    At(Instant),
+}
+
+impl Presence {
+    /// It answered.
+    pub(super) fn answers(&self) {
+        if self.is_failing.load(Ordering::Relaxed) {
+            let mut state = self.lock();
+            state.failing = None;
+            self.is_failing.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// A connection to it could not be made.
+    pub(super) fn fails(&self, reason: &str) {
+        let mut state = self.lock();
+        let since = state.failing.as_ref().map(|failing| failing.since);
+        state.failing = Some(Failing {
+            since: since.unwrap_or_else(clock::monotonic),
+            reason: reason.to_owned(),
+        });
+        self.is_failing.store(true, Ordering::Relaxed);
+        drop(state);
+        self.failing.notify_one();
+    }
+
+    /// What the topology says of it. `is_first`: nobody has looked before.
+    pub(super) fn note(&self, is_up: bool, is_first: bool) {
+        let mut state = self.lock();
+        if is_up && state.shut_out.is_some() {
+            // It has registered again, perhaps at another address.
+            state.failing = None;
+            self.is_failing.store(false, Ordering::Relaxed);
+        }
+        state.shut_out = match (is_up, state.shut_out) {
+            (true, _) => None,
+            (false, Some(since)) => Some(since),
+            (false, None) if is_first => Some(Since::Ever),
+            (false, None) => Some(Since::At(clock::monotonic())),
+        };
+    }
+
+    /// Whether there is a sign that it cannot be reached.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed) || self.lock().shut_out.is_some()
+    }
+
+    /// Why it is not waited for any more, if it is not.
+    pub(super) fn away(&self) -> Option<String> {
+        let state = self.lock();
+        let is_long = |since: Instant| clock::monotonic() >= since + AWAY_AFTER;
+        if let Some(failing) = &state.failing
+            && is_long(failing.since)
+        {
+            return Some(failing.reason.clone());
+        }
+        let is_away = match state.shut_out? {
+            Since::Ever => true,
+            Since::At(since) => is_long(since),
+        };
+        is_away.then(|| "it is offline: it was shut out until it registers again".to_owned())
+    }
+
+    /// Waits until a connection cannot be made.
+    pub(super) async fn until_failing(&self) {
+        while !self.is_failing() {
+            self.failing.notified().await;
+        }
+    }
+
+    /// Whether the last connection could not be made, and nothing was heard since.
+    pub(super) fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // It is whole after every statement.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -9,6 +9,7 @@ mod page;
 mod console;
 mod docs;
 
+mod links;
 mod schema;
 
 pub mod openapi;

@@ -14,6 +14,7 @@ use utoipa::openapi::{
 };
 use utoipa::{OpenApi as _, PartialSchema as _, ToSchema};
 
+use crate::links::add_links;
 use crate::schema::completed;
 
 /// The title of the document of everything.
@@ -89,7 +90,10 @@ pub fn merged_openapi(title: &str, parts: Vec<OpenApi>) -> Value {
     for (name, schema) in nested {
         components.schemas.entry(name).or_insert(schema);
     }
-    completed(serde_json::to_value(&merged).expect("descriptions are strings and numbers"))
+    let document = serde_json::to_value(&merged).expect("descriptions are strings and numbers");
+    let mut document = completed(document);
+    add_links(&mut document);
+    document
 }
 
 /// The API description of what the edge itself answers.

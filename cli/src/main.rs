@@ -6,6 +6,7 @@
 mod failure;
 mod files;
 mod output;
+mod owner;
 mod units;
 
 mod profile;

@@ -1,7 +1,7 @@
 //! Processes of a cluster: started, looked at, told to stop.
 //!
-//! Invariant: only processes are signalled whose command line is the one that this cluster gave them, for
-//! a number may be another process's by now.
+//! Invariant: only our own children are signalled, and processes that tell of themselves that they have a
+//! directory of this cluster, for a number may be another process's by now.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
@@ -69,23 +69,6 @@ pub(super) fn spawn(
         .spawn();
     let started = started.map(Started);
     started.map_err(|error| Failure::failed(format!("cannot start {program}: {error}")))
-}
-
-/// Whether that process runs with that command line.
-pub(super) fn is_running(pid: u32, argv: &[String]) -> bool {
-    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else {
-        return false;
-    };
-    let words = line.split(|byte| *byte == 0);
-    let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
-    // The program may have been started by another path to it.
-    let given = argv.iter().skip(1).map(String::as_str);
-    words
-        .iter()
-        .skip(1)
-        .take(argv.len().saturating_sub(1))
-        .map(AsRef::as_ref)
-        .eq(given)
 }
 
 /// Asks a process to stop, or ends it.

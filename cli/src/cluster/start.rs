@@ -26,6 +26,7 @@ use super::local::LocalCluster;
 use super::manifest::{Manifest, ManifestNode};
 use crate::failure::{Failure, interrupts};
 use crate::output;
+use crate::owner::Owner;
 use crate::process::NodeFacts;
 use crate::sc::authority::cluster_of;
 use crate::up::directory::{DataDirectory, disk};
@@ -253,11 +254,8 @@ pub(super) async fn end(nodes: &[ManifestNode], patience: Duration) {
     for role in [NodeKind::Gateway, NodeKind::Spu, NodeKind::Sc] {
         let alive = || {
             let nodes = nodes.iter().filter(|node| node.role == role.as_str());
-            nodes.filter_map(|node| {
-                // It may have been started again by hand.
-                let pid = NodeFacts::read(&node.data_dir).map_or(node.pid, |facts| facts.pid);
-                child::is_running(pid, &node.argv).then_some(pid)
-            })
+            // However it was started.
+            nodes.filter_map(|node| Owner::of(&node.data_dir).map(|owner| owner.pid))
         };
         for pid in alive() {
             child::signal(pid, Signal::TERM);

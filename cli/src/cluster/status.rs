@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::arguments::PlaceArguments;
-use super::child;
 use super::manifest::{Manifest, ManifestNode};
 use crate::failure::Failure;
 use crate::output::{self, Output};
+use crate::owner::Owner;
 use crate::process::NodeFacts;
 
 /// Shows them. Exit code 1 when there is no cluster, or one of its processes is not ready.
@@ -55,12 +55,18 @@ pub(super) fn run(arguments: &PlaceArguments, output: Output) -> Result<(), Fail
 }
 
 /// The process that is in the node's place, and how it is.
-fn state(node: &ManifestNode) -> (u32, &'static str) {
-    let facts = NodeFacts::read(&node.data_dir);
-    let pid = facts.as_ref().map_or(node.pid, |facts| facts.pid);
-    match (child::is_running(pid, &node.argv), facts) {
-        (true, Some(_)) => (pid, "ready"),
-        (true, None) => (pid, "starting or stopping"),
-        (false, _) => (pid, "down"),
+pub(super) fn state(node: &ManifestNode) -> (u32, &'static str) {
+    match Owner::of(&node.data_dir) {
+        Some(owner) => {
+            let facts = NodeFacts::read(&node.data_dir);
+            let is_ready = facts.is_some_and(|facts| facts.pid == owner.pid);
+            let state = if is_ready {
+                "ready"
+            } else {
+                "starting or stopping"
+            };
+            (owner.pid, state)
+        }
+        None => (node.pid, "down"),
     }
 }

@@ -10,6 +10,7 @@ use super::manifest::Manifest;
 use super::start::end;
 use crate::failure::Failure;
 use crate::output;
+use crate::owner::Owner;
 
 /// How often it is looked whether the holder has ended.
 const STEP: Duration = Duration::from_millis(50);
@@ -24,10 +25,11 @@ pub(super) async fn run(arguments: &PlaceArguments) -> Result<(), Failure> {
             arguments.data_dir.display()
         )));
     };
-    if is_holder(manifest.pid) {
+    let is_held = || Owner::of(&arguments.data_dir).is_some_and(|it| it.pid == manifest.pid);
+    if is_held() {
         child::signal(manifest.pid, Signal::TERM);
         let ended = tokio::time::timeout(STOP_WAIT, async {
-            while is_holder(manifest.pid) {
+            while is_held() {
                 tokio::time::sleep(STEP).await;
             }
         });
@@ -43,11 +45,4 @@ pub(super) async fn run(arguments: &PlaceArguments) -> Result<(), Failure> {
     }
     output::say("stopped");
     Ok(())
-}
-
-/// Whether that process is a `tidegate cluster start`.
-fn is_holder(pid: u32) -> bool {
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-    words.contains(&b"cluster".as_slice()) && words.contains(&b"start".as_slice())
 }

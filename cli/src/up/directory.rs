@@ -13,6 +13,7 @@ use tidegate_kit::secret;
 
 use crate::failure::Failure;
 use crate::files::write_private;
+use crate::owner::{LOCK_FILE, Owner};
 
 /// A data directory that is ours until this is dropped.
 #[derive(Debug)]
@@ -26,15 +27,19 @@ impl DataDirectory {
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         make(path).map_err(|error| disk(path, "cannot be made", &error))?;
         let path = fs::canonicalize(path).map_err(|error| disk(path, "cannot be used", &error))?;
-        let lock_path = path.join("up.lock");
-        let lock = File::options()
+        let lock_path = path.join(LOCK_FILE);
+        let mut lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
             .open(&lock_path)
             .map_err(|error| disk(&lock_path, "cannot be written", &error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
+            Ok(()) => {
+                Owner::write(&mut lock)
+                    .map_err(|error| disk(&lock_path, "cannot be written", &error))?;
+                Ok(Self { path, _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => Err(in_use(&path)),
             Err(TryLockError::Error(error)) => Err(disk(&lock_path, "cannot be locked", &error)),
         }

@@ -1,6 +1,6 @@
 //! Which server a client command speaks to: flags before environment before profile.
 //!
-//! Invariant: the token of a profile is never sent to another URL than the profile's, unless the
+//! Invariant: the token of a profile is never sent to another URL than one of the profile's, unless the
 //! profile was named as well.
 
 use std::fs;
@@ -10,13 +10,15 @@ use clap::Args;
 use tidegate_client::{Client, ClientConfig};
 
 use crate::failure::Failure;
+use crate::output;
 use crate::profile::{self, DEFAULT_PROFILE, Profile};
 
 /// Options of every command that speaks to a server.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionArguments {
-    /// Server to speak to, such as https://127.0.0.1:8443.
+    /// Server to speak to, such as https://127.0.0.1:8443. Several gateways of one cluster, with commas
+    /// between them, are tried in turn.
     #[arg(long, global = true, env = "TIDEGATE_URL", value_name = "URL")]
     pub(crate) url: Option<String>,
 
@@ -49,6 +51,34 @@ pub(crate) struct ConnectionArguments {
     pub(crate) config_home: Option<PathBuf>,
 }
 
+impl ConnectionArguments {
+    /// Writes the profile that is named, or that of those who name none; which one it is. Not being able to
+    /// is worth a word, not a failure.
+    pub(crate) fn keep(&self, content: &Profile) -> Option<String> {
+        let path = profile::path(self.config_home.as_deref())?;
+        let name = given(self.profile.as_ref());
+        let name = name.map_or(DEFAULT_PROFILE, String::as_str);
+        let before = profile::read(&path, name).ok().flatten();
+        if let Err(error) = profile::write(&path, name, content) {
+            output::say(&format!(
+                "the profile {name:?} was not written to {}: {error}. Client commands need --url, \
+                 --ca and --token; --no-profile silences this.",
+                path.display()
+            ));
+            return None;
+        }
+        let is_other = |before: &Profile| !is_of(content, &before.url);
+        if let Some(other) = before.filter(is_other) {
+            output::say(&format!(
+                "the profile {name:?} pointed to {} and points here now; --profile NAME keeps them \
+                 apart",
+                other.url
+            ));
+        }
+        Some(name.to_owned())
+    }
+}
+
 /// Everything needed to make clients.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
@@ -64,6 +94,7 @@ impl Connection {
         };
         let chosen = choose(arguments, profile)?;
         let mut config = ClientConfig::new(chosen.url);
+        config.more_urls = chosen.more_urls;
         config.token = chosen.token;
         config.ca_pem = chosen.ca.as_deref().map(read_ca).transpose()?;
         Ok(Self { config })
@@ -110,29 +141,48 @@ fn given(value: Option<&String>) -> Option<&String> {
 }
 
 fn choose(arguments: &ConnectionArguments, profile: Option<Profile>) -> Result<Profile, Failure> {
-    let url = given(arguments.url.as_ref());
+    let urls = given(arguments.url.as_ref()).map_or_else(Vec::new, |text| urls(text));
     let token = given(arguments.token.as_ref());
     let ca = arguments
         .ca
         .as_ref()
         .filter(|path| !path.as_os_str().is_empty());
     let trusted = profile.filter(|profile| {
-        arguments.profile.is_some()
-            || url.is_none_or(|url| url.trim_end_matches('/') == profile.url.trim_end_matches('/'))
+        arguments.profile.is_some() || urls.iter().all(|url| is_of(profile, url))
     });
     let base = trusted.unwrap_or_default();
-    let url = url.cloned().unwrap_or(base.url);
+    let mut urls = urls.into_iter();
+    let (url, more_urls) = match urls.next() {
+        Some(url) => (url, urls.collect()),
+        None => (base.url, base.more_urls),
+    };
     if url.is_empty() {
         return Err(Failure::usage(
             "no server is known. Start one with `tidegate up`, which also writes the profile \
-             `local`, or name one with --url or TIDEGATE_URL.",
+             `local`, or a cluster with `tidegate cluster start`; or name one with --url, \
+             TIDEGATE_URL or --profile.",
         ));
     }
     Ok(Profile {
         url,
+        more_urls,
         ca: ca.cloned().or(base.ca),
         token: token.cloned().or(base.token),
     })
+}
+
+/// Those of a list with commas.
+fn urls(text: &str) -> Vec<String> {
+    let urls = text.split(',').map(str::trim);
+    urls.filter(|url| !url.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn is_of(profile: &Profile, url: &str) -> bool {
+    let bare = |url: &str| url.trim_end_matches('/').to_owned();
+    let mut own = std::iter::once(&profile.url).chain(&profile.more_urls);
+    own.any(|own| bare(own) == bare(url))
 }
 
 fn read_ca(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -151,6 +201,7 @@ mod tests {
     fn profile() -> Option<Profile> {
         Some(Profile {
             url: "https://a:1".to_owned(),
+            more_urls: vec!["https://a:2".to_owned()],
             ca: Some("/a.pem".into()),
             token: Some("secret".to_owned()),
         })
@@ -183,6 +234,16 @@ mod tests {
         assert_eq!(same.token.as_deref(), Some("secret"));
         let named = choose(&flags(Some("https://b:1"), Some("local")), profile()).unwrap();
         assert_eq!(named.token.as_deref(), Some("secret"));
+    }
+
+    #[test]
+    fn several_servers_are_given_with_commas_and_trusted_when_all_are_of_the_profile() {
+        let chosen = choose(&flags(Some("https://a:2/, https://a:1,"), None), profile()).unwrap();
+        assert_eq!(chosen.url, "https://a:2/");
+        assert_eq!(chosen.more_urls, ["https://a:1"]);
+        assert_eq!(chosen.token.as_deref(), Some("secret"));
+        let chosen = choose(&flags(Some("https://a:1,https://b:1"), None), profile()).unwrap();
+        assert_eq!((chosen.token, chosen.ca), (None, None));
     }
 
     #[test]

@@ -74,7 +74,7 @@ fn began(pid: u32) -> Option<u64> {
     (!is_over).then(|| facts.nth(18)?.parse().ok()).flatten()
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -18,12 +18,15 @@ use crate::files::write_private;
 pub(crate) const DEFAULT_PROFILE: &str = "local";
 
 /// What a profile may say.
-const SETTINGS: [&str; 3] = ["url", "ca", "token"];
+const SETTINGS: [&str; 4] = ["url", "more_urls", "ca", "token"];
 
-/// One server.
+/// One server, or one cluster.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) struct Profile {
     pub(crate) url: String,
+    /// Other gateways of the same cluster, for when that one is away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) more_urls: Vec<String>,
     /// Path of the certificate authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ca: Option<PathBuf>,
@@ -113,6 +116,7 @@ mod tests {
     fn local() -> Profile {
         Profile {
             url: "https://127.0.0.1:8443".to_owned(),
+            more_urls: vec!["https://127.0.0.1:8444".to_owned()],
             ca: Some("/data/ca.pem".into()),
             token: Some("t".to_owned()),
         }

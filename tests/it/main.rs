@@ -10,6 +10,7 @@ mod cluster_adopt;
 mod cluster_changes;
 mod cluster_drain;
 mod cluster_moves;
+mod cluster_operated;
 mod cluster_restarts;
 mod cold_readers;
 mod deploy;

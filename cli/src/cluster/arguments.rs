@@ -17,22 +17,26 @@ pub(crate) struct StartArguments {
     #[command(flatten)]
     pub(crate) place: PlaceArguments,
 
-    /// Controllers.
-    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = value_parser!(u32).range(1..=16))]
-    pub(crate) scs: u32,
+    /// Controllers [default: those that there were, 2 at first].
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=16))]
+    pub(crate) scs: Option<u32>,
 
-    /// Storage units, each on a rack of its own.
-    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = value_parser!(u32).range(0..=64))]
-    pub(crate) spus: u32,
+    /// Storage units, each on a rack of its own [default: those that there were, 3 at first].
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(0..=64))]
+    pub(crate) spus: Option<u32>,
 
-    /// Gateways.
-    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = value_parser!(u32).range(0..=16))]
-    pub(crate) gateways: u32,
+    /// Gateways [default: those that there were, 2 at first].
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(0..=16))]
+    pub(crate) gateways: Option<u32>,
 
     /// Postgres database to use. Without one a server is started from the machine's `initdb` and
     /// `postgres`, with its data in DIR/postgres.
     #[arg(long, value_name = "URL", env = "TIDEGATE_DATABASE_URL", hide_env_values = true, value_parser = database)]
     pub(crate) database_url: Option<String>,
+
+    /// Do not write a profile for the client commands (`local`, or that of --profile).
+    #[arg(long)]
+    pub(crate) no_profile: bool,
 
     /// What the processes log: error, warn, info, debug, or a filter.
     #[arg(long, value_name = "FILTER", default_value = "info")]

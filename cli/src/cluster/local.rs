@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use tidegate_client::{Client, ClientConfig};
+use tidegate_client::{Client, ClientConfig, ErrorCode, SpuId, WriteOptions};
 use tidegate_kit::secret::SecretDigest;
 use tidegate_kit::tls::Pki;
 use tidegate_proto::id::ClusterId;
@@ -79,17 +79,47 @@ impl LocalCluster {
         node.kind != NodeKind::Sc && !identity.join("node.pem").exists()
     }
 
-    /// A token with which a node joins, from the controller at `url`.
-    pub(super) async fn join_token(&self, node: &NodePlan, url: &str) -> Result<String, Failure> {
-        let mut config = ClientConfig::new(url.to_owned());
+    /// Speaks with the controllers, whichever is there.
+    pub(super) fn client(&self) -> Result<Client, Failure> {
+        let controllers = self.layout.of(NodeKind::Sc);
+        let mut urls = controllers.map(|sc| format!("https://127.0.0.1:{}", sc.ports.clients));
+        let mut config = ClientConfig::new(urls.next().unwrap_or_default());
+        config.more_urls = urls.collect();
         config.token = Some(self.token.clone());
         let pem = fs::read(&self.ca).map_err(|error| disk(&self.ca, "cannot be read", &error))?;
         config.ca_pem = Some(pem);
+        Ok(Client::new(config)?)
+    }
+
+    /// A token with which a node joins.
+    pub(super) async fn join_token(&self, node: &NodePlan) -> Result<String, Failure> {
         let spec = json!({ "role": node.kind.as_str(), "name": node.name() });
-        let made = Client::new(config)?.create_join_token(&spec).await?;
+        let made = self.client()?.create_join_token(&spec).await?;
         let token = made.get("token").and_then(|token| token.as_str());
         let token = token.map(str::to_owned);
         token.ok_or_else(|| Failure::failed("a controller made a join token and did not tell it"))
+    }
+
+    /// Whether the cluster has no storage unit of that number any more, though it had joined.
+    pub(super) async fn is_gone(&self, node: &NodePlan) -> Result<bool, Failure> {
+        if node.kind != NodeKind::Spu || self.has_to_join(node) {
+            return Ok(false);
+        }
+        match self.client()?.spu(SpuId(node.number)).await {
+            Ok(_) => Ok(false),
+            Err(error) if error.code() == Some(ErrorCode::SpuNotFound) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Enters a storage unit again that was removed; its certificate and its directory serve on.
+    pub(super) async fn enter_again(&self, node: &NodePlan) -> Result<(), Failure> {
+        let (spec, options) = (json!({}), WriteOptions::default());
+        let client = self.client()?;
+        client
+            .ensure_spu(SpuId(node.number), &spec, options)
+            .await?;
+        Ok(())
     }
 
     /// The directory of a node's data.
@@ -181,7 +211,7 @@ impl LocalCluster {
 fn spu(node: &NodePlan) -> Vec<(&'static str, Value)> {
     vec![
         ("spu_id", Value::Integer(node.number.into())),
-        ("rack", Value::String(format!("rack-{}", node.number))),
+        ("rack", Value::String(node.rack())),
         ("listen_private", local(node.ports.private)),
         ("listen_clients", local(node.ports.clients)),
         // Several of them share a disk here, which nobody wants to see filled with reserves.

@@ -49,6 +49,30 @@ impl Manifest {
         serde_json::from_str(&text).ok()
     }
 
+    /// The same, or what to say when there is none.
+    pub(crate) fn ready(directory: &Path) -> Result<Self, Failure> {
+        Self::read(directory).ok_or_else(|| {
+            let directory = directory.display();
+            Failure::failed(format!(
+                "no cluster is ready in {directory}. `tidegate cluster start --data-dir {directory}` \
+                 starts one; --data-dir DIR names the directory of another."
+            ))
+        })
+    }
+
+    /// Where clients of the cluster find it: at gateways, or, where there are none, at controllers.
+    pub(crate) fn doors(&self) -> Vec<&ManifestNode> {
+        let of = |role: &str| -> Vec<_> {
+            let nodes = self.nodes.iter().filter(|node| node.role == role);
+            nodes.filter(|node| !node.url.is_empty()).collect()
+        };
+        let gateways = of("gateway");
+        if gateways.is_empty() {
+            return of("sc");
+        }
+        gateways
+    }
+
     pub(crate) fn write(&self, directory: &Path) -> Result<(), Failure> {
         let path = directory.join(MANIFEST_FILE);
         let text = serde_json::to_string_pretty(self)

@@ -5,18 +5,27 @@
 //! with its own directory, certificate and file of settings.
 
 mod arguments;
-mod bundle;
 mod layout;
 mod manifest;
+mod redaction;
+
+mod bundle;
+mod evidence;
 
 mod child;
+mod requests;
 
 mod local;
 
+mod nodes;
+
+mod change;
 mod diagnose;
 mod start;
 mod status;
 mod stop;
+
+mod env;
 
 mod token;
 
@@ -36,6 +45,12 @@ pub(crate) enum ClusterCommand {
     Stop(PlaceArguments),
     /// Show its processes.
     Status(PlaceArguments),
+    /// Start processes of it again, one after the other, each in order.
+    Restart(change::RestartArguments),
+    /// Start one more storage unit of it.
+    AddSpu(change::AddSpuArguments),
+    /// Print what a shell needs to speak with it: eval "$(tidegate cluster env)".
+    Env(PlaceArguments),
     /// Put into one file what somebody needs who is to find out what is wrong with a cluster.
     Diagnose(diagnose::DiagnoseArguments),
     /// One-time tokens with which nodes join a cluster.
@@ -50,9 +65,12 @@ pub(crate) async fn run(
     output: Output,
 ) -> Result<(), Failure> {
     match command {
-        ClusterCommand::Start(arguments) => start::run(&arguments).await,
+        ClusterCommand::Start(arguments) => start::run(&arguments, connection).await,
         ClusterCommand::Stop(arguments) => stop::run(&arguments).await,
         ClusterCommand::Status(arguments) => status::run(&arguments, output),
+        ClusterCommand::Restart(arguments) => change::restart(&arguments, output).await,
+        ClusterCommand::AddSpu(arguments) => change::add_spu(&arguments, output).await,
+        ClusterCommand::Env(arguments) => env::run(&arguments, output),
         ClusterCommand::Diagnose(arguments) => diagnose::run(&arguments, connection, output).await,
         ClusterCommand::Token(command) => {
             token::run(command, &Connection::resolve(connection)?, output).await

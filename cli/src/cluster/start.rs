@@ -7,48 +7,35 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::fs::Mode;
-use rustix::process::{Signal, geteuid, umask};
+use rustix::process::{geteuid, umask};
 use tidegate_kit::boot::{self, LogFormat};
 use tidegate_kit::clock;
-use tidegate_kit::signal::Signals;
 use tidegate_proto::id::ClusterId;
 use tidegate_sc::local_postgres::{Door, LocalPostgres, ServerOptions};
 use tidegate_sc::store::{self, DatabaseUrl};
 use uuid::Uuid;
 
 use super::arguments::StartArguments;
-use super::child::{self, Started};
-use super::layout::{Layout, NodeKind, NodePlan};
+use super::layout::{Layout, NodeKind, Wanted};
 use super::local::LocalCluster;
-use super::manifest::{Manifest, ManifestNode};
+use super::manifest::Manifest;
+use super::nodes::{Running, STEP, STOP_WAIT, carry_out, end, launch, manifest, ready, stop_all};
+use super::requests::Requests;
+use crate::connection::ConnectionArguments;
 use crate::failure::{Failure, interrupts};
 use crate::output;
-use crate::owner::Owner;
-use crate::process::NodeFacts;
+use crate::profile::{DEFAULT_PROFILE, Profile};
 use crate::sc::authority::cluster_of;
 use crate::up::directory::{DataDirectory, disk};
 use crate::up::failures::chain;
 
-/// How often processes are looked at.
-const STEP: Duration = Duration::from_millis(50);
-/// For a process to become ready, with the recovery of its data.
-const READY_WAIT: Duration = Duration::from_secs(60);
-/// For a process to end after it was told to; then it is ended.
-const STOP_WAIT: Duration = Duration::from_secs(40);
-
-/// A process of ours.
-struct Running {
-    node: NodePlan,
-    child: Started,
-    facts: NodeFacts,
-    has_ended: bool,
-}
-
 /// Starts it and holds it until a signal. Needs a runtime.
-pub(super) async fn run(arguments: &StartArguments) -> Result<(), Failure> {
+pub(super) async fn run(
+    arguments: &StartArguments,
+    connection: &ConnectionArguments,
+) -> Result<(), Failure> {
     boot::init_logging(LogFormat::Text, "warn")
         .map_err(|error| Failure::failed(error.to_string()))?;
     // Nobody else on the machine has any business with what is made from here on, by us or by those we
@@ -57,17 +44,13 @@ pub(super) async fn run(arguments: &StartArguments) -> Result<(), Failure> {
     let mut signals = interrupts()?;
     let directory = DataDirectory::open(&arguments.place.data_dir)?;
     end_leftovers(directory.path()).await;
-    let wanted = [
-        (NodeKind::Sc, arguments.scs),
-        (NodeKind::Spu, arguments.spus),
-        (NodeKind::Gateway, arguments.gateways),
-    ];
-    let layout = Layout::ensure(directory.path(), &wanted)?;
+    let layout = Layout::ensure(directory.path(), &wanted(arguments))?;
     let (postgres, url) = database(arguments, &directory, &layout).await?;
-    let cluster = LocalCluster::prepare(&directory, layout, url, &arguments.log)?;
+    let mut cluster = LocalCluster::prepare(&directory, layout, url, &arguments.log)?;
     let mut running = Vec::new();
+    let profile = (!arguments.no_profile).then_some(connection);
     let outcome = tokio::select! {
-        outcome = serve(&cluster, &mut running) => outcome,
+        outcome = serve(&mut cluster, &mut running, arguments.spus, profile) => outcome,
         signal = signals.recv() => {
             output::say(&format!("{signal}: stopping the cluster (again to end it at once)"));
             Ok(())
@@ -84,113 +67,134 @@ pub(super) async fn run(arguments: &StartArguments) -> Result<(), Failure> {
     outcome
 }
 
-/// Ends only by failure.
-async fn serve(cluster: &LocalCluster, running: &mut Vec<Running>) -> Result<(), Failure> {
+fn wanted(arguments: &StartArguments) -> [Wanted; 3] {
+    let wanted = |kind, count, at_first| Wanted {
+        kind,
+        count,
+        at_first,
+    };
+    [
+        wanted(NodeKind::Sc, arguments.scs, 2),
+        wanted(NodeKind::Spu, arguments.spus, 3),
+        wanted(NodeKind::Gateway, arguments.gateways, 2),
+    ]
+}
+
+/// Ends only by failure. `spus` is how many storage units were asked for.
+async fn serve(
+    cluster: &mut LocalCluster,
+    running: &mut Vec<Running>,
+    spus: Option<u32>,
+    profile: Option<&ConnectionArguments>,
+) -> Result<(), Failure> {
     let cluster_id = migrate(&cluster.database_url).await?;
     cluster.ensure_authority(cluster_id)?;
     for kind in [NodeKind::Sc, NodeKind::Spu, NodeKind::Gateway] {
+        if kind == NodeKind::Spu {
+            take_back_or_leave_out(cluster, spus.is_some()).await?;
+        }
         let mut started = Vec::new();
         for node in cluster.layout.of(kind) {
-            cluster.write_settings(node)?;
-            let (argv, log) = (cluster.argv(node), cluster.log(node));
-            let mut environment = Vec::new();
-            if cluster.has_to_join(node) {
-                let controller = running.first().and_then(|one| one.facts.url.as_deref());
-                let token = cluster
-                    .join_token(node, controller.unwrap_or_default())
-                    .await?;
-                environment.push(("TIDEGATE_JOIN_TOKEN", token));
-            }
-            started.push((node.clone(), child::spawn(&argv, &environment, &log)?));
+            started.push((node.clone(), launch(cluster, node).await?));
         }
         for (node, child) in started {
             running.push(ready(cluster, node, child).await?);
         }
     }
-    announce(cluster, running)?;
+    let requests = Requests::open(&cluster.directory)?;
+    announce(cluster, running, profile)?;
     loop {
         tokio::time::sleep(STEP).await;
-        for one in running.iter_mut().filter(|one| !one.has_ended) {
-            if let Some(ending) = one.child.ending() {
-                one.has_ended = true;
-                let argv = cluster.argv(&one.node).join(" ");
-                output::say(&format!(
-                    "{} ended: {}. It stays down; to start it again:\n  {argv}",
-                    one.facts.name, ending
-                ));
-            }
+        report_ended(cluster, running);
+        if let Some((request, place)) = requests.next() {
+            let answer = carry_out(cluster, running, request).await;
+            Requests::answer(&place, &answer);
         }
     }
 }
 
-async fn ready(
-    cluster: &LocalCluster,
-    node: NodePlan,
-    mut child: Started,
-) -> Result<Running, Failure> {
-    let directory = cluster.data_dir(&node);
-    let log = cluster.log(&node);
-    let waited = tokio::time::timeout(READY_WAIT, async {
-        loop {
-            let facts = NodeFacts::read(&directory);
-            if let Some(facts) = facts.filter(|facts| facts.pid == child.id()) {
-                return Ok(facts);
-            }
-            if let Some(ending) = child.ending() {
-                return Err(ending);
-            }
-            tokio::time::sleep(STEP).await;
+/// Storage units that the cluster does not have any more: those that were asked for are entered again, the
+/// others are not started.
+async fn take_back_or_leave_out(
+    cluster: &mut LocalCluster,
+    were_asked_for: bool,
+) -> Result<(), Failure> {
+    let mut gone = Vec::new();
+    for node in cluster.layout.of(NodeKind::Spu) {
+        if cluster.is_gone(node).await? {
+            gone.push(node.clone());
         }
-    });
-    let reason = match waited.await {
-        Ok(Ok(facts)) => {
-            return Ok(Running {
-                node,
-                child,
-                facts,
-                has_ended: false,
-            });
+    }
+    if were_asked_for {
+        for node in &gone {
+            cluster.enter_again(node).await?;
+            output::say(&format!(
+                "{} had been removed from the cluster; it is entered again, as --spus asks for it",
+                node.name()
+            ));
         }
-        Ok(Err(ending)) => format!("ended: {ending}"),
-        Err(_) => format!("was not ready after {} s", READY_WAIT.as_secs()),
-    };
-    Err(Failure::failed(format!(
-        "{} {reason}. Its last words, from {}:\n{}",
-        node.name(),
-        log.display(),
-        child::tail(&log)
-    )))
+        return Ok(());
+    }
+    for node in &gone {
+        output::say(&format!(
+            "{} was removed from the cluster and is not started; its files stay in {}. `tidegate \
+             cluster add-spu {}` takes it back.",
+            node.name(),
+            cluster.data_dir(node).display(),
+            node.number
+        ));
+    }
+    let numbers: Vec<u32> = gone.iter().map(|node| node.number).collect();
+    match numbers.is_empty() {
+        true => Ok(()),
+        false => cluster.layout.leave_out(&cluster.directory, &numbers),
+    }
 }
 
-fn announce(cluster: &LocalCluster, running: &[Running]) -> Result<(), Failure> {
-    let nodes = running.iter().map(|one| ManifestNode {
-        name: one.facts.name.clone(),
-        role: one.facts.role.clone(),
-        pid: one.facts.pid,
-        url: one.facts.url.clone().unwrap_or_default(),
-        operators_url: one.facts.operators_url.clone(),
-        data_dir: cluster.data_dir(&one.node),
-        log: cluster.log(&one.node),
-        argv: cluster.argv(&one.node),
-    });
-    let manifest = Manifest {
-        pid: std::process::id(),
-        ca: cluster.ca.clone(),
-        token: cluster.token.clone(),
-        database_url: cluster.database_url.clone(),
-        nodes: nodes.collect(),
+fn report_ended(cluster: &LocalCluster, running: &mut [Running]) {
+    for one in running.iter_mut().filter(|one| !one.has_ended) {
+        let Some(ending) = one.child.ending() else {
+            continue;
+        };
+        one.has_ended = true;
+        let directory = cluster.directory.display();
+        output::say(&format!(
+            "{name} ended: {ending}. It stays down; to start it again:\n  \
+             tidegate cluster restart {name} --data-dir {directory}\n  {argv}",
+            name = one.facts.name,
+            argv = cluster.argv(&one.node).join(" "),
+        ));
+    }
+}
+
+/// Tells everybody that it is ready.
+fn announce(
+    cluster: &LocalCluster,
+    running: &[Running],
+    profile: Option<&ConnectionArguments>,
+) -> Result<(), Failure> {
+    let manifest = manifest(cluster, running);
+    let mut urls = manifest.doors().into_iter().map(|door| door.url.clone());
+    let content = Profile {
+        url: urls.next().unwrap_or_default(),
+        more_urls: urls.collect(),
+        ca: Some(cluster.ca.clone()),
+        token: Some(cluster.token.clone()),
     };
+    // Whoever waits for `cluster.json` may use a client command next.
+    let kept = profile.and_then(|connection| connection.keep(&content));
     manifest.write(&cluster.directory)?;
-    let door = running.iter().rev().find(|one| one.facts.url.is_some());
-    let url = door.and_then(|one| one.facts.url.as_deref()).unwrap_or("");
+    let directory = cluster.directory.display();
+    let first = match kept.as_deref() {
+        Some(DEFAULT_PROFILE) => String::new(),
+        Some(name) => format!("export TIDEGATE_PROFILE={name}\n    "),
+        None => format!("eval \"$(tidegate cluster env --data-dir {directory})\"\n    "),
+    };
     output::say(&format!(
-        "\n  The cluster is ready: {} processes, described in {}\n\n  Try:\n    \
-         export TIDEGATE_URL={url} TIDEGATE_CA={} TIDEGATE_TOKEN=$(cat {})\n    \
-         tidegate topic create demo --partitions 3\n",
+        "\n  The cluster is ready: {} processes, described in {directory}/cluster.json\n\n  Try, in another \
+         terminal:\n    {first}tidegate topic create demo --partitions 3\n    \
+         tidegate cluster status --data-dir {directory}\n",
         manifest.nodes.len(),
-        cluster.directory.join("cluster.json").display(),
-        cluster.ca.display(),
-        cluster.directory.join("token").display(),
     ));
     Ok(())
 }
@@ -247,59 +251,4 @@ async fn end_leftovers(directory: &Path) {
     };
     end(&manifest.nodes, STOP_WAIT).await;
     Manifest::remove(directory);
-}
-
-/// Ends those of `nodes` that run, gateways first: who is told to stop should still reach those behind it.
-pub(super) async fn end(nodes: &[ManifestNode], patience: Duration) {
-    for role in [NodeKind::Gateway, NodeKind::Spu, NodeKind::Sc] {
-        let alive = || {
-            let nodes = nodes.iter().filter(|node| node.role == role.as_str());
-            // However it was started.
-            nodes.filter_map(|node| Owner::of(&node.data_dir).map(|owner| owner.pid))
-        };
-        for pid in alive() {
-            child::signal(pid, Signal::TERM);
-        }
-        let ended = tokio::time::timeout(patience, async {
-            while alive().next().is_some() {
-                tokio::time::sleep(STEP).await;
-            }
-        });
-        if ended.await.is_err() {
-            for pid in alive() {
-                child::signal(pid, Signal::KILL);
-            }
-        }
-    }
-}
-
-/// Stops our own and what was started again by hand in their places.
-async fn stop_all(cluster: &LocalCluster, mut running: Vec<Running>, signals: &mut Signals) {
-    let nodes = running.iter().map(|one| ManifestNode {
-        name: one.facts.name.clone(),
-        role: one.facts.role.clone(),
-        pid: one.facts.pid,
-        url: String::new(),
-        operators_url: String::new(),
-        data_dir: cluster.data_dir(&one.node),
-        log: cluster.log(&one.node),
-        argv: cluster.argv(&one.node),
-    });
-    let nodes: Vec<ManifestNode> = nodes.collect();
-    // Children that ended stay in the list of processes until they are waited for.
-    let reap = async {
-        loop {
-            for one in &mut running {
-                one.child.ending();
-            }
-            tokio::time::sleep(STEP).await;
-        }
-    };
-    tokio::select! {
-        () = end(&nodes, STOP_WAIT) => {}
-        () = reap => {}
-        _ = signals.recv() => {}
-    }
-    // What is left is killed with them.
-    drop(running);
 }

@@ -11,12 +11,7 @@ use crate::process::NodeFacts;
 
 /// Shows them. Exit code 1 when there is no cluster, or one of its processes is not ready.
 pub(super) fn run(arguments: &PlaceArguments, output: Output) -> Result<(), Failure> {
-    let Some(manifest) = Manifest::read(&arguments.data_dir) else {
-        return Err(Failure::failed(format!(
-            "no cluster is ready in {}",
-            arguments.data_dir.display()
-        )));
-    };
+    let manifest = Manifest::ready(&arguments.data_dir)?;
     let states: Vec<(u32, &str)> = manifest.nodes.iter().map(state).collect();
     match output {
         Output::Json => {

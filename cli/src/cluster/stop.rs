@@ -6,8 +6,9 @@ use rustix::process::Signal;
 
 use super::arguments::PlaceArguments;
 use super::child;
+use super::layout::Layout;
 use super::manifest::Manifest;
-use super::start::end;
+use super::nodes::end;
 use crate::failure::Failure;
 use crate::output;
 use crate::owner::Owner;
@@ -17,31 +18,28 @@ const STEP: Duration = Duration::from_millis(50);
 /// Three kinds of processes, one after the other, and the database.
 const STOP_WAIT: Duration = Duration::from_secs(150);
 
-/// Stops it and waits for the end.
+/// Stops it and waits for the end; also one that is not ready yet.
 pub(super) async fn run(arguments: &PlaceArguments) -> Result<(), Failure> {
-    let Some(manifest) = Manifest::read(&arguments.data_dir) else {
-        return Err(Failure::failed(format!(
-            "no cluster is ready in {}",
-            arguments.data_dir.display()
-        )));
-    };
-    let is_held = || Owner::of(&arguments.data_dir).is_some_and(|it| it.pid == manifest.pid);
-    if is_held() {
-        child::signal(manifest.pid, Signal::TERM);
-        let ended = tokio::time::timeout(STOP_WAIT, async {
-            while is_held() {
-                tokio::time::sleep(STEP).await;
-            }
-        });
-        if ended.await.is_err() {
-            return Err(Failure::failed(format!(
-                "the cluster did not end within {} s",
-                STOP_WAIT.as_secs()
-            )));
-        }
-    } else {
+    let directory = &arguments.data_dir;
+    let holder = Owner::of(directory).filter(|_| Layout::is_in(directory));
+    let Some(holder) = holder else {
+        let manifest = Manifest::ready(directory)?;
         end(&manifest.nodes, STOP_WAIT).await;
-        Manifest::remove(&arguments.data_dir);
+        Manifest::remove(directory);
+        output::say("stopped what an earlier holder had left");
+        return Ok(());
+    };
+    child::signal(holder.pid, Signal::TERM);
+    let ended = tokio::time::timeout(STOP_WAIT, async {
+        while Owner::of(directory).as_ref() == Some(&holder) {
+            tokio::time::sleep(STEP).await;
+        }
+    });
+    if ended.await.is_err() {
+        return Err(Failure::failed(format!(
+            "the cluster did not end within {} s",
+            STOP_WAIT.as_secs()
+        )));
     }
     output::say("stopped");
     Ok(())

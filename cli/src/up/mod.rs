@@ -27,7 +27,7 @@ pub(crate) use failures::chain;
 use crate::connection::ConnectionArguments;
 use crate::failure::{Failure, interrupts};
 use crate::output;
-use crate::profile::{self, DEFAULT_PROFILE, Profile};
+use crate::profile::Profile;
 use banner::Banner;
 use directory::DataDirectory;
 use server::{Access, Server};
@@ -109,7 +109,7 @@ async fn make_demo_topic(access: &Access, topic: &TopicName) -> Result<(), Failu
     }
 }
 
-/// The name of the profile that was written. Not being able to is worth a word, not a failure.
+/// The name of the profile that was written.
 fn write_profile(
     arguments: &UpArguments,
     connection: &ConnectionArguments,
@@ -118,37 +118,13 @@ fn write_profile(
     if arguments.no_profile {
         return None;
     }
-    let path = profile::path(connection.config_home.as_deref())?;
-    let name = connection
-        .profile
-        .clone()
-        .unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
     let content = Profile {
         url: access.url.clone(),
+        more_urls: Vec::new(),
         ca: access.ca.clone(),
         token: access.token.clone(),
     };
-    let before = profile::read(&path, &name).ok().flatten();
-    match profile::write(&path, &name, &content) {
-        Ok(()) => {
-            if let Some(other) = before.filter(|before| before.url != access.url) {
-                output::say(&format!(
-                    "the profile {name:?} pointed to {} and points here now; --profile NAME keeps \
-                     them apart",
-                    other.url
-                ));
-            }
-            Some(name)
-        }
-        Err(error) => {
-            output::say(&format!(
-                "the profile {name:?} was not written to {}: {error}. Client commands need --url, \
-                 --ca and --token; --no-profile silences this.",
-                path.display()
-            ));
-            None
-        }
-    }
+    connection.keep(&content)
 }
 
 fn show_banner(

@@ -3,6 +3,7 @@
 //! A client is cheap to clone and shares its connections. Reads are retried here, because they have
 //! no effect; what has one is retried only where the server makes the repeat harmless.
 
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ use crate::transport::{Answer, Call, Transport};
 pub struct ClientConfig {
     /// `https://host:port` or, for development servers, `http://host:port`.
     pub url: String,
+    /// Further servers of the same Tidegate, such as its other gateways: tried in turn when one is away.
+    pub more_urls: Vec<String>,
     /// The only trusted certificate authority; the machine's own ones when absent.
     pub ca_pem: Option<Vec<u8>>,
     /// API token, sent as bearer. Development servers need none.
@@ -37,6 +40,7 @@ impl ClientConfig {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            more_urls: Vec::new(),
             ca_pem: None,
             token: None,
             request_timeout: REQUEST_TIMEOUT_DEFAULT,
@@ -58,8 +62,9 @@ impl Client {
     /// # Errors
     /// `Error::Config` when URL, CA or token cannot be used.
     pub fn new(config: ClientConfig) -> Result<Self, Error> {
+        let urls = iter::once(&config.url).chain(&config.more_urls);
         let transport = Transport::new(
-            &config.url,
+            &urls.map(String::as_str).collect::<Vec<_>>(),
             config.ca_pem.as_deref(),
             config.token.as_deref(),
             config.http1_only,
@@ -70,7 +75,7 @@ impl Client {
         })
     }
 
-    /// The URL as configured.
+    /// The first URL as configured.
     pub fn url(&self) -> &str {
         &self.config.url
     }

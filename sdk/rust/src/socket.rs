@@ -8,6 +8,7 @@ use std::fmt;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use http::header::{AUTHORIZATION, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use http::{Request, Uri};
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -128,9 +129,59 @@ async fn open(
     path: &str,
     subprotocol: &'static str,
 ) -> Result<Socket, NotOpened> {
+    let (request, stream) = connect(transport, path, subprotocol).await?;
+    let limits = WebSocketConfig::default()
+        .read_buffer_size(SOCKET_READ_BYTES)
+        .max_message_size(Some(SOCKET_MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(SOCKET_MESSAGE_BYTES_MAX));
+    let opened = client_async_with_config(request, TokioIo::new(stream), Some(limits)).await;
+    match opened {
+        Ok((stream, _)) => Ok(Socket {
+            stream,
+            path: path.to_owned(),
+        }),
+        Err(error) => Err(not_opened(error, path)),
+    }
+}
+
+/// A stream to the first server that takes connections, and the request for an upgrade there.
+async fn connect(
+    transport: &Transport,
+    path: &str,
+    subprotocol: &'static str,
+) -> Result<(Request<()>, MaybeHttpsStream<TokioIo<TcpStream>>), NotOpened> {
+    let mut connector = transport.connector.clone();
+    let mut refused = NotOpened::Failed(Error::Closed);
+    for (place, base) in transport.servers() {
+        let (request, uri) = asked(transport, base, path, subprotocol)?;
+        let error = match connector.call(uri).await {
+            Ok(stream) => {
+                transport.prefer(place);
+                return Ok((request, stream));
+            }
+            Err(error) => error,
+        };
+        let url = base.to_owned();
+        refused = NotOpened::Failed(match tls_cause(error.as_ref()) {
+            Some(reason) => return Err(NotOpened::Failed(Error::Tls { url, reason })),
+            None => Error::Connect {
+                url,
+                reason: root_cause(error.as_ref()),
+            },
+        });
+    }
+    Err(refused)
+}
+
+fn asked(
+    transport: &Transport,
+    base: &str,
+    path: &str,
+    subprotocol: &'static str,
+) -> Result<(Request<()>, Uri), NotOpened> {
     let config = |what: String| NotOpened::Failed(Error::Config(what));
-    let url = format!("{}{path}", transport.base);
-    let uri = url.parse::<http::Uri>();
+    let url = format!("{base}{path}");
+    let uri = url.parse::<Uri>();
     let uri = uri.map_err(|error| config(format!("not a request path: {path}: {error}")))?;
     // The scheme of sockets is that of requests with other letters.
     let mut request = format!("ws{}", url.trim_start_matches("http"))
@@ -144,30 +195,7 @@ async fn open(
     if let Some(value) = &transport.authorization {
         headers.insert(AUTHORIZATION, value.clone());
     }
-    let mut connector = transport.connector.clone();
-    let connected = connector.call(uri).await;
-    let stream = connected.map_err(|error| {
-        let url = transport.base.clone();
-        NotOpened::Failed(match tls_cause(error.as_ref()) {
-            Some(reason) => Error::Tls { url, reason },
-            None => Error::Connect {
-                url,
-                reason: root_cause(error.as_ref()),
-            },
-        })
-    })?;
-    let limits = WebSocketConfig::default()
-        .read_buffer_size(SOCKET_READ_BYTES)
-        .max_message_size(Some(SOCKET_MESSAGE_BYTES_MAX))
-        .max_frame_size(Some(SOCKET_MESSAGE_BYTES_MAX));
-    let opened = client_async_with_config(request, TokioIo::new(stream), Some(limits)).await;
-    match opened {
-        Ok((stream, _)) => Ok(Socket {
-            stream,
-            path: path.to_owned(),
-        }),
-        Err(error) => Err(not_opened(error, path)),
-    }
+    Ok((request, uri))
 }
 
 fn not_opened(error: SocketError, path: &str) -> NotOpened {

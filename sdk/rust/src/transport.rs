@@ -1,17 +1,20 @@
 //! One HTTP call: URL, TLS, deadline, and what an answer or a failure means.
 //!
-//! HTTP/1.1 and HTTP/2 by ALPN over pooled connections. Nothing is retried here: whether a repeat
-//! is safe is known above. A refused connection is told from one that broke under way, because
-//! only the first is certain to have had no effect.
+//! HTTP/1.1 and HTTP/2 by ALPN over pooled connections. A refused connection is told from one that broke
+//! under way, because only the first is certain to have had no effect: only then the next of several servers
+//! is tried at once. Nothing else is retried here: whether a repeat is safe is known above; it goes to the
+//! next server, too.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -59,28 +62,31 @@ pub(crate) struct Transport {
     pool: Pool<Connector, Full<Bytes>>,
     /// HTTP/1.1 alone, which sockets are opened by.
     pub(crate) connector: Connector,
-    pub(crate) base: String,
+    /// Of one Tidegate, at least one; `current` is the place of the one that is spoken to.
+    bases: Vec<String>,
+    current: AtomicUsize,
     pub(crate) authorization: Option<HeaderValue>,
 }
 
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport")
-            .field("base", &self.base)
+            .field("bases", &self.bases)
             .finish_non_exhaustive()
     }
 }
 
 impl Transport {
-    /// `url` is scheme and authority, `ca_pem` the only trust root when given.
+    /// `urls` are scheme and authority, of servers that do the same; `ca_pem` the only trust root when given.
     pub(crate) fn new(
-        url: &str,
+        urls: &[&str],
         ca_pem: Option<&[u8]>,
         token: Option<&str>,
         http1_only: bool,
     ) -> Result<Self, Error> {
-        let base = base_url(url)?;
-        let tls = tls_config(&base, ca_pem)?;
+        let bases = urls.iter().map(|url| base_url(url));
+        let bases = bases.collect::<Result<Vec<_>, _>>()?;
+        let tls = tls_config(&bases, ca_pem)?;
         let authorization = token.map(bearer).transpose()?;
 
         let mut tcp = HttpConnector::new();
@@ -111,9 +117,27 @@ impl Transport {
         Ok(Self {
             pool,
             connector: for_sockets,
-            base,
+            bases,
+            current: AtomicUsize::new(0),
             authorization,
         })
+    }
+
+    /// The servers, from the one that is spoken to on, with their places.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = (usize, &str)> {
+        let (count, current) = (self.bases.len(), self.current.load(Ordering::Relaxed));
+        let places = (0..count).map(move |step| (current + step) % count);
+        places.map(|place| (place, self.bases[place].as_str()))
+    }
+
+    /// Speaks to that one from now on.
+    pub(crate) fn prefer(&self, place: usize) {
+        self.current.store(place, Ordering::Relaxed);
+    }
+
+    /// Whatever comes next goes to another one than that: it may be about to go.
+    pub(crate) fn avoid(&self, place: usize) {
+        self.prefer((place + 1) % self.bases.len());
     }
 
     /// Sends one request and reads the whole answer. Statuses from 400 on become `Error::Problem`.
@@ -122,10 +146,13 @@ impl Transport {
         let timeout = call.timeout;
         match tokio::time::timeout(timeout, self.exchange(call, &named)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Error::Timeout {
-                request: named,
-                after_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-            }),
+            Err(_) => {
+                self.avoid(self.current.load(Ordering::Relaxed));
+                Err(Error::Timeout {
+                    request: named,
+                    after_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+                })
+            }
         }
     }
 
@@ -140,29 +167,17 @@ impl Transport {
         call: Call,
         named: &str,
     ) -> Result<Answer, Error> {
-        let mut request = Request::new(Full::new(call.body));
-        *request.method_mut() = call.method;
-        *request.uri_mut() = format!("{}{}", self.base, call.path)
-            .parse()
-            .map_err(|error| {
-                Error::Config(format!("not a request path: {}: {error}", call.path))
-            })?;
-        request.headers_mut().extend(call.headers);
-        if let Some(value) = &self.authorization {
-            request.headers_mut().insert(AUTHORIZATION, value.clone());
-        }
-        let response = self
-            .pool
-            .request(request)
-            .await
-            .map_err(|error| self.send_error(&error, named))?;
+        let (place, response) = self.first_answer(&call, named).await?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, bytes_max)
             .collect()
             .await
-            .map_err(|error| Error::Transport {
-                request: named.to_owned(),
-                reason: root_cause(error.as_ref()),
+            .map_err(|error| {
+                self.avoid(place);
+                Error::Transport {
+                    request: named.to_owned(),
+                    reason: root_cause(error.as_ref()),
+                }
             })?;
         let answer = Answer {
             status: head.status,
@@ -176,19 +191,69 @@ impl Transport {
         }
     }
 
-    fn send_error(&self, error: &hyper_util::client::legacy::Error, named: &str) -> Error {
-        let url = self.base.clone();
-        if let Some(reason) = tls_cause(error) {
-            return Error::Tls { url, reason };
+    /// The answer of the first server that takes connections, and its place.
+    async fn first_answer(
+        &self,
+        call: &Call,
+        named: &str,
+    ) -> Result<(usize, Response<Incoming>), Error> {
+        let mut refused = None;
+        for (place, base) in self.servers() {
+            let sent = self.pool.request(self.request(call, base)?).await;
+            let error = match sent {
+                Ok(response) => {
+                    // The others were away just now.
+                    if refused.is_some() {
+                        self.prefer(place);
+                    }
+                    return Ok((place, response));
+                }
+                Err(error) => send_error(&error, base, named),
+            };
+            match error {
+                Error::Connect { .. } => refused = Some(refused.unwrap_or(error)),
+                error => {
+                    self.avoid(place);
+                    return Err(error);
+                }
+            }
         }
-        let reason = root_cause(error);
-        if error.is_connect() {
-            return Error::Connect { url, reason };
+        Err(match refused {
+            Some(Error::Connect { reason, .. }) => Error::Connect {
+                url: self.bases.join(" or "),
+                reason,
+            },
+            other => other.unwrap_or(Error::Closed),
+        })
+    }
+
+    fn request(&self, call: &Call, base: &str) -> Result<Request<Full<Bytes>>, Error> {
+        let mut request = Request::new(Full::new(call.body.clone()));
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() = format!("{base}{}", call.path).parse().map_err(|error| {
+            Error::Config(format!("not a request path: {}: {error}", call.path))
+        })?;
+        let headers = request.headers_mut();
+        headers.extend(call.headers.iter().cloned());
+        if let Some(value) = &self.authorization {
+            headers.insert(AUTHORIZATION, value.clone());
         }
-        Error::Transport {
-            request: named.to_owned(),
-            reason,
-        }
+        Ok(request)
+    }
+}
+
+fn send_error(error: &hyper_util::client::legacy::Error, base: &str, named: &str) -> Error {
+    let url = base.to_owned();
+    if let Some(reason) = tls_cause(error) {
+        return Error::Tls { url, reason };
+    }
+    let reason = root_cause(error);
+    if error.is_connect() {
+        return Error::Connect { url, reason };
+    }
+    Error::Transport {
+        request: named.to_owned(),
+        reason,
     }
 }
 
@@ -239,7 +304,7 @@ fn bearer(token: &str) -> Result<HeaderValue, Error> {
     Ok(value)
 }
 
-fn tls_config(base: &str, ca_pem: Option<&[u8]>) -> Result<TlsConfig, Error> {
+fn tls_config(bases: &[String], ca_pem: Option<&[u8]>) -> Result<TlsConfig, Error> {
     let provider: Arc<CryptoProvider> = Arc::new(rustls::crypto::ring::default_provider());
     let builder = TlsConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -249,7 +314,7 @@ fn tls_config(base: &str, ca_pem: Option<&[u8]>) -> Result<TlsConfig, Error> {
             .with_root_certificates(roots(pem)?)
             .with_no_client_auth());
     }
-    if !base.starts_with("https:") {
+    if !bases.iter().any(|base| base.starts_with("https:")) {
         return Ok(builder
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth());
@@ -281,6 +346,47 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{self, Reply};
+
+    /// Where nobody listens: a port of which another socket keeps the system from giving it away.
+    fn nobody() -> (std::net::UdpSocket, String) {
+        let held = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = held.local_addr().unwrap().port();
+        (held, format!("http://127.0.0.1:{port}"))
+    }
+
+    fn post() -> Call {
+        Call {
+            method: Method::POST,
+            path: "/v1/x".to_owned(),
+            headers: Vec::new(),
+            body: Bytes::from_static(b"once"),
+            timeout: Duration::from_secs(20),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_not_sent_goes_to_the_next_server_and_what_may_have_been_does_not() {
+        let (_held, away) = nobody();
+        let (seen, mut asked) = tokio::sync::mpsc::channel(8);
+        let breaking = testing::serve(move |_, body| {
+            seen.try_send(body).unwrap();
+            Reply::Broken
+        });
+        let breaking = breaking.await;
+        let good = testing::serve(|_, body| Reply::ok(body)).await;
+        let urls = [away.as_str(), &breaking.url, &good.url];
+        let transport = Transport::new(&urls, None, None, true).unwrap();
+        let broken = transport.call(post()).await.unwrap_err();
+        assert!(matches!(broken, Error::Transport { .. }), "{broken}");
+        assert_eq!(asked.try_recv().unwrap(), "once");
+        // The next one goes elsewhere.
+        assert_eq!(transport.call(post()).await.unwrap().body, "once");
+        assert!(asked.try_recv().is_err());
+        let transport = Transport::new(&[&away, &away], None, None, true).unwrap();
+        let refused = transport.call(post()).await.unwrap_err().to_string();
+        assert!(refused.contains(&format!("{away} or {away}")), "{refused}");
+    }
 
     #[test]
     fn base_urls_lose_their_slash_and_keep_their_port() {

@@ -39,7 +39,7 @@ async fn the_schema_is_brought_up_to_date_once_by_flag_environment_or_file() {
     let url = &place.database.url;
     let mut by_flag = place.migrate();
     let first = by_flag.args(["--database-url", url]).output().unwrap();
-    assert_eq!(done(&first), "applied 1 metadata\n");
+    assert_eq!(done(&first), "applied 1 metadata\napplied 2 names\n");
     let mut by_environment = place.migrate();
     by_environment.env("TIDEGATE_DATABASE_URL", url);
     let again = by_environment.output().unwrap();

@@ -123,10 +123,13 @@ fn insert(
         let what = format!("a cluster has at most {TOPICS_MAX} topics");
         return Err(Refusal::Conflict(what));
     }
+    // No row's version is above the revision that it was written at.
+    let first_version = model.revision + 1;
     let row = TopicRow {
         id: TopicId(ids.next_id()),
         name: write.name.clone(),
-        version: 1,
+        version: first_version,
+        first_version,
         partitions: settings.partitions,
         replication_factor: settings.replication_factor,
         min_in_sync: settings.min_in_sync,

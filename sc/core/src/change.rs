@@ -210,12 +210,43 @@ impl Change {
     pub const fn expected_version(&self) -> u64 {
         match self {
             Self::PutSpu(row) => row.version - 1,
+            Self::PutTopic(row) if row.version == row.first_version => 0,
             Self::PutTopic(row) => row.version - 1,
             Self::PutPartition(row) => row.version - 1,
             Self::PutSpuGroup(row) => row.version - 1,
             Self::PutOperation(row) => row.version - 1,
             Self::DeleteTopic(gone) => gone.version,
             Self::DeleteOperation(gone) => gone.version,
+        }
+    }
+
+    /// Version of the row afterwards; of what is deleted, the one after its last.
+    #[must_use]
+    pub const fn version_after(&self) -> u64 {
+        match self {
+            Self::PutSpu(row) => row.version,
+            Self::PutTopic(row) => row.version,
+            Self::PutPartition(row) => row.version,
+            Self::PutSpuGroup(row) => row.version,
+            Self::PutOperation(row) => row.version,
+            Self::DeleteTopic(gone) => gone.version + 1,
+            Self::DeleteOperation(gone) => gone.version + 1,
+        }
+    }
+
+    /// The revision after which nothing of the same kind and name may have been deleted, where that
+    /// matters: one that was made and deleted meanwhile may have had the version that this begins with.
+    #[must_use]
+    pub const fn name_unused_since(&self) -> Option<u64> {
+        match self {
+            Self::PutTopic(row) if row.version == row.first_version => Some(row.version - 1),
+            Self::PutTopic(_)
+            | Self::PutSpu(_)
+            | Self::PutPartition(_)
+            | Self::PutSpuGroup(_)
+            | Self::PutOperation(_)
+            | Self::DeleteTopic(_)
+            | Self::DeleteOperation(_) => None,
         }
     }
 

@@ -121,14 +121,14 @@ impl<'a> Draft<'a> {
         let mut guards = Guards::new(model);
         let mut changes = Vec::new();
         for (name, mut row) in self.groups {
-            if raised(model.spu_groups.get(&name), &mut row, |row| {
+            if raised(model.spu_groups.get(&name), &mut row, 1, |row| {
                 &mut row.version
             }) {
                 changes.push(Change::PutSpuGroup(row));
             }
         }
         for (spu, mut row) in self.spus {
-            if raised(model.spus.get(&spu), &mut row, |row| &mut row.version) {
+            if raised(model.spus.get(&spu), &mut row, 1, |row| &mut row.version) {
                 guards.changed.insert(spu);
                 changes.push(Change::PutSpu(row));
             }
@@ -136,12 +136,15 @@ impl<'a> Draft<'a> {
         for (id, mut row) in self.topics {
             guards.changed_topics.insert(id);
             let before = model.topic_by_id(id).map(|topic| &topic.row);
-            if raised(before, &mut row, |row| &mut row.version) {
+            let first = row.first_version;
+            if raised(before, &mut row, first, |row| &mut row.version) {
                 changes.push(Change::PutTopic(row));
             }
         }
         for (id, mut row) in self.operations {
-            if raised(model.operations.get(&id), &mut row, |row| &mut row.version) {
+            if raised(model.operations.get(&id), &mut row, 1, |row| {
+                &mut row.version
+            }) {
                 changes.push(Change::PutOperation(row));
             }
         }
@@ -149,7 +152,7 @@ impl<'a> Draft<'a> {
         changes.extend(forgotten);
         for (key, mut row) in self.partitions {
             let before = model.partition(key).map(AsRef::as_ref);
-            if raised(before, &mut row, |row| &mut row.version) {
+            if raised(before, &mut row, 1, |row| &mut row.version) {
                 guards.rely_on(&row);
                 if before.is_none_or(|before| before.replicas != row.replicas) {
                     guards.topics.insert(key.topic_id);
@@ -178,14 +181,15 @@ pub(crate) fn drafted(draft: Draft<'_>, result: WriteResult, outcome: Outcome) -
     }
 }
 
-/// Brings the version to the one after `before`; false when nothing else differs.
+/// Brings the version to the one after `before`, or to the first; false when nothing else differs.
 fn raised<R: PartialEq + Clone>(
     before: Option<&R>,
     row: &mut R,
+    first: u64,
     version: impl Fn(&mut R) -> &mut u64,
 ) -> bool {
     let Some(before) = before else {
-        *version(row) = 1;
+        *version(row) = first;
         return true;
     };
     let mut old = before.clone();

@@ -1,7 +1,7 @@
 //! The rows of the control state, as the metadata store keeps them and as events carry them.
 //!
 //! Plain data with the few questions that one row answers alone. Every row has a `version` that grows
-//! by one with each change: 1 is the first, and a change is conditional on the one before.
+//! by one with each change, which is conditional on the one before: 1 is the first, except of topics.
 
 mod operation;
 mod partition;
@@ -134,6 +134,10 @@ pub struct TopicRow {
     pub id: TopicId,
     pub name: TopicName,
     pub version: u64,
+    /// The version that it was made with: above every version of every topic of this name before it, so
+    /// that whoever read one of those never changes this one instead.
+    #[serde(default = "first_of_old")]
+    pub first_version: u64,
     pub partitions: u32,
     pub replication_factor: u16,
     /// As asked for; `None` follows the replication factor.
@@ -163,4 +167,9 @@ impl TopicRow {
             partitions: partitions.iter().map(|row| row.spec()).collect(),
         }
     }
+}
+
+/// Topics once began with this version, whatever was there before them.
+const fn first_of_old() -> u64 {
+    1
 }

@@ -47,17 +47,20 @@ pub(super) async fn join(
     if scope.name.is_none() && token.used.is_none() {
         admission.check_free(&node, now_ms).await?;
     }
-    let redeemed = store.redeem_join_token(&hash, &by, now_ms).await;
+    let text = node_text(&node);
+    let took = scope.name.is_none().then_some(text.as_str());
+    let redeemed = store.redeem_join_token(&hash, &by, took, now_ms).await;
     match redeemed.map_err(Problem::from)? {
         Redeemed::Now(_) => {}
         Redeemed::Before(used) if used.by == by => {}
         Redeemed::Before(_) => return Err(unusable("used")),
+        Redeemed::NameTaken => return Err(name_taken(&node)),
         Redeemed::Expired => return Err(unusable("expired")),
         Redeemed::Unknown => return Err(unusable("unknown")),
     }
     // The name is the newcomer's now: who had it before does not get another certificate. Also when it
     // asks again, for the first time may have ended before this.
-    let replaced = store.revoke_certificates(&node_text(&node), now_ms).await;
+    let replaced = store.revoke_certificates(&text, now_ms).await;
     let replaced = replaced.map_err(Problem::from)?;
     tracing::info!(%node, replaced, "node joins");
     admission.certify(&node, &request).await
@@ -132,11 +135,7 @@ impl Admission {
         if !was_there && !certified.map_err(Problem::from)? {
             return Ok(());
         }
-        let name = node.name();
-        let detail = format!(
-            "there is a node {name} already; to put another in its place, make a token with the name {name}"
-        );
-        Err(ApiError::new(ErrorCode::Conflict, detail))
+        Err(name_taken(node))
     }
 
     async fn certify(
@@ -161,6 +160,14 @@ impl Admission {
             expires_at_ms: signed.expires_at_s.saturating_mul(1000),
         }))
     }
+}
+
+fn name_taken(node: &NodeIdentity) -> ApiError {
+    let name = node.name();
+    let detail = format!(
+        "there is a node {name} already; to put another in its place, make a token with the name {name}"
+    );
+    ApiError::new(ErrorCode::Conflict, detail)
 }
 
 fn refused_request(error: PkiError) -> ApiError {

@@ -22,6 +22,8 @@ use crate::metrics;
 pub struct Alarm {
     /// The store that is not to be believed.
     pub store_id: StoreId,
+    /// The store that was seen instead, where it was another one.
+    pub expected: Option<StoreId>,
     /// What was seen, for people.
     pub detail: String,
     /// Since when, in milliseconds since 1970.
@@ -61,7 +63,7 @@ impl Condition {
     }
 
     /// Sets the alarm, unless there is one; true when it did.
-    fn set_alarm(&mut self, store_id: StoreId, detail: String) -> bool {
+    fn set_alarm(&mut self, store_id: StoreId, expected: Option<StoreId>, detail: String) -> bool {
         if self.alarm.is_some() {
             return false;
         }
@@ -72,6 +74,7 @@ impl Condition {
         let since_ms = clock::now_ms();
         self.alarm = Some(Arc::new(Alarm {
             store_id,
+            expected,
             detail,
             since_ms,
         }));
@@ -140,18 +143,19 @@ impl Conditions {
     }
 
     /// Stops changing things, because of what this controller found at hand. The first alarm stays.
-    pub(crate) fn raise(&self, store_id: StoreId, detail: String) {
+    pub(crate) fn raise(&self, store_id: StoreId, expected: Option<StoreId>, detail: String) {
         self.condition.send_if_modified(|condition| {
             // A store may be at hand again that was adopted long ago.
             condition.superseded = None;
-            condition.set_alarm(store_id, detail)
+            condition.set_alarm(store_id, expected, detail)
         });
     }
 
     /// The same because of what a node said: of a store that was adopted meanwhile it comes too late.
-    pub(crate) fn raise_late(&self, store_id: StoreId, detail: String) {
+    pub(crate) fn raise_late(&self, store_id: StoreId, expected: Option<StoreId>, detail: String) {
         self.condition.send_if_modified(|condition| {
-            condition.superseded != Some(store_id) && condition.set_alarm(store_id, detail)
+            condition.superseded != Some(store_id)
+                && condition.set_alarm(store_id, expected, detail)
         });
     }
 

@@ -154,6 +154,7 @@ impl Task {
         commit.guards.clone_from(&decision.guards);
         let revision = self.mirror.model().revision;
         commit.at_revision = decision.whole_state.then_some(revision);
+        commit.seen = Some(self.mirror.at());
         commit.receipt = receipt;
         commit
     }

@@ -71,6 +71,7 @@ impl Task {
         let (actor, request_id) = ("controller".to_owned(), String::new());
         let mut commit = Commit::new(changes, actor, request_id, clocks.wall_ms);
         commit.guards = guards;
+        commit.seen = Some(self.mirror.at());
         commit.lease = Some(epoch);
         match self.send(&commit).await? {
             Fate::Made(revision) => {

@@ -101,6 +101,11 @@ impl Mirror {
         self.seen.store_id
     }
 
+    /// The newest revision that it shows, and the hash of the history up to it.
+    pub(super) fn at(&self) -> (u64, ChainHash) {
+        (self.seen.revision, self.seen.hash)
+    }
+
     /// Somebody else may have committed.
     pub(super) fn set_behind(&mut self) {
         self.is_behind = true;

@@ -197,7 +197,8 @@ impl Task {
                 let standing = self.store.standing().await;
                 let known = self.mirror.store_id();
                 let found = standing.map_or(known, |standing| standing.store_id);
-                self.conditions.raise(found, detail.clone());
+                let expected = Some(known).filter(|known| *known != found);
+                self.conditions.raise(found, expected, detail.clone());
                 Err(Problem::new(ErrorCode::MetadataForked, detail))
             }
         }
@@ -213,7 +214,7 @@ impl Task {
             self.believe_again(found).await;
             return;
         }
-        match self.store.has_been(known).await {
+        match self.is_adopted(found, known).await {
             Ok(true) => {
                 let adopted = self.mirror.adopt(found).await;
                 if self.note(adopted).await.is_ok() {
@@ -224,10 +225,29 @@ impl Task {
             }
             Ok(false) => self.conditions.raise(
                 found,
+                Some(known),
                 format!("the metadata store is {found}; this controller has worked on {known}"),
             ),
             Err(error) => drop(failed(error)),
         }
+    }
+
+    /// Whether the store, which is `found` now, is to be gone on with instead of the one that was `known`:
+    /// it was that one, or it was the one that there is an alarm about, and so was adopted after all that had
+    /// been seen. Then it answers for what the alarm was raised with, which nodes may have seen too.
+    async fn is_adopted(&self, found: StoreId, known: StoreId) -> Result<bool, StoreError> {
+        let alarm = self.conditions.now().alarm;
+        let alarm = alarm.filter(|alarm| alarm.store_id != found);
+        let answered = match alarm {
+            Some(alarm) if self.store.has_been(alarm.store_id).await? => alarm.expected,
+            _ => None,
+        };
+        if let Some(expected) = answered
+            && !self.store.has_been(expected).await?
+        {
+            self.store.answer_for(expected, clock::now_ms()).await?;
+        }
+        self.store.has_been(known).await
     }
 
     /// The store that it worked on is back: if it is as it was, an alarm about another one is over.
@@ -276,23 +296,19 @@ impl Task {
     /// Publishes a commit of ours, and whatever else was made with it.
     ///
     /// # Errors
-    /// [`ErrorCode::OutcomeUnknown`] when the store cannot be read, or has gone back: it is made, but what
-    /// it came to cannot be shown here.
+    /// [`ErrorCode::OutcomeUnknown`] when the store cannot be read: it is made, but what it came to cannot be
+    /// shown here.
     pub(super) async fn take_in(&mut self, revision: u64, commit: &Commit) -> Result<(), Problem> {
-        let known = self.mirror.model().revision;
         self.mirror.take_in(revision, commit);
-        if self.mirror.model().revision < revision || revision <= known {
+        if self.mirror.model().revision < revision {
             self.look().await;
         }
-        let what = if revision <= known {
-            // Not a definite refusal: whoever adopts that store adopts the change.
-            format!(" of a metadata store that this controller has seen at {known}")
-        } else if self.mirror.model().revision < revision {
-            ", and the metadata store cannot be read now".to_owned()
-        } else {
+        if self.mirror.model().revision >= revision {
             return Ok(());
-        };
-        let detail = format!("the change was made at revision {revision}{what}");
+        }
+        let detail = format!(
+            "the change was made at revision {revision}, and the metadata store cannot be read now"
+        );
         Err(Problem::new(ErrorCode::OutcomeUnknown, detail))
     }
 }

@@ -112,7 +112,8 @@ impl Controller {
             return false;
         };
         if known != seen.hash {
-            self.shared.conditions.raise_late(own, differs(who, seen));
+            let conditions = &self.shared.conditions;
+            conditions.raise_late(own, None, differs(who, seen));
         }
         true
     }
@@ -139,7 +140,8 @@ impl Controller {
             }
         };
         if let Some(detail) = detail {
-            self.shared.conditions.raise_late(own, detail);
+            let expected = Some(store_id).filter(|expected| *expected != own);
+            self.shared.conditions.raise_late(own, expected, detail);
         }
         Ok(())
     }

@@ -120,6 +120,8 @@ pub enum Redeemed {
     Now(JoinToken),
     /// Another use was faster.
     Before(Use),
+    /// Another token was faster to take the name; this one is as good as before.
+    NameTaken,
     Expired,
     Unknown,
 }
@@ -167,11 +169,13 @@ pub trait Ledger {
         hash: &'a [u8; 32],
     ) -> BoxFuture<'a, Result<Option<JoinToken>, StoreError>>;
 
-    /// Uses a token up for the node `by`.
+    /// Uses a token up for the node `by`. With one that names no node its bearer takes the name `took`,
+    /// which one token alone has as long as it is kept.
     fn redeem_join_token<'a>(
         &'a self,
         hash: &'a [u8; 32],
         by: &'a str,
+        took: Option<&'a str>,
         now_ms: i64,
     ) -> BoxFuture<'a, Result<Redeemed, StoreError>>;
 

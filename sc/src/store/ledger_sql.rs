@@ -95,21 +95,31 @@ macro_rules! ledger_for {
                 &'a self,
                 hash: &'a [u8; 32],
                 by: &'a str,
+                took: Option<&'a str>,
                 now_ms: i64,
             ) -> BoxFuture<'a, Result<Redeemed, StoreError>> {
                 // Conditional on being unused, so that of two at once one gets it.
                 let redeem = sqlx::query(
-                    "UPDATE join_tokens SET used_by = $2, used_at_ms = $3
+                    "UPDATE join_tokens SET used_by = $2, used_at_ms = $3, took = $4
                      WHERE hash = $1 AND used_by IS NULL AND expires_at_ms > $3",
                 );
-                let redeem = redeem.bind(&hash[..]).bind(by).bind(now_ms);
+                let redeem = redeem.bind(&hash[..]).bind(by).bind(now_ms).bind(took);
                 Box::pin(async move {
-                    let (is_ours, row) = within!(self.pool, STORE_CALL_TIMEOUT, conn => async {
-                        let done = redeem.execute(&mut *conn).await.map_err($failure)?;
+                    let found = within!(self.pool, STORE_CALL_TIMEOUT, conn => async {
+                        let done = match redeem.execute(&mut *conn).await {
+                            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                                return Ok(None);
+                            }
+                            done => done.map_err($failure)?,
+                        };
                         let select = sqlx::query("SELECT * FROM join_tokens WHERE hash = $1");
                         let row = select.bind(&hash[..]).fetch_optional(&mut *conn).await;
-                        Ok::<_, StoreError>((done.rows_affected() == 1, row.map_err($failure)?))
+                        let is_ours = done.rows_affected() == 1;
+                        Ok::<_, StoreError>(Some((is_ours, row.map_err($failure)?)))
                     })?;
+                    let Some((is_ours, row)) = found else {
+                        return Ok(Redeemed::NameTaken);
+                    };
                     let Some(row) = row else {
                         return Ok(Redeemed::Unknown);
                     };

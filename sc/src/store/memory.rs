@@ -299,6 +299,10 @@ impl MetaStore for MemoryStore {
         Box::pin(self.reach(move |state| state.has_been(id)))
     }
 
+    fn answer_for(&self, id: StoreId, at_ms: i64) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.reach(move |state| state.answer_for(id, at_ms)))
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }

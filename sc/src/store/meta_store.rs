@@ -3,7 +3,8 @@
 //! Promises of every implementation, checked by the conformance suite:
 //! - a commit is made whole or not at all, durably, and only if each changed row still has the version
 //!   that the change expects and its other conditions hold; otherwise nothing happens;
-//! - revisions are dense and their order is the order of commits; each commit's hash covers the last;
+//! - revisions are dense but for adoptions, and their order is the order of commits; each commit's hash
+//!   covers the last;
 //! - the events of a commit appear with it, and folding events over an older snapshot gives the newer.
 
 use std::fmt;
@@ -22,6 +23,7 @@ use super::fault::{BoxFuture, StoreError};
 use super::lease::Leases;
 use super::ledger::{Ledger, Receipt};
 use super::standing::Standing;
+use crate::limits::REVISIONS_PER_MS;
 
 /// Changes to be made together, and what has to hold for them.
 #[derive(Debug, Clone)]
@@ -41,6 +43,9 @@ pub struct Commit {
     /// When given, nothing at all may have changed since that revision: for decisions on the whole
     /// state, such as quotas.
     pub at_revision: Option<u64>,
+    /// When given, the history up to that revision must have that hash: what was decided on is no other
+    /// store's, nor one that went back and on another way (X1).
+    pub seen: Option<(u64, ChainHash)>,
     /// When given, the controller's lease must still be held under this epoch.
     pub lease: Option<LeaseEpoch>,
     /// Written with the changes: a repetition of the request then finds its answer.
@@ -59,6 +64,7 @@ impl Commit {
             changes,
             guards: Vec::new(),
             at_revision: None,
+            seen: None,
             lease: None,
             receipt: None,
         }
@@ -138,6 +144,13 @@ pub trait Doorbell: Send {
     fn rung(&mut self) -> BoxFuture<'_, ()>;
 }
 
+/// What an adoption at that time brings the revision to at least, beside the revisions that it passes over.
+pub(super) fn revision_at_least(at_ms: i64) -> u64 {
+    u64::try_from(at_ms)
+        .unwrap_or(0)
+        .saturating_mul(REVISIONS_PER_MS)
+}
+
 /// A metadata store.
 pub trait MetaStore: Leases + Ledger + Backups + Send + Sync + fmt::Debug + 'static {
     /// What it is, for people: `sqlite`, `postgres`.
@@ -179,8 +192,9 @@ pub trait MetaStore: Leases + Ledger + Backups + Send + Sync + fmt::Debug + 'sta
     fn is_deleted(&self, id: TopicId) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// An operator takes this store for the cluster's, whatever others saw: it gets a new identity, and
-    /// passes over [`PRODUCER_IDS_PER_ADOPTION`](crate::limits::PRODUCER_IDS_PER_ADOPTION) producer ids
-    /// that it may have leased and forgotten.
+    /// passes over [`PRODUCER_IDS_PER_ADOPTION`](crate::limits::PRODUCER_IDS_PER_ADOPTION) producer ids and
+    /// [`REVISIONS_PER_ADOPTION`](crate::limits::REVISIONS_PER_ADOPTION) revisions that it may have given
+    /// out and forgotten. Events up to then are gone.
     fn adopt<'a>(
         &'a self,
         actor: &'a str,
@@ -190,6 +204,10 @@ pub trait MetaStore: Leases + Ledger + Backups + Send + Sync + fmt::Debug + 'sta
     /// True when this store has that identity, or had it before an operator adopted it (X2). A store that was
     /// restored has the identities of the one that was backed up only once it is adopted.
     fn has_been(&self, id: StoreId) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// From now on this store has had that identity too: an operator adopted this one, though it had been
+    /// seen under that.
+    fn answer_for(&self, id: StoreId, at_ms: i64) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Ends use of the store; later calls fail.
     fn close(&self) -> BoxFuture<'_, ()>;

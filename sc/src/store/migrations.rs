@@ -14,7 +14,7 @@ use super::fault::StoreError;
 /// Number, name and text of a migration.
 type Script = (i64, &'static str, &'static str);
 
-pub(super) const SQLITE: [Script; 3] = [
+pub(super) const SQLITE: [Script; 4] = [
     (
         1,
         "topology",
@@ -30,13 +30,25 @@ pub(super) const SQLITE: [Script; 3] = [
         "rows",
         include_str!("../../../migrations/sqlite/0003_rows.sql"),
     ),
+    (
+        4,
+        "names",
+        include_str!("../../../migrations/sqlite/0004_names.sql"),
+    ),
 ];
 
-pub(super) const POSTGRES: [Script; 1] = [(
-    1,
-    "metadata",
-    include_str!("../../../migrations/postgres/0001_metadata.sql"),
-)];
+pub(super) const POSTGRES: [Script; 2] = [
+    (
+        1,
+        "metadata",
+        include_str!("../../../migrations/postgres/0001_metadata.sql"),
+    ),
+    (
+        2,
+        "names",
+        include_str!("../../../migrations/postgres/0002_names.sql"),
+    ),
+];
 
 /// The number of the newest.
 pub(super) fn newest(scripts: &[Script]) -> i64 {

@@ -7,6 +7,7 @@
 //!
 //! Invariant: a connection whose answer was not awaited to its end is closed, never used again.
 
+mod adopt;
 mod backup;
 mod bell;
 mod lease;
@@ -172,13 +173,20 @@ impl MetaStore for PostgresStore {
         at_ms: i64,
     ) -> BoxFuture<'a, Result<StoreId, StoreError>> {
         Box::pin(async move {
-            within!(self.pool, STORE_CALL_TIMEOUT, conn => write::adopt(&mut conn, actor, at_ms))
+            within!(self.pool, STORE_CALL_TIMEOUT, conn => adopt::adopt(&mut conn, actor, at_ms))
         })
     }
 
     fn has_been(&self, id: StoreId) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(async move {
-            within!(self.pool, STORE_CALL_TIMEOUT, conn => write::has_been(&mut conn, id))
+            within!(self.pool, STORE_CALL_TIMEOUT, conn => adopt::has_been(&mut conn, id))
+        })
+    }
+
+    fn answer_for(&self, id: StoreId, at_ms: i64) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            within!(self.pool, STORE_CALL_TIMEOUT,
+                    conn => adopt::answer_for(&mut conn, id, at_ms))
         })
     }
 

@@ -76,7 +76,7 @@ pub(super) fn value(change: &Change) -> String {
 
 /// The version of the row afterwards.
 pub(super) fn version_after(change: &Change) -> u64 {
-    change.expected_version() + 1
+    change.version_after()
 }
 
 /// Past every key that begins with `prefix`, in the order of bytes.

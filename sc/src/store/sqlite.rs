@@ -4,6 +4,7 @@
 //! and the lock goes with the process however it ends. Write-ahead log, `synchronous=FULL`: a commit
 //! that was answered survives power loss.
 
+mod adopt;
 mod backup;
 mod lease;
 mod open;
@@ -140,11 +141,15 @@ impl MetaStore for SqliteStore {
         actor: &'a str,
         at_ms: i64,
     ) -> BoxFuture<'a, Result<StoreId, StoreError>> {
-        Box::pin(write::adopt(&self.pool, actor, at_ms))
+        Box::pin(adopt::adopt(&self.pool, actor, at_ms))
     }
 
     fn has_been(&self, id: StoreId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        Box::pin(write::has_been(&self.pool, id))
+        Box::pin(adopt::has_been(&self.pool, id))
+    }
+
+    fn answer_for(&self, id: StoreId, at_ms: i64) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(adopt::answer_for(&self.pool, id, at_ms))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

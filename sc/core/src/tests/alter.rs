@@ -5,8 +5,10 @@ use tidegate_proto::api::topic::{Setting, TopicConfigRequest, TopicRequest, Writ
 use tidegate_proto::control::TopicConfig;
 
 use super::world::{World, asking, with_config};
+use crate::change::Change;
 use crate::decision::IfMatch;
 use crate::refusal::Refusal;
+use crate::rows::TopicRow;
 
 #[test]
 fn ensuring_twice_changes_nothing_the_second_time() {
@@ -88,26 +90,51 @@ fn if_match_lets_through_the_version_that_was_read_and_no_other() {
     let absent = world.ensure_if("orders", asking(1, 1), Some(IfMatch::Any));
     assert!(matches!(absent, Err(Refusal::NothingToMatch(_))));
     world.create("orders", asking(1, 1)).unwrap();
-    let stale = world.ensure_if("orders", asking(2, 1), if_match(&[7]));
-    assert!(matches!(
-        stale,
-        Err(Refusal::VersionDiffers { version: 1, .. })
-    ));
+    let first = world.topic("orders").row.version;
+    let stale = world.ensure_if("orders", asking(2, 1), if_match(&[first + 6]));
+    let differs =
+        |found| matches!(found, Err(Refusal::VersionDiffers { version, .. }) if version == first);
+    assert!(differs(stale));
     world
-        .ensure_if("orders", asking(2, 1), if_match(&[9, 1]))
+        .ensure_if("orders", asking(2, 1), if_match(&[first + 8, first]))
         .unwrap();
     world
         .ensure_if("orders", asking(3, 1), Some(IfMatch::Any))
         .unwrap();
     assert!(matches!(
-        world.delete("orders", if_match(&[2])),
+        world.delete("orders", if_match(&[first + 1])),
         Err(Refusal::VersionDiffers { .. })
     ));
-    world.delete("orders", if_match(&[3])).unwrap();
+    world.delete("orders", if_match(&[first + 2])).unwrap();
     assert!(matches!(
-        world.delete("orders", if_match(&[3])),
+        world.delete("orders", if_match(&[first + 2])),
         Err(Refusal::NothingToMatch(_))
     ));
+}
+
+#[test]
+fn a_topic_made_again_is_at_no_version_that_one_of_its_name_had() {
+    let mut world = World::new(1);
+    let mut newest = 0;
+    for partitions in [1, 4, 2] {
+        world.create("orders", asking(1, 1)).unwrap();
+        for more in 2..=partitions {
+            world.ensure("orders", asking(more, 1)).unwrap();
+        }
+        let row = world.topic("orders").row.clone();
+        assert!(row.first_version > newest, "{row:?}");
+        assert_eq!(row.version, row.first_version + u64::from(partitions) - 1);
+        newest = row.version;
+        world.delete("orders", None).unwrap();
+    }
+    // Before topics had this, each of them began with 1.
+    let id = "018f0000-0000-7000-8000-000000000001";
+    let old = json!({ "id": id, "name": "old", "version": 3, "partitions": 1,
+        "replication_factor": 1, "min_in_sync": null, "placement": "computed",
+        "config": TopicConfig::default(),
+        "created_at_ms": 0, "updated_at_ms": 0 });
+    let old: TopicRow = serde_json::from_value(old).unwrap();
+    assert_eq!(Change::PutTopic(old).expected_version(), 2);
 }
 
 #[test]

@@ -123,6 +123,7 @@ proptest! {
     ) {
         let mut world = World::new(1);
         let mut twin = World::new(1);
+        let mut newest = std::collections::BTreeMap::new();
         for step in &steps {
             let before = world.model.clone();
             let changes = walk(&mut world, step);
@@ -136,6 +137,8 @@ proptest! {
                 if let Change::PutTopic(row) = change {
                     let old = before.topics.get(&row.name).map_or(0, |topic| topic.row.version);
                     prop_assert_eq!(change.expected_version(), old);
+                    // No topic is at a version that was another's of its name.
+                    prop_assert!(row.version > newest.insert(row.name.clone(), row.version).unwrap_or(0));
                 }
             }
             prop_assert_eq!(walk(&mut twin, step), changes);

@@ -74,7 +74,18 @@ impl Cluster {
     }
 
     pub(super) async fn sc(&self, name: &str) -> Sc {
-        let store = Arc::new(self.database.open());
+        self.sc_on(name, self.database.open()).await
+    }
+
+    /// One that is not told when others commit.
+    pub(super) async fn deaf_sc(&self, name: &str) -> Sc {
+        let store = self.database.open();
+        store.set_deaf();
+        self.sc_on(name, store).await
+    }
+
+    async fn sc_on(&self, name: &str, store: MemoryStore) -> Sc {
+        let store = Arc::new(store);
         let tasks = Tasks::new();
         let address = Some(name.to_owned());
         let settings = ControllerSettings::in_cluster(name.to_owned(), address);

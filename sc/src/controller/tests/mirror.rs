@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::task::{Context, Wake, Waker};
 
 use super::*;
+use crate::limits::REVISIONS_PER_ADOPTION;
 
 /// Looks at what is shown in the moment in which it is woken.
 struct Sleeper {
@@ -39,6 +40,9 @@ async fn who_is_woken_because_all_begins_anew_sees_the_new_state() {
     );
     let adopted = store.adopt("ann", 1).await.unwrap();
     mirror.adopt(adopted).await.unwrap();
-    assert_eq!(*sleeper.found.lock().unwrap(), Some((1, 1)));
+    assert_eq!(
+        *sleeper.found.lock().unwrap(),
+        Some((1, 1 + REVISIONS_PER_ADOPTION))
+    );
     assert_eq!(sleeper.shown.borrow().seen.store_id, adopted);
 }

@@ -1,11 +1,16 @@
 //! A store that lost commits, or is another one, is found out by whoever saw more (X1, X2).
 
 use tidegate_proto::control::Seen;
+use tidegate_sc_core::decide::decide;
 
 use super::cluster::Cluster;
 use super::*;
+use crate::limits::REVISIONS_PER_ADOPTION;
+use crate::store::{Backups as _, Commit};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Some day, in milliseconds since 1970.
+const NOON_MS: i64 = 1_800_000_000_000;
 
 fn is_alarmed(controller: &Controller) -> bool {
     controller.condition().borrow().alarm.is_some()
@@ -114,7 +119,8 @@ async fn once_an_operator_adopted_the_store_controllers_go_on_with_what_it_holds
     for sc in [&first, &second] {
         assert!(!is_alarmed(&sc.controller));
         let newest = sc.controller.history().newest();
-        assert_eq!((newest.generation, newest.seen.revision), (1, 4));
+        assert!(newest.generation > 0, "watchers begin anew");
+        assert!(newest.seen.revision > REVISIONS_PER_ADOPTION);
         assert_ne!(newest.seen.store_id, seen.store_id);
         assert!(!sc.has("t4"));
     }
@@ -159,7 +165,7 @@ async fn an_alarm_about_a_store_that_was_adopted_meanwhile_comes_too_late() {
     assert_ne!(sc.controller.shown().seen.store_id, old);
     // Found out before the adoption, said after it.
     let conditions = &sc.controller.shared.conditions;
-    conditions.raise_late(old, "late".to_owned());
+    conditions.raise_late(old, None, "late".to_owned());
     assert!(!is_alarmed(&sc.controller));
     sc.make("bills").await.unwrap();
 }
@@ -185,4 +191,77 @@ async fn a_store_that_does_not_know_of_its_adoption_any_more_is_found_out() {
     cluster.pass(7 * SECOND).await;
     assert!(!is_alarmed(&sc.controller));
     sc.make("orders").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_made_on_a_store_that_lost_commits_and_made_as_many_others() {
+    let cluster = Cluster::new();
+    let sc = cluster.deaf_sc("a").await;
+    sc.make("orders").await.unwrap();
+    sc.make("bills").await.unwrap();
+    cluster.database.lose_last(1);
+    let other = cluster.database.open();
+    let model = other.snapshot().await.unwrap();
+    let write = TopicWrite {
+        name: TopicName::parse("letters").unwrap(),
+        request: TopicRequest::default(),
+        if_match: None,
+    };
+    let request = Request::CreateTopic(write);
+    let decision = decide(&model, 7, Uuid::from_u128(7), &request).unwrap();
+    let commit = Commit::new(decision.changes, String::new(), String::new(), 7);
+    // As many as this controller has seen; it is not told, and its next would fit.
+    assert_eq!(other.apply(&commit).await.unwrap(), 2);
+    let refused = sc.make("more").await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::MetadataForked);
+    assert!(is_alarmed(&sc.controller));
+    assert_eq!(other.snapshot().await.unwrap().revision, 2, "nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_gone_back_to_is_gone_on_with_once_it_was_adopted() {
+    let cluster = Cluster::new();
+    let sc = cluster.sc("a").await;
+    sc.make("orders").await.unwrap();
+    // A copy is made, adopted, and worked on.
+    let copy = MemoryDatabase::new(sc.controller.cluster_id(), StoreId(Uuid::from_u128(77)));
+    let backup = cluster.database.open().backup().await.unwrap();
+    copy.open().restore(&backup, 1).await.unwrap();
+    copy.open().adopt("ann", NOON_MS).await.unwrap();
+    sc.store.lead_to(&copy);
+    cluster.pass(7 * SECOND).await;
+    sc.make("bills").await.unwrap();
+    let unit = sc.register(1).await;
+    let seen = sc.controller.shown().seen;
+    // Back to the first: no operator said so yet.
+    sc.store.lead_to(&cluster.database);
+    cluster.pass(7 * SECOND).await;
+    let fresh = cluster.sc("b").await;
+    let report = |seen| tidegate_proto::control::Heartbeat {
+        seen: Some(seen),
+        ..unit.heartbeat()
+    };
+    fresh.controller.heartbeat(report(seen)).await;
+    assert!(is_alarmed(&sc.controller) && is_alarmed(&fresh.controller));
+    cluster
+        .database
+        .open()
+        .adopt("ann", NOON_MS + 60_000)
+        .await
+        .unwrap();
+    cluster.pass(7 * SECOND).await;
+    for sc in [&sc, &fresh] {
+        assert!(!is_alarmed(&sc.controller), "{}", sc.name);
+        assert!(sc.has("orders") && !sc.has("bills"));
+    }
+    sc.make("letters").await.unwrap();
+    // Nor do nodes that saw the copy raise it again, whoever they tell.
+    cluster.settle().await;
+    let newest = cluster.sc("c").await;
+    for sc in [&sc, &fresh, &newest] {
+        sc.controller.heartbeat(report(seen)).await;
+        assert!(!is_alarmed(&sc.controller), "{}", sc.name);
+    }
+    let ahead = newest.controller.shown().seen.revision;
+    assert!(ahead > seen.revision + 1, "no revision comes again");
 }

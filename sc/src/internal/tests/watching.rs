@@ -5,7 +5,7 @@ use std::pin::Pin;
 use futures_util::Stream;
 
 use super::*;
-use crate::limits::HISTORY_REVISIONS_MAX;
+use crate::limits::{HISTORY_REVISIONS_MAX, REVISIONS_PER_ADOPTION};
 
 type Lines = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 
@@ -263,7 +263,7 @@ async fn a_store_that_went_back_while_all_were_down_is_found_out_by_what_nodes_h
         lines: Box::pin(data.map(|line| line.unwrap())),
         revisions: Vec::new(),
     };
-    follower.until(4).await;
+    follower.until(second.controller.model().revision).await;
     assert_ne!(follower.fold.resume().unwrap().store_id, seen.store_id);
     assert!(!is_alarmed(&second));
 }
@@ -298,7 +298,11 @@ async fn who_has_heard_of_an_adoption_is_not_told_what_there_was_before_it() {
         let old = sc.controller.shown().seen;
         let store_id = sc.store.adopt("ann", 1).await.unwrap();
         // Another controller told him.
-        let seen = Seen { store_id, ..old };
+        let seen = Seen {
+            store_id,
+            revision: old.revision + REVISIONS_PER_ADOPTION,
+            ..old
+        };
         let asked = tidegate_kit::clock::monotonic();
         let (status, _) = sc.watch_from(name, Some(seen)).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);

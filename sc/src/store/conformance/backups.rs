@@ -35,7 +35,10 @@ pub(super) async fn note(store: &dyn MetaStore) {
     for number in [1, 2] {
         assert!(store.add_join_token(&token(number)).await.unwrap());
     }
-    store.redeem_join_token(&[1; 32], "b", 9).await.unwrap();
+    store
+        .redeem_join_token(&[1; 32], "b", Some("b"), 9)
+        .await
+        .unwrap();
     let certificate = |serial: &str, revoked_at_ms| NodeCertificate {
         serial: serial.to_owned(),
         node: "spu/spu-1".to_owned(),

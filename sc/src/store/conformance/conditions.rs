@@ -1,14 +1,18 @@
 //! What a commit may ask for beside its own rows: other rows, the whole state, a receipt.
 
+use tidegate_proto::chain::ChainHash;
 use tidegate_sc_core::change::Kind;
 use tidegate_sc_core::decision::Request;
+use tidegate_sc_core::model::Model;
 
 use super::{ApplyError, Bench, commit, decided, history, make, topic};
-use crate::store::{Commit, Guard, Receipt};
+use crate::store::{ChainAt, Commit, Guard, Receipt};
 
 pub(super) async fn check<B: Bench>(bench: &impl AsyncFn() -> B) {
     a_row_that_was_only_looked_at_must_be_as_it_was(&bench().await).await;
     a_decision_on_the_whole_state_holds_at_its_revision_alone(&bench().await).await;
+    a_decision_holds_on_the_history_that_it_was_made_on_alone(&bench().await).await;
+    a_name_that_was_used_meanwhile_is_not_free(&bench().await).await;
     a_receipt_goes_with_its_commit_and_stops_a_repetition(&bench().await).await;
 }
 
@@ -70,6 +74,61 @@ async fn a_decision_on_the_whole_state_holds_at_its_revision_alone(bench: &impl 
         &Request::CreateTopic(topic("third", 1)),
     )
     .await;
+}
+
+async fn a_decision_holds_on_the_history_that_it_was_made_on_alone(bench: &impl Bench) {
+    let store = bench.open().await;
+    let mut model = history(&*store).await;
+    let ChainAt::Known(hash) = store.chain_at(model.revision).await.unwrap() else {
+        panic!("the newest revision is known")
+    };
+    let on = |name, seen| Commit {
+        seen: Some(seen),
+        ..commit(decided(&model, &Request::CreateTopic(topic(name, 1))))
+    };
+    let newest = model.revision;
+    let other = ChainHash([7; 32]);
+    for (revision, hash) in [(newest, other), (newest - 1, hash), (newest + 1, hash)] {
+        let refused = store.apply(&on("no", (revision, hash))).await;
+        assert!(matches!(refused, Err(ApplyError::Conflict)), "{refused:?}");
+    }
+    let first = on("first", (newest, hash));
+    // What others made since does no harm.
+    let second = on("second", (newest, hash));
+    let revision = store.apply(&first).await.unwrap();
+    model.commit(revision, &first.changes);
+    let revision = store.apply(&second).await.unwrap();
+    model.commit(revision, &second.changes);
+    assert_eq!(store.snapshot().await.unwrap(), model);
+}
+
+async fn a_name_that_was_used_meanwhile_is_not_free(bench: &impl Bench) {
+    let store = bench.open().await;
+    let mut model = history(&*store).await;
+    let create = Request::CreateTopic(topic("again", 1));
+    let late = commit(decided(&model, &create));
+    make(&*store, &mut model, &create).await;
+    let version = |model: &Model| {
+        model
+            .topics
+            .values()
+            .find(|it| it.row.name.as_str() == "again")
+            .unwrap()
+            .row
+            .version
+    };
+    let first = version(&model);
+    let delete = Request::DeleteTopic {
+        name: topic("again", 1).name,
+        if_match: None,
+    };
+    make(&*store, &mut model, &delete).await;
+    // It would begin with the version that the first one had.
+    let refused = store.apply(&late).await;
+    assert!(matches!(refused, Err(ApplyError::Conflict)), "{refused:?}");
+    make(&*store, &mut model, &create).await;
+    assert!(version(&model) > first);
+    assert_eq!(store.snapshot().await.unwrap(), model);
 }
 
 async fn a_receipt_goes_with_its_commit_and_stops_a_repetition(bench: &impl Bench) {

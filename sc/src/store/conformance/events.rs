@@ -4,7 +4,7 @@ use tidegate_proto::id::StoreId;
 use tidegate_sc_core::decision::Request;
 
 use super::{Bench, commit, decided, history, make, topic};
-use crate::limits::PRODUCER_IDS_PER_ADOPTION;
+use crate::limits::{PRODUCER_IDS_PER_ADOPTION, REVISIONS_PER_ADOPTION, REVISIONS_PER_MS};
 use crate::store::{ChainAt, EventsError, Kept, chain};
 
 pub(super) async fn check<B: Bench>(bench: &impl AsyncFn() -> B) {
@@ -13,6 +13,7 @@ pub(super) async fn check<B: Bench>(bench: &impl AsyncFn() -> B) {
     each_hash_covers_the_commit_and_the_one_before(&bench().await).await;
     a_commit_rings_the_bell(&bench().await).await;
     a_store_that_is_adopted_is_another_with_the_same_content(&bench().await).await;
+    an_adoption_passes_over_every_revision_that_was_given_out(&bench().await).await;
     a_store_that_is_adopted_passes_over_the_ids_it_may_have_leased(&bench().await).await;
 }
 
@@ -141,14 +142,59 @@ async fn a_store_that_is_adopted_is_another_with_the_same_content(bench: &impl B
     let stranger = StoreId(uuid::Uuid::from_u128(99));
     assert!(!store.has_been(stranger).await.unwrap());
     let id = third;
-    assert_eq!(
-        (after.revision, after.chain),
-        (before.revision, before.chain)
-    );
-    assert_eq!(store.snapshot().await.unwrap(), model);
+    assert!(!store.has_been(stranger).await.unwrap());
+    store.answer_for(stranger, 11).await.unwrap();
+    store.answer_for(stranger, 12).await.unwrap();
+    assert!(store.has_been(stranger).await.unwrap());
+    assert_eq!(store.standing().await.unwrap().store_id, id);
+    assert_eq!(after.chain, before.chain);
+    let revision = store.standing().await.unwrap().revision;
+    let mut content = model;
+    content.revision = revision;
+    assert_eq!(store.snapshot().await.unwrap(), content);
     store.close().await;
     let reopened = bench.open().await.standing().await.unwrap();
     assert_eq!(reopened.store_id, id, "it stays");
+}
+
+async fn an_adoption_passes_over_every_revision_that_was_given_out(bench: &impl Bench) {
+    let store = bench.open().await;
+    let mut model = history(&*store).await;
+    let lost = model.revision + 1_000;
+    for at_ms in [9, 1_800_000_000_000] {
+        let before = store.standing().await.unwrap();
+        store.adopt("ann", at_ms).await.unwrap();
+        let after = store.standing().await.unwrap();
+        let passed = before.revision + REVISIONS_PER_ADOPTION;
+        let at_least = u64::try_from(at_ms).unwrap() * REVISIONS_PER_MS;
+        assert_eq!(after.revision, passed.max(at_least));
+        assert_eq!(after.events_floor, after.revision);
+        // Whoever stands before it, on what was lost too, needs a snapshot; there the history goes on.
+        for seen in [0, before.revision, lost, after.revision - 1] {
+            let refused = store.events_after(seen, 10).await;
+            let floor = after.revision;
+            assert!(
+                matches!(refused, Err(EventsError::Compacted { floor: told }) if told == floor),
+                "{seen}: {refused:?}"
+            );
+        }
+        assert_eq!(store.events_after(after.revision, 9).await.unwrap(), []);
+        let chain = store.chain_at(after.revision).await.unwrap();
+        assert_eq!(chain, ChainAt::Known(after.chain));
+        model = store.snapshot().await.unwrap();
+        assert_eq!(model.revision, after.revision);
+        let name = format!("at-{at_ms}");
+        make(&*store, &mut model, &Request::CreateTopic(topic(&name, 1))).await;
+        assert_eq!(model.revision, after.revision + 1);
+        store
+            .compact_events(Kept {
+                revisions: 1,
+                rows: 1,
+            })
+            .await
+            .unwrap();
+        assert_eq!(store.snapshot().await.unwrap(), model);
+    }
 }
 
 async fn a_store_that_is_adopted_passes_over_the_ids_it_may_have_leased(bench: &impl Bench) {

@@ -10,6 +10,7 @@ use crate::store::{JoinToken, NodeCertificate, Receipt, Redeemed, Use};
 pub(super) async fn check<B: Bench>(bench: &impl AsyncFn() -> B) {
     a_join_token_is_used_once_by_one_of_many(&bench().await).await;
     a_join_token_expires_and_can_be_taken_back(&bench().await).await;
+    of_tokens_without_a_name_one_takes_it(&bench().await).await;
     certificates_are_found_by_node_and_revoked(&bench().await).await;
     what_has_expired_is_dropped_and_nothing_else(&bench().await).await;
 }
@@ -48,7 +49,10 @@ async fn a_join_token_is_used_once_by_one_of_many(bench: &impl Bench) {
         let store = Arc::clone(&store);
         nodes.spawn(async move {
             let by = format!("spu-{node}");
-            store.redeem_join_token(&[1; 32], &by, 50).await.unwrap()
+            store
+                .redeem_join_token(&[1; 32], &by, None, 50)
+                .await
+                .unwrap()
         });
     }
     let answers = nodes.join_all().await;
@@ -77,9 +81,52 @@ async fn a_join_token_is_used_once_by_one_of_many(bench: &impl Bench) {
     assert_eq!(store.join_token(&[2; 32]).await.unwrap(), None);
     assert_eq!(store.join_tokens().await.unwrap(), [expected]);
     assert!(store.revoke_join_token(&[1; 32]).await.unwrap());
-    let again = store.redeem_join_token(&[1; 32], "spu-0", 51).await;
+    let again = store.redeem_join_token(&[1; 32], "spu-0", None, 51).await;
     assert_eq!(again.unwrap(), Redeemed::Unknown, "whoever used it neither");
     assert!(!store.revoke_join_token(&[1; 32]).await.unwrap());
+}
+
+async fn of_tokens_without_a_name_one_takes_it(bench: &impl Bench) {
+    let store = bench.open().await;
+    let mut nodes = JoinSet::new();
+    for number in 1..=4 {
+        store.add_join_token(&token(number)).await.unwrap();
+        let store = Arc::clone(&store);
+        nodes.spawn(async move {
+            let by = format!("spu/spu-7 key-{number}");
+            let hash = [number; 32];
+            let redeemed = store.redeem_join_token(&hash, &by, Some("spu/spu-7"), 50);
+            (number, redeemed.await.unwrap())
+        });
+    }
+    let answers = nodes.join_all().await;
+    let won = |(_, answer): &&(u8, Redeemed)| matches!(answer, Redeemed::Now(_));
+    let [(winner, _)] = answers.iter().filter(won).collect::<Vec<_>>()[..] else {
+        panic!("{answers:?}")
+    };
+    let lost = answers.iter().filter(|(_, it)| *it == Redeemed::NameTaken);
+    assert_eq!(lost.count(), 3);
+    let redeemed = async |number: u8, took, now_ms| {
+        let hash = [number; 32];
+        let redeemed = store.redeem_join_token(&hash, "x", took, now_ms);
+        redeemed.await.unwrap()
+    };
+    // Whoever lost has a token that is as good as before, for another name or by its own name.
+    let mut losers = (1..=4_u8).filter(|number| number != winner);
+    let (second, third) = (losers.next().unwrap(), losers.next().unwrap());
+    let taken = redeemed(second, Some("spu/spu-7"), 51).await;
+    assert_eq!(taken, Redeemed::NameTaken);
+    let other = redeemed(second, Some("spu/spu-8"), 51).await;
+    assert!(matches!(other, Redeemed::Now(_)), "{other:?}");
+    let named = redeemed(third, None, 51).await;
+    assert!(matches!(named, Redeemed::Now(_)), "{named:?}");
+    // The winner asks again, and the name is free once its token is gone.
+    let again = redeemed(*winner, Some("spu/spu-7"), 52).await;
+    assert!(matches!(again, Redeemed::Before(_)), "{again:?}");
+    assert!(store.revoke_join_token(&[*winner; 32]).await.unwrap());
+    let fourth = losers.next().unwrap();
+    let free = redeemed(fourth, Some("spu/spu-7"), 53).await;
+    assert!(matches!(free, Redeemed::Now(_)), "{free:?}");
 }
 
 async fn a_join_token_expires_and_can_be_taken_back(bench: &impl Bench) {
@@ -88,7 +135,10 @@ async fn a_join_token_expires_and_can_be_taken_back(bench: &impl Bench) {
         store.add_join_token(&token(number)).await.unwrap();
     }
     assert_eq!(store.join_tokens().await.unwrap(), [token(2), token(3)]);
-    let redeemed = async |hash, now_ms| store.redeem_join_token(&hash, "x", now_ms).await.unwrap();
+    let redeemed = async |hash, now_ms| {
+        let redeemed = store.redeem_join_token(&hash, "x", None, now_ms);
+        redeemed.await.unwrap()
+    };
     assert_eq!(redeemed([2; 32], 100).await, Redeemed::Expired);
     assert!(store.revoke_join_token(&[3; 32]).await.unwrap());
     assert_eq!(redeemed([3; 32], 5).await, Redeemed::Unknown);

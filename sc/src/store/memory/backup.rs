@@ -1,16 +1,18 @@
 //! Copies of the database in memory, and one made of a copy.
 
+use tidegate_proto::chain::ChainHash;
 use tidegate_proto::id::StoreId;
 use tidegate_sc_core::change::{Change, Kind};
 use uuid::Uuid;
 
 use super::MemoryStore;
 use super::state::{Made, Row, State};
-use crate::limits::PRODUCER_IDS_PER_ADOPTION;
+use crate::limits::{PRODUCER_IDS_PER_ADOPTION, REVISIONS_PER_ADOPTION};
 use crate::store::backup::{
     Adoption, Backup, BackupHead, Backups, NOT_YET, Record, RestoreError, Tombstone,
 };
 use crate::store::fault::{BoxFuture, StoreError};
+use crate::store::meta_store::revision_at_least;
 use crate::store::rows::version_after;
 
 impl Backups for MemoryStore {
@@ -38,6 +40,10 @@ impl Backups for MemoryStore {
 impl State {
     /// An operator takes the database for good, under the identity `id`.
     pub(super) fn adopt(&mut self, id: StoreId, actor: &str, at_ms: i64) {
+        let passed = self.revision + REVISIONS_PER_ADOPTION;
+        self.revision = passed.max(revision_at_least(at_ms));
+        self.events_floor = self.revision;
+        self.begin_at(self.revision, self.chain);
         let revision = i64::try_from(self.revision).unwrap_or(i64::MAX);
         for waiting in self.adoptions.values_mut() {
             if waiting.revision == NOT_YET {
@@ -55,6 +61,18 @@ impl State {
         }
         self.store_id = id;
         self.next_producer_id += PRODUCER_IDS_PER_ADOPTION;
+    }
+
+    /// See the trait.
+    pub(super) fn answer_for(&mut self, store_id: StoreId, at_ms: i64) {
+        let revision = i64::try_from(self.revision).unwrap_or(i64::MAX);
+        let adoption = self.adoptions.entry(store_id).or_insert(Adoption {
+            store_id,
+            actor: String::new(),
+            revision,
+            at_ms,
+        });
+        adoption.revision = adoption.revision.max(0);
     }
 
     pub(super) fn has_been(&self, id: StoreId) -> bool {
@@ -126,14 +144,20 @@ impl State {
         state.next_producer_id = head.next_producer_id;
         state.lease.epoch = head.lease_epoch;
         if head.revision > 0 {
-            let made = Made {
-                id: Uuid::new_v4(),
-                events: Vec::new(),
-                chain: head.chain,
-            };
-            state.commits.insert(head.revision, made);
+            state.begin_at(head.revision, head.chain);
         }
         state
+    }
+
+    /// Notes where the history begins; what was made before it is not taken back any more.
+    fn begin_at(&mut self, revision: u64, chain: ChainHash) {
+        let made = Made {
+            id: Uuid::new_v4(),
+            events: Vec::new(),
+            chain,
+        };
+        self.commits.insert(revision, made);
+        self.undo.clear();
     }
 
     fn put_row(&mut self, put: Change) {

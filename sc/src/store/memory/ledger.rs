@@ -11,6 +11,8 @@ use crate::store::ledger::{JoinToken, Ledger, NodeCertificate, Receipt, Redeemed
 pub(super) struct LedgerState {
     pub(super) receipts: BTreeMap<(String, String), Receipt>,
     pub(super) tokens: BTreeMap<[u8; 32], JoinToken>,
+    /// Names that were taken with tokens that name nobody.
+    taken: BTreeMap<String, [u8; 32]>,
     pub(super) certificates: BTreeMap<String, NodeCertificate>,
 }
 
@@ -34,7 +36,9 @@ impl LedgerState {
         true
     }
 
-    fn redeem(&mut self, hash: &[u8; 32], by: &str, now_ms: i64) -> Redeemed {
+    fn redeem(&mut self, hash: &[u8; 32], by: &str, took: Option<&str>, now_ms: i64) -> Redeemed {
+        let taker = took.and_then(|name| self.taken.get(name));
+        let is_taken = taker.is_some_and(|taker| self.tokens.contains_key(taker));
         let Some(token) = self.tokens.get_mut(hash) else {
             return Redeemed::Unknown;
         };
@@ -44,6 +48,10 @@ impl LedgerState {
         if token.expires_at_ms <= now_ms {
             return Redeemed::Expired;
         }
+        if is_taken {
+            return Redeemed::NameTaken;
+        }
+        self.taken.extend(took.map(|name| (name.to_owned(), *hash)));
         token.used = Some(Use {
             by: by.to_owned(),
             at_ms: now_ms,
@@ -58,6 +66,8 @@ impl LedgerState {
         self.receipts
             .retain(|_, receipt| receipt.expires_at_ms > now_ms);
         self.tokens.retain(|_, token| token.expires_at_ms > now_ms);
+        self.taken
+            .retain(|_, taker| self.tokens.contains_key(taker));
         self.certificates
             .retain(|_, certificate| certificate.expires_at_ms > now_ms);
         (before - count(self)) as u64
@@ -113,9 +123,10 @@ impl Ledger for MemoryStore {
         &'a self,
         hash: &'a [u8; 32],
         by: &'a str,
+        took: Option<&'a str>,
         now_ms: i64,
     ) -> BoxFuture<'a, Result<Redeemed, StoreError>> {
-        Box::pin(self.reach(move |state| state.ledger.redeem(hash, by, now_ms)))
+        Box::pin(self.reach(move |state| state.ledger.redeem(hash, by, took, now_ms)))
     }
 
     fn join_tokens(&self) -> BoxFuture<'_, Result<Vec<JoinToken>, StoreError>> {

@@ -43,7 +43,7 @@ pub(super) struct Made {
 
 /// How to take a commit back: what there was in each row it touched, and beside them.
 #[derive(Debug)]
-struct Undo {
+pub(super) struct Undo {
     rows: Vec<(RowKey, Option<Row>)>,
     tombstones: Vec<RowKey>,
     chain: ChainHash,
@@ -75,7 +75,7 @@ pub(super) struct State {
     pub(super) tombstones: BTreeMap<RowKey, Tombstone>,
     pub(super) commits: BTreeMap<u64, Made>,
     pub(super) lease: Lease,
-    undo: VecDeque<Undo>,
+    pub(super) undo: VecDeque<Undo>,
     hanging: Option<Hanging>,
 }
 
@@ -286,7 +286,11 @@ impl State {
             row.is_some_and(|row| row.version == guard.version)
         });
         let is_there = commit.at_revision.is_none_or(|at| at == self.revision);
-        if holds && is_there {
+        let is_seen = commit.seen.is_none_or(|(revision, hash)| {
+            let made = self.commits.get(&revision);
+            revision == 0 || made.is_some_and(|made| made.chain == hash)
+        });
+        if holds && is_there && is_seen {
             Ok(())
         } else {
             Err(ApplyError::Conflict)
@@ -313,7 +317,8 @@ impl State {
                 self.expect(change)?;
                 let key = (rows.kind, change.row_key());
                 let name = self.names.get(&(rows.kind, change.key()));
-                if name.is_some_and(|owner| *owner != key.1) {
+                let is_taken = name.is_some_and(|owner| *owner != key.1);
+                if is_taken || self.was_used(change) {
                     return Err(ApplyError::Conflict);
                 }
                 let row = Row {
@@ -324,6 +329,14 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// True when what the change makes had a namesake that was deleted too late for it.
+    fn was_used(&self, change: &Change) -> bool {
+        change.name_unused_since().is_some_and(|since| {
+            let mut gone = self.tombstones.values();
+            gone.any(|gone| gone.name == change.key() && gone.revision > since)
+        })
     }
 
     fn expect(&self, change: &Change) -> Result<(), ApplyError> {

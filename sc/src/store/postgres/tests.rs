@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::*;
 use crate::local_postgres::{Scratch, ScratchDatabase};
 use crate::store::conformance::{Bench, conforms};
+use crate::store::migrations::POSTGRES;
 
 struct Server {
     database: ScratchDatabase,
@@ -31,7 +32,7 @@ impl Server {
         let database = scratch.database().await.unwrap();
         let server = Self { database };
         let new = migrate(&server.url(), ClusterId(Uuid::new_v4()), 1).await;
-        assert_eq!(new.unwrap().len(), 1);
+        assert_eq!(new.unwrap().len(), POSTGRES.len());
         server
     }
 

@@ -8,15 +8,13 @@ use std::ops::Range;
 
 use sqlx::postgres::{PgConnection, PgQueryResult};
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
-use tidegate_proto::id::StoreId;
 use tidegate_sc_core::change::Change;
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::bell::channel;
 use super::open::{failure, sql_state};
 use super::{bounded, signed, unsigned};
-use crate::limits::{PRODUCER_IDS_PER_ADOPTION, STORE_CALL_TIMEOUT, STORE_ROWS_AT_ONCE};
+use crate::limits::{STORE_CALL_TIMEOUT, STORE_ROWS_AT_ONCE};
 use crate::store::chain;
 use crate::store::fault::StoreError;
 use crate::store::ledger_sql::PUT_RECEIPT;
@@ -80,45 +78,6 @@ pub(super) async fn lease_producer_ids(
     Ok(end - count..end)
 }
 
-pub(super) async fn adopt(
-    conn: &mut PgConnection,
-    actor: &str,
-    at_ms: i64,
-) -> Result<StoreId, StoreError> {
-    let id = StoreId(Uuid::new_v4());
-    sqlx::query(
-        "WITH old AS (SELECT store_id FROM cluster WHERE id = 1),
-              taken AS (UPDATE cluster SET store_id = $1, next_producer_id = next_producer_id + $4
-                        WHERE id = 1 RETURNING revision),
-              known AS (UPDATE adoptions SET revision = taken.revision FROM taken
-                        WHERE adoptions.revision < 0)
-         INSERT INTO adoptions (store_id, actor, revision, at_ms)
-         SELECT $1, $2, revision, $3 FROM taken
-         UNION ALL SELECT old.store_id, '', revision, $3 FROM old, taken
-         ON CONFLICT (store_id) DO NOTHING",
-    )
-    .bind(id.0)
-    .bind(actor)
-    .bind(at_ms)
-    .bind(signed(PRODUCER_IDS_PER_ADOPTION))
-    .execute(conn)
-    .await
-    .map_err(failure)?;
-    Ok(id)
-}
-
-/// Identities that were adopted away are kept beside those that were adopted.
-pub(super) async fn has_been(conn: &mut PgConnection, id: StoreId) -> Result<bool, StoreError> {
-    sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM cluster WHERE store_id = $1)
-             OR EXISTS (SELECT 1 FROM adoptions WHERE store_id = $1 AND revision >= 0)",
-    )
-    .bind(id.0)
-    .fetch_one(conn)
-    .await
-    .map_err(failure)
-}
-
 async fn write(db: &mut PgConnection, commit: &Commit) -> Result<u64, ApplyError> {
     check_lease(db, commit).await?;
     put_receipt(db, commit).await?;
@@ -126,6 +85,7 @@ async fn write(db: &mut PgConnection, commit: &Commit) -> Result<u64, ApplyError
     for rows in by_kind(&commit.changes) {
         delete(db, &rows).await?;
         insert(db, &rows).await?;
+        check_names(db, &rows).await?;
         update(db, &rows).await?;
     }
     let revision = advance(db, commit).await?;
@@ -207,6 +167,31 @@ async fn insert(db: &mut PgConnection, rows: &Rows<'_>) -> Result<(), ApplyError
     Ok(())
 }
 
+/// After the insert, which waited for whoever was deleting a row of the same name.
+async fn check_names(db: &mut PgConnection, rows: &Rows<'_>) -> Result<(), ApplyError> {
+    let inserts = rows.inserts.iter();
+    let new =
+        inserts.filter_map(|change| Some((change.key(), signed(change.name_unused_since()?))));
+    let (names, since): (Vec<_>, Vec<_>) = new.unzip();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let is_used: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM unnest($2::text[], $3::bigint[]) AS new(name, since)
+                        JOIN tombstones USING (name) WHERE kind = $1 AND revision > since)",
+    )
+    .bind(rows.kind.as_str())
+    .bind(names)
+    .bind(since)
+    .fetch_one(db)
+    .await
+    .map_err(refusal)?;
+    if is_used {
+        return Err(ApplyError::Conflict);
+    }
+    Ok(())
+}
+
 async fn update(db: &mut PgConnection, rows: &Rows<'_>) -> Result<(), ApplyError> {
     for changes in rows.updates.chunks(STORE_ROWS_AT_ONCE) {
         let statement = format!(
@@ -259,10 +244,14 @@ async fn put_receipt(db: &mut PgConnection, commit: &Commit) -> Result<(), Apply
 /// Takes the next revision, notes the commit, rings the bell. From here on no time limit of the server:
 /// one that ends the wait for a synchronous standby would pass for success.
 async fn advance(db: &mut PgConnection, commit: &Commit) -> Result<i64, ApplyError> {
+    // Before the first commit there is nothing to have seen.
+    let seen = commit.seen.filter(|(revision, _)| *revision > 0);
     let head = sqlx::query(
         "WITH head AS (
              UPDATE cluster SET revision = revision + 1, chain = sha256(chain || $1)
              WHERE id = 1 AND ($2::bigint IS NULL OR revision = $2)
+               AND ($9::bigint IS NULL
+                    OR EXISTS (SELECT 1 FROM commits WHERE revision = $9 AND chain = $10))
              RETURNING revision, chain, cluster_id
          ), noted AS (
              INSERT INTO commits (revision, commit_id, actor, request_id, at_ms, lease_epoch, chain)
@@ -280,6 +269,8 @@ async fn advance(db: &mut PgConnection, commit: &Commit) -> Result<i64, ApplyErr
     .bind(commit.at_ms)
     .bind(commit.lease.map(|epoch| signed(epoch.0)))
     .bind(channel::PREFIX)
+    .bind(seen.map(|(revision, _)| signed(revision)))
+    .bind(seen.map(|(_, hash)| hash.0.to_vec()))
     .fetch_optional(db)
     .await
     .map_err(refusal)?;

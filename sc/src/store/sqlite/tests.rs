@@ -97,7 +97,7 @@ async fn a_store_of_a_newer_version_is_refused_and_left_alone() {
             refused,
             Err(StoreError::SchemaTooNew {
                 found: 9999,
-                known: 3
+                known: 4
             })
         ),
         "{refused:?}"

@@ -11,13 +11,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::sqlite::{SqliteConnection, SqliteQueryResult};
 use sqlx::{AssertSqlSafe, Sqlite, SqlitePool, Transaction};
-use tidegate_proto::id::StoreId;
 use tidegate_sc_core::change::Change;
-use uuid::Uuid;
 
 use super::read::facts_of;
 use super::{CONSTRAINT, bounded, failure, primary_code, signed, unsigned};
-use crate::limits::{PRODUCER_IDS_PER_ADOPTION, STORE_ROWS_AT_ONCE};
+use crate::limits::STORE_ROWS_AT_ONCE;
 use crate::store::chain;
 use crate::store::fault::StoreError;
 use crate::store::ledger_sql::PUT_RECEIPT;
@@ -78,59 +76,6 @@ pub(super) async fn lease_producer_ids(
     Ok(end - count..end)
 }
 
-pub(super) async fn adopt(
-    pool: &SqlitePool,
-    actor: &str,
-    at_ms: i64,
-) -> Result<StoreId, StoreError> {
-    let id = StoreId(Uuid::new_v4());
-    let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failure)?;
-    sqlx::query(
-        "INSERT OR IGNORE INTO adoptions (store_id, actor, revision, at_ms)
-         SELECT store_id, '', revision, ? FROM cluster WHERE id = 1",
-    )
-    .bind(at_ms)
-    .execute(&mut *tx)
-    .await
-    .map_err(failure)?;
-    let revision: i64 = sqlx::query_scalar(
-        "UPDATE cluster SET store_id = ?, next_producer_id = next_producer_id + ? WHERE id = 1
-         RETURNING revision",
-    )
-    .bind(id.to_string())
-    .bind(signed(PRODUCER_IDS_PER_ADOPTION))
-    .fetch_one(&mut *tx)
-    .await
-    .map_err(failure)?;
-    sqlx::query("UPDATE adoptions SET revision = ? WHERE revision < 0")
-        .bind(revision)
-        .execute(&mut *tx)
-        .await
-        .map_err(failure)?;
-    sqlx::query("INSERT INTO adoptions (store_id, actor, revision, at_ms) VALUES (?, ?, ?, ?)")
-        .bind(id.to_string())
-        .bind(actor)
-        .bind(revision)
-        .bind(at_ms)
-        .execute(&mut *tx)
-        .await
-        .map_err(failure)?;
-    tx.commit().await.map_err(failure)?;
-    Ok(id)
-}
-
-/// Identities that were adopted away are kept beside those that were adopted.
-pub(super) async fn has_been(pool: &SqlitePool, id: StoreId) -> Result<bool, StoreError> {
-    sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM cluster WHERE store_id = ?1)
-             OR EXISTS (SELECT 1 FROM adoptions WHERE store_id = ?1 AND revision >= 0)",
-    )
-    .bind(id.to_string())
-    .fetch_one(pool)
-    .await
-    .map_err(failure)
-}
-
 async fn write(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> Result<u64, ApplyError> {
     check_lease(tx, commit).await?;
     put_receipt(tx, commit).await?;
@@ -138,6 +83,7 @@ async fn write(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> Result<u64,
     for rows in by_kind(&commit.changes) {
         delete(tx, &rows).await?;
         insert(tx, &rows).await?;
+        check_names(tx, &rows).await?;
         update(tx, &rows).await?;
     }
     let revision = advance(tx, commit).await?;
@@ -213,6 +159,27 @@ async fn insert(db: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), ApplyE
     put(db, &statement, &rows.inserts).await
 }
 
+async fn check_names(db: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), ApplyError> {
+    for change in &rows.inserts {
+        let Some(since) = change.name_unused_since() else {
+            continue;
+        };
+        let is_used: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM tombstones WHERE kind = ? AND name = ? AND revision > ?)",
+        )
+        .bind(rows.kind.as_str())
+        .bind(change.key())
+        .bind(signed(since))
+        .fetch_one(&mut *db)
+        .await
+        .map_err(failure)?;
+        if is_used {
+            return Err(ApplyError::Conflict);
+        }
+    }
+    Ok(())
+}
+
 async fn update(db: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), ApplyError> {
     let table = table(rows.kind);
     let statement = format!(
@@ -276,6 +243,20 @@ async fn advance(db: &mut SqliteConnection, commit: &Commit) -> Result<i64, Appl
     let facts = facts_of(&mut *db).await?;
     if commit.at_revision.is_some_and(|at| at != facts.revision) {
         return Err(ApplyError::Conflict);
+    }
+    // Before the first commit there is nothing to have seen.
+    if let Some((seen, hash)) = commit.seen.filter(|(revision, _)| *revision > 0) {
+        let is_ours: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM commits WHERE revision = ? AND chain = ?)",
+        )
+        .bind(signed(seen))
+        .bind(&hash.0[..])
+        .fetch_one(&mut *db)
+        .await
+        .map_err(failure)?;
+        if !is_ours {
+            return Err(ApplyError::Conflict);
+        }
     }
     let revision = signed(facts.revision + 1);
     let chain = chain::next(facts.chain, chain::digest(commit));

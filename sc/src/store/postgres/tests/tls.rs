@@ -58,7 +58,7 @@ async fn the_server_is_checked_when_the_address_says_so() {
     );
     let url_of = |text: &str| DatabaseUrl::parse(text).unwrap();
     let new = migrate(&url_of(&trusted), ClusterId(Uuid::new_v4()), 1).await;
-    assert_eq!(new.unwrap().len(), 1);
+    assert!(!new.unwrap().is_empty());
     let store = PostgresStore::open(&url_of(&trusted), "tester")
         .await
         .unwrap();

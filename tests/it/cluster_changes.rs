@@ -100,13 +100,22 @@ async fn trouble(cluster: &mut Cluster, effort: Effort) -> Vec<Operation> {
         (80, |cluster| cluster.kill("sc-2")),
         (90, |cluster| cluster.start_by_hand("sc-2")),
     ] {
-        wait_for("clients to make changes", async || {
-            (shared.made() * 100 >= effort.changes * share).then_some(())
-        })
-        .await;
+        until_made(&shared, effort.changes * share / 100).await;
         act(cluster);
     }
+    until_made(&shared, effort.changes).await;
     within("the clients", clients.join_all()).await.concat()
+}
+
+/// Waits for so many changes, however slow the machine is: clients are stuck when not one is made for long.
+async fn until_made(shared: &Shared, wanted: usize) {
+    while shared.made() < wanted {
+        let before = shared.made();
+        wait_for("clients to make a change", async || {
+            (shared.made() > before).then_some(())
+        })
+        .await;
+    }
 }
 
 /// Lets a crowd follow from `from` while a controller is killed under half of it; what each saw.

@@ -1,14 +1,18 @@
-//! The answer to a write, as data: sent now, and kept under its request key to be sent again.
+//! The answer to a write, as data: sent now, and kept under its request key to be sent again; a refusal too.
 //!
 //! Only shapes. The form in which it is kept is read by later versions too: fields are added with a
 //! default, never renamed.
+
+use std::borrow::Cow;
 
 use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
+use tidegate_kit::http::ApiError;
 use tidegate_proto::api::topic::WriteResult;
+use tidegate_proto::error::{ErrorCode, Problem};
 
 use super::condition::{TIDEGATE_RESULT, etag};
 
@@ -81,12 +85,54 @@ impl Answer {
     pub(super) fn text(&self) -> String {
         serde_json::to_string(self).expect("answers have string keys only")
     }
+}
 
-    /// The same answer, marked as given before.
-    pub(super) fn repeated(self) -> Response {
-        let mut response = self.into_response();
-        let yes = HeaderValue::from_static("true");
-        response.headers_mut().insert(TIDEGATE_DUPLICATE, yes);
+/// A refusal as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Refused<'a> {
+    refusal: Cow<'a, Problem>,
+}
+
+/// A refusal as it is kept.
+pub(super) fn refusal_text(refusal: &Problem) -> String {
+    let refused = Refused {
+        refusal: Cow::Borrowed(refusal),
+    };
+    serde_json::to_string(&refused).expect("problems have string keys only")
+}
+
+/// What was kept under a request key.
+#[derive(Debug)]
+pub(super) enum Kept {
+    Answer(Answer),
+    Refusal(Problem),
+}
+
+impl Kept {
+    /// A text that is no answer is told as a refusal of this server's own.
+    pub(super) fn read(text: &str) -> Self {
+        if let Ok(Refused { refusal }) = serde_json::from_str(text) {
+            return Self::Refusal(refusal.into_owned());
+        }
+        serde_json::from_str(text).map_or_else(
+            |error| {
+                let detail = format!("the answer that was kept cannot be read: {error}");
+                Self::Refusal(Problem::new(ErrorCode::Internal, detail))
+            },
+            Self::Answer,
+        )
+    }
+
+    /// The answer as it is sent, with `is_repeat` marked as given before.
+    pub(super) fn into_response(self, is_repeat: bool) -> Response {
+        let mut response = match self {
+            Self::Answer(answer) => answer.into_response(),
+            Self::Refusal(refusal) => ApiError::from(refusal).into_response(),
+        };
+        if is_repeat {
+            let yes = HeaderValue::from_static("true");
+            response.headers_mut().insert(TIDEGATE_DUPLICATE, yes);
+        }
         response
     }
 }

@@ -90,8 +90,11 @@ pub(super) async fn truncate_topic(
     let open = open.map(|row| row.key()).collect();
     api.statuses.word_since(open, since).await;
     for row in rows {
-        let epoch = check_committed(&api, row, &items, since)?;
-        write.leader_epochs.insert(row.partition, epoch);
+        match check_committed(&api, row, &items, since) {
+            Ok(epoch) => write.leader_epochs.insert(row.partition, epoch),
+            Err(refusal) if query.dry_run => return Err(refusal.into()),
+            Err(refusal) => return writer.refuse(&api, &body.bytes, refusal).await,
+        };
     }
     let request = Request::TruncateTopic(write);
     carry_out(&api, &writer, query, &body.bytes, name, request).await

@@ -26,7 +26,7 @@ use tidegate_sc_core::model::Model;
 use utoipa::IntoParams;
 
 use super::Api;
-use super::answer::Answer;
+use super::answer::{Answer, Kept, refusal_text};
 use super::condition::if_match;
 use crate::controller::{Answered, Decided, Once, Origin};
 
@@ -52,8 +52,9 @@ pub(super) struct WriteQuery {
 )]
 pub(super) struct KeyHeader {
     /// A repeated request with this key, within 24 hours and from the same principal, gets the first
-    /// answer again, with `Tidegate-Duplicate: true`, and does nothing. Refusals are not kept. 1 to 255
-    /// bytes; a UUID is a good one.
+    /// answer again, with `Tidegate-Duplicate: true`, and does nothing. Refusals that are not worth a retry
+    /// (`retryable: false`) are such answers too: what was refused is not done later by a copy of the
+    /// request that was under way. 1 to 255 bytes; a UUID is a good one.
     #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
     idempotency_key: Option<String>,
 }
@@ -163,7 +164,27 @@ impl Writer {
         let hash = key.hash(body);
         let name = self.principal.name.as_ref();
         let text = api.controller.answered(name, &key.text, hash).await?;
-        text.map(|text| Ok(read(&text)?.repeated())).transpose()
+        Ok(text.map(|text| Kept::read(&text).into_response(true)))
+    }
+
+    /// Refuses what is asked before it is carried out. With a key the refusal is kept, unless a retry is
+    /// worth it: then it is the answer, or that of a twin which was faster.
+    ///
+    /// # Errors
+    /// The refusal without a key; 503 when the store cannot be written.
+    pub(super) async fn refuse(
+        &self,
+        api: &Api,
+        body: &[u8],
+        refusal: Problem,
+    ) -> ApiResult<Response> {
+        let Some(key) = self.key.as_ref().filter(|_| !refusal.is_retryable()) else {
+            return Err(refusal.into());
+        };
+        let (name, text) = (self.principal.name.as_ref(), refusal_text(&refusal));
+        let kept = api.controller.keep(name, &key.text, key.hash(body), text);
+        let Answered { text, is_repeat } = kept.await?;
+        Ok(Kept::read(&text).into_response(is_repeat))
     }
 
     /// Does what is asked, or with `dry_run` says what it would be. `shape` makes the answer from what
@@ -197,15 +218,11 @@ impl Writer {
             key: key.text.clone(),
             request_hash: key.hash(body),
             answer: Arc::new(move |decision, model| shape(decision, model).text()),
+            refusal: refusal_text,
         };
         let Answered { text, is_repeat } =
             api.controller.change_once(request, origin, once).await?;
-        let answer = read(&text)?;
-        Ok(if is_repeat {
-            answer.repeated()
-        } else {
-            answer.into_response()
-        })
+        Ok(Kept::read(&text).into_response(is_repeat))
     }
 }
 
@@ -221,13 +238,6 @@ fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(context.finish().as_ref());
     hash
-}
-
-fn read(text: &str) -> Result<Answer, Problem> {
-    serde_json::from_str(text).map_err(|error| {
-        let detail = format!("the answer that was kept cannot be read: {error}");
-        Problem::new(ErrorCode::Internal, detail)
-    })
 }
 
 fn key(parts: &Parts) -> Result<Option<Key>, Problem> {

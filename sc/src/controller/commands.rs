@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::Controller;
+use crate::limits::RECEIPT_KEPT_MS;
 use crate::metrics;
 use crate::store::Receipt;
 
@@ -36,6 +37,9 @@ pub struct Decided {
 /// Makes the answer of a decision and the state with it.
 pub type Shape = dyn Fn(&Decision, &Model) -> String + Send + Sync;
 
+/// Makes the answer of a refusal.
+pub(super) type ShapeRefusal = fn(&Problem) -> String;
+
 /// A request that is carried out once, however often it is sent under its key.
 #[derive(Clone)]
 pub struct Once {
@@ -46,6 +50,9 @@ pub struct Once {
     pub request_hash: [u8; 32],
     /// The answer to a decision, from the state with it; kept as it is.
     pub answer: Arc<Shape>,
+    /// The answer to a refusal for good, which is kept too: a twin of the request that was sent before and
+    /// arrives later must not be carried out when its sender was told that it was refused.
+    pub refusal: ShapeRefusal,
 }
 
 impl fmt::Debug for Once {
@@ -103,11 +110,12 @@ impl Controller {
         answer.await.unwrap_or_else(|_| Err(half_way()))
     }
 
-    /// The same once: a repeat of the request under its key does nothing and gets the first answer.
-    /// Refusals are not kept.
+    /// The same once: a repeat of the request under its key does nothing and gets the first answer. A
+    /// refusal that depends on the state and is not worth a retry is such an answer too.
     ///
     /// # Errors
-    /// Those of [`Controller::change`]; 409 when the key was used for another request.
+    /// What is not kept: 409 when the key was used for another request, 503 and 504 as of
+    /// [`Controller::change`].
     pub async fn change_once(
         &self,
         request: Request,
@@ -137,6 +145,40 @@ impl Controller {
         })?;
         kept.map(|receipt| answer_of(receipt, request_hash))
             .transpose()
+    }
+
+    /// Keeps the answer to a request that nothing was done about: the one that holds then, which is that of
+    /// a twin if it was faster.
+    ///
+    /// # Errors
+    /// Those of [`Controller::answered`].
+    pub async fn keep(
+        &self,
+        principal: &str,
+        key: &str,
+        request_hash: [u8; 32],
+        text: String,
+    ) -> Result<Answered, Problem> {
+        let now_ms = clock::now_ms();
+        let receipt = Receipt {
+            principal: principal.to_owned(),
+            key: key.to_owned(),
+            request_hash,
+            answer: text,
+            expires_at_ms: now_ms + RECEIPT_KEPT_MS,
+        };
+        let is_first = self.shared.store.put_receipt(&receipt, now_ms).await;
+        let is_first = is_first.map_err(|error| {
+            metrics::store_failed();
+            Problem::from(error)
+        })?;
+        let kept = match is_first {
+            true => None,
+            false => self.answered(principal, key, request_hash).await?,
+        };
+        let is_repeat = kept.is_some();
+        let text = kept.unwrap_or(receipt.answer);
+        Ok(Answered { text, is_repeat })
     }
 
     /// The request as this version can carry it out: storage units keep only so many copies of a

@@ -29,9 +29,10 @@ impl Task {
         for _ in 0..DECISION_ATTEMPTS_MAX {
             self.be_ready().await?;
             let now_ms = clock::now_ms();
-            let Some(decision) = self.decide(request, now_ms, &mut is_fresh).await? else {
+            let Some(decided) = self.decide(request, now_ms, &mut is_fresh).await? else {
                 continue;
             };
+            let decision = decided?;
             let before = Arc::clone(self.mirror.model());
             if decision.changes.is_empty() {
                 let model = before;
@@ -50,7 +51,8 @@ impl Task {
         Err(contended())
     }
 
-    /// The same under a request key: the receipt is written with the changes.
+    /// The same under a request key: the receipt is written with the changes, and that of a refusal
+    /// before it is told.
     pub(super) async fn carry_out_once(
         &mut self,
         request: &Request,
@@ -69,18 +71,24 @@ impl Task {
                 let is_repeat = true;
                 return Ok(Answered { text, is_repeat });
             }
-            let Some(decision) = self.decide(request, now_ms, &mut is_fresh).await? else {
+            let Some(decided) = self.decide(request, now_ms, &mut is_fresh).await? else {
                 continue;
             };
-            let receipt = self.receipt(once, &decision, now_ms);
-            let (text, is_repeat) = (receipt.answer.clone(), false);
-            if decision.changes.is_empty() {
+            let text = match &decided {
+                Ok(decision) => self.text(once, decision),
+                Err(refusal) if is_for_good(refusal) => (once.refusal)(refusal),
+                Err(refusal) => return Err(refusal.clone()),
+            };
+            let receipt = receipt(once, text.clone(), now_ms);
+            let is_repeat = false;
+            let decision = decided.ok().filter(|decision| !decision.changes.is_empty());
+            let Some(decision) = decision else {
                 let is_first = self.store.put_receipt(&receipt, now_ms).await;
                 if is_first.map_err(failed)? {
                     return Ok(Answered { text, is_repeat });
                 }
                 continue;
-            }
+            };
             let commit = self.commit(&decision, origin, Some(receipt), now_ms);
             if let Fate::Made(revision) = self.send(&commit).await? {
                 self.take_in(revision, &commit).await?;
@@ -92,14 +100,14 @@ impl Task {
         Err(contended())
     }
 
-    /// Decides on the model; none when it turned out to be overtaken. Only a commit finds that out by
+    /// Decides on the model, or refuses; none when it turned out to be overtaken. Only a commit finds that out by
     /// itself: before nothing is written, or a request is refused, the store is followed once.
     async fn decide(
         &mut self,
         request: &Request,
         now_ms: i64,
         is_fresh: &mut bool,
-    ) -> Result<Option<Decision>, Problem> {
+    ) -> Result<Option<Result<Decision, Problem>>, Problem> {
         let model = self.mirror.model();
         let decided = decide(model, now_ms, Uuid::new_v4(), request);
         let is_checked = matches!(&decided, Ok(decision) if !decision.changes.is_empty());
@@ -111,7 +119,7 @@ impl Task {
                 return Ok(None);
             }
         }
-        Ok(Some(decided?))
+        Ok(Some(decided.map_err(Problem::from)))
     }
 
     /// The state with a decision that was committed, and without what others made of it since: `before`
@@ -126,19 +134,13 @@ impl Task {
         Arc::new(model)
     }
 
-    /// The receipt of a decision: its answer is made from the state as it will be.
-    fn receipt(&self, once: &Once, decision: &Decision, now_ms: i64) -> Receipt {
+    /// The answer to a decision, made from the state as it will be.
+    fn text(&self, once: &Once, decision: &Decision) -> String {
         let mut model = (**self.mirror.model()).clone();
         if !decision.changes.is_empty() {
             model.commit(model.revision + 1, &decision.changes);
         }
-        Receipt {
-            principal: once.principal.clone(),
-            key: once.key.clone(),
-            request_hash: once.request_hash,
-            answer: (once.answer)(decision, &model),
-            expires_at_ms: now_ms + RECEIPT_KEPT_MS,
-        }
+        (once.answer)(decision, &model)
     }
 
     /// What is to be written for a decision on the state that we have.
@@ -158,6 +160,21 @@ impl Task {
         commit.receipt = receipt;
         commit
     }
+}
+
+fn receipt(once: &Once, answer: String, now_ms: i64) -> Receipt {
+    Receipt {
+        principal: once.principal.clone(),
+        key: once.key.clone(),
+        request_hash: once.request_hash,
+        answer,
+        expires_at_ms: now_ms + RECEIPT_KEPT_MS,
+    }
+}
+
+/// Whether whoever is refused so is told that nothing was done and that asking again is of no use.
+fn is_for_good(refusal: &Problem) -> bool {
+    refusal.is_definite() && !refusal.is_retryable()
 }
 
 fn contended() -> Problem {

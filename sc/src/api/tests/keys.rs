@@ -64,7 +64,7 @@ async fn a_key_is_for_one_request_of_one_principal() {
 }
 
 #[tokio::test]
-async fn what_changed_nothing_is_remembered_and_what_was_refused_is_not() {
+async fn what_changed_nothing_is_remembered_and_what_was_refused_too() {
     let server = Server::new().await;
     let put = |key: &str, path: &str| server.send(keyed("PUT", path, key, &json!({})));
     server.create("orders", 1).await;
@@ -78,16 +78,14 @@ async fn what_changed_nothing_is_remembered_and_what_was_refused_is_not() {
     let delete = || keyed("DELETE", "/v1/topics/late", "k2", &json!({}));
     assert_eq!(server.send(delete()).await.code(), "topic_not_found");
     server.create("late", 1).await;
-    let gone = server.send(delete()).await;
-    assert_eq!(
-        (gone.status.as_u16(), gone.header("tidegate-duplicate")),
-        (204, "")
-    );
     let again = server.send(delete()).await;
     assert_eq!(
-        (again.status.as_u16(), again.header("tidegate-duplicate")),
-        (204, "true")
+        (again.code(), again.header("tidegate-duplicate")),
+        ("topic_not_found", "true"),
+        "a copy that was under way must not do what its sender was told is not done"
     );
+    assert_eq!(again.body["side_effects"], "none");
+    assert_eq!(server.controller.model().topics.len(), 1);
 
     let dry = || {
         keyed(
@@ -102,6 +100,21 @@ async fn what_changed_nothing_is_remembered_and_what_was_refused_is_not() {
         server.send(dry()).await.header("tidegate-duplicate"),
         "",
         "nothing was done"
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_worth_a_retry_is_not_kept() {
+    let server = Server::new().await;
+    server.statuses.is_full.store(true, Ordering::Relaxed);
+    let body = json!({ "name": "orders" });
+    let create = || server.send(keyed("POST", "/v1/topics", "k1", &body));
+    assert_eq!(create().await.code(), "disk_full");
+    server.statuses.is_full.store(false, Ordering::Relaxed);
+    let made = create().await;
+    assert_eq!(
+        (made.status.as_u16(), made.header("tidegate-duplicate")),
+        (201, "")
     );
 }
 

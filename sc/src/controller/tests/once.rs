@@ -11,6 +11,21 @@ fn once(answer: &'static str, request: u8) -> Once {
             let count = model.topics.len();
             format!("{answer}: {}, {count} topics", decision.result.as_str())
         }),
+        refusal: |refusal| format!("refused: {}", refusal.code_str()),
+    }
+}
+
+fn create() -> Request {
+    let Request::EnsureTopic(write) = ensure(1) else {
+        unreachable!("it ensures a topic");
+    };
+    Request::CreateTopic(write)
+}
+
+fn delete() -> Request {
+    Request::DeleteTopic {
+        name: TopicName::parse("orders").unwrap(),
+        if_match: None,
     }
 }
 
@@ -56,6 +71,19 @@ async fn twins(stores: [Arc<dyn MetaStore>; 2]) {
         Some(made.text)
     );
     assert_eq!(b.answered("other", "k1", [1; 32]).await.unwrap(), None);
+
+    // Refused by one, and possible when a copy of the request reaches the other.
+    let late = || Once {
+        key: "k2".to_owned(),
+        ..once("late", 3)
+    };
+    let refused = change_once(&b, create(), late()).await.unwrap();
+    assert_eq!(refused, answered("refused: already_exists", false));
+    change(&b, delete()).await.unwrap();
+    let again = change_once(&a, create(), late()).await.unwrap();
+    assert_eq!(again, answered("refused: already_exists", true));
+    let gone = change(&a, delete()).await.unwrap_err();
+    assert_eq!(gone.code(), ErrorCode::TopicNotFound);
     assert!(tasks.shutdown(Duration::from_secs(10)).await);
 }
 

@@ -52,6 +52,11 @@ pub(crate) struct ConnectionArguments {
 }
 
 impl ConnectionArguments {
+    /// Those that are given, by flag or variable.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        given(self.url.as_ref()).map_or_else(Vec::new, |text| urls(text))
+    }
+
     /// Writes the profile that is named, or that of those who name none; which one it is. Not being able to
     /// is worth a word, not a failure.
     pub(crate) fn keep(&self, content: &Profile) -> Option<String> {
@@ -141,7 +146,7 @@ fn given(value: Option<&String>) -> Option<&String> {
 }
 
 fn choose(arguments: &ConnectionArguments, profile: Option<Profile>) -> Result<Profile, Failure> {
-    let urls = given(arguments.url.as_ref()).map_or_else(Vec::new, |text| urls(text));
+    let urls = arguments.urls();
     let token = given(arguments.token.as_ref());
     let ca = arguments
         .ca

@@ -23,6 +23,7 @@ mod memory;
 mod metrics;
 mod openapi;
 mod operators;
+mod operators_page;
 mod page;
 mod pages;
 mod restart;

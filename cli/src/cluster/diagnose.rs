@@ -151,10 +151,19 @@ fn local(
     let is_named = is_given(connection.url.as_ref()) || is_given(connection.profile.as_ref());
     let (directory, is_meant) = match &arguments.data_dir {
         Some(directory) => (directory.clone(), true),
-        None if is_named => return Ok(None),
         None => (PathBuf::from(DATA_DIR_DEFAULT), false),
     };
     let manifest = Manifest::read(&directory);
+    let urls = connection.urls();
+    let is_its = |manifest: &Manifest| {
+        let doors = manifest.doors();
+        let has = |url: &String| doors.iter().any(|door| door.url == *url);
+        !urls.is_empty() && urls.iter().all(has)
+    };
+    // What `cluster env` gave the shell is this very cluster.
+    if !is_meant && is_named && !manifest.as_ref().is_some_and(is_its) {
+        return Ok(None);
+    }
     match (&manifest, is_meant) {
         (None, true) if !Layout::is_in(&directory) => Err(Failure::usage(format!(
             "there is no cluster in {}, and there was none: --data-dir is the directory that was given to \

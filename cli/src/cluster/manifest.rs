@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::layout::Layout;
 use crate::failure::Failure;
 use crate::files::write_private;
+use crate::owner::Owner;
 use crate::up::directory::disk;
 
 const MANIFEST_FILE: &str = "cluster.json";
@@ -52,7 +54,12 @@ impl Manifest {
     /// The same, or what to say when there is none.
     pub(crate) fn ready(directory: &Path) -> Result<Self, Failure> {
         Self::read(directory).ok_or_else(|| {
+            let is_held = Layout::is_in(directory) && Owner::of(directory).is_some();
             let directory = directory.display();
+            if is_held {
+                let words = format!("the cluster in {directory} is not ready; it starts or stops");
+                return Failure::failed(words);
+            }
             Failure::failed(format!(
                 "no cluster is ready in {directory}. `tidegate cluster start --data-dir {directory}` \
                  starts one; --data-dir DIR names the directory of another."

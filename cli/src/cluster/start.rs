@@ -105,7 +105,7 @@ async fn serve(
     announce(cluster, running, profile)?;
     loop {
         tokio::time::sleep(STEP).await;
-        report_ended(cluster, running);
+        report_ended(cluster, running).await?;
         if let Some((request, place)) = requests.next() {
             let answer = carry_out(cluster, running, request).await;
             Requests::answer(&place, &answer);
@@ -151,20 +151,38 @@ async fn take_back_or_leave_out(
     }
 }
 
-fn report_ended(cluster: &LocalCluster, running: &mut [Running]) {
+/// Tells of processes that ended by themselves. A storage unit that was removed ends so, and goes.
+async fn report_ended(
+    cluster: &mut LocalCluster,
+    running: &mut Vec<Running>,
+) -> Result<(), Failure> {
+    let mut removed = Vec::new();
     for one in running.iter_mut().filter(|one| !one.has_ended) {
         let Some(ending) = one.child.ending() else {
             continue;
         };
         one.has_ended = true;
-        let directory = cluster.directory.display();
+        let (name, directory) = (&one.facts.name, cluster.directory.display());
+        if cluster.is_gone(&one.node).await.unwrap_or(false) {
+            removed.push(one.node.number);
+            output::say(&format!(
+                "{name} was removed from the cluster and has ended; its files stay in {}",
+                cluster.data_dir(&one.node).display()
+            ));
+            continue;
+        }
         output::say(&format!(
             "{name} ended: {ending}. It stays down; to start it again:\n  \
-             tidegate cluster restart {name} --data-dir {directory}\n  {argv}",
-            name = one.facts.name,
-            argv = cluster.argv(&one.node).join(" "),
+             tidegate cluster restart {name} --data-dir {directory}\n  {}",
+            cluster.argv(&one.node).join(" "),
         ));
     }
+    if removed.is_empty() {
+        return Ok(());
+    }
+    running.retain(|one| one.node.kind != NodeKind::Spu || !removed.contains(&one.node.number));
+    cluster.layout.leave_out(&cluster.directory, &removed)?;
+    manifest(cluster, running).write(&cluster.directory)
 }
 
 /// Tells everybody that it is ready.

@@ -1,6 +1,7 @@
 //! The command line as a whole: commands, and the options that all of them share.
 
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::backup::{BackupArguments, RestoreArguments};
 use crate::bench::BenchCommand;
@@ -52,6 +53,32 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     pub(crate) connection: ConnectionArguments,
+}
+
+impl Arguments {
+    /// Those of this process, which ends with words about them when they cannot be used.
+    pub(crate) fn of_process() -> Self {
+        let parsed = Self::try_parse();
+        parsed.unwrap_or_else(|error| with_whole_usage(error, std::env::args()).exit())
+    }
+}
+
+/// An error whose usage is that of the command. Left to itself it shows each option that was given, by a
+/// variable too, as one that has to be.
+fn with_whole_usage(mut error: clap::Error, words: impl Iterator<Item = String>) -> clap::Error {
+    if error.get(ContextKind::Usage).is_none() {
+        return error;
+    }
+    let mut command = Arguments::command();
+    command.build();
+    for word in words.skip(1) {
+        if let Some(found) = command.find_subcommand(&word).cloned() {
+            command = found;
+        }
+    }
+    let usage = command.render_usage();
+    error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+    error
 }
 
 #[derive(Debug, Subcommand)]
@@ -109,4 +136,25 @@ pub(crate) enum Command {
     /// Print the OpenAPI documents.
     #[command(name = "openapi")]
     OpenApi(OpenApiArguments),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usage_of_an_error_demands_nothing_that_may_be_left_out() {
+        let words = ["tidegate", "--url", "https://a:1", "topics", "create"];
+        let error = Arguments::try_parse_from(words).unwrap_err();
+        let shown = with_whole_usage(error, words.map(str::to_owned).into_iter()).to_string();
+        assert!(
+            shown.contains("Usage: tidegate topic create [OPTIONS] <NAME>"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn every_command_can_be_asked_for_help() {
+        Arguments::command().debug_assert();
+    }
 }

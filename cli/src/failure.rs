@@ -78,18 +78,19 @@ impl From<Error> for Failure {
         let hint = match &error {
             Error::Config(_) => return Self::usage(error.to_string()),
             Error::Connect { .. } => {
-                "\nIs the server running? `tidegate up` starts one; --url, TIDEGATE_URL or a profile \
-                 say where it is."
+                "\nDoes it run? `tidegate up` starts a server, and `tidegate cluster status` shows the \
+                 processes of a cluster on this machine; --url, TIDEGATE_URL or a profile say where it is."
             }
             Error::Tls { .. } => {
                 "\nThe server's certificate must come from the authority given by --ca, TIDEGATE_CA \
-                 or the profile (`ca.pem` in the server's data directory), and name the host of the \
-                 URL (`tidegate up --san NAME` adds names)."
+                 or the profile (`ca.pem` in the data directory of `tidegate up`; that of a cluster on \
+                 this machine is told by `tidegate cluster env`), and name the host of the URL (`tidegate \
+                 up --san NAME` adds names)."
             }
             Error::Problem(problem) => match problem.code() {
                 ErrorCode::Unauthenticated => {
-                    "\nGive the token with --token, TIDEGATE_TOKEN or a profile; `tidegate up` keeps \
-                     it in the file `token` of its data directory."
+                    "\nGive the token with --token, TIDEGATE_TOKEN or a profile; `tidegate up` and \
+                     `tidegate cluster start` keep it in the file `token` of their data directory."
                 }
                 ErrorCode::SpuNotFound => {
                     "\n`tidegate spu list` shows the storage units there are."

@@ -26,11 +26,12 @@ impl Door {
     ) -> Self {
         let advertised = reader.one(advertise, parse::endpoint);
         if advertised.is_none() && listen.ip().is_unspecified() {
-            reader.refuse(
-                listens,
+            let setting = advertise.replace('-', "_");
+            let words = format!(
                 "this is all addresses of the machine, which others cannot dial: say by which URL they \
-                 reach it with the setting advertise_..., or listen on one address",
+                 reach it with {setting}, or listen on one address"
             );
+            reader.refuse(listens, &words);
         }
         Self {
             listen,

@@ -68,6 +68,7 @@ pub(crate) async fn follow(
 ) -> Result<(), Failure> {
     let mut signals = failure::interrupts()?;
     let bar = bar();
+    let mut told_reason = None;
     let ended = loop {
         let operation = client.operation(id).await?;
         let count = |name: &str| {
@@ -82,6 +83,12 @@ pub(crate) async fn follow(
         });
         if operation.get("ended_at").is_some_and(|at| !at.is_null()) {
             break operation;
+        }
+        // Where there is no bar, what it waits for is told once.
+        let reason = operation.get("reason").and_then(Value::as_str);
+        if !output::is_interactive() && reason != told_reason.as_deref() {
+            told_reason = reason.map(str::to_owned);
+            output::say(told_reason.as_deref().unwrap_or("it goes on"));
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_INTERVAL) => {}

@@ -25,8 +25,8 @@ use crate::up::UpArguments;
 
 /// Durable streams over plain HTTP and WebSocket.
 ///
-/// `tidegate up` runs everything in one process; the other commands speak to a running server, by
-/// default to the one that `up` wrote into the profile `local`.
+/// `tidegate up` runs everything in one process, `tidegate cluster start` a cluster of them; the other
+/// commands speak to what runs, by default to what one of these wrote into the profile `local` last.
 #[derive(Debug, Parser)]
 #[command(
     name = "tidegate",
@@ -151,6 +151,25 @@ mod tests {
             shown.contains("Usage: tidegate topic create [OPTIONS] <NAME>"),
             "{shown}"
         );
+    }
+
+    fn without_help(command: &clap::Command, found: &mut Vec<String>) {
+        let silent = command.get_arguments().filter(|it| it.get_help().is_none());
+        let silent = silent.filter(|it| !it.is_hide_set());
+        found.extend(silent.map(|it| format!("{} {}", command.get_name(), it.get_id())));
+        if command.get_about().is_none() {
+            found.push(command.get_name().to_owned());
+        }
+        for inner in command.get_subcommands() {
+            without_help(inner, found);
+        }
+    }
+
+    #[test]
+    fn every_command_and_every_argument_says_what_it_is() {
+        let mut found = Vec::new();
+        without_help(&Arguments::command(), &mut found);
+        assert!(found.is_empty(), "{}", found.join("\n"));
     }
 
     #[test]

@@ -20,9 +20,15 @@ pub(crate) enum OperationCommand {
         all: bool,
     },
     /// Follow an operation until it ends. Fails when it fails.
-    Watch { id: OperationId },
+    Watch {
+        /// Id of the operation, as `tidegate operation list` shows it.
+        id: OperationId,
+    },
     /// Stop an operation. What it moved stays moved.
-    Cancel { id: OperationId },
+    Cancel {
+        /// Id of the operation, as `tidegate operation list` shows it.
+        id: OperationId,
+    },
 }
 
 pub(super) async fn run(

@@ -9,13 +9,17 @@ use super::terms::Terms;
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output::{self, Output, cell};
+use crate::topic::show_partitions;
 use crate::units;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PartitionCommand {
     /// List the partitions of a topic: leaders, copies, sizes.
     #[command(visible_alias = "ls")]
-    List { topic: TopicName },
+    List {
+        /// Topic, as `tidegate topic list` shows it.
+        topic: TopicName,
+    },
     /// Move the copies of a partition to other storage units.
     #[command(after_help = "Examples:\n  \
         tidegate partition reassign flights 0 --to 1,2,3 --dry-run\n  \
@@ -23,8 +27,9 @@ pub(crate) enum PartitionCommand {
     Reassign(ReassignArguments),
     /// Let preferred copies lead, the first of each list: of one partition, or of all of a topic.
     Elect {
+        /// Topic, as `tidegate topic list` shows it.
         topic: TopicName,
-        /// [default: every partition that another one leads]
+        /// Number of the partition [default: every one whose preferred copy does not lead].
         partition: Option<PartitionId>,
     },
     /// Even out what storage units hold and lead, over all topics.
@@ -45,7 +50,10 @@ pub(crate) enum PartitionCommand {
 
 #[derive(Args, Debug)]
 pub(crate) struct ReassignArguments {
+    /// Topic, as `tidegate topic list` shows it.
     topic: TopicName,
+
+    /// Number of the partition, from 0.
     partition: PartitionId,
 
     /// Storage units that are to hold it, the preferred leader first; as many as it has copies.
@@ -58,7 +66,10 @@ pub(crate) struct ReassignArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct RecoverArguments {
+    /// Topic, as `tidegate topic list` shows it.
     topic: TopicName,
+
+    /// Number of the partition, from 0.
     partition: PartitionId,
 
     /// Give up records that only missing copies have.
@@ -130,30 +141,7 @@ async fn list(client: &Client, topic: &TopicName, output: Output) -> Result<(), 
     if output == Output::Json {
         return output::print_json(&Value::Array(partitions));
     }
-    let rows = partitions.iter().map(|partition| {
-        let size = partition.get("size_bytes").and_then(Value::as_u64);
-        vec![
-            cell(partition.get("partition")),
-            cell(partition.get("state")),
-            cell(partition.get("leader")),
-            cell(partition.get("replicas")),
-            cell(partition.get("isr")),
-            cell(partition.get("log_start")),
-            cell(partition.get("high_watermark")),
-            size.map_or_else(|| "-".to_owned(), units::show_bytes),
-        ]
-    });
-    let header = [
-        "partition",
-        "state",
-        "leader",
-        "replicas",
-        "in sync",
-        "log start",
-        "records to",
-        "size",
-    ];
-    output::print_table(&header, rows.collect())
+    show_partitions(&partitions)
 }
 
 /// Of the whole topic, each partition by itself: what cannot be is told and the others go on.

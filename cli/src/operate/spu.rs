@@ -17,7 +17,10 @@ pub(crate) enum SpuCommand {
     #[command(visible_alias = "ls")]
     List,
     /// Show one storage unit.
-    Describe { spu: SpuId },
+    Describe {
+        /// Number of the unit, as `tidegate spu list` shows it.
+        spu: SpuId,
+    },
     /// Register a storage unit before it runs. Units of a group need no registration.
     #[command(after_help = "Examples:\n  \
         tidegate spu register 3 --rack rack-a\n  \
@@ -33,15 +36,20 @@ pub(crate) enum SpuCommand {
         tidegate spu drain 3 --dry-run\n  \
         tidegate spu drain 3 --wait --bytes-per-second 50MiB")]
     Drain {
+        /// Number of the unit, as `tidegate spu list` shows it.
         spu: SpuId,
         #[command(flatten)]
         terms: Terms,
     },
     /// Take a storage unit back that was being emptied.
-    Resume { spu: SpuId },
+    Resume {
+        /// Number of the unit, as `tidegate spu list` shows it.
+        spu: SpuId,
+    },
     /// Remove a storage unit that holds nothing and is drained or stopped.
     #[command(visible_alias = "rm")]
     Remove {
+        /// Number of the unit, as `tidegate spu list` shows it.
         spu: SpuId,
         #[command(flatten)]
         condition: Condition,

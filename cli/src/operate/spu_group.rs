@@ -21,7 +21,10 @@ pub(crate) enum SpuGroupCommand {
     Create(CreateArguments),
     /// Delete a group that no storage unit belongs to.
     #[command(visible_alias = "rm")]
-    Delete { name: SpuGroupName },
+    Delete {
+        /// Name of the group, as `tidegate spu-group list` shows it.
+        name: SpuGroupName,
+    },
 }
 
 #[derive(Args, Debug)]

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tidegate_client::TopicName;
 
+use super::partitions;
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output::{self, Output, cell};
@@ -28,48 +29,7 @@ pub(crate) async fn run(
     }
     output::print_table(&["field", "value"], fields(&topic))?;
     output::print("")?;
-    let rows = partitions.iter().map(|partition| {
-        let size = partition.get("size_bytes").and_then(Value::as_u64);
-        vec![
-            cell(partition.get("partition")),
-            cell(partition.get("leader")),
-            cell(partition.get("leader_epoch")),
-            cell(partition.get("replicas")),
-            cell(partition.get("isr")),
-            cell(partition.get("log_start")),
-            cell(partition.get("high_watermark")),
-            size.map_or_else(|| "-".to_owned(), units::show_bytes),
-            damage(partition.get("damage")),
-        ]
-    });
-    let header = [
-        "partition",
-        "leader",
-        "epoch",
-        "replicas",
-        "in sync",
-        "log start",
-        "records to",
-        "size",
-        "damage",
-    ];
-    output::print_table(&header, rows.collect())
-}
-
-/// What cannot be read of a partition, and whether it takes records.
-fn damage(found: Option<&Value>) -> String {
-    let Some(found) = found.filter(|found| !found.is_null()) else {
-        return "-".to_owned();
-    };
-    let offset = |name: &str| found.get(name).and_then(Value::as_u64);
-    let place = match (offset("from"), offset("until")) {
-        (Some(from), Some(until)) => format!("offsets {from} to {}", until.saturating_sub(1)),
-        (Some(from), None) => format!("from offset {from}"),
-        (None, _) => "somewhere".to_owned(),
-    };
-    let is_read_only = found.get("read_only") == Some(&Value::Bool(true));
-    let suffix = if is_read_only { ", read-only" } else { "" };
-    format!("{place}{suffix}")
+    partitions::show(&partitions)
 }
 
 /// Scalars by name, nested objects with a dotted name.

@@ -2,6 +2,7 @@
 
 mod caution;
 mod confirm;
+mod partitions;
 mod settings;
 
 mod alter;
@@ -13,6 +14,7 @@ mod truncate;
 
 use clap::Subcommand;
 
+pub(crate) use partitions::show as show_partitions;
 pub(crate) use settings::AcksChoice;
 
 use crate::connection::Connection;

@@ -52,10 +52,14 @@ pub(crate) fn changes(written: &Written) -> Result<(), Failure> {
         let path = output::cell(change.get("path"));
         rows_of(&path, change.get("from"), change.get("to"), &mut rows);
     }
-    if rows.is_empty() {
-        return Ok(());
+    if !rows.is_empty() {
+        output::print_table(&["path", "from", "to"], rows)?;
     }
-    output::print_table(&["path", "from", "to"], rows)
+    let warnings = written.body.get("warnings").and_then(Value::as_array);
+    for warning in warnings.into_iter().flatten() {
+        output::say(&format!("warning: {}", output::cell(Some(warning))));
+    }
+    Ok(())
 }
 
 /// A row per scalar: of a whole object, such as a new topic, each field in a row of its own.

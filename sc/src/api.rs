@@ -62,6 +62,11 @@ pub trait Statuses: Send + Sync + 'static {
     /// long ago.
     fn partition(&self, key: ReplicaKey) -> Option<Reported>;
 
+    /// The same of many, in their order.
+    fn partitions(&self, keys: &[ReplicaKey]) -> Vec<Option<Reported>> {
+        keys.iter().map(|key| self.partition(*key)).collect()
+    }
+
     /// Waits until what is known of those partitions is no older than `since`, for a while at most. There
     /// is nothing to wait for where leaders are asked at once.
     fn word_since<'a>(&'a self, keys: Vec<ReplicaKey>, since: Instant) -> BoxFuture<'a, ()> {
@@ -79,12 +84,18 @@ impl Statuses for Controller {
         self.reported(key)
     }
 
+    fn partitions(&self, keys: &[ReplicaKey]) -> Vec<Option<Reported>> {
+        self.reported_all(keys)
+    }
+
     fn word_since<'a>(&'a self, mut keys: Vec<ReplicaKey>, since: Instant) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let is_old =
-                |key: &ReplicaKey| self.reported(*key).is_none_or(|told| told.as_of < since);
             while clock::monotonic().saturating_duration_since(since) < STATUS_WAIT_MAX {
-                keys.retain(is_old);
+                let told = self.reported_all(&keys);
+                let mut is_old = told
+                    .iter()
+                    .map(|told| told.is_none_or(|told| told.as_of < since));
+                keys.retain(|_| is_old.next().unwrap_or(true));
                 if keys.is_empty() {
                     return;
                 }

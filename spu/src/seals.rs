@@ -98,7 +98,8 @@ impl Seals {
             end: found.end,
             log_start: found.log_start,
             intact: found.intact,
-            remembers: found.remembers,
+            remembers: found.remembers_ms > 0,
+            remembers_ms: found.remembers_ms,
         })
     }
 }

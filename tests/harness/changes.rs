@@ -95,9 +95,10 @@ pub fn faults(
     faults
 }
 
-/// Versions of one life grow by one.
+/// Versions of one life grow by one; those of the next are above all of the last.
 fn check_versions(topic: &str, states: &[&Event], faults: &mut Vec<String>) {
     let mut before: Option<&State> = None;
+    let mut highest = 0;
     for event in states {
         let Some(now) = &event.state else {
             if before.is_none() {
@@ -107,6 +108,10 @@ fn check_versions(topic: &str, states: &[&Event], faults: &mut Vec<String>) {
             continue;
         };
         let is_next = before.is_none_or(|old| old.id == now.id && old.version + 1 == now.version);
+        if now.version <= highest {
+            faults.push(format!("{topic} had version {highest} before {now:?}"));
+        }
+        highest = now.version;
         if !is_next {
             faults.push(format!("{topic}: {before:?} became {now:?}"));
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::control::Endpoint;
-use crate::id::{ClusterId, SpuId};
+use crate::id::{ClusterId, SpuId, StoreId};
 use crate::name::SpuGroupName;
 
 /// The cluster as a whole.
@@ -35,6 +35,10 @@ pub struct Cluster {
 pub struct Controller {
     /// Where the metadata is kept: `sqlite`.
     pub store: String,
+    /// Identity of what it is kept in: another one after an operator adopted it. Then revisions go on far
+    /// ahead of all that were told before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_id: Option<StoreId>,
     /// When this controller started, in milliseconds since 1970.
     pub started_at: i64,
 }
@@ -48,8 +52,10 @@ pub enum SpuState {
     Online,
     /// Shut out until it registers again.
     Offline,
-    /// Being emptied.
+    /// Being emptied, or empty.
     Draining,
+    /// It gets nothing new and is not being emptied either: its drain failed or was cancelled.
+    Cordoned,
 }
 
 /// State of a storage unit and, unless it is online, why.

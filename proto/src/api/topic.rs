@@ -278,7 +278,8 @@ pub struct Topic {
     pub min_in_sync: u16,
     pub placement: PlacementPolicy,
     pub config: TopicConfig,
-    /// Grows with every change; the `ETag` of this answer, and what `If-Match` takes.
+    /// Grows with every change, also over a deletion: no topic of this name had it before. The `ETag` of
+    /// this answer, and what `If-Match` takes.
     pub version: u64,
     pub status: TopicStatus,
     /// When it was created, in milliseconds since 1970.
@@ -342,6 +343,9 @@ pub struct FieldChange {
 pub struct DryRun {
     pub result: WriteResult,
     pub changes: Vec<FieldChange>,
+    /// What would go wrong, and what to do about it, a sentence each; absent when nothing is foreseen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 #[cfg(test)]

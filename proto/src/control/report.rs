@@ -185,6 +185,9 @@ pub struct SealAnswer {
     /// taken for new.
     #[serde(default)]
     pub remembers: bool,
+    /// How long that is so from now on, in milliseconds, if nobody sends anything more.
+    #[serde(default)]
+    pub remembers_ms: u64,
 }
 
 /// The controller's answer to [`Register`].

@@ -367,6 +367,7 @@ fn unplaced(row: &TopicRow, partition: u32) -> PartitionRow {
         truncate_before: Offset::ZERO,
         begins_at: Offset::ZERO,
         stayed_at_ms: None,
+        remembers_ms: 0,
         moving: None,
         seal: None,
     }

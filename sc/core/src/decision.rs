@@ -192,6 +192,8 @@ pub struct Decision {
     pub result: WriteResult,
     /// What clients see change; empty for requests that are not about topics.
     pub differences: Vec<FieldChange>,
+    /// What will not go as asked for, and what to do about it, a sentence each.
+    pub warnings: Vec<String>,
     /// To be made all or none; empty when nothing is to be done.
     pub changes: Vec<Change>,
     /// Rows that must still be at these versions when the changes are made.
@@ -209,6 +211,7 @@ impl Decision {
         Self {
             result: WriteResult::Unchanged,
             differences: Vec::new(),
+            warnings: Vec::new(),
             changes: Vec::new(),
             guards: Vec::new(),
             whole_state: false,

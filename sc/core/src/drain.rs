@@ -3,7 +3,8 @@
 //! Wishes only; the steps are in `moves.rs`. What comes to the unit while it was begun is taken in by the
 //! controller's tick. Where units copy no records, what holds any stays, and the operation that has nothing
 //! else left says which and ends. What is empty and could not be moved is tried again, but keeps its leader
-//! for [`MOVE_RETRY_MS`](crate::limits::MOVE_RETRY_MS) before.
+//! for [`MOVE_RETRY_MS`](crate::limits::MOVE_RETRY_MS) before, or as long as its unit said that it remembers
+//! what producers sent.
 
 use tidegate_proto::api::topic::WriteResult;
 use tidegate_proto::id::{OperationId, SpuId};
@@ -67,7 +68,38 @@ pub(crate) fn drain(
         end_now(&mut draft, now_ms, operation);
     }
     let outcome = Outcome::Operation(operation);
-    Ok(moved(model, drafted(draft, WriteResult::Updated, outcome)))
+    let warnings = failure_ahead(&draft, spu, terms);
+    let decision = moved(model, drafted(draft, WriteResult::Updated, outcome));
+    Ok(Decision {
+        warnings,
+        ..decision
+    })
+}
+
+/// Says which partitions will stay on the unit, so that the drain cannot but fail.
+fn failure_ahead(draft: &Draft<'_>, spu: SpuId, terms: &MoveTerms) -> Vec<String> {
+    let model = draft.model();
+    let held = model.held_by(spu).filter_map(|key| model.partition(key));
+    let stays = held.filter(|row| !terms.can_copy && is_pinned(row, terms));
+    let keys: Vec<ReplicaKey> = stays.map(|row| row.key()).collect();
+    if keys.is_empty() {
+        return Vec::new();
+    }
+    let (count, names) = (keys.len(), named(draft, &keys));
+    let (holds, stays) = match count {
+        1 => (
+            "partition",
+            "holds records, or is not known to be empty, and stays",
+        ),
+        _ => (
+            "partitions",
+            "hold records, or are not known to be empty, and stay",
+        ),
+    };
+    vec![format!(
+        "the drain will fail: {count} {holds} with one copy on storage unit {spu} {stays}: {names}; \
+         {NOT_COPIED}. Empty them so and drain it again"
+    )]
 }
 
 /// Takes into running drains what came to their units while they were begun. What cannot be moved is
@@ -151,18 +183,22 @@ fn take_in(draft: &mut Draft<'_>, row: &PartitionRow, moving: Move) {
     });
 }
 
-fn kept_back(draft: &Draft<'_>, spu: SpuId, keys: &[ReplicaKey]) -> Stays {
+/// The first of them by name.
+fn named(draft: &Draft<'_>, keys: &[ReplicaKey]) -> String {
     let named = keys.iter().take(STAYING_NAMED_MAX);
     let mut names: Vec<String> = named.map(|key| draft.told(*key)).collect();
     if keys.len() > names.len() {
         names.push(format!("{} more", keys.len() - names.len()));
     }
-    let count = keys.len();
+    names.join(", ")
+}
+
+fn kept_back(draft: &Draft<'_>, spu: SpuId, keys: &[ReplicaKey]) -> Stays {
+    let (count, names) = (keys.len(), named(draft, keys));
     Stays {
         count: count as u64,
         reason: format!(
-            "{count} of the partitions on storage unit {spu} hold records and stay: {}; {NOT_COPIED}",
-            names.join(", ")
+            "{count} of the partitions on storage unit {spu} hold records and stay: {names}; {NOT_COPIED}"
         ),
     }
 }

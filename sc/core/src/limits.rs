@@ -41,8 +41,11 @@ pub const MOVES_AT_ONCE_MAX: u32 = 1_000;
 /// Partitions that a drain leaves where they are and names: what fits a few lines.
 pub const STAYING_NAMED_MAX: usize = 5;
 /// Time after which a drain tries again to move an empty partition that could not be moved, in milliseconds:
-/// each attempt takes its leader away for a moment, and what producers sent is remembered for minutes.
+/// each attempt takes its leader away for a moment.
 pub const MOVE_RETRY_MS: u64 = 60_000;
+/// The most that a unit is believed about how long it remembers what producers sent: request keys for ten
+/// minutes, and some for clocks that are set.
+pub const MOVE_RETRY_MS_MAX: u64 = 15 * 60_000;
 /// Steps of operations in one transaction: small enough that a row that others change too seldom
 /// makes it fail.
 pub const STEPS_PER_TICK_MAX: usize = 500;

@@ -132,7 +132,12 @@ pub(crate) fn next_step(draft: &Draft<'_>, ids: &mut Ids, row: &PartitionRow) ->
     };
     let mut lagging = row.adding().filter(|spu| row.replica(*spu).is_some());
     if let Some(spu) = lagging.next() {
-        return Step::Wait(format!("{key} is being copied to storage unit {spu}"));
+        let is_away = draft.spu(spu).is_none_or(|unit| unit.fenced);
+        return Step::Wait(if is_away {
+            format!("{key} is to be copied to storage unit {spu}, which is offline")
+        } else {
+            format!("{key} is being copied to storage unit {spu}")
+        });
     }
     let missing = moving
         .target
@@ -218,6 +223,7 @@ pub(crate) fn put_empty(
     }];
     row.begins_at = row.begins_at.max(end);
     row.stayed_at_ms = None;
+    row.remembers_ms = 0;
     row.seal = None;
     row.moving = None;
     lead(&mut row, Some(target), LeaderEpoch(0));

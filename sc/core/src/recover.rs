@@ -167,7 +167,7 @@ fn end_relocation(
     } else if !is_empty {
         "has got records meanwhile"
     } else if answer.remembers {
-        "has no records, but remembers what producers sent lately, which a new copy would not"
+        "has no records, but remembers for some minutes what producers sent lately, which a new copy would not,"
     } else {
         "cannot be taken over now"
     };
@@ -177,6 +177,7 @@ fn end_relocation(
     row.seal = None;
     row.moving = None;
     row.stayed_at_ms = Some(now_ms);
+    row.remembers_ms = answer.remembers_ms;
     elect(draft, &mut row, LeaderEpoch(0));
     Some(row)
 }

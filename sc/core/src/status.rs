@@ -4,9 +4,10 @@
 
 use tidegate_proto::api::cluster::{SpuState, SpuStatus};
 use tidegate_proto::api::topic::{PartitionState, TopicState, TopicStatus};
+use tidegate_proto::id::SpuId;
 
 use crate::model::{Model, Topic};
-use crate::rows::{PartitionRow, SpuRow};
+use crate::rows::{OperationKind, OperationRow, OperationState, PartitionRow, SpuRow};
 
 /// State of a topic; everything but `provisioned` says why.
 #[must_use]
@@ -84,6 +85,9 @@ pub fn spu_status(model: &Model, row: &SpuRow) -> SpuStatus {
             SpuState::Offline,
             format!("it is shut out until it registers again; {emptied}"),
         ),
+        (false, true) if holds > 0 && !is_drained(model, row.spu) => {
+            (SpuState::Cordoned, stuck(model, row.spu, holds))
+        }
         (false, true) => (SpuState::Draining, emptied),
         (false, false) => {
             return SpuStatus {
@@ -96,4 +100,28 @@ pub fn spu_status(model: &Model, row: &SpuRow) -> SpuStatus {
         state,
         reason: Some(reason),
     }
+}
+
+fn drains(model: &Model, spu: SpuId) -> impl Iterator<Item = &OperationRow> {
+    let operations = model.operations.values();
+    operations.filter(move |row| row.kind == OperationKind::Drain { spu })
+}
+
+/// True while an operation empties the unit.
+fn is_drained(model: &Model, spu: SpuId) -> bool {
+    drains(model, spu).any(|row| row.state == OperationState::Running)
+}
+
+/// Why a unit that was to be emptied holds what it holds.
+fn stuck(model: &Model, spu: SpuId, holds: u64) -> String {
+    let last = drains(model, spu).max_by_key(|row| (row.created_at_ms, row.id));
+    let why = match last.map(|row| (row.state, row.reason.as_deref())) {
+        Some((OperationState::Failed, Some(reason))) => format!("its drain failed: {reason}"),
+        Some((OperationState::Failed, None)) => "its drain failed".to_owned(),
+        Some((OperationState::Cancelling | OperationState::Cancelled, _)) => {
+            "its drain was cancelled".to_owned()
+        }
+        _ => "no drain of it goes on".to_owned(),
+    };
+    format!("{why}; it holds {holds} and gets nothing new: drain it again, or resume it")
 }

@@ -293,18 +293,16 @@ async fn terms<'a>(
     let since = clock::monotonic();
     let single = rows.filter(|row| row.replicas.len() == 1 && row.leader.is_some());
     let statuses = &api.statuses;
-    let may_be = |key: &ReplicaKey| {
-        let reported = statuses.partition(*key);
-        reported.is_none_or(|reported| reported.is_empty())
-    };
-    let mut empty: BTreeSet<ReplicaKey> = single.map(PartitionRow::key).filter(may_be).collect();
+    let keys: Vec<ReplicaKey> = single.map(PartitionRow::key).collect();
+    let told = keys.iter().zip(statuses.partitions(&keys));
+    let open = told.filter(|(_, told)| told.is_none_or(|told| told.is_empty()));
+    let open: Vec<ReplicaKey> = open.map(|(key, _)| *key).collect();
     // Also when it is forced: what is empty is moved without a copy, and only so where none can be made.
-    let keys = empty.iter().copied().collect();
-    statuses.word_since(keys, since).await;
-    empty.retain(|key| {
-        let reported = statuses.partition(*key);
-        reported.is_some_and(|now| now.is_empty() && now.as_of >= since)
-    });
+    statuses.word_since(open.clone(), since).await;
+    let told = open.iter().zip(statuses.partitions(&open));
+    let empty =
+        told.filter(|(_, told)| told.is_some_and(|now| now.is_empty() && now.as_of >= since));
+    let empty: BTreeSet<ReplicaKey> = empty.map(|(key, _)| *key).collect();
     MoveTerms {
         throttle: request.throttle,
         empty,

@@ -171,9 +171,9 @@ impl Sizes {
 
     fn add(&mut self, api: &Api, topic: &Topic) {
         let rows = topic.partitions.iter();
-        let told = rows.filter_map(|row| api.statuses.partition(row.key()));
+        let keys: Vec<_> = rows.map(|row| row.key()).collect();
         let mut size = 0_u64;
-        for reported in told {
+        for reported in api.statuses.partitions(&keys).into_iter().flatten() {
             self.known += 1;
             size = reported.status.size_bytes.saturating_add(size);
         }

@@ -83,11 +83,12 @@ pub(super) async fn truncate_topic(
     });
     let since = clock::monotonic();
     // The high watermark only grows: where it was past the offset before, nobody has to be asked.
-    let open = rows.clone().filter(|row| {
-        let reported = api.statuses.partition(row.key());
-        reported.is_none_or(|known| row.truncate_before > known.status.high_watermark)
+    let keys: Vec<_> = rows.clone().map(PartitionRow::key).collect();
+    let told = rows.clone().zip(api.statuses.partitions(&keys));
+    let open = told.filter(|(row, told)| {
+        told.is_none_or(|known| row.truncate_before > known.status.high_watermark)
     });
-    let open = open.map(|row| row.key()).collect();
+    let open = open.map(|(row, _)| row.key()).collect();
     api.statuses.word_since(open, since).await;
     for row in rows {
         match check_committed(&api, row, &items, since) {

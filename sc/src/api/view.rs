@@ -135,13 +135,15 @@ fn expected_end_ms(row: &OperationRow) -> Option<i64> {
 }
 
 pub(super) fn cluster(controller: &Controller) -> Cluster {
-    let model = controller.model();
+    let shown = controller.shown();
+    let model = &shown.model;
     Cluster {
         cluster_id: model.cluster_id,
         revision: model.revision,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         controller: ControllerInfo {
             store: controller.store_name().to_owned(),
+            store_id: Some(shown.seen.store_id),
             started_at: controller.started_at_ms(),
         },
         spus: model.spus.values().filter(|row| !row.removed).count() as u64,

@@ -201,9 +201,15 @@ impl Writer {
             let Decision {
                 result,
                 differences: changes,
+                warnings,
                 ..
             } = api.controller.preview(&request)?;
-            return Ok(Json(DryRun { result, changes }).into_response());
+            let answer = DryRun {
+                result,
+                changes,
+                warnings,
+            };
+            return Ok(Json(answer).into_response());
         }
         let origin = Origin {
             actor: self.principal.name.to_string(),

@@ -259,9 +259,22 @@ impl Roster {
     /// Where that partition stands, if its leader said so and it is not too long ago.
     pub(crate) fn partition(&self, key: ReplicaKey, leader: Option<SpuId>) -> Option<Reported> {
         let now = clock::monotonic();
-        let reported = self.state().book.partition(key, leader);
-        let is_known = |one: &Reported| now.saturating_duration_since(one.as_of) <= STATUS_AGE_MAX;
-        reported.filter(is_known)
+        self.state().reported(key, leader, now)
+    }
+
+    /// The same of several, without letting signs of life in between.
+    pub(crate) fn partitions(
+        &self,
+        model: &Model,
+        keys: &[ReplicaKey],
+        told: &mut Vec<Option<Reported>>,
+    ) {
+        let now = clock::monotonic();
+        let state = self.state();
+        told.extend(keys.iter().map(|key| {
+            let leader = model.partition(*key).and_then(|row| row.leader);
+            state.reported(*key, leader, now)
+        }));
     }
 
     /// What that unit said last.
@@ -305,6 +318,11 @@ impl Roster {
 }
 
 impl State {
+    fn reported(&self, key: ReplicaKey, leader: Option<SpuId>, now: Instant) -> Option<Reported> {
+        let reported = self.book.partition(key, leader);
+        reported.filter(|one| now.saturating_duration_since(one.as_of) <= STATUS_AGE_MAX)
+    }
+
     fn tell(&mut self, model: &Model, told: Told) {
         let Ok(before) = self.book.tell(told) else {
             return;

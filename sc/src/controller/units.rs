@@ -13,13 +13,15 @@ use tidegate_proto::control::{
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::{SpuId, TopicId};
 use tidegate_proto::limits::{HEARTBEAT_MS, HEARTBEAT_STATUSES_MAX};
+use tidegate_proto::position::ReplicaKey;
 use tidegate_sc_core::decision::Request;
 use tidegate_sc_core::liveness::standing;
 
 use super::flow::{Amounts, Flows};
-use super::reports::Noted;
+use super::reports::{Noted, Reported};
 use super::roster::Heard;
 use super::{Controller, Decided, Origin};
+use crate::limits::STATUSES_AT_ONCE;
 use crate::metrics;
 use crate::store::{ChainAt, StoreError};
 
@@ -66,6 +68,16 @@ impl Controller {
             is_stale: self.condition().borrow().away_since.is_some(),
             tell_all,
         }
+    }
+
+    /// Where those partitions stand, in their order: [`Controller::reported`] of many.
+    pub(crate) fn reported_all(&self, keys: &[ReplicaKey]) -> Vec<Option<Reported>> {
+        let model = self.model();
+        let mut all = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(STATUSES_AT_ONCE) {
+            self.shared.roster.partitions(&model, keys, &mut all);
+        }
+        all
     }
 
     /// Compares what a node has seen with the store; what the store cannot match stops all changes (X1,

@@ -101,8 +101,9 @@ pub struct Survey {
     pub end: Offset,
     /// Nothing that was acknowledged can be missing.
     pub intact: bool,
-    /// What producers sent lately is remembered, and would be taken for new without that.
-    pub remembers: bool,
+    /// How long from now on what producers sent lately is remembered, and would be taken for new without
+    /// that, in milliseconds; 0 when nothing is.
+    pub remembers_ms: u64,
 }
 
 /// An append that went well.

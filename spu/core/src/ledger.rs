@@ -139,12 +139,12 @@ impl Ledger {
         self.len() == 0
     }
 
-    /// Whether a log that goes on without it takes no repetition for something new: no request key holds
-    /// any more, and no request of a producer can be under way. A producer that goes on later is told
-    /// that it is unknown (D2).
-    pub(crate) fn is_dispensable(&mut self, now_ms: i64) -> bool {
-        self.keys.expire(now_ms);
-        self.keys.len() == 0 && self.producers.is_quiet(now_ms)
+    /// How long a log that went on without it could take a repetition for something new, in milliseconds;
+    /// 0 when no request key holds any more, and no request of a producer can be under way. A producer that
+    /// goes on later is told that it is unknown (D2).
+    pub(crate) fn indispensable_ms(&self, now_ms: i64) -> u64 {
+        let ms = self.keys.holds_ms(now_ms);
+        ms.max(self.producers.unquiet_ms(now_ms))
     }
 
     /// The snapshot's bytes: version, epochs, producers, keys, unordered producers, CRC32C; little endian.

@@ -14,6 +14,7 @@ use tidegate_proto::position::Offset;
 use crate::limits::{
     PRODUCER_IDLE_MS_MAX, PRODUCER_IDLE_MS_WHEN_FULL, PRODUCER_RANGES_MAX, PRODUCERS_EVICTED_MAX,
 };
+use crate::request_key::remaining_ms;
 use crate::unordered::{Sight, UnorderedTable};
 
 /// Half of the circle of sequence numbers: nearer than this is ahead, the rest is behind.
@@ -179,11 +180,13 @@ impl ProducerTable {
         }
     }
 
-    /// Whether nothing that a producer sent can be under way, and so come again.
-    pub(crate) fn is_quiet(&self, now_ms: i64) -> bool {
-        let limit_ms = PRODUCER_IDLE_MS_WHEN_FULL;
-        let mut producers = self.producers.values();
-        producers.all(|producer| producer.idle(now_ms, limit_ms)) && self.unordered.is_quiet(now_ms)
+    /// How long from now on something that a producer sent can be under way, and so come again, in
+    /// milliseconds.
+    pub(crate) fn unquiet_ms(&self, now_ms: i64) -> u64 {
+        let limit_ms = PRODUCER_IDLE_MS_WHEN_FULL.unsigned_abs();
+        let newest = self.producers.values().map(|one| one.touched_ms).max();
+        let ordered = newest.map_or(0, |at_ms| remaining_ms(at_ms, limit_ms, now_ms));
+        ordered.max(self.unordered.unquiet_ms(now_ms))
     }
 
     /// Whether this producer would be a new one and there is no room for it.

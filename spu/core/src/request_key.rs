@@ -89,6 +89,14 @@ impl RequestKeys {
         }
     }
 
+    /// How long from now on any of them may be asked for, in milliseconds.
+    pub(crate) fn holds_ms(&self, now_ms: i64) -> u64 {
+        let newest = self.by_key.values().map(|seen| seen.at_ms).max();
+        newest.map_or(0, |at_ms| {
+            remaining_ms(at_ms, REQUEST_KEY_WINDOW_MS, now_ms)
+        })
+    }
+
     pub(crate) fn restore(&mut self, key: RequestKey, request: KeyedRequest) {
         self.by_key.insert(key, request);
         self.by_age.push_back(key);
@@ -119,7 +127,16 @@ impl RequestKeys {
 }
 
 fn expired(seen: &KeyedRequest, now_ms: i64) -> bool {
-    u64::try_from(now_ms.saturating_sub(seen.at_ms)).is_ok_and(|age| age > REQUEST_KEY_WINDOW_MS)
+    remaining_ms(seen.at_ms, REQUEST_KEY_WINDOW_MS, now_ms) == 0
+}
+
+/// What is left of the time for which something of `at_ms` is kept; it is kept through its last moment. What
+/// is of a time to come, because clocks were set, has the whole of it at least.
+pub(crate) fn remaining_ms(at_ms: i64, kept_ms: u64, now_ms: i64) -> u64 {
+    match u64::try_from(now_ms.saturating_sub(at_ms)) {
+        Ok(age_ms) => (kept_ms + 1).saturating_sub(age_ms),
+        Err(_) => kept_ms + 1,
+    }
 }
 
 #[cfg(test)]

@@ -230,7 +230,7 @@ impl Standing {
             log_start: self.log_start,
             end: self.end,
             intact: self.intact,
-            remembers: !self.ledger.is_dispensable(now.wall_ms),
+            remembers_ms: self.ledger.indispensable_ms(now.wall_ms),
         })
     }
 

@@ -16,6 +16,7 @@ use tidegate_proto::limits::{UNORDERED_PER_PARTITION_MAX, UNORDERED_RING};
 use tidegate_proto::position::Offset;
 
 use crate::limits::{PRODUCER_IDLE_MS_WHEN_FULL, UNORDERED_IDLE_MS_MAX, UNORDERED_MEMORY_MS};
+use crate::request_key::remaining_ms;
 
 /// Where counting starts, so that there is something before it.
 const START: u64 = 1 << 32;
@@ -132,10 +133,11 @@ impl UnorderedTable {
             .retain(|_, producer| now_ms.saturating_sub(producer.touched_ms) <= idle_ms_max);
     }
 
-    /// Whether nothing that any of them sent can be under way.
-    pub(crate) fn is_quiet(&self, now_ms: i64) -> bool {
-        let mut producers = self.producers.values();
-        producers.all(|one| now_ms.saturating_sub(one.touched_ms) > UNORDERED_MEMORY_MS)
+    /// How long from now on something that any of them sent can be under way, in milliseconds.
+    pub(crate) fn unquiet_ms(&self, now_ms: i64) -> u64 {
+        let newest = self.producers.values().map(|one| one.touched_ms).max();
+        let limit_ms = UNORDERED_MEMORY_MS.unsigned_abs();
+        newest.map_or(0, |at_ms| remaining_ms(at_ms, limit_ms, now_ms))
     }
 
     /// Whether this producer would be a new one and there is no room for it.

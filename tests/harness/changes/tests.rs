@@ -70,17 +70,17 @@ fn right() -> History {
             8,
             Ask::Ensure { if_match: None },
             (15, 16),
-            put(true, "b", 1),
+            put(true, "b", 7),
         ),
-        asked(9, matching(1), (17, 18), put(false, "b", 2)),
+        asked(9, matching(7), (17, 18), put(false, "b", 8)),
     ];
     let events = vec![
         event(4, Some(("a", 1, 1))),
         event(5, Some(("a", 2, 3))),
         event(7, Some(("a", 3, 5))),
         event(8, None),
-        event(9, Some(("b", 1, 8))),
-        event(10, Some(("b", 2, 9))),
+        event(9, Some(("b", 7, 8))),
+        event(10, Some(("b", 8, 9))),
     ];
     let last = events[5].state.clone().expect("a state");
     (operations, events, BTreeMap::from([("t".to_owned(), last)]))
@@ -98,27 +98,30 @@ fn a_right_history_has_no_fault() {
 #[test]
 fn each_kind_of_wrong_history_is_found_out() {
     type Damage = fn(&mut History);
-    let damages: [(&str, Damage); 13] = [
+    let damages: [(&str, Damage); 14] = [
         ("lost", |history| {
             history.1.pop();
             history.2.get_mut("t").expect("there").clone_from(&State {
                 id: "b".to_owned(),
-                version: 1,
+                version: 7,
                 mark: 8,
             });
         }),
         ("acted twice", |history| {
-            history.1.push(event(11, Some(("b", 3, 9))));
+            history.1.push(event(11, Some(("b", 9, 9))));
         }),
         ("nobody asked", |history| {
-            history.1.push(event(11, Some(("b", 3, 77))));
+            history.1.push(event(11, Some(("b", 9, 77))));
         }),
         ("refused, and yet done", |history| {
-            history.1.push(event(11, Some(("b", 3, 4))));
+            history.1.push(event(11, Some(("b", 9, 4))));
         }),
         ("revision", |history| history.1[3].revision = 7),
         ("became", |history| {
             history.1[1] = event(5, Some(("a", 3, 3)));
+        }),
+        ("had version 3 before", |history| {
+            history.1[4] = event(9, Some(("b", 3, 8)));
         }),
         ("told otherwise", |history| {
             history.0[2].ending = put(false, "a", 3);

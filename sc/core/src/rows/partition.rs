@@ -8,7 +8,7 @@ use tidegate_proto::control::{IsrMember, PartitionSpec, ReplicaSpec, SealAnswer}
 use tidegate_proto::id::{OperationId, PartitionId, ReplicaGen, SpuId, TopicId};
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
-use crate::limits::MOVE_RETRY_MS;
+use crate::limits::{MOVE_RETRY_MS, MOVE_RETRY_MS_MAX};
 
 /// One copy of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,9 @@ pub struct PartitionRow {
     /// When it was sealed last to be moved without a copy, and could not be; gone when it was moved so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stayed_at_ms: Option<i64>,
+    /// How long it remembers, from then on, what producers sent, and so cannot be moved that way.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub remembers_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving: Option<Box<Move>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,11 +88,12 @@ impl PartitionRow {
         }
     }
 
-    /// True when it could not be moved a moment ago. Controllers' clocks differ, so a time to come counts
-    /// as one that passed.
+    /// True when it could not be moved a moment ago, or is known not to be movable yet. Controllers' clocks
+    /// differ, so a time to come counts as one that passed.
     pub(crate) fn stayed_lately(&self, now_ms: i64) -> bool {
+        let stays_ms = self.remembers_ms.clamp(MOVE_RETRY_MS, MOVE_RETRY_MS_MAX);
         self.stayed_at_ms
-            .is_some_and(|at_ms| at_ms.abs_diff(now_ms) < MOVE_RETRY_MS)
+            .is_some_and(|at_ms| at_ms.abs_diff(now_ms) < stays_ms)
     }
 
     /// True once storage units were chosen for it.
@@ -148,4 +152,12 @@ impl PartitionRow {
             is_sealed: self.seal.is_some(),
         }
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

@@ -183,6 +183,29 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn three_copies_are_on_three_racks_and_leaders_spread_whatever_the_racks_hold(
+        racks in proptest::collection::vec(0..4_u32, 0..6), partitions in 1..30_u32
+    ) {
+        // At least one unit on each of three racks.
+        let racks: Vec<u32> = [0, 1, 2].into_iter().chain(racks).collect();
+        let mut world = World::new(u32::try_from(racks.len()).unwrap());
+        for (row, rack) in world.model.spus.values_mut().zip(&racks) {
+            row.rack = Some(format!("rack-{rack}"));
+        }
+        world.create("orders", asking(partitions, 3)).unwrap();
+        let rack = |spu: SpuId| racks[spu.0 as usize];
+        let mut led = vec![0_u32; racks.len()];
+        for row in &world.topic("orders").partitions {
+            let on: BTreeSet<u32> = row.replicas.iter().map(|own| rack(own.spu)).collect();
+            prop_assert_eq!(on.len(), 3, "{:?}", row);
+            led[row.leader.unwrap().0 as usize] += 1;
+        }
+        prop_assert!(led.iter().max().unwrap() - led.iter().min().unwrap() <= 1, "{:?}", led);
+    }
+}
+
 #[test]
 fn replicas_land_on_different_racks_when_there_are_enough() {
     let mut world = World::new(6);

@@ -303,6 +303,7 @@ fn a_partition_whose_copies_all_lost_something_is_led_by_the_longest_only_when_l
             log_start: tidegate_proto::position::Offset::ZERO,
             intact: false,
             remembers: false,
+            remembers_ms: 0,
         };
         Request::SealAnswers(row.replicas.iter().map(answer).collect())
     };

@@ -3,13 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use tidegate_proto::api::cluster::SpuState;
 use tidegate_proto::id::{PartitionId, ReplicaGen, SpuId};
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
+use uuid::Uuid;
+
 use super::world::{World, asking, blank, name};
+use crate::decide::decide;
 use crate::decision::{Decision, MoveTerms, Outcome, Request, Target};
 use crate::refusal::Refusal;
 use crate::rows::{OperationRow, OperationState, PartitionRow};
+use crate::status::spu_status;
 
 const UNITS: u32 = 5;
 
@@ -307,13 +312,30 @@ fn a_drain_moves_what_is_empty_and_tells_what_stays_and_why() {
     let on_0: Vec<ReplicaKey> = world.model.held_by(SpuId(0)).collect();
     world.logs.insert(on_0[0], (3, 5));
     world.logs.insert(on_0[1], (5, 5));
+    let terms = terms(&world);
+    let spu = SpuId(0);
+    let drain = Request::DrainSpu { spu, terms };
+    let plan = decide(&world.model, 0, Uuid::from_u128(9), &drain).unwrap();
+    let [warning] = &plan.warnings[..] else {
+        panic!("{:?}", plan.warnings)
+    };
+    let number = on_0[0].partition;
+    let told = format!(
+        "the drain will fail: 1 partition with one copy on storage unit 0 holds records, or is not \
+         known to be empty, and stays: partition {number} of topic orders; "
+    );
+    assert!(warning.starts_with(&told), "{warning}");
     let begun = drained(&mut world, 0).unwrap();
     world.settle();
     let row = operation(&world, &begun);
     assert_eq!(row.state, OperationState::Failed);
+    let status = spu_status(&world.model, world.model.spu(spu).unwrap());
+    assert_eq!(status.state, SpuState::Cordoned);
+    let why = status.reason.unwrap();
+    assert!(why.starts_with("its drain failed: 1 of"), "{why}");
+    assert!(why.ends_with("drain it again, or resume it"), "{why}");
     let progress = (row.progress.total, row.progress.done, row.progress.failed);
     assert_eq!(progress, (3, 2, 1));
-    let number = on_0[0].partition;
     let reason = row.reason.clone().unwrap();
     let told = format!(
         "1 of the partitions on storage unit 0 hold records and stay: partition {number} of topic orders; "
@@ -331,6 +353,9 @@ fn a_drain_moves_what_is_empty_and_tells_what_stays_and_why() {
     // Retention takes the last records: now it can go.
     world.logs.insert(on_0[0], (5, 5));
     let begun = drained(&mut world, 0).unwrap();
+    assert!(begun.warnings.is_empty());
+    let row = world.model.spu(spu).unwrap();
+    assert_eq!(spu_status(&world.model, row).state, SpuState::Draining);
     world.settle();
     assert_eq!(operation(&world, &begun).state, OperationState::Done);
     world.ask(&remove).unwrap();
@@ -377,7 +402,10 @@ fn what_remembers_producers_keeps_its_leader_while_a_drain_waits() {
     assert_eq!(row.state, OperationState::Running);
     assert_eq!((row.progress.total, row.progress.failed), (1, 1));
     let reason = row.reason.unwrap();
-    assert!(reason.contains("remembers what producers sent"), "{reason}");
+    assert!(
+        reason.contains("remembers for some minutes what producers sent"),
+        "{reason}"
+    );
     let revision = world.model.revision;
     for _ in 0..50 {
         world.pass(1_000);
@@ -385,7 +413,8 @@ fn what_remembers_producers_keeps_its_leader_while_a_drain_waits() {
     }
     assert_eq!(world.model.revision, revision, "nothing is tried or noted");
 
-    // Then once more, which is not counted twice.
+    // Then once more, which is not counted twice. Now it says for how long, and is left alone.
+    world.remembers_ms = 300_000;
     world.pass(15_000);
     world.settle();
     let again = world.model.partition(key).unwrap().clone();
@@ -393,10 +422,18 @@ fn what_remembers_producers_keeps_its_leader_while_a_drain_waits() {
     assert_eq!(again.leader_epoch.0, tried.leader_epoch.0 + 2);
     assert_eq!(operation(&world, &begun).progress, row.progress);
 
+    let revision = world.model.revision;
+    for _ in 0..29 {
+        world.pass(10_000);
+        assert!(!world.follow());
+    }
+    assert_eq!(world.model.revision, revision, "its leader stays");
+
     world.remembers.clear();
-    world.pass(61_000);
+    world.pass(11_000);
     world.settle();
     assert_eq!(operation(&world, &begun).state, OperationState::Done);
     let moved = world.model.partition(key).unwrap();
-    assert_eq!((moved.leader, moved.stayed_at_ms), (Some(SpuId(1)), None));
+    let noted = (moved.leader, moved.stayed_at_ms, moved.remembers_ms);
+    assert_eq!(noted, (Some(SpuId(1)), None, 0));
 }

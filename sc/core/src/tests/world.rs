@@ -34,6 +34,8 @@ pub(super) struct World {
     pub(super) logs: BTreeMap<ReplicaKey, (u64, u64)>,
     /// Partitions whose leaders know what producers sent lately.
     pub(super) remembers: BTreeSet<ReplicaKey>,
+    /// For how long they say that they do.
+    pub(super) remembers_ms: u64,
     step: u128,
 }
 
@@ -90,6 +92,7 @@ impl World {
             monotonic_ms: 0,
             logs: BTreeMap::new(),
             remembers: BTreeSet::new(),
+            remembers_ms: 0,
             step: 0,
         };
         for spu in 0..spus {
@@ -195,6 +198,7 @@ impl World {
                         log_start: Offset::new(start),
                         intact: true,
                         remembers: self.remembers.contains(&row.key()),
+                        remembers_ms: self.remembers_ms,
                     })
                 });
                 let answers = answers.collect();

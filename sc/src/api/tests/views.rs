@@ -125,6 +125,8 @@ async fn the_cluster_and_its_units_are_described() {
         assert_eq!(cluster.body[field], count, "{field}");
     }
     assert_eq!(cluster.body["controller"]["store"], "sqlite");
+    let store_id = server.controller.shown().seen.store_id;
+    assert_eq!(cluster.body["controller"]["store_id"], store_id.to_string());
     assert_eq!(cluster.body["version"], env!("CARGO_PKG_VERSION"));
     let spus = server.send(ask("GET", "/v1/spus")).await;
     assert_eq!(

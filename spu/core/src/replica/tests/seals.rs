@@ -29,7 +29,7 @@ fn a_sealed_copy_tells_what_it_holds_when_its_epoch_and_all_records_are_durable(
     let found = world.replica.survey(now, at(2)).unwrap();
     assert_eq!((found.log_start.get(), found.end.get()), (0, 3));
     assert_eq!((found.epoch, found.last_epoch), (at(2), at(1)));
-    assert!(found.intact && !found.remembers);
+    assert!(found.intact && found.remembers_ms == 0);
     assert_eq!(world.replica.survey(now, at(1)), None);
     assert_eq!(world.replica.survey(now, at(3)), None);
     // Somebody leads again: what was found is not true any more.
@@ -46,9 +46,12 @@ fn what_producers_sent_is_told_until_none_of_it_can_come_again() {
     world.step(Input::Assigned(row(2, None)));
     world.step(Input::Persisted { epoch: at(2) });
     let mut now = world.now;
-    assert!(world.replica.survey(now, at(2)).unwrap().remembers);
-    now.wall_ms += PRODUCER_IDLE_MS_WHEN_FULL + 1;
-    assert!(!world.replica.survey(now, at(2)).unwrap().remembers);
+    let mut remembers_ms = |now| world.replica.survey(now, at(2)).unwrap().remembers_ms;
+    assert_eq!(remembers_ms(now), PRODUCER_IDLE_MS_WHEN_FULL as u64 + 1);
+    now.wall_ms += PRODUCER_IDLE_MS_WHEN_FULL;
+    assert_eq!(remembers_ms(now), 1);
+    now.wall_ms += 1;
+    assert_eq!(remembers_ms(now), 0);
 }
 
 #[test]

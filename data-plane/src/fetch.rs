@@ -27,7 +27,7 @@ use crate::caller::Caller;
 use crate::events::{last_event_id, open_events};
 use crate::follow::{self, Follower, any_moved};
 use crate::negotiate::{AnswerFormat, answer_format};
-use crate::position::resolve_start;
+use crate::opening::{self, Absent, is_absence};
 use crate::query::Query;
 use crate::select::Selection;
 use crate::state::DataPlane;
@@ -84,6 +84,7 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
         ), headers(
             ("Tidegate-Cursor" = String, description = "Where the next page starts"),
             ("Tidegate-High-Watermark" = String, description = "A number, or an object of numbers by partition; left out where that is longer than 4096 bytes"),
+            ("Tidegate-Away" = String, description = "Partitions that cannot be reached now and are missing from the page, with commas; the cursor keeps their places. Left out when there are none, or where it is longer than 2048 bytes"),
         )),
         (status = 204, description = "Nothing to read; the same headers"),
         (status = 400, description = "invalid_parameter, invalid_name, unknown_field or cursor_too_large", body = Problem, content_type = "application/problem+json"),
@@ -189,44 +190,92 @@ async fn fetch(
     }
     let partitions = &**state.partitions();
     let chosen = selection.partitions.as_deref();
-    let places = resolve_start(partitions, &topic, chosen, selection.start).await?;
-    let mut followers = follow::open(partitions, &topic, places).await?;
+    let opened = opening::open(partitions, &topic, chosen, &selection.start).await?;
+    let mut reading = Reading {
+        followers: opened.present.into_iter().map(Follower::from).collect(),
+        absent: opened.absent,
+    };
     // A cursor that cannot be written is refused before anybody waits for records.
-    follow::cursor(&topic, &followers)?;
+    follow::cursor(&topic, &reading.followers, &reading.absent)?;
     let mut page = Page::new(format, bounds, &state.answer_budget(principal));
-    collect(state, &topic, &mut followers, &mut page).await?;
-    page.into_response(&topic, &followers)
+    collect(state, &topic, &mut reading, &mut page).await?;
+    page.into_response(&topic, &reading.followers, &reading.absent)
+}
+
+/// The partitions of one page.
+struct Reading {
+    followers: Vec<Follower>,
+    absent: Vec<Absent>,
+}
+
+impl Reading {
+    /// Reads of one of them; what there is has its place in the page then.
+    async fn read(
+        &mut self,
+        state: &DataPlane,
+        topic: &TopicSpec,
+        index: usize,
+        page: &mut Page,
+    ) -> Result<Read, Problem> {
+        let partitions = &**state.partitions();
+        let read = self.followers[index].read(partitions, topic, page.room());
+        let problem = match read.await {
+            Ok(chunk) => {
+                page.add(&mut self.followers[index], &chunk)?;
+                return Ok(Read::More);
+            }
+            Err(problem) => problem,
+        };
+        if self.followers.len() > 1 && is_absence(&problem) {
+            let follower = self.followers.remove(index);
+            self.absent.push(follower.into_absent(problem));
+            return Ok(Read::Away);
+        }
+        // What was read before is good; the next page will tell.
+        match page.is_empty() {
+            false => Ok(Read::Over),
+            true => Err(follow::lost(partitions, topic, &self.followers, problem).await),
+        }
+    }
+}
+
+/// What a read came to.
+enum Read {
+    More,
+    /// The partition is not among those that are read any more.
+    Away,
+    /// The page ends here.
+    Over,
 }
 
 async fn collect(
     state: &DataPlane,
     topic: &TopicSpec,
-    followers: &mut [Follower],
+    reading: &mut Reading,
     page: &mut Page,
 ) -> Result<(), Problem> {
     let deadline = monotonic() + page.bounds.wait;
     // Pages do not all begin with the same partition, or a busy one would starve those behind it.
-    let first = state.next_turn() % followers.len().max(1);
+    let first = state.next_turn();
     loop {
-        for step in 0..followers.len() {
-            let index = (first + step) % followers.len();
-            while page.has_room() && followers[index].is_behind() {
+        let mut step = 0;
+        while step < reading.followers.len() {
+            let index = (first % reading.followers.len() + step) % reading.followers.len();
+            step += 1;
+            while page.has_room() && reading.followers[index].is_behind() {
                 match page.reserve() {
                     Ok(()) => {}
-                    // As below: the next page will tell.
+                    // As above: the next page will tell.
                     Err(_) if !page.is_empty() => return Ok(()),
                     Err(problem) => return Err(problem),
                 }
-                match followers[index]
-                    .read(&**state.partitions(), page.room())
-                    .await
-                {
-                    Ok(chunk) => page.add(&mut followers[index], &chunk)?,
-                    // What was read before is good; the next page will tell.
-                    Err(_) if !page.is_empty() => return Ok(()),
-                    Err(problem) => {
-                        let partitions = &**state.partitions();
-                        return Err(follow::lost(partitions, topic, followers, problem).await);
+                match reading.read(state, topic, index, page).await? {
+                    Read::More => {}
+                    Read::Over => return Ok(()),
+                    Read::Away => {
+                        // The others moved up: they are looked at from the first on again.
+                        step = 0;
+                        break;
                     }
                 }
             }
@@ -238,7 +287,7 @@ async fn collect(
         tokio::select! {
             biased;
             () = state.tasks().cancelled() => return Ok(()),
-            moved = any_moved(followers) => {
+            moved = any_moved(&mut reading.followers) => {
                 if moved.is_err() {
                     return Err(follow::gone(&state.topology(), topic));
                 }

@@ -11,8 +11,9 @@ use tidegate_proto::id::PartitionId;
 use tidegate_proto::position::{Offset, ReplicaKey};
 use tokio::sync::watch;
 
+use crate::opening::{Absent, Present, Wanted, open};
 use crate::partitions::{Chunk, Partitions, Tail};
-use crate::position::{Start, encode_cursor, resolve_start};
+use crate::position::{Start, encode_cursor};
 use crate::topics::{of_partition, topic_not_found};
 
 /// One partition of a read.
@@ -29,25 +30,15 @@ pub(crate) struct Follower {
 #[derive(Debug)]
 pub(crate) struct Gone;
 
-/// Followers at these places.
-pub(crate) async fn open(
-    partitions: &dyn Partitions,
-    topic: &TopicSpec,
-    places: Vec<(PartitionId, Offset)>,
-) -> Result<Vec<Follower>, Problem> {
-    let mut followers = Vec::with_capacity(places.len());
-    for (partition, next) in places {
-        let key = topic.key(partition);
-        let tail = partitions.tail(key).await;
-        let tail = tail.map_err(|problem| of_partition(problem, topic, partition))?;
-        followers.push(Follower {
-            partition,
-            key,
-            next,
-            tail,
-        });
+impl From<Present> for Follower {
+    fn from(present: Present) -> Self {
+        Self {
+            partition: present.partition,
+            key: present.key,
+            next: present.offset,
+            tail: present.tail,
+        }
     }
-    Ok(followers)
 }
 
 /// Waits until a tail has moved since it was last looked at.
@@ -64,19 +55,25 @@ pub(crate) async fn any_moved(followers: &mut [Follower]) -> Result<(), Gone> {
     select_all(moves).await.0.map_err(|_| Gone)
 }
 
-/// The cursor of where all of them stand.
-pub(crate) fn cursor(topic: &TopicSpec, followers: &[Follower]) -> Result<String, Problem> {
-    encode_cursor(
-        topic,
-        followers
-            .iter()
-            .map(|f| (f.partition, f.next, f.peek().leader_epoch)),
-    )
+/// The cursor of where all of them stand, and of where those stood that are away.
+pub(crate) fn cursor(
+    topic: &TopicSpec,
+    followers: &[Follower],
+    absent: &[Absent],
+) -> Result<String, Problem> {
+    let absent = absent.iter().filter_map(Absent::place);
+    let absent = absent.map(|(partition, at)| (partition, at.offset, at.leader_epoch));
+    let present = followers
+        .iter()
+        .map(|f| (f.partition, f.next, f.peek().leader_epoch));
+    encode_cursor(topic, present.chain(absent))
 }
 
 /// The high watermarks as text: a number for one partition, an object for several.
-pub(crate) fn high_watermark_text(followers: &[Follower]) -> String {
-    if let [one] = followers {
+pub(crate) fn high_watermark_text(followers: &[Follower], absent: &[Absent]) -> String {
+    if let [one] = followers
+        && absent.is_empty()
+    {
         return one.high_watermark().to_string();
     }
     let each: Vec<String> = followers
@@ -113,15 +110,12 @@ pub(crate) async fn lost(
     let mut cursor = Cursor::new(topic.id);
     let mut chosen = Vec::with_capacity(followers.len());
     for follower in followers {
-        let leader_epoch = follower.peek().leader_epoch;
-        let position = CursorPosition {
-            offset: follower.next,
-            leader_epoch,
-        };
-        cursor.positions.insert(follower.partition, position);
+        cursor
+            .positions
+            .insert(follower.partition, follower.position());
         chosen.push(follower.partition);
     }
-    match resolve_start(partitions, topic, Some(&chosen), Start::Cursor(cursor)).await {
+    match open(partitions, topic, Some(&chosen), &Start::Cursor(cursor)).await {
         Ok(_) => problem,
         Err(told) => told,
     }
@@ -142,9 +136,28 @@ impl Follower {
     pub(crate) async fn read(
         &self,
         partitions: &dyn Partitions,
+        topic: &TopicSpec,
         bytes_max: usize,
     ) -> Result<Chunk, Problem> {
-        partitions.read(self.key, self.next, bytes_max).await
+        let read = partitions.read(self.key, self.next, bytes_max).await;
+        read.map_err(|problem| of_partition(problem, topic, self.partition))
+    }
+
+    /// Where it stands.
+    fn position(&self) -> CursorPosition {
+        CursorPosition {
+            offset: self.next,
+            leader_epoch: self.peek().leader_epoch,
+        }
+    }
+
+    /// Left for later, because it cannot be reached.
+    pub(crate) fn into_absent(self, problem: Problem) -> Absent {
+        Absent {
+            partition: self.partition,
+            from: Wanted::Place(self.position()),
+            problem,
+        }
     }
 
     /// One past the last committed record, as last told; never behind what was shown already.

@@ -3,7 +3,7 @@
 //! One router over one trait, [`partitions::Partitions`]: the storage node mounts it on its own
 //! partitions, the gateway on remote ones. Nothing here stores or decides anything about records.
 //! Modules are listed bottom-up and import only modules above them. What the socket shares with
-//! the REST surface: [`position::resolve_start`] turns `from` or a cursor into offsets,
+//! the REST surface: `opening` turns `from` or a cursor into offsets and tails,
 //! [`append::append_json`] takes a JSON list of records and gives what REST answers,
 //! [`encode::json`] writes records.
 
@@ -28,8 +28,10 @@ pub mod position;
 
 pub mod decode;
 pub mod encode;
-mod follow;
+mod opening;
 mod select;
+
+mod follow;
 
 mod assemble;
 pub mod plan;

@@ -2,6 +2,8 @@
 //!
 //! Invariant: no buffer of this crate grows with what a client sends beyond one of these.
 
+use std::time::Duration;
+
 use tidegate_proto::limits::BODY_BYTES_MAX;
 
 /// Step of a streamed upload: the batch of one partition is appended when it has grown to this. Large enough that a group-commit round is well filled, small
@@ -77,3 +79,13 @@ pub(crate) const RESULTS_MAX: u64 = 100_000;
 
 /// Largest body of `POST /v1/producers`.
 pub(crate) const PRODUCER_BODY_BYTES_MAX: usize = 4 * 1024;
+
+/// Partitions of one read that are looked up side by side: one that does not answer holds up so many others
+/// at most, and a topic of a thousand is looked up in some dozens of questions' time.
+pub(crate) const OPENED_AT_ONCE_MAX: usize = 32;
+/// A partition that could not be reached is tried again after so long; the pause doubles.
+pub(crate) const JOIN_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// The longest pause: what a reader of one that is back waits at most.
+pub(crate) const JOIN_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Longest `Tidegate-Away`; above it the header is left out, as with the high watermarks.
+pub(crate) const AWAY_BYTES_MAX: usize = 2 * 1024;

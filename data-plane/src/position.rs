@@ -1,7 +1,7 @@
-//! Where a read starts: `from` or a cursor turned into one offset per partition, and back.
+//! Where a read starts: `from` or a cursor, what it means in one partition, and back.
 //!
-//! Every transport comes through here. Never a silent jump: a place that is no longer there is 410
-//! with the cursor that goes on behind the gap, a number outside the log is 416 with its bounds.
+//! Every transport comes through here. Never a silent jump: a place that is no longer there is 410, a
+//! number outside the log is 416 with its bounds.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,10 @@ use tidegate_proto::control::{PartitionStatus, TopicSpec};
 use tidegate_proto::cursor::{Cursor, CursorPosition};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
-use tidegate_proto::position::{LeaderEpoch, Offset, StartPosition};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey, StartPosition};
 
 use crate::partitions::Partitions;
 use crate::query::invalid;
-use crate::topics::of_partition;
 
 /// Where a reader asked to start.
 #[derive(Clone, Debug)]
@@ -23,41 +22,6 @@ pub enum Start {
     /// Where an earlier read ended. Partitions it does not name start at the earliest record, because
     /// they are younger than the cursor.
     Cursor(Cursor),
-}
-
-/// The offset at which each chosen partition (all, with `None`) is to be read, in partition order.
-///
-/// # Errors
-/// 400 `invalid_parameter` for a number with several partitions, 410 `cursor_expired` or
-/// `log_truncated` with `next_cursor`, 416 `offset_out_of_range` with `log_start` and `end`, and
-/// whatever the partitions answer.
-pub async fn resolve_start(
-    partitions: &dyn Partitions,
-    topic: &TopicSpec,
-    chosen: Option<&[PartitionId]>,
-    start: Start,
-) -> Result<Vec<(PartitionId, Offset)>, Problem> {
-    let chosen: Vec<PartitionId> = match chosen {
-        Some(chosen) => chosen.to_vec(),
-        None => topic.partitions.iter().map(|spec| spec.partition).collect(),
-    };
-    match start {
-        Start::At(StartPosition::Offset(_)) if chosen.len() != 1 => Err(invalid(
-            "from",
-            "is a number, which needs exactly one partition",
-        )),
-        Start::At(position) => {
-            let mut found = Vec::with_capacity(chosen.len());
-            for partition in chosen {
-                found.push((
-                    partition,
-                    resolve_at(partitions, topic, partition, position).await?,
-                ));
-            }
-            Ok(found)
-        }
-        Start::Cursor(cursor) => resolve_cursor(partitions, topic, chosen, &cursor).await,
-    }
 }
 
 /// The text of a cursor at these places. 400 `cursor_too_large` when they are too many.
@@ -107,15 +71,13 @@ pub fn parse_cursors<'a>(
     Ok(merged)
 }
 
-async fn resolve_at(
+/// The offset that a word or number means in a partition that stands there.
+pub(crate) async fn resolve_at(
     partitions: &dyn Partitions,
-    topic: &TopicSpec,
-    partition: PartitionId,
+    key: ReplicaKey,
     position: StartPosition,
+    status: &PartitionStatus,
 ) -> Result<Offset, Problem> {
-    let key = topic.key(partition);
-    let named = |problem| of_partition(problem, topic, partition);
-    let status = partitions.offsets(key).await.map_err(named)?;
     match position {
         StartPosition::Earliest => Ok(status.log_start),
         StartPosition::Latest => Ok(status.high_watermark),
@@ -125,56 +87,19 @@ async fn resolve_at(
         }
         StartPosition::Time(time_ms) => Ok(partitions
             .offset_at(key, time_ms)
-            .await
-            .map_err(named)?
+            .await?
             .max(status.log_start)),
         StartPosition::Offset(offset) => {
             if offset < status.log_start || offset > status.end {
-                return Err(out_of_range(offset, &status));
+                return Err(out_of_range(offset, status));
             }
             Ok(offset)
         }
     }
 }
 
-async fn resolve_cursor(
-    partitions: &dyn Partitions,
-    topic: &TopicSpec,
-    chosen: Vec<PartitionId>,
-    cursor: &Cursor,
-) -> Result<Vec<(PartitionId, Offset)>, Problem> {
-    let is_stranger = cursor.topic_id != topic.id;
-    let mut lost = is_stranger.then(|| {
-        let detail = "the cursor is of an earlier topic of this name, which was deleted";
-        Problem::new(ErrorCode::CursorExpired, detail)
-    });
-    let mut found = Vec::with_capacity(chosen.len());
-    let mut places = Vec::with_capacity(chosen.len());
-    for partition in chosen {
-        let status = partitions.offsets(topic.key(partition)).await;
-        let status = status.map_err(|problem| of_partition(problem, topic, partition))?;
-        let asked = if is_stranger {
-            None
-        } else {
-            cursor.positions.get(&partition)
-        };
-        let offset = asked.map_or(status.log_start, |position| position.offset);
-        let reachable = offset.max(status.log_start).min(status.end);
-        if reachable != offset && lost.is_none() {
-            let row = topic.partition(partition);
-            let truncated = row.is_some_and(|row| offset < row.truncate_before);
-            lost = Some(cut_off(partition, offset, &status, truncated));
-        }
-        found.push((partition, reachable));
-        places.push((partition, reachable, status.leader_epoch));
-    }
-    match lost {
-        None => Ok(found),
-        Some(problem) => Err(problem.with("next_cursor", encode_cursor(topic, places)?)),
-    }
-}
-
-fn cut_off(
+/// 410 for a place in a partition that is no longer there.
+pub(crate) fn cut_off(
     partition: PartitionId,
     offset: Offset,
     status: &PartitionStatus,

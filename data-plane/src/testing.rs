@@ -13,10 +13,11 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_proto::control::{
-    PartitionSpec, PartitionStatus, SpuSpec, TimestampType, TopicConfig, TopicSpec, Topology,
+    PartitionSpec, PartitionStatus, ReplicaSpec, SpuSpec, SpuStanding, TimestampType, TopicConfig,
+    TopicSpec, Topology,
 };
 use tidegate_proto::error::{ErrorCode, Problem};
-use tidegate_proto::id::{PartitionId, SpuId, TopicId};
+use tidegate_proto::id::{Incarnation, PartitionId, ReplicaGen, SpuId, TopicId};
 use tidegate_proto::name::TopicName;
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use tokio::sync::watch;
@@ -156,6 +157,36 @@ impl MemoryPartitions {
             let row = spec.partitions.get_mut(partition.0 as usize);
             let row = row.expect("the partition is there");
             (row.leader, row.leader_epoch) = (Some(leader), epoch);
+            row.version += 1;
+        });
+    }
+
+    /// Nobody leads the partition, because the one unit that has a copy is shut out; or it is back and leads.
+    pub fn shut_out(&self, topic: &TopicSpec, partition: PartitionId, spu: SpuId, is_out: bool) {
+        let problem = Problem::new(ErrorCode::NotLeader, "nobody leads it");
+        self.take_away(topic.key(partition), is_out.then_some(problem));
+        let standing = match is_out {
+            true => SpuStanding::Fenced,
+            false => SpuStanding::Active,
+        };
+        self.edit_topology(|topology| {
+            let unit = topology.spus.entry(spu).or_insert_with(|| SpuSpec {
+                endpoints: Vec::new(),
+                rack: None,
+                site: None,
+                standing,
+                incarnation: Incarnation(1),
+            });
+            unit.standing = standing;
+            let spec = topology.topics.get_mut(&topic.name);
+            let spec = Arc::make_mut(spec.expect("the topic is there"));
+            let row = spec.partitions.get_mut(partition.0 as usize);
+            let row = row.expect("the partition is there");
+            row.leader = (!is_out).then_some(SpuId(1));
+            row.replicas = vec![ReplicaSpec {
+                spu,
+                replica_gen: ReplicaGen(Uuid::nil()),
+            }];
             row.version += 1;
         });
     }

@@ -131,7 +131,15 @@ impl RemotePartitions {
     /// Why nobody waits for a partition that is there, if nobody does.
     fn away(&self, route: Route) -> Option<Problem> {
         let home = route.home?;
-        let reason = self.units.presence(home).away()?;
+        let presence = self.units.presence(home);
+        if !presence.is_in_doubt() {
+            return None;
+        }
+        // Whoever looks after the units may not have come to it yet.
+        if let Some(spec) = self.topology.borrow().spu(home) {
+            presence.note(spec, false);
+        }
+        let reason = presence.away()?;
         let detail = match route.leader {
             Some(_) => format!("its leader is away: {reason}"),
             None => format!("nobody leads it: storage unit {home} has its copy, and {reason}"),

@@ -75,6 +75,16 @@ impl Topology {
         self.spus.get(&spu)
     }
 
+    /// The unit that a partition without a leader waits for: the first that has a copy, when all that have
+    /// one are shut out or gone. None for a partition that has a leader or may get one.
+    #[must_use]
+    pub fn missed_unit(&self, partition: &PartitionSpec) -> Option<SpuId> {
+        let is_up = |spu| self.spu(spu).is_some_and(SpuSpec::is_up);
+        let mut units = partition.replicas.iter().map(|replica| replica.spu);
+        let waits = partition.leader.is_none() && !units.clone().any(is_up);
+        units.next().filter(|_| waits)
+    }
+
     /// The topic of that id. Walks all topics: for rare use; hot paths hold the spec they resolved.
     #[must_use]
     pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<TopicSpec>> {

@@ -7,7 +7,7 @@
 #[derive(Debug, utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes the answer; never made")]
 pub struct StreamEvent {
-    /// `records`, `caught_up`, `ping`, `drain` or `error`.
+    /// `records`, `caught_up`, `away`, `back`, `ping`, `drain` or `error`.
     event: String,
     /// The cursor behind it.
     #[schema(required = false)]

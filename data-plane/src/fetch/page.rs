@@ -16,7 +16,7 @@ use tidegate_proto::control::TopicSpec;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::limits::{READ_BYTES_DEFAULT, READ_BYTES_MAX, WAIT_MS_MAX};
 
-use crate::encode::headers::{insert, insert_high_watermark};
+use crate::encode::headers::{insert, insert_away, insert_high_watermark};
 use crate::encode::json::{write_record, write_record_line, write_string};
 use crate::encode::walk::walk_records;
 use crate::events::overloaded;
@@ -24,6 +24,7 @@ use crate::follow::{self, Follower};
 use crate::limits::{ANSWER_BYTES_MIN, FETCH_RECORDS_DEFAULT, FETCH_RECORDS_MAX};
 use crate::metrics::{self, ReadBy};
 use crate::negotiate::{AnswerFormat, MEDIA_TYPE_EVENTS, MEDIA_TYPE_JSON};
+use crate::opening::{Absent, away};
 use crate::partitions::Chunk;
 use crate::query::Query;
 
@@ -189,9 +190,11 @@ impl Page {
         mut self,
         topic: &TopicSpec,
         followers: &[Follower],
+        absent: &[Absent],
     ) -> Result<Response, Problem> {
-        let cursor = follow::cursor(topic, followers)?;
-        let high_watermark = follow::high_watermark_text(followers);
+        let cursor = follow::cursor(topic, followers, absent)?;
+        let away = away(absent);
+        let high_watermark = follow::high_watermark_text(followers, absent);
         let media_type = match self.format {
             AnswerFormat::Json => MEDIA_TYPE_JSON,
             AnswerFormat::Ndjson => MEDIA_TYPE_NDJSON,
@@ -209,6 +212,12 @@ impl Page {
                 write_string(&mut self.out, &cursor);
                 self.out.extend_from_slice(b",\"high_watermark\":");
                 self.out.extend_from_slice(high_watermark.as_bytes());
+                if let Some(away) = &away {
+                    self.out.extend_from_slice(b",\"away\":");
+                    // Numbers and a problem, which nothing keeps from being written.
+                    let text = serde_json::to_vec(away).unwrap_or_else(|_| b"null".to_vec());
+                    self.out.extend_from_slice(&text);
+                }
                 self.out.push(b'}');
             }
             self.out.shrink_to_fit();
@@ -226,6 +235,9 @@ impl Page {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         insert(headers, HEADER_CURSOR, cursor);
         insert_high_watermark(headers, high_watermark);
+        if let Some(away) = &away {
+            insert_away(headers, away);
+        }
         metrics::fetch_finished(is_empty);
         Ok(response)
     }

@@ -4,6 +4,7 @@
 //! message goes which way, and why. The committed copy is compared with this by a test.
 
 use serde_json::{Value, json};
+use tidegate_proto::api::away::{Away, Back};
 use tidegate_proto::api::records::MEDIA_TYPE_BATCH;
 use tidegate_proto::api::socket::{
     Ack, CaughtUp, ClientFrame, CloseCode, Credit, Drain, ErrorFrame, Gap, GrantCredit, OfTopic,
@@ -52,7 +53,7 @@ const FROM_CLIENT: [(&str, &str, &str); 9] = [
 ];
 
 /// Message name (the value of `ev`), schema, what it says.
-const FROM_SERVER: [(&str, &str, &str); 9] = [
+const FROM_SERVER: [(&str, &str, &str); 11] = [
     (
         "subscribed",
         "Subscribed",
@@ -73,6 +74,16 @@ const FROM_SERVER: [(&str, &str, &str); 9] = [
         "gap",
         "Gap",
         "Offsets that can no longer be read were passed over.",
+    ),
+    (
+        "away",
+        "Away",
+        "Partitions cannot be reached now; the subscription goes on with the others.",
+    ),
+    (
+        "back",
+        "Back",
+        "Partitions that were away can be read again.",
     ),
     ("ack", "Ack", "An operation is done."),
     (
@@ -224,6 +235,8 @@ fn schemas() -> Value {
     collect::<RecordsFrame>(&mut found);
     collect::<CaughtUp>(&mut found);
     collect::<Gap>(&mut found);
+    collect::<Away>(&mut found);
+    collect::<Back>(&mut found);
     collect::<Ack>(&mut found);
     collect::<ErrorFrame>(&mut found);
     collect::<Ping>(&mut found);

@@ -23,8 +23,9 @@ use super::sockets::Sockets;
 use super::subscription::{Resolution, StartPlace};
 use crate::encode::frame::{Frame, FrameCache};
 use crate::encode::latest;
+use crate::opening::{self, Absent, Present};
 use crate::partitions::{Chunk, Tail};
-use crate::position::{Start, resolve_start};
+use crate::position::Start;
 use crate::topics::{check_partition, find_topic};
 
 /// Positions that were looked up, and the tails to follow from there.
@@ -39,8 +40,7 @@ pub(crate) fn may_read(principal: &Principal, topic: &TopicName) -> Result<(), P
     require(principal, Op::Consume, Some(topic))
 }
 
-/// Looks up where a subscription starts. The tails are taken before the positions, so that no move
-/// is missed between the two.
+/// Looks up where a subscription starts.
 pub(crate) async fn open(
     sockets: &Sockets,
     principal: &Principal,
@@ -53,36 +53,36 @@ pub(crate) async fn open(
     let topic = find_topic(data, name)?;
     let chosen = choose(&topic, wanted.as_deref())?;
     let partitions = data.partitions().as_ref();
-    let mut tails = Vec::with_capacity(chosen.len());
-    for partition in &chosen {
-        let key = topic.key(*partition);
-        tails.push((key, partitions.tail(key).await?));
-    }
-    let places = resolve_start(partitions, &topic, Some(&chosen), start).await?;
-    let starts = places
-        .into_iter()
-        .zip(&tails)
-        .map(|((partition, offset), (key, tail))| {
-            assert_eq!(
-                key.partition, partition,
-                "positions and tails are in the same order"
-            );
-            let tail = *tail.borrow();
-            StartPlace {
-                partition,
-                offset,
-                leader_epoch: tail.leader_epoch,
-                tail,
-            }
-        })
-        .collect();
+    let opened = opening::open(partitions, &topic, Some(&chosen), &start).await?;
+    let starts = opened.present.iter().map(start_place).collect();
+    let tails = opened.present.into_iter();
+    let tails = tails.map(|present| (present.key, present.tail)).collect();
     let resolution = Resolution {
         topic_id: topic.id,
         topic_number: sockets.numbers.of(topic.id, &data.topology()),
         all_partitions: wanted.is_none(),
         starts,
+        absent: opened.absent,
     };
     Ok(Opened { resolution, tails })
+}
+
+/// Waits until a partition is there that could not be reached.
+pub(crate) async fn join(sockets: &Sockets, name: &TopicName, absent: Absent) -> Option<Present> {
+    // Without its topic there is nothing to wait for: the topology tells the session so.
+    let topic = find_topic(&sockets.data, name).ok()?;
+    Some(opening::join(sockets.data.clone(), topic, absent).await)
+}
+
+/// Where a session starts to read.
+pub(crate) fn start_place(present: &Present) -> StartPlace {
+    let tail = *present.tail.borrow();
+    StartPlace {
+        partition: present.partition,
+        offset: present.offset,
+        leader_epoch: tail.leader_epoch,
+        tail,
+    }
 }
 
 fn choose(topic: &TopicSpec, wanted: Option<&[PartitionId]>) -> Result<Vec<PartitionId>, Problem> {

@@ -16,9 +16,10 @@ use tidegate_proto::name::TopicName;
 use tidegate_proto::position::{Offset, ReplicaKey};
 
 use super::protocol::ProduceOp;
-use super::subscription::Resolution;
+use super::subscription::{Resolution, StartPlace};
 use crate::encode::codecs::Codecs;
 use crate::encode::frame::Frame;
+use crate::opening::Absent;
 use crate::partitions::Tail;
 use crate::position::Start;
 
@@ -101,6 +102,11 @@ pub(crate) enum Input {
         partition: PartitionId,
         tail: Tail,
     },
+    /// A partition is there that was absent.
+    Joined {
+        of: Of,
+        start: StartPlace,
+    },
     Read {
         of: Of,
         partition: PartitionId,
@@ -147,6 +153,11 @@ pub(crate) enum Effect {
         of: Of,
         key: ReplicaKey,
     },
+    /// Wait until a partition can be reached.
+    Join {
+        of: Of,
+        absent: Absent,
+    },
     Read {
         of: Of,
         key: ReplicaKey,
@@ -181,6 +192,7 @@ impl Effect {
             Self::Ping => Some(0),
             Self::Resolve { .. }
             | Self::Follow { .. }
+            | Self::Join { .. }
             | Self::Read { .. }
             | Self::RetryLater { .. }
             | Self::Forget { .. }

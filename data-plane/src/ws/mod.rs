@@ -20,8 +20,6 @@ mod slow;
 mod sockets;
 mod stall;
 mod subscription;
-#[cfg(test)]
-mod tests;
 mod upgrade;
 mod wake;
 mod wire;
@@ -60,3 +58,36 @@ fn routes_with(data: DataPlane, times: SocketTimes) -> Router {
         .route("/v1/topics/{topic}/ws", any(upgrade::open_topic_socket))
         .with_state(Arc::new(Sockets::new(data, times)))
 }
+
+/// The routes of the WebSocket door with other times, for tests.
+#[cfg(any(test, feature = "testing"))]
+pub fn routes_for_tests(data: DataPlane, times: SocketTimes) -> Router {
+    use axum::routing::post;
+
+    let tickets = Router::new().route("/v1/ws-tickets", post(crate::tickets::create_ws_ticket));
+    routes_with(data.clone(), times).merge(tickets.with_state(data))
+}
+
+#[cfg(test)]
+mod door {
+    //! The partitions themselves.
+
+    use std::sync::Arc;
+
+    pub(super) use super::{SocketTimes, routes_for_tests};
+    pub(super) use crate::partitions::Partitions;
+    pub(super) use crate::state::{DataPlane, DataPlaneConfig};
+    pub(super) use crate::testing::MemoryPartitions;
+
+    /// Nothing in between.
+    pub(super) struct Door;
+
+    impl Door {
+        pub(super) fn open(memory: &Arc<MemoryPartitions>) -> (Arc<dyn Partitions>, Self) {
+            (Arc::clone(memory) as Arc<dyn Partitions>, Self)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@
 //!
 //! Invariant: only this loop calls `step`, and only [`Pump::carry_out`] acts on effects.
 
+mod following;
+
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,13 +22,12 @@ use tidegate_kit::budget::ByteBudget;
 use tidegate_kit::clock;
 use tidegate_proto::api::socket::CloseCode;
 use tidegate_proto::control::Topology;
-use tidegate_proto::position::ReplicaKey;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, Sleep, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::consume::{self, Opened};
-use super::effect::{Effect, Effects, Input, Of};
+use super::consume;
+use super::effect::{Effect, Effects, Input};
 use super::limits::{DRAIN_WAIT, RETRY_AFTER, SOCKET_BYTES_MAX, WAKES_PER_FLUSH_MAX};
 use super::metrics::OpenSubscriptions;
 use super::produce;
@@ -217,6 +218,17 @@ impl Pump {
                 let topology = Arc::clone(&self.topology.borrow());
                 self.step(Input::Topology(topology)).await
             }
+            Done::Joined { of, present } => {
+                let start = consume::start_place(&present);
+                let (key, tail) = (present.key, present.tail);
+                self.follow(Followed {
+                    of: of.clone(),
+                    key,
+                    tail,
+                    is_open: true,
+                });
+                self.step(Input::Joined { of, start }).await
+            }
             Done::Tail(mut followed) => {
                 let tail = *followed.tail.borrow_and_update();
                 let (of, key) = (followed.of.clone(), followed.key);
@@ -296,6 +308,7 @@ impl Pump {
                 });
             }
             Effect::Follow { of, key } => self.follow_again(&of, key),
+            Effect::Join { of, absent } => self.wait_for(of, absent),
             Effect::Read {
                 of,
                 key,
@@ -339,47 +352,6 @@ impl Pump {
             | Effect::Close(_)
             | Effect::Forget { .. } => {}
         }
-    }
-
-    fn follow_all(&mut self, of: &Of, opened: Opened) {
-        for (key, tail) in opened.tails {
-            self.follow(Followed {
-                of: of.clone(),
-                key,
-                tail,
-                is_open: true,
-            });
-        }
-    }
-
-    /// Waits for a tail to move.
-    fn follow(&mut self, mut followed: Followed) {
-        self.spawn(followed.of.generation, async move {
-            followed.is_open = followed.tail.changed().await.is_ok();
-            Done::Tail(followed)
-        });
-    }
-
-    /// Finds a tail that was not there, or went away: partitions move and come up late. A deleted
-    /// topic ends the wait through the topology.
-    fn follow_again(&mut self, of: &Of, key: ReplicaKey) {
-        let data = self.sockets.data.clone();
-        let of = of.clone();
-        self.spawn(of.generation, async move {
-            loop {
-                match data.partitions().tail(key).await {
-                    Ok(tail) => {
-                        return Done::Tail(Followed {
-                            of,
-                            key,
-                            tail,
-                            is_open: true,
-                        });
-                    }
-                    Err(_) => sleep(RETRY_AFTER).await,
-                }
-            }
-        });
     }
 
     /// Begins work that is dropped when its positions are no longer of interest. It is polled at once, so

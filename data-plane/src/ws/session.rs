@@ -9,6 +9,7 @@
 //! effect comes after a `Close`; every operation is answered at most once.
 
 mod appending;
+mod away;
 mod lifetime;
 mod serve;
 #[cfg(test)]
@@ -149,6 +150,7 @@ impl Session {
                 subscription.tail_moved(partition, tail);
                 self.serve_one(&of.topic, partition, out);
             }
+            Input::Joined { of, start } => self.joined(&of, start, out),
             Input::Read {
                 of,
                 partition,

@@ -9,6 +9,7 @@
 //! Invariant: frames leave in offset order and each starts at or after the end of the one before,
 //! so that no record is sent twice between two seeks.
 
+mod away;
 mod part;
 mod skipping;
 mod start;
@@ -26,6 +27,8 @@ use super::slow::{OnSlow, Watcher};
 use crate::encode::codecs::Codecs;
 use crate::encode::frame::Frame;
 use crate::partitions::Tail;
+use away::Away;
+pub(crate) use away::Cause;
 use part::Part;
 pub(crate) use skipping::Gap;
 pub(crate) use start::{Opening, Resolution, StartPlace};
@@ -69,6 +72,7 @@ pub(crate) struct Subscription {
     reads: usize,
     last_served: Option<PartitionId>,
     watcher: Option<Box<Watcher>>,
+    away: Away,
 }
 
 impl Subscription {
@@ -94,6 +98,7 @@ impl Subscription {
             reads: 0,
             last_served: None,
             watcher: None,
+            away: Away::default(),
         }
     }
 
@@ -115,12 +120,8 @@ impl Subscription {
         }
     }
 
-    pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionId> + '_ {
-        self.parts.keys().copied()
-    }
-
     pub(crate) fn partition_count(&self) -> usize {
-        self.parts.len()
+        self.parts.len() + self.away.absent_count()
     }
 
     /// Takes new positions; frames of the old ones are dropped.
@@ -136,6 +137,7 @@ impl Subscription {
             watcher.forget();
         }
         (self.pending_bytes, self.reads) = (0, 0);
+        self.away = Away::of(&resolution.absent);
         self.parts = resolution
             .starts
             .into_iter()
@@ -153,7 +155,8 @@ impl Subscription {
             return Vec::new();
         };
         let mut added = Vec::new();
-        for partition in partitions {
+        let away = &self.away;
+        for partition in partitions.filter(|partition| !away.is_absent(*partition)) {
             self.parts.entry(partition).or_insert_with(|| {
                 added.push(ReplicaKey {
                     topic_id,
@@ -377,6 +380,7 @@ impl Subscription {
                     },
                 )
             })
+            .chain(self.away.places())
             .collect();
         Cursor {
             topic_id: self.topic_id?,

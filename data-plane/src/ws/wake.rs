@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::consume::Opened;
 use super::effect::{Effects, Input, Of};
 use super::wire::Over;
+use crate::opening::Present;
 use crate::partitions::Tail;
 
 /// What a future of the loop ended with.
@@ -18,6 +19,10 @@ pub(super) enum Done {
     Opened {
         of: Of,
         outcome: Result<Opened, Problem>,
+    },
+    Joined {
+        of: Of,
+        present: Present,
     },
     Tail(Followed),
     Reauthenticated {

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tidegate_kit::clock;
+use tidegate_proto::control::SpuSpec;
 use tokio::sync::Notify;
 
 use super::limits::AWAY_AFTER;
@@ -17,8 +18,8 @@ use super::limits::AWAY_AFTER;
 /// What is known of one unit.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
-    /// Looked at without the lock, by everybody who has an answer.
-    is_failing: AtomicBool,
+    /// Looked at without the lock, by everybody who asks for something.
+    is_in_doubt: AtomicBool,
     state: Mutex<State>,
     failing: Notify,
 }
@@ -27,6 +28,8 @@ pub(super) struct Presence {
 struct State {
     failing: Option<Failing>,
     shut_out: Option<Since>,
+    /// What the topology said last.
+    spec: Option<SpuSpec>,
 }
 
 #[derive(Debug)]
@@ -45,45 +48,45 @@ enum Since {
 impl Presence {
     /// It answered.
     pub(super) fn answers(&self) {
-        if self.is_failing.load(Ordering::Relaxed) {
-            let mut state = self.lock();
-            state.failing = None;
-            self.is_failing.store(false, Ordering::Relaxed);
+        if self.is_in_doubt() {
+            self.change(|state| state.failing = None);
         }
     }
 
     /// A connection to it could not be made.
     pub(super) fn fails(&self, reason: &str) {
-        let mut state = self.lock();
-        let since = state.failing.as_ref().map(|failing| failing.since);
-        state.failing = Some(Failing {
-            since: since.unwrap_or_else(clock::monotonic),
-            reason: reason.to_owned(),
+        self.change(|state| {
+            let since = state.failing.as_ref().map(|failing| failing.since);
+            state.failing = Some(Failing {
+                since: since.unwrap_or_else(clock::monotonic),
+                reason: reason.to_owned(),
+            });
         });
-        self.is_failing.store(true, Ordering::Relaxed);
-        drop(state);
         self.failing.notify_one();
     }
 
-    /// What the topology says of it. `is_first`: nobody has looked before.
-    pub(super) fn note(&self, is_up: bool, is_first: bool) {
-        let mut state = self.lock();
-        if is_up && state.shut_out.is_some() {
-            // It has registered again, perhaps at another address.
-            state.failing = None;
-            self.is_failing.store(false, Ordering::Relaxed);
-        }
-        state.shut_out = match (is_up, state.shut_out) {
-            (true, _) => None,
-            (false, Some(since)) => Some(since),
-            (false, None) if is_first => Some(Since::Ever),
-            (false, None) => Some(Since::At(clock::monotonic())),
-        };
+    /// What the topology says of it. A unit that has registered again, perhaps at another address, may be
+    /// reached whatever was before.
+    pub(super) fn note(&self, spec: &SpuSpec, is_first: bool) {
+        self.change(|state| {
+            if state.spec.as_ref() == Some(spec) {
+                return;
+            }
+            if spec.is_up() {
+                (state.failing, state.shut_out) = (None, None);
+            } else if state.shut_out.is_none() {
+                state.shut_out = Some(match is_first {
+                    true => Since::Ever,
+                    false => Since::At(clock::monotonic()),
+                });
+            }
+            state.spec = Some(spec.clone());
+        });
     }
 
     /// Whether there is a sign that it cannot be reached.
     pub(super) fn is_in_doubt(&self) -> bool {
-        self.is_failing.load(Ordering::Relaxed) || self.lock().shut_out.is_some()
+        self.is_in_doubt.load(Ordering::Relaxed)
     }
 
     /// Why it is not waited for any more, if it is not.
@@ -111,7 +114,14 @@ impl Presence {
 
     /// Whether the last connection could not be made, and nothing was heard since.
     pub(super) fn is_failing(&self) -> bool {
-        self.is_failing.load(Ordering::Relaxed)
+        self.is_in_doubt() && self.lock().failing.is_some()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.lock();
+        change(&mut state);
+        let is_in_doubt = state.failing.is_some() || state.shut_out.is_some();
+        self.is_in_doubt.store(is_in_doubt, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-use tidegate_proto::control::{PartitionSpec, SpuSpec, TopicSpec, Topology};
+use tidegate_proto::control::{TopicSpec, Topology};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::{SpuId, TopicId};
 use tidegate_proto::name::TopicName;
@@ -45,7 +45,7 @@ impl Routes {
                 let route = Route {
                     leader: row.leader,
                     leader_epoch: row.leader_epoch,
-                    home: row.leader.or_else(|| missed(topology, row)),
+                    home: row.leader.or_else(|| topology.missed_unit(row)),
                 };
                 (route, row.leader.is_none() && row.replicas.is_empty())
             })
@@ -87,16 +87,6 @@ impl Routes {
         }
         names.insert(id, topic.name.clone());
         Some(look(topic))
-    }
-}
-
-/// The first of those that have a copy of a partition, when all of them are shut out.
-fn missed(topology: &Topology, row: &PartitionSpec) -> Option<SpuId> {
-    let is_up = |spu| topology.spu(spu).is_some_and(SpuSpec::is_up);
-    let mut units = row.replicas.iter().map(|replica| replica.spu);
-    match units.clone().any(is_up) {
-        true => None,
-        false => units.next(),
     }
 }
 

@@ -5,6 +5,7 @@ mod contract;
 mod edges;
 mod leaders;
 mod restart;
+mod sockets;
 mod strangers;
 mod surface;
 mod tails;
@@ -173,6 +174,23 @@ impl Far {
     async fn end(self) {
         self.tasks.shutdown(LONG).await;
         self.unit.tasks.shutdown(LONG).await;
+    }
+}
+
+/// A unit and a gateway in front of partitions; both end with it.
+struct Door(Far);
+
+impl Door {
+    fn open(memory: &Arc<MemoryPartitions>) -> (Arc<dyn Partitions>, Self) {
+        let far = Far::of(Arc::clone(memory));
+        (Arc::clone(&far.remote) as Arc<dyn Partitions>, Self(far))
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.0.tasks.cancel();
+        self.0.unit.tasks.cancel();
     }
 }
 

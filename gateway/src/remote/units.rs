@@ -86,7 +86,7 @@ impl Units {
         presences.retain(|spu, _| topology.spu(*spu).is_some());
         for (spu, spec) in &topology.spus {
             let presence = presences.entry(*spu).or_default();
-            presence.note(spec.is_up(), is_first);
+            presence.note(spec, is_first);
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Shapes only: no behaviour beyond construction and defaults.
 
+pub mod away;
 pub mod binary;
 pub mod cluster;
 pub mod join;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::api::away::{AwayPartitions, BackEvent};
 use crate::error::Problem;
 use crate::produce::Durable;
 
@@ -23,6 +24,8 @@ pub const MEDIA_TYPE_PROBLEM: &str = "application/problem+json";
 pub const HEADER_CURSOR: &str = "tidegate-cursor";
 /// Answer header: one past the last committed record, or `{"<partition>":n}`.
 pub const HEADER_HIGH_WATERMARK: &str = "tidegate-high-watermark";
+/// Partitions that are missing from an answer because they cannot be reached, with commas.
+pub const HEADER_AWAY: &str = "tidegate-away";
 /// Answer header, `true` when the records had been appended by an earlier request.
 pub const HEADER_DUPLICATE: &str = "tidegate-duplicate";
 /// Request header: the producer id, with the two below.
@@ -243,6 +246,10 @@ pub struct FetchAnswer {
     /// Where the next read starts.
     pub cursor: String,
     pub high_watermark: HighWatermark,
+    /// Partitions that were asked for and cannot be reached now; absent when there are none. The cursor
+    /// keeps their places.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<AwayPartitions>,
 }
 
 /// One past the last committed record: a number for one partition, else one per partition.
@@ -278,6 +285,8 @@ pub struct PartitionOffsets {
 pub enum EventData {
     Records(RecordsEvent),
     CaughtUp(CaughtUpEvent),
+    Away(AwayPartitions),
+    Back(BackEvent),
     Ping(PingEvent),
     Drain(DrainEvent),
     /// The last one.

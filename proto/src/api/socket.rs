@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::api::away::{Away, Back};
 use crate::api::records::FetchedRecord;
 use crate::compression::Codec;
 use crate::error::Problem;
@@ -347,6 +348,8 @@ pub enum ServerFrame {
     Records(RecordsFrame),
     CaughtUp(CaughtUp),
     Gap(Gap),
+    Away(Away),
+    Back(Back),
     Ack(Ack),
     Error(ErrorFrame),
     Ping(Ping),
@@ -373,6 +376,8 @@ impl ServerFrame {
             "records" => ServerFrame::Records(serde_json::from_str(text)?),
             "caught_up" => ServerFrame::CaughtUp(serde_json::from_str(text)?),
             "gap" => ServerFrame::Gap(serde_json::from_str(text)?),
+            "away" => ServerFrame::Away(serde_json::from_str(text)?),
+            "back" => ServerFrame::Back(serde_json::from_str(text)?),
             "ack" => {
                 let mut ack: Ack = serde_json::from_str(text)?;
                 ack.body.remove("ev");

@@ -92,8 +92,7 @@ impl Site {
     /// Opens, registers and starts: every partition gets a new epoch, as a controller does.
     fn start(&mut self) -> Life {
         let node = Arc::new(self.open().unwrap());
-        self.lives += 1;
-        let lives = self.lives;
+        let lives = self.lives + 1;
         self.change(|topics| {
             for topic in topics.values_mut() {
                 for partition in &mut Arc::make_mut(topic).partitions {
@@ -108,7 +107,18 @@ impl Site {
                 }
             }
         });
-        let incarnation = Incarnation(lives);
+        self.begin(node)
+    }
+
+    /// The same with the rows as they are: nobody made it lead by its registration.
+    fn start_on_the_same_rows(&mut self) -> Life {
+        let node = Arc::new(self.open().unwrap());
+        self.begin(node)
+    }
+
+    fn begin(&mut self, node: Arc<Node>) -> Life {
+        self.lives += 1;
+        let incarnation = Incarnation(self.lives);
         let registered = Registered {
             cluster_id: ClusterId(Uuid::nil()),
             incarnation,

@@ -11,20 +11,20 @@ use tidegate_proto::position::Offset;
 
 use super::{DataPlaneConfig, Surface};
 
-struct Stream {
+pub(super) struct Stream {
     body: Body,
     text: String,
 }
 
 #[derive(Debug)]
-struct Event {
-    id: String,
-    name: String,
-    data: Value,
+pub(super) struct Event {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) data: Value,
 }
 
 impl Stream {
-    async fn open(surface: &Surface, path: &str, last_id: &str) -> Self {
+    pub(super) async fn open(surface: &Surface, path: &str, last_id: &str) -> Self {
         let request = Request::get(path).header("last-event-id", last_id);
         let response = surface.response(request.body(Body::empty()).unwrap()).await;
         assert_eq!(response.status(), 200);
@@ -40,7 +40,7 @@ impl Stream {
         }
     }
 
-    async fn next(&mut self) -> Option<Event> {
+    pub(super) async fn next(&mut self) -> Option<Event> {
         while !self.text.contains("\n\n") {
             let frame = self.body.frame().await?.unwrap();
             self.text
@@ -60,7 +60,7 @@ impl Stream {
         Some(Event { id, name, data })
     }
 
-    async fn expect(&mut self, name: &str) -> Event {
+    pub(super) async fn expect(&mut self, name: &str) -> Event {
         let event = self.next().await.expect("the stream goes on");
         assert_eq!(event.name, name, "{event:?}");
         event

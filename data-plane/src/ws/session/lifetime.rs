@@ -10,6 +10,7 @@ use tidegate_proto::control::Topology;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::name::TopicName;
 
+use super::away::look_at;
 use super::{Session, acknowledge};
 use crate::ws::effect::{Effect, Effects, Of};
 use crate::ws::protocol::{encode, error_text};
@@ -58,6 +59,7 @@ impl Session {
                         };
                         out.push(Effect::Follow { of, key });
                     }
+                    look_at(subscription, topology, topic, out);
                 }
             }
         }

@@ -13,11 +13,13 @@ use tidegate_proto::limits::FRAME_BYTES_TARGET;
 use tidegate_proto::name::TopicName;
 
 use super::Session;
+use super::away::{back, gone, wait_for};
+use crate::opening::is_absence;
 use crate::ws::effect::{Effect, Effects, Form, LetGo, Of, ReadOutcome, Sending, Speech};
 use crate::ws::limits::{AHEAD_BYTES_MAX, FOLLOWED_PARTITIONS_MAX, WINDOW_BYTES, WINDOW_RECORDS};
 use crate::ws::protocol::{encode, error_text};
 use crate::ws::slow::OnSlow;
-use crate::ws::subscription::{self, Resolution, Subscription, Turn};
+use crate::ws::subscription::{self, Cause, Resolution, Subscription, Turn};
 
 impl Session {
     pub(super) fn resolved(
@@ -46,7 +48,8 @@ impl Session {
         let id = subscription.opening.and_then(|opening| opening.id);
         let outcome = outcome.and_then(|resolution| {
             let others = followed - subscription.partition_count();
-            if others + resolution.starts.len() > FOLLOWED_PARTITIONS_MAX {
+            let wanted = resolution.starts.len() + resolution.absent.len();
+            if others + wanted > FOLLOWED_PARTITIONS_MAX {
                 return Err(Problem::new(
                     ErrorCode::InvalidParameter,
                     format!(
@@ -85,6 +88,7 @@ impl Session {
             });
         }
         let topic_number = resolution.topic_number;
+        let absent = resolution.absent.clone();
         subscription.install(of.generation, resolution);
         let Some(cursor) = subscription.cursor() else {
             let problem = Problem::new(
@@ -96,10 +100,8 @@ impl Session {
             self.end(&of.topic, out);
             return;
         };
-        let partitions = subscription
-            .partitions()
-            .map(|partition| partition.0)
-            .collect();
+        let partitions = subscription.partitions().into_iter();
+        let partitions = partitions.map(|partition| partition.0).collect();
         let topic = of.topic.as_str().to_owned();
         let frame = Subscribed {
             id,
@@ -109,6 +111,7 @@ impl Session {
             topic_number: (self.speech == Speech::Batches).then_some(topic_number),
         };
         out.push(Effect::Send(encode(&ServerFrame::Subscribed(frame))));
+        wait_for(of, absent, out);
         self.serve_all(&of.topic, out);
     }
 
@@ -133,6 +136,9 @@ impl Session {
         match outcome {
             ReadOutcome::Frames { frames, next, tail } => {
                 let stuck = subscription.read_done(partition, frames, next, tail);
+                if subscription.comes_back(partition, Cause::Read) {
+                    out.push(back(&of.topic, partition));
+                }
                 if stuck {
                     out.push(Effect::RetryLater {
                         of: of.clone(),
@@ -157,6 +163,9 @@ impl Session {
                 out.push(Effect::Send(encode(&ServerFrame::Gap(gap))));
             }
             ReadOutcome::Failed(problem) if problem.code().is_retryable() => {
+                if is_absence(&problem) && subscription.goes(partition, Cause::Read) {
+                    out.push(gone(&of.topic, partition, problem));
+                }
                 out.push(Effect::RetryLater {
                     of: of.clone(),
                     partition,

@@ -5,6 +5,7 @@
 use tidegate_proto::id::{PartitionId, TopicId};
 use tidegate_proto::position::{LeaderEpoch, Offset};
 
+use crate::opening::Absent;
 use crate::partitions::Tail;
 
 /// Where one partition of a subscription starts.
@@ -17,7 +18,7 @@ pub(crate) struct StartPlace {
 }
 
 /// What resolving a subscribe or seek gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Resolution {
     pub(crate) topic_id: TopicId,
     /// What binary messages call it.
@@ -25,6 +26,8 @@ pub(crate) struct Resolution {
     /// Partitions added later belong to it too.
     pub(crate) all_partitions: bool,
     pub(crate) starts: Vec<StartPlace>,
+    /// Those that cannot be reached now.
+    pub(crate) absent: Vec<Absent>,
 }
 
 /// A subscribe or seek that is being looked up.

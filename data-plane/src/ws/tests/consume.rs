@@ -10,8 +10,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use super::super::door::SocketTimes;
 use super::server::{Server, TOKEN, numbers, values};
-use crate::ws::SocketTimes;
 
 #[tokio::test]
 async fn what_is_produced_on_a_socket_comes_back_on_it() {
@@ -207,7 +207,7 @@ async fn retention_in_front_of_a_reader_is_a_gap() {
         .await;
     client.frame_of("subscribed").await;
     client.frame_of("records").await;
-    let topology = crate::partitions::Partitions::topology(&*server.partitions);
+    let topology = super::super::door::Partitions::topology(&*server.partitions);
     let topic = topology.borrow().topics.values().next().unwrap().clone();
     let key = topic.key(tidegate_proto::id::PartitionId(0));
     server

@@ -12,8 +12,8 @@ use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
+use super::super::door::SocketTimes;
 use super::server::{Client, Server, TOKEN};
-use crate::ws::SocketTimes;
 
 const KIB: usize = 1024;
 /// Four frames, and room for the records of one more batch.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::post;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
@@ -19,10 +18,9 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::state::{DataPlane, DataPlaneConfig};
-use crate::testing::MemoryPartitions;
-use crate::tickets::create_ws_ticket;
-use crate::ws::{SocketTimes, routes_with};
+use super::super::door::{
+    DataPlane, DataPlaneConfig, Door, MemoryPartitions, SocketTimes, routes_for_tests,
+};
 
 pub(super) const TOKEN: &str = "secret-token";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,6 +31,7 @@ pub(super) struct Server {
     pub(super) address: String,
     pub(super) router: Router,
     pub(super) memory: Memory,
+    _door: Door,
 }
 
 impl Server {
@@ -61,10 +60,9 @@ impl Server {
             age_max,
             ..DataPlaneConfig::default()
         };
-        let data = DataPlane::new(partitions.clone(), auth.clone(), tasks.clone(), config);
-        let tickets = Router::new().route("/v1/ws-tickets", post(create_ws_ticket));
-        let router = routes_with(data.clone(), times).merge(tickets.with_state(data));
-        let router = auth.layer(router);
+        let (behind, door) = Door::open(&partitions);
+        let data = DataPlane::new(behind, auth.clone(), tasks.clone(), config);
+        let router = auth.layer(routes_for_tests(data, times));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let served = router.clone();
@@ -77,6 +75,7 @@ impl Server {
             address,
             router,
             memory,
+            _door: door,
         }
     }
 

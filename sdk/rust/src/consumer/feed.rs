@@ -151,6 +151,8 @@ impl Feed {
                 ServerFrame::CaughtUp(_)
                 | ServerFrame::Ping(_)
                 | ServerFrame::Gap(_)
+                | ServerFrame::Away(_)
+                | ServerFrame::Back(_)
                 | ServerFrame::Ack(_)
                 | ServerFrame::Records(_),
             )

@@ -101,9 +101,7 @@ async fn a_sealed_copy_takes_nothing_more_and_tells_what_it_holds_also_after_a_r
     life.stop().await;
 
     // The same row, and another registration.
-    let spec = Arc::clone(&site.topology.borrow());
-    let life = site.start();
-    site.change(|topics| topics.clone_from(&spec.topics));
+    let life = site.start_on_the_same_rows();
     let again = life.answer(&site).await;
     assert_eq!(again.member.incarnation, Incarnation(2));
     let member = answer.member;

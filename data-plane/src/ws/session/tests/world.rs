@@ -160,6 +160,7 @@ impl World {
             Effect::Close(code) => self.closed = Some(code),
             Effect::Produce(_) => self.produced += 1,
             Effect::Follow { .. }
+            | Effect::Join { .. }
             | Effect::Forget { .. }
             | Effect::Reauthenticate { .. }
             | Effect::Ping => {}
@@ -223,6 +224,7 @@ impl World {
                 topic_number: 1,
                 all_partitions: true,
                 starts,
+                absent: Vec::new(),
             }),
             None => Err(Problem::new(ErrorCode::OffsetOutOfRange, "no such offset")),
         }

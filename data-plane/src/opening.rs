@@ -16,6 +16,7 @@ use tidegate_proto::control::{PartitionSpec, PartitionStatus, TopicSpec, Topolog
 use tidegate_proto::cursor::CursorPosition;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
+use tidegate_proto::name::TopicName;
 use tidegate_proto::position::{Offset, ReplicaKey, StartPosition};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -197,9 +198,10 @@ async fn look(
         Wanted::Place(position) => {
             let asked = position.offset;
             let reachable = asked.max(status.log_start).min(status.end);
-            let row = topic.partition(partition);
-            let truncated = row.is_some_and(|row| asked < row.truncate_before);
-            let lost = (reachable != asked).then(|| cut_off(partition, asked, &status, truncated));
+            let lost = (reachable != asked).then(|| {
+                let truncated = is_truncated(partitions, key, &topic.name, asked);
+                cut_off(partition, asked, &status, truncated)
+            });
             (reachable, lost)
         }
     };
@@ -214,6 +216,23 @@ async fn look(
         status,
         lost,
     })
+}
+
+/// Whether records there were given up by a truncation, by the topology as it is now: the reader's own look
+/// at it may be of before.
+pub(crate) fn is_truncated(
+    partitions: &dyn Partitions,
+    key: ReplicaKey,
+    name: &TopicName,
+    offset: Offset,
+) -> bool {
+    let topology = partitions.topology();
+    let topology = topology.borrow();
+    let topic = topology
+        .topic(name)
+        .filter(|topic| topic.id == key.topic_id);
+    let row = topic.and_then(|topic| topic.partition(key.partition));
+    row.is_some_and(|row| offset < row.truncate_before)
 }
 
 fn gather(

@@ -208,6 +208,17 @@ impl MemoryPartitions {
         }
     }
 
+    /// Gives up what is before `to`, as an operator's truncation does: the topology says it too.
+    pub fn truncate(&self, topic: &TopicSpec, partition: PartitionId, to: Offset) {
+        self.edit_topology(|topology| {
+            let spec = topology.topics.get_mut(&topic.name);
+            let spec = Arc::make_mut(spec.expect("the topic is there"));
+            let row = spec.partitions.get_mut(partition.0 as usize);
+            row.expect("the partition is there").truncate_before = to;
+        });
+        self.trim(topic.key(partition), to);
+    }
+
     /// Records before `to` are as if on a disk from now on.
     pub fn cool(&self, key: ReplicaKey, to: Offset) {
         if let Some(replica) = self.lock().get_mut(&key) {

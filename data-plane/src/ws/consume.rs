@@ -128,7 +128,7 @@ pub(crate) async fn read(
         },
         Err(problem) => match problem.code() {
             ErrorCode::OffsetOutOfRange | ErrorCode::LogTruncated | ErrorCode::CursorExpired => {
-                gap(sockets, key, from, problem).await
+                gap(sockets, topic, key, from, problem).await
             }
             // The topology says what became of it: deleted, or led by another node.
             ErrorCode::TopicNotFound | ErrorCode::PartitionNotFound => {
@@ -230,15 +230,26 @@ async fn frames(
 }
 
 /// The offset is gone: finds the next that can be read.
-async fn gap(sockets: &Sockets, key: ReplicaKey, from: Offset, problem: Problem) -> ReadOutcome {
+async fn gap(
+    sockets: &Sockets,
+    topic: &TopicName,
+    key: ReplicaKey,
+    from: Offset,
+    problem: Problem,
+) -> ReadOutcome {
     let status = match sockets.data.partitions().offsets(key).await {
         Ok(status) => status,
         Err(problem) => return ReadOutcome::Failed(problem),
     };
     if from < status.log_start {
+        let partitions = sockets.data.partitions().as_ref();
+        let reason = match opening::is_truncated(partitions, key, topic, from) {
+            true => "truncation",
+            false => "retention",
+        };
         ReadOutcome::Gap {
             to: status.log_start,
-            reason: "retention",
+            reason,
         }
     } else if from > status.end {
         ReadOutcome::Gap {

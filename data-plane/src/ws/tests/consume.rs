@@ -236,6 +236,39 @@ async fn retention_in_front_of_a_reader_is_a_gap() {
 }
 
 #[tokio::test]
+async fn truncation_in_front_of_a_reader_is_a_gap_that_says_so() {
+    let server = Server::start().await;
+    let mut client = server.connect("/v1/ws").await;
+    for batch in 0..4 {
+        client
+            .produce(0, &numbers(batch * 10..batch * 10 + 10))
+            .await;
+    }
+    client
+        .say(
+            json!({"op": "subscribe", "topic": "orders", "partitions": [0], "from": "earliest",
+            "credit": {"records": 0}}),
+        )
+        .await;
+    client.frame_of("subscribed").await;
+    let topology = super::super::door::Partitions::topology(&*server.partitions);
+    let topic = topology.borrow().topics.values().next().unwrap().clone();
+    let to = tidegate_proto::position::Offset::new(40);
+    let partition = tidegate_proto::id::PartitionId(0);
+    server.partitions.truncate(&topic, partition, to);
+    client.produce(0, &numbers(40..41)).await;
+    client
+        .say(json!({"op": "credit", "topic": "orders", "records": 1000}))
+        .await;
+    let gap = client.frame_of("gap").await;
+    assert_eq!(
+        (&gap["from"], &gap["to"], &gap["reason"]),
+        (&json!(0), &json!(40), &json!("truncation"))
+    );
+    assert_eq!(values(&client.frame_of("records").await), numbers(40..41));
+}
+
+#[tokio::test]
 async fn a_drain_tells_the_cursors_and_closes_with_1012() {
     let server = Server::start().await;
     let mut client = server.connect("/v1/topics/orders/ws?from=earliest").await;

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use tidegate_proto::position::Offset;
 
 use super::{append, create, files_named, key, open, open_with, settle, small, submit};
+use crate::limits::ROUND_BYTES_MAX;
 use crate::testing::{MemVfs, Operation};
 use crate::{Entry, LogConfig};
 
@@ -97,4 +98,44 @@ fn flushes_that_write_no_batch_leave_nothing_behind() {
         log.checkpoint().unwrap();
     }
     assert_eq!(log.inner.writer.cached_flushes(), 1);
+}
+
+#[test]
+fn a_snapshot_larger_than_a_round_is_a_round_of_its_own_and_survives_a_crash() {
+    let vfs = MemVfs::new();
+    let config = || LogConfig {
+        journal_file_bytes_first: 4 << 20,
+        journal_file_bytes: 8 << 20,
+        journal_bytes_max: 64 << 20,
+        ..small()
+    };
+    let log = open_with(&vfs, config()).unwrap().0.log;
+    let replica = create(&log, 0);
+    append(&log, &replica, 1, 10, 5);
+    // As long as that of a partition which remembers all that it may.
+    let bytes = vec![7_u8; 3 * ROUND_BYTES_MAX + 5];
+    let as_of = replica.end();
+    submit(
+        &log,
+        vec![Entry::Snapshot {
+            key: key(0),
+            as_of,
+            bytes: bytes.clone().into(),
+        }],
+    );
+    append(&log, &replica, 1, 10, 6);
+    while log.run_round().unwrap() {}
+    let (log, replica) = {
+        let log = open_with(&vfs.killed(), config()).unwrap().0.log;
+        let replica = log.replica(key(0)).unwrap();
+        (log, replica)
+    };
+    assert_eq!(
+        replica.end(),
+        Offset::new(2),
+        "what came behind it is there"
+    );
+    settle(&log);
+    let found = replica.snapshot().unwrap().unwrap();
+    assert!(found == (as_of, bytes.into()));
 }

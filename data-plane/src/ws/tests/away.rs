@@ -10,8 +10,7 @@ use super::server::{Client, Server, numbers, values};
 
 fn topic(server: &Server) -> std::sync::Arc<TopicSpec> {
     let topology = server.partitions.topology();
-    let topic = topology.borrow().topics.values().next().unwrap().clone();
-    topic
+    topology.borrow().topics.values().next().unwrap().clone()
 }
 
 /// Nobody waits for it to pass.

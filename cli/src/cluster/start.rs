@@ -7,6 +7,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::process::{geteuid, umask};
@@ -14,7 +15,7 @@ use tidegate_kit::boot::{self, LogFormat};
 use tidegate_kit::clock;
 use tidegate_proto::id::ClusterId;
 use tidegate_sc::local_postgres::{Door, LocalPostgres, ServerOptions};
-use tidegate_sc::store::{self, DatabaseUrl};
+use tidegate_sc::store::{self, DatabaseUrl, StoreError};
 use uuid::Uuid;
 
 use super::arguments::StartArguments;
@@ -30,6 +31,10 @@ use crate::profile::{DEFAULT_PROFILE, Profile};
 use crate::sc::authority::cluster_of;
 use crate::up::directory::{DataDirectory, disk};
 use crate::up::failures::chain;
+
+/// How often a database is asked that does not answer, each time for as long as any connection may take.
+const DATABASE_ATTEMPTS: u32 = 5;
+const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Starts it and holds it until a signal. Needs a runtime.
 pub(super) async fn run(
@@ -217,13 +222,28 @@ fn announce(
     Ok(())
 }
 
-/// Prepares the database; which cluster it is of.
+/// Prepares the database; which cluster it is of. One that does not answer at first, as on a busy machine,
+/// is asked again.
 async fn migrate(url: &str) -> Result<ClusterId, Failure> {
     let url = DatabaseUrl::parse(url).map_err(|error| Failure::usage(chain(&error)))?;
     let new_cluster = ClusterId(Uuid::new_v4());
-    let migrated = store::migrate(&url, new_cluster, clock::now_ms()).await;
-    migrated.map_err(|error| Failure::failed(chain(&error)))?;
-    cluster_of(&url).await
+    let mut attempts_left = DATABASE_ATTEMPTS;
+    loop {
+        let prepared = async {
+            store::migrate(&url, new_cluster, clock::now_ms()).await?;
+            cluster_of(&url).await
+        };
+        attempts_left -= 1;
+        match prepared.await {
+            Err(error @ (StoreError::Unreachable(_) | StoreError::Slow(_)))
+                if attempts_left > 0 =>
+            {
+                output::say(&format!("{}; once more", chain(&error)));
+                tokio::time::sleep(DATABASE_PAUSE).await;
+            }
+            prepared => return prepared.map_err(|error| Failure::failed(chain(&error))),
+        }
+    }
 }
 
 /// The database that was given, or one of our own.

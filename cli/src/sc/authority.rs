@@ -6,7 +6,7 @@ use clap::Args;
 use tidegate_kit::clock;
 use tidegate_kit::tls::ClusterAuthority;
 use tidegate_proto::id::ClusterId;
-use tidegate_sc::store::{DatabaseUrl, MetaStore as _, PostgresStore};
+use tidegate_sc::store::{DatabaseUrl, MetaStore as _, PostgresStore, StoreError};
 
 use super::place::{DatabaseArguments, failure};
 use crate::failure::Failure;
@@ -29,18 +29,18 @@ pub(crate) struct AuthorityArguments {
 
 /// Carries the command out. Needs a runtime.
 pub(crate) async fn run(arguments: &AuthorityArguments) -> Result<(), Failure> {
-    let cluster_id = cluster_of(&arguments.database.url()?).await?;
+    let cluster_id = cluster_of(&arguments.database.url()?).await;
+    let cluster_id = cluster_id.map_err(|error| failure(&error))?;
     ensure(&arguments.dir, cluster_id)?;
     output::print(&format!("the authority of cluster {cluster_id} is there"))
 }
 
 /// Which cluster a database is of.
-pub(crate) async fn cluster_of(url: &DatabaseUrl) -> Result<ClusterId, Failure> {
-    let store = PostgresStore::open(url, "tidegate sc authority").await;
-    let store = store.map_err(|error| failure(&error))?;
+pub(crate) async fn cluster_of(url: &DatabaseUrl) -> Result<ClusterId, StoreError> {
+    let store = PostgresStore::open(url, "tidegate sc authority").await?;
     let standing = store.standing().await;
     store.close().await;
-    Ok(standing.map_err(|error| failure(&error))?.cluster_id)
+    Ok(standing?.cluster_id)
 }
 
 /// The authority in `dir`, made when there is none.

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use tidegate_kit::http::OriginRules;
 
 use super::key::{Key, Kind};
-use super::process::ProcessSettings;
+use super::process::{CORS_ORIGIN, ProcessSettings};
 use super::reader::Reader;
 use super::{Role, parse};
 
@@ -24,13 +24,7 @@ const KEYS: &[Key] = &[
         "ADDRESS:PORT",
         "Where clients are served [default: 0.0.0.0:8443]",
     ),
-    Key::one(
-        "cors-origin",
-        "TIDEGATE_CORS_ORIGIN",
-        "ORIGIN",
-        "Origin whose web pages may call, such as https://app.example.org; repeatable",
-    )
-    .of(Kind::Many),
+    CORS_ORIGIN,
     Key::one(
         "shared-pages",
         "TIDEGATE_SHARED_PAGES",

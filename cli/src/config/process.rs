@@ -78,6 +78,15 @@ pub(super) const KEYS: &[Key] = &[
     Key::one("log-json", "TIDEGATE_LOG_JSON", "BOOL", "Log lines as JSON").of(Kind::Switch),
 ];
 
+/// Of every role that web pages speak with.
+pub(super) const CORS_ORIGIN: Key = Key::one(
+    "cors-origin",
+    "TIDEGATE_CORS_ORIGIN",
+    "ORIGIN",
+    "Origin whose web pages may call, such as https://app.example.org; repeatable",
+)
+.of(Kind::Many);
+
 /// What every process is told.
 #[derive(Debug)]
 pub(crate) struct ProcessSettings {

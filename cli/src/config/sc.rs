@@ -8,7 +8,7 @@ use tidegate_sc::store::DatabaseUrl;
 
 use super::door::Door;
 use super::key::{Key, Kind};
-use super::process::ProcessSettings;
+use super::process::{CORS_ORIGIN, ProcessSettings};
 use super::reader::Reader;
 use super::{Role, parse};
 
@@ -62,13 +62,7 @@ const KEYS: &[Key] = &[
         "FILE",
         "Its private key (PEM)",
     ),
-    Key::one(
-        "cors-origin",
-        "TIDEGATE_CORS_ORIGIN",
-        "ORIGIN",
-        "Origin whose web pages may call, such as https://app.example.org; repeatable",
-    )
-    .of(Kind::Many),
+    CORS_ORIGIN,
 ];
 
 /// The controller.

@@ -82,12 +82,8 @@ impl GatewayServer {
         public.serve(front, Arc::clone(&base.tls), &edge, base.limits())?;
         base.set_ready(true);
         let facts = NodeFacts {
-            name: name.clone(),
-            role: "gateway".to_owned(),
-            pid: std::process::id(),
             url: Some(url_of(address)),
-            private_url: None,
-            operators_url: base.operators_url.clone(),
+            ..base.facts(NodeRole::Gateway, name)
         };
         Ok(Self {
             base,

@@ -18,8 +18,10 @@ use tidegate_kit::secret::SecretDigest;
 use tidegate_kit::serve::{ServeConfig, ServeLimits, serve};
 use tidegate_kit::tasks::Tasks;
 use tidegate_kit::tls;
+use tidegate_proto::node::NodeRole;
 use tokio::sync::watch;
 
+use super::announcement::NodeFacts;
 use crate::config::{ProcessSettings, SecuritySettings};
 use crate::failure::Failure;
 use crate::up::directory::DataDirectory;
@@ -155,6 +157,18 @@ impl Base {
             connections_per_address_max: connections_max.div_ceil(4),
             drain_timeout: DRAIN_TIMEOUT,
             ..ServeLimits::default()
+        }
+    }
+
+    /// What this process tells of itself once it is ready; a role adds where clients and other nodes reach it.
+    pub(crate) fn facts(&self, role: NodeRole, name: &str) -> NodeFacts {
+        NodeFacts {
+            name: name.to_owned(),
+            role: role.as_str().to_owned(),
+            pid: std::process::id(),
+            url: None,
+            private_url: None,
+            operators_url: self.operators_url.clone(),
         }
     }
 

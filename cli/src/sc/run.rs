@@ -91,12 +91,9 @@ impl ScServer {
         public.serve(front, Arc::clone(&base.tls), &edge, base.limits())?;
         base.set_ready(true);
         let facts = NodeFacts {
-            name: settings.name.clone(),
-            role: "sc".to_owned(),
-            pid: std::process::id(),
             url: Some(url_of(address)),
             private_url: Some(private_url),
-            operators_url: base.operators_url.clone(),
+            ..base.facts(NodeRole::Sc, &settings.name)
         };
         Ok(Self {
             base,

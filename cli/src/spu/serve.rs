@@ -131,12 +131,9 @@ impl SpuServer {
             relay(node.notice(), notice),
         );
         let facts = NodeFacts {
-            name,
-            role: "spu".to_owned(),
-            pid: std::process::id(),
             url: doors.clients.as_ref().map(|(_, url)| url.clone()),
             private_url: Some(doors.private_url.clone()),
-            operators_url: base.operators_url.clone(),
+            ..base.facts(NodeRole::Spu, &name)
         };
         serve_private(doors.private, &node, &base, &tls, &stages.edge)?;
         if let Some((listening, _)) = doors.clients {

@@ -16,6 +16,7 @@ mod backup;
 
 mod backup_file;
 mod meta_store;
+mod restore;
 
 mod chain;
 mod ledger_sql;

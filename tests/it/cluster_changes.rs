@@ -176,8 +176,12 @@ async fn no_change_is_lost_between_two_controllers_that_are_killed() {
     }
 
     let operations = trouble(&mut cluster, effort).await;
-    let last = listed(&cluster, "sc-1").await;
-    assert_eq!(last, listed(&cluster, "sc-2").await);
+    // One that was just started has to catch up.
+    let last = wait_for("both controllers to show the same", async || {
+        let last = listed(&cluster, "sc-1").await;
+        (last == listed(&cluster, "sc-2").await).then_some(last)
+    })
+    .await;
     let metadata = cluster.get("sc-2", "/v1/metadata?topics=t0").await;
     let from = metadata.expect("an answer").json()["revision"].as_u64();
     let from = from.expect("a revision");

@@ -14,10 +14,11 @@ use uuid::Uuid;
 
 use super::open::failure;
 use super::{signed, unsigned};
-use crate::limits::{RESTORE_TIMEOUT, STORE_ROWS_AT_ONCE, STORE_SNAPSHOT_TIMEOUT};
+use crate::limits::{RESTORE_TIMEOUT, STORE_SNAPSHOT_TIMEOUT};
 use crate::store::backup::{Backup, BackupHead, Column, Record, RestoreError, TABLES, Table};
 use crate::store::fault::StoreError;
 use crate::store::ledger_sql::hash;
+use crate::store::restore::{Restoring, restore};
 
 pub(super) async fn read(conn: &mut PgConnection) -> Result<Backup, StoreError> {
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -76,87 +77,75 @@ pub(super) async fn write(
 ) -> Result<StoreId, RestoreError> {
     let mut tx = conn.begin().await.map_err(failure)?;
     patient(&mut tx, RESTORE_TIMEOUT).await?;
-    let locked = sqlx::query_scalar("SELECT revision FROM cluster WHERE id = 1 FOR UPDATE");
-    let revision = unsigned(locked.fetch_one(&mut *tx).await.map_err(failure)?)?;
-    let mut is_empty = revision == 0;
-    for table in &TABLES {
-        let any = format!("SELECT EXISTS (SELECT 1 FROM {})", table.name);
-        let any = sqlx::query_scalar(AssertSqlSafe(any));
-        let any: bool = any.fetch_one(&mut *tx).await.map_err(failure)?;
-        is_empty &= !any;
-    }
-    if !is_empty {
-        return Err(RestoreError::NotEmpty { revision });
-    }
-    for records in backup
-        .records
-        .chunk_by(|one, other| one.table() == other.table())
-    {
-        for records in records.chunks(STORE_ROWS_AT_ONCE) {
-            put(&mut tx, records).await?;
-        }
-    }
-    let id = StoreId(Uuid::new_v4());
-    identify(&mut tx, &backup.head, id, at_ms).await?;
+    let id = restore(&mut *tx, backup, at_ms).await?;
     tx.commit().await.map_err(failure)?;
     Ok(id)
 }
 
-async fn put(db: &mut PgConnection, records: &[Record]) -> Result<(), StoreError> {
-    let name = records.first().map(Record::table).unwrap_or_default();
-    let table = TABLES.iter().find(|table| table.name == name);
-    let Table { name, columns } = table.expect("every record is in a table");
-    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
-    let values = columns.iter().map(|(name, column)| match column {
-        Column::Text => format!("new ->> '{name}'"),
-        Column::Number => format!("(new ->> '{name}')::bigint"),
-        Column::Id => format!("(new ->> '{name}')::uuid"),
-        Column::Bytes => format!("decode(new ->> '{name}', 'hex')"),
-        Column::Document => format!("(new -> '{name}')::jsonb"),
-    });
-    let insert = format!(
-        "INSERT INTO {name} ({}) SELECT {} FROM json_array_elements($1::json) AS new",
-        names.join(", "),
-        values.collect::<Vec<_>>().join(", ")
-    );
-    let rows: Vec<String> = records.iter().map(Record::encode).collect();
-    let rows = format!("[{}]", rows.join(","));
-    let query = sqlx::query(AssertSqlSafe(insert)).bind(rows);
-    query.execute(db).await.map(drop).map_err(failure)
-}
-
-/// The one row about the store, the lease, and the commit at whose revision the history begins.
-async fn identify(
-    db: &mut PgConnection,
-    head: &BackupHead,
-    id: StoreId,
-    at_ms: i64,
-) -> Result<(), StoreError> {
-    let cluster = sqlx::query(
-        "UPDATE cluster SET cluster_id = $1, store_id = $2, revision = $3, chain = $4,
-                            events_floor = $3, next_producer_id = $5 WHERE id = 1",
-    )
-    .bind(head.cluster_id.0)
-    .bind(id.0)
-    .bind(signed(head.revision))
-    .bind(&head.chain.0[..])
-    .bind(signed(head.next_producer_id));
-    cluster.execute(&mut *db).await.map_err(failure)?;
-    let lease = sqlx::query("UPDATE lease SET holder = '', epoch = $1, until_ms = 0 WHERE id = 1")
-        .bind(signed(head.lease_epoch));
-    lease.execute(&mut *db).await.map_err(failure)?;
-    if head.revision == 0 {
-        return Ok(());
+impl Restoring for PgConnection {
+    async fn revision(&mut self) -> Result<u64, StoreError> {
+        let locked = sqlx::query_scalar("SELECT revision FROM cluster WHERE id = 1 FOR UPDATE");
+        unsigned(locked.fetch_one(self).await.map_err(failure)?)
     }
-    let commit = sqlx::query(
-        "INSERT INTO commits (revision, commit_id, actor, request_id, at_ms, lease_epoch, chain)
-         VALUES ($1, $2, 'restore', '', $3, NULL, $4)",
-    )
-    .bind(signed(head.revision))
-    .bind(Uuid::new_v4())
-    .bind(at_ms)
-    .bind(&head.chain.0[..]);
-    commit.execute(db).await.map(drop).map_err(failure)
+
+    async fn has_rows(&mut self, table: &Table) -> Result<bool, StoreError> {
+        let any = format!("SELECT EXISTS (SELECT 1 FROM {})", table.name);
+        let any = sqlx::query_scalar(AssertSqlSafe(any));
+        any.fetch_one(self).await.map_err(failure)
+    }
+
+    async fn add(&mut self, table: &Table, rows: String) -> Result<(), StoreError> {
+        let Table { name, columns } = table;
+        let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+        let values = columns.iter().map(|(name, column)| match column {
+            Column::Text => format!("new ->> '{name}'"),
+            Column::Number => format!("(new ->> '{name}')::bigint"),
+            Column::Id => format!("(new ->> '{name}')::uuid"),
+            Column::Bytes => format!("decode(new ->> '{name}', 'hex')"),
+            Column::Document => format!("(new -> '{name}')::jsonb"),
+        });
+        let insert = format!(
+            "INSERT INTO {name} ({}) SELECT {} FROM json_array_elements($1::json) AS new",
+            names.join(", "),
+            values.collect::<Vec<_>>().join(", ")
+        );
+        let query = sqlx::query(AssertSqlSafe(insert)).bind(rows);
+        query.execute(self).await.map(drop).map_err(failure)
+    }
+
+    async fn identify(
+        &mut self,
+        head: &BackupHead,
+        id: StoreId,
+        at_ms: i64,
+    ) -> Result<(), StoreError> {
+        let cluster = sqlx::query(
+            "UPDATE cluster SET cluster_id = $1, store_id = $2, revision = $3, chain = $4,
+                                events_floor = $3, next_producer_id = $5 WHERE id = 1",
+        )
+        .bind(head.cluster_id.0)
+        .bind(id.0)
+        .bind(signed(head.revision))
+        .bind(&head.chain.0[..])
+        .bind(signed(head.next_producer_id));
+        cluster.execute(&mut *self).await.map_err(failure)?;
+        let lease =
+            sqlx::query("UPDATE lease SET holder = '', epoch = $1, until_ms = 0 WHERE id = 1")
+                .bind(signed(head.lease_epoch));
+        lease.execute(&mut *self).await.map_err(failure)?;
+        if head.revision == 0 {
+            return Ok(());
+        }
+        let commit = sqlx::query(
+            "INSERT INTO commits (revision, commit_id, actor, request_id, at_ms, lease_epoch, chain)
+             VALUES ($1, $2, 'restore', '', $3, NULL, $4)",
+        )
+        .bind(signed(head.revision))
+        .bind(Uuid::new_v4())
+        .bind(at_ms)
+        .bind(&head.chain.0[..]);
+        commit.execute(self).await.map(drop).map_err(failure)
+    }
 }
 
 async fn patient(db: &mut PgConnection, limit: Duration) -> Result<(), StoreError> {

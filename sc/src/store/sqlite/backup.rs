@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use super::read::facts_of;
 use super::{SqliteStore, failure, signed, unsigned};
-use crate::limits::STORE_ROWS_AT_ONCE;
 use crate::store::backup::{
     Backup, BackupHead, Backups, Column, Record, RestoreError, TABLES, Table,
 };
 use crate::store::fault::{BoxFuture, StoreError};
+use crate::store::restore::{Restoring, restore};
 
 impl Backups for SqliteStore {
     fn backup(&self) -> BoxFuture<'_, Result<Backup, StoreError>> {
@@ -71,82 +71,70 @@ async fn read(pool: &SqlitePool) -> Result<Backup, StoreError> {
 
 async fn write(pool: &SqlitePool, backup: &Backup, at_ms: i64) -> Result<StoreId, RestoreError> {
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failure)?;
-    let revision = facts_of(&mut tx).await?.revision;
-    let mut is_empty = revision == 0;
-    for table in &TABLES {
-        let any = format!("SELECT EXISTS (SELECT 1 FROM {})", table.name);
-        let any = sqlx::query_scalar(AssertSqlSafe(any));
-        let any: bool = any.fetch_one(&mut *tx).await.map_err(failure)?;
-        is_empty &= !any;
-    }
-    if !is_empty {
-        return Err(RestoreError::NotEmpty { revision });
-    }
-    for records in backup
-        .records
-        .chunk_by(|one, other| one.table() == other.table())
-    {
-        for records in records.chunks(STORE_ROWS_AT_ONCE) {
-            put(&mut tx, records).await?;
-        }
-    }
-    let id = StoreId(Uuid::new_v4());
-    identify(&mut tx, &backup.head, id, at_ms).await?;
+    let id = restore(&mut *tx, backup, at_ms).await?;
     tx.commit().await.map_err(failure)?;
     Ok(id)
 }
 
-async fn put(db: &mut SqliteConnection, records: &[Record]) -> Result<(), StoreError> {
-    let name = records.first().map(Record::table).unwrap_or_default();
-    let table = TABLES.iter().find(|table| table.name == name);
-    let Table { name, columns } = table.expect("every record is in a table");
-    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
-    let values = columns.iter().map(|(name, column)| match column {
-        Column::Text | Column::Number | Column::Id => format!("new.value ->> '{name}'"),
-        Column::Bytes => format!("unhex(new.value ->> '{name}')"),
-        Column::Document => format!("new.value -> '{name}'"),
-    });
-    let insert = format!(
-        "INSERT INTO {name} ({}) SELECT {} FROM json_each(?) AS new",
-        names.join(", "),
-        values.collect::<Vec<_>>().join(", ")
-    );
-    let rows: Vec<String> = records.iter().map(Record::encode).collect();
-    let rows = format!("[{}]", rows.join(","));
-    let query = sqlx::query(AssertSqlSafe(insert)).bind(rows);
-    query.execute(db).await.map(drop).map_err(failure)
-}
-
-/// The one row about the store, the lease, and the commit at whose revision the history begins.
-async fn identify(
-    db: &mut SqliteConnection,
-    head: &BackupHead,
-    id: StoreId,
-    at_ms: i64,
-) -> Result<(), StoreError> {
-    let cluster = sqlx::query(
-        "UPDATE cluster SET cluster_id = ?1, store_id = ?2, revision = ?3, chain = ?4,
-                            events_floor = ?3, next_producer_id = ?5 WHERE id = 1",
-    )
-    .bind(head.cluster_id.to_string())
-    .bind(id.to_string())
-    .bind(signed(head.revision))
-    .bind(&head.chain.0[..])
-    .bind(signed(head.next_producer_id));
-    cluster.execute(&mut *db).await.map_err(failure)?;
-    let lease = sqlx::query("UPDATE lease SET holder = '', epoch = ?, until_ms = 0 WHERE id = 1")
-        .bind(signed(head.lease_epoch));
-    lease.execute(&mut *db).await.map_err(failure)?;
-    if head.revision == 0 {
-        return Ok(());
+impl Restoring for SqliteConnection {
+    async fn revision(&mut self) -> Result<u64, StoreError> {
+        Ok(facts_of(self).await?.revision)
     }
-    let commit = sqlx::query(
-        "INSERT INTO commits (revision, commit_id, actor, request_id, at_ms, lease_epoch, chain)
-         VALUES (?, ?, 'restore', '', ?, NULL, ?)",
-    )
-    .bind(signed(head.revision))
-    .bind(Uuid::new_v4().to_string())
-    .bind(at_ms)
-    .bind(&head.chain.0[..]);
-    commit.execute(db).await.map(drop).map_err(failure)
+
+    async fn has_rows(&mut self, table: &Table) -> Result<bool, StoreError> {
+        let any = format!("SELECT EXISTS (SELECT 1 FROM {})", table.name);
+        let any = sqlx::query_scalar(AssertSqlSafe(any));
+        any.fetch_one(self).await.map_err(failure)
+    }
+
+    async fn add(&mut self, table: &Table, rows: String) -> Result<(), StoreError> {
+        let Table { name, columns } = table;
+        let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+        let values = columns.iter().map(|(name, column)| match column {
+            Column::Text | Column::Number | Column::Id => format!("new.value ->> '{name}'"),
+            Column::Bytes => format!("unhex(new.value ->> '{name}')"),
+            Column::Document => format!("new.value -> '{name}'"),
+        });
+        let insert = format!(
+            "INSERT INTO {name} ({}) SELECT {} FROM json_each(?) AS new",
+            names.join(", "),
+            values.collect::<Vec<_>>().join(", ")
+        );
+        let query = sqlx::query(AssertSqlSafe(insert)).bind(rows);
+        query.execute(self).await.map(drop).map_err(failure)
+    }
+
+    async fn identify(
+        &mut self,
+        head: &BackupHead,
+        id: StoreId,
+        at_ms: i64,
+    ) -> Result<(), StoreError> {
+        let cluster = sqlx::query(
+            "UPDATE cluster SET cluster_id = ?1, store_id = ?2, revision = ?3, chain = ?4,
+                                events_floor = ?3, next_producer_id = ?5 WHERE id = 1",
+        )
+        .bind(head.cluster_id.to_string())
+        .bind(id.to_string())
+        .bind(signed(head.revision))
+        .bind(&head.chain.0[..])
+        .bind(signed(head.next_producer_id));
+        cluster.execute(&mut *self).await.map_err(failure)?;
+        let lease =
+            sqlx::query("UPDATE lease SET holder = '', epoch = ?, until_ms = 0 WHERE id = 1")
+                .bind(signed(head.lease_epoch));
+        lease.execute(&mut *self).await.map_err(failure)?;
+        if head.revision == 0 {
+            return Ok(());
+        }
+        let commit = sqlx::query(
+            "INSERT INTO commits (revision, commit_id, actor, request_id, at_ms, lease_epoch, chain)
+             VALUES (?, ?, 'restore', '', ?, NULL, ?)",
+        )
+        .bind(signed(head.revision))
+        .bind(Uuid::new_v4().to_string())
+        .bind(at_ms)
+        .bind(&head.chain.0[..]);
+        commit.execute(self).await.map(drop).map_err(failure)
+    }
 }

@@ -7,6 +7,7 @@
 //! partitions behind them still answer.
 //! Invariant: after `shutdown` has returned, no task of that `Tasks` or of its children runs.
 
+mod apart;
 mod kind;
 
 use std::any::Any;
@@ -26,6 +27,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Instrument as _, Span};
 
 use crate::aside::Aside;
+pub use apart::apart;
 pub use kind::{OnCancel, OnError, TaskKind};
 
 /// Why the process is ending although nobody asked for it.

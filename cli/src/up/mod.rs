@@ -16,10 +16,12 @@ pub(crate) mod failures;
 mod server;
 
 use std::net::TcpListener;
+use std::sync::Arc;
 
 use serde_json::json;
 use tidegate_client::{Client, ClientConfig, TopicName, WriteOptions};
 use tidegate_kit::boot::{self, LogFormat};
+use tidegate_kit::tasks::apart;
 
 pub(crate) use arguments::UpArguments;
 pub(crate) use failures::chain;
@@ -52,9 +54,10 @@ pub(crate) async fn run(
     let mut signals = interrupts()?;
     let listener = TcpListener::bind(address).map_err(|error| failures::bind(address, &error))?;
     machine::lengthen_queue(&listener).map_err(|error| failures::bind(address, &error))?;
-    let directory = DataDirectory::open(&arguments.data_dir)?;
+    let directory = Arc::new(DataDirectory::open(&arguments.data_dir)?);
+    let arguments = Arc::new(arguments);
     let server = tokio::select! {
-        server = Server::start(&arguments, listener, &directory) => server?,
+        server = start(&arguments, listener, &directory) => server?,
         signal = signals.recv() => {
             return Err(Failure::new(
                 Failure::INTERRUPTED,
@@ -86,6 +89,16 @@ pub(crate) async fn run(
             std::process::exit(Failure::INTERRUPTED.into());
         }
     }
+}
+
+/// Starts the server, apart: the thread that waits for signals would keep what a start has freed again.
+async fn start(
+    arguments: &Arc<UpArguments>,
+    listener: TcpListener,
+    directory: &Arc<DataDirectory>,
+) -> Result<Server, Failure> {
+    let (arguments, directory) = (Arc::clone(arguments), Arc::clone(directory));
+    apart(async move { Server::start(&arguments, listener, &directory).await }).await
 }
 
 /// Through the front door, as any client would.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tidegate_kit::clock;
+use tidegate_kit::tasks::apart;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::{LeaseEpoch, StoreId};
 use tokio::sync::{Notify, mpsc, watch};
@@ -91,12 +92,12 @@ impl Task {
                     }
                     // A bell that never stops is not to keep others waiting for ever.
                     if let Ok(command) = queue.try_recv() {
-                        self.answer(command).await;
+                        self = self.answer(command).await;
                     }
                 }
                 command = queue.recv() => {
                     let Some(command) = command else { break };
-                    self.answer(command).await;
+                    self = self.answer(command).await;
                 }
             }
         }
@@ -111,7 +112,16 @@ impl Task {
         );
     }
 
-    async fn answer(&mut self, command: Command) {
+    /// Apart: the rows of a large topic are megabytes for a moment.
+    async fn answer(mut self, command: Command) -> Self {
+        apart(async move {
+            self.carry_out_for(command).await;
+            self
+        })
+        .await
+    }
+
+    async fn carry_out_for(&mut self, command: Command) {
         let Command {
             request,
             origin,

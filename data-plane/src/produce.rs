@@ -356,6 +356,8 @@ fn finish(state: &DataPlane, result: Result<Produced, Problem>) -> Response {
 }
 
 fn json_response(status: StatusCode, text: Vec<u8>) -> Response {
+    // Room to spare would have to be remembered beside the bytes, in memory of its own.
+    let text = Bytes::from(text.into_boxed_slice());
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let value = HeaderValue::from_static(MEDIA_TYPE_JSON);

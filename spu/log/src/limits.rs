@@ -15,6 +15,22 @@ pub const ROUND_ALIGN: u64 = 4096;
 /// A round takes waiting submissions up to this size, unless one submission alone is larger.
 pub const ROUND_BYTES_MAX: usize = 4 << 20;
 
+/// Entries under way at a time from which on rounds wait for each other's: with fewer, whoever waits
+/// pays more than all gain.
+pub const GATHERING_MIN: usize = 8;
+
+/// Parts in a hundred of those under way that are enough for a round. The others keep the processor busy
+/// while the disk syncs.
+pub const GATHERED_PERCENT: usize = 70;
+
+/// Bytes that are enough for a round however few bring them: writing them costs more than the rest
+/// of the round.
+pub const GATHERED_BYTES: u64 = 256 << 10;
+
+/// How long a round waits for more. Sixty requests take two small cores about as long; those who stay
+/// away cost the others this time once.
+pub const GATHERING_PATIENCE_US: u64 = 1_000;
+
 /// First journal file, and any file that had to be made while a round waited: zero-filling it
 /// costs about 5 ms.
 pub const JOURNAL_FILE_BYTES_FIRST: u64 = 4 << 20;

@@ -5,6 +5,10 @@
 
 mod ends;
 
+mod gathering;
+
+mod items;
+
 mod inner;
 
 mod pace;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use tidegate_data_plane::partitions::Tail;
-use tidegate_log::{Entry, Log, LogDead, ReplicaMeta as LogMeta, Submission, SubmitError};
+use tidegate_log::{Entry, Log, LogDead, ReplicaMeta as LogMeta, SubmitError};
 use tidegate_proto::position::Offset;
 use tidegate_spu_core::{
     Acknowledged, Effect, Effects, Input, Now, Refusal, ReplicaMeta, RoleName,
@@ -54,6 +54,16 @@ pub(crate) struct Outbox {
     batches: u64,
     records: u64,
     bytes: usize,
+    submitted: Submitted,
+}
+
+/// What was submitted and not counted yet: counters are shared by all threads, so they are told once for
+/// many submissions, before the first of these is answered.
+#[derive(Debug, Default)]
+struct Submitted {
+    batches: u64,
+    records: u64,
+    bytes: u64,
 }
 
 impl Outbox {
@@ -68,6 +78,7 @@ impl Outbox {
             batches: 0,
             records: 0,
             bytes: 0,
+            submitted: Submitted::default(),
         }
     }
 
@@ -156,6 +167,10 @@ impl Outbox {
     /// Submits, then tells. When the log is dead nothing of the submission happened.
     pub(crate) fn flush(&mut self, log: &Log, directory: &Directory) -> Result<(), LogDead> {
         let submitted = self.submit(log);
+        if self.deliveries.is_empty() {
+            return submitted;
+        }
+        self.count_submitted();
         let (mut accepted, mut duplicates, mut refused) = (0, 0, 0);
         let mut touched = false;
         for delivery in self.deliveries.drain(..) {
@@ -198,19 +213,29 @@ impl Outbox {
         submitted
     }
 
+    /// Counts what was submitted since the last time.
+    pub(crate) fn count_submitted(&mut self) {
+        let Submitted {
+            batches,
+            records,
+            bytes,
+        } = std::mem::take(&mut self.submitted);
+        if batches > 0 {
+            self.counters.submitted(batches, records, bytes);
+        }
+    }
+
     fn submit(&mut self, log: &Log) -> Result<(), LogDead> {
         if self.entries.is_empty() {
             return Ok(());
         }
-        let entries = std::mem::take(&mut self.entries);
         let (batches, records, bytes) = (self.batches, self.records, self.bytes as u64);
         (self.batches, self.records, self.bytes) = (0, 0, 0);
-        match log.submit(Submission {
-            shard: self.shard,
-            entries,
-        }) {
+        match log.submit_from(self.shard, &mut self.entries) {
             Ok(()) => {
-                self.counters.submitted(batches, records, bytes);
+                self.submitted.batches += batches;
+                self.submitted.records += records;
+                self.submitted.bytes += bytes;
                 Ok(())
             }
             Err(SubmitError::Dead(dead)) => Err(dead),

@@ -327,6 +327,7 @@ impl Shard {
             }
         }
         self.flush();
+        self.outbox.count_submitted();
         count
     }
 

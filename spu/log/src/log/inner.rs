@@ -9,18 +9,19 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use super::gathering::Gathering;
+use super::items::Items;
 use super::pace::Pace;
 use super::room::Room;
 use super::rounds::Rounds;
 use crate::compaction::{CompactionStep, Compactor};
 use crate::config::RoundListener;
-use crate::entry::Item;
 use crate::error::LogDead;
 use crate::files::FilePool;
 use crate::identity::Identity;
 use crate::journal::Journal;
+use crate::limits::{GATHERED_BYTES, GATHERING_PATIENCE_US};
 use crate::registry::Registry;
-use crate::replica::Replica;
 use crate::tail::TailBudget;
 use crate::vfs::{Place, VfsFile};
 use crate::writer::SegmentWriter;
@@ -66,6 +67,9 @@ impl std::fmt::Debug for Inner {
 pub(super) struct Queue {
     pub(super) waiting: VecDeque<Waiting>,
     pub(super) bytes: u64,
+    /// Entries in all of them.
+    pub(super) count: usize,
+    pub(super) gathering: Gathering,
     is_stopping: bool,
     /// There was no room for what waits; the next look at the disk ends it.
     pub(super) is_parked: bool,
@@ -73,13 +77,22 @@ pub(super) struct Queue {
     is_sync_due: bool,
     /// The journal thread sleeps until it is woken.
     is_asleep: bool,
+    /// It sleeps because so many are not there yet.
+    is_gathering: bool,
+}
+
+impl Queue {
+    /// Whether there is enough for a round.
+    fn is_enough(&self) -> bool {
+        self.count >= self.gathering.enough() || self.bytes >= GATHERED_BYTES
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Waiting {
     /// `None` for the log's own entries.
     pub(super) shard: Option<u16>,
-    pub(super) items: Vec<(Arc<Replica>, Item)>,
+    pub(super) items: Items,
     pub(super) bytes: usize,
 }
 
@@ -105,6 +118,7 @@ impl Inner {
                 return Wake::Sync;
             }
             if !queue.waiting.is_empty() && !queue.is_parked {
+                self.gather(queue);
                 return Wake::Submissions;
             }
             queue.is_asleep = true;
@@ -127,6 +141,22 @@ impl Inner {
                     }
                 }
             }
+        }
+    }
+
+    /// Waits, once, for those who are about to submit as well.
+    fn gather(&self, mut queue: MutexGuard<'_, Queue>) {
+        if queue.is_enough() {
+            return;
+        }
+        (queue.is_asleep, queue.is_gathering) = (true, true);
+        let patience = Duration::from_micros(GATHERING_PATIENCE_US);
+        let waited = self.wake.wait_timeout(queue, patience);
+        let (mut queue, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        (queue.is_asleep, queue.is_gathering) = (false, false);
+        if timeout.timed_out() {
+            let count = queue.count;
+            queue.gathering.was_in_vain(count);
         }
     }
 
@@ -165,11 +195,7 @@ impl Inner {
         }
     }
 
-    pub(super) fn enqueue(
-        &self,
-        shard: Option<u16>,
-        items: Vec<(Arc<Replica>, Item)>,
-    ) -> Result<(), LogDead> {
+    pub(super) fn enqueue(&self, shard: Option<u16>, items: Items) -> Result<(), LogDead> {
         if items.is_empty() {
             return Ok(());
         }
@@ -177,15 +203,17 @@ impl Inner {
         let mut queue = self.lock_queue();
         self.check_alive()?;
         // One that is awake looks here before it sleeps; waking it again would cost a system call.
-        let is_asleep = std::mem::take(&mut queue.is_asleep);
         queue.bytes += bytes as u64;
+        queue.count += items.len();
+        let wakes = queue.is_asleep && (!queue.is_gathering || queue.is_enough());
+        queue.is_asleep &= !wakes;
         queue.waiting.push_back(Waiting {
             shard,
             items,
             bytes,
         });
         drop(queue);
-        if is_asleep {
+        if wakes {
             self.wake.notify_one();
         }
         Ok(())

@@ -171,6 +171,7 @@ impl Inner {
         let mut queue = self.lock_queue();
         for waiting in taken.into_iter().rev() {
             queue.bytes += waiting.bytes as u64;
+            queue.count += waiting.items.len();
             queue.waiting.push_front(waiting);
         }
         queue.is_parked = true;

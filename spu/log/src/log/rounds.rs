@@ -24,6 +24,8 @@ pub(super) struct Rounds {
     /// Written, not told as durable.
     unsynced: Vec<(Written, Vec<Waiting>)>,
     unsynced_bytes: u64,
+    /// Entries in the round that is being written.
+    count: usize,
 }
 
 /// What the entries of a round wait for.
@@ -38,7 +40,7 @@ struct Wants {
 impl Wants {
     fn of(taken: &[Waiting]) -> Self {
         let mut wants = Self::default();
-        for (replica, item) in taken.iter().flat_map(|waiting| &waiting.items) {
+        for (replica, item) in taken.iter().flat_map(|waiting| waiting.items.iter()) {
             if replica.defers_sync(item) {
                 wants.write = true;
             } else {
@@ -61,10 +63,11 @@ impl Inner {
         let synced = self.journal.synced();
         let synced = synced.filter(|_| guard::stands(Guard::NameSynced));
         rounds.builder.begin(synced);
-        for (_, item) in taken.iter().flat_map(|waiting| &waiting.items) {
+        for (_, item) in taken.iter().flat_map(|waiting| waiting.items.iter()) {
             rounds.builder.push(item);
         }
         let wants = Wants::of(&taken);
+        rounds.count = taken.iter().map(|waiting| waiting.items.len()).sum();
         self.write_and_tell(&mut rounds, taken, wants)
     }
 
@@ -122,6 +125,7 @@ impl Inner {
         if wants.write {
             // The segment writer may have met its end meanwhile: nothing is acknowledged after it.
             self.check_alive()?;
+            self.note_round(rounds);
             self.tell_written(written, &taken, &mut rounds.ends);
         }
         rounds.unsynced.push((written, taken));
@@ -145,14 +149,23 @@ impl Inner {
     fn sync_and_tell(&self, rounds: &mut Rounds) -> Result<(), LogDead> {
         self.journal.sync().map_err(|error| self.kill(&error))?;
         self.check_alive()?;
+        self.note_round(rounds);
         self.tell_durable(rounds);
         Ok(())
+    }
+
+    /// How many were under way: before they are told, as those who are told come back at once.
+    fn note_round(&self, rounds: &mut Rounds) {
+        let mut queue = self.lock_queue();
+        let waiting = queue.count;
+        let count = std::mem::take(&mut rounds.count);
+        queue.gathering.told(count, waiting);
     }
 
     /// Tells the owners of entries that defer the sync that these are written.
     fn tell_written(&self, written: Written, taken: &[Waiting], ends: &mut Ends) {
         for Waiting { shard, items, .. } in taken {
-            for (replica, item) in items {
+            for (replica, item) in items.iter() {
                 if replica.defers_sync(item)
                     && let Some(shard) = *shard
                 {
@@ -194,15 +207,17 @@ impl Inner {
     fn take_waiting(&self) -> Vec<Waiting> {
         let mut queue = self.lock_queue();
         let mut taken = Vec::with_capacity(queue.waiting.len());
-        let mut bytes = 0;
+        let (mut bytes, mut count) = (0, 0);
         while let Some(next) = queue.waiting.front() {
             if !taken.is_empty() && bytes + next.bytes > ROUND_BYTES_MAX {
                 break;
             }
             bytes += next.bytes;
+            count += next.items.len();
             taken.extend(queue.waiting.pop_front());
         }
         queue.bytes -= bytes as u64;
+        queue.count -= count;
         taken
     }
 

@@ -11,6 +11,7 @@ use tidegate_proto::id::ReplicaGen;
 use tidegate_proto::position::{Offset, ReplicaKey};
 
 use super::Log;
+use super::items::Items;
 use crate::checkpoint::ReplicaState;
 use crate::entry::{Entry, Item, Submission};
 use crate::error::{Context as _, CreateError, LogDead, SubmitError};
@@ -55,7 +56,7 @@ impl Log {
         let inner = &self.inner;
         inner.check_alive()?;
         let made = self.make_directories(wanted)?;
-        let mut items = Vec::with_capacity(made.len());
+        let mut items = Items::default();
         let mut answers = Vec::with_capacity(made.len());
         let mut replicas = inner.registry.write();
         for (made, new) in made.into_iter().zip(wanted) {
@@ -166,22 +167,31 @@ impl Log {
             key,
             replica_gen: replica.replica_gen(),
         };
-        inner.enqueue(None, vec![(replica, item)])?;
+        let mut items = Items::default();
+        items.push((replica, item));
+        inner.enqueue(None, items)?;
         Ok(())
     }
 
     /// Hands entries to the journal, all of them in one round, and makes their batches visible.
     /// Never blocks. All of it is refused, or none. Entries of one replica come from one thread at
     /// a time: the shard that owns it.
-    pub fn submit(&self, submission: Submission) -> Result<(), SubmitError> {
+    pub fn submit(&self, mut submission: Submission) -> Result<(), SubmitError> {
+        self.submit_from(submission.shard, &mut submission.entries)
+    }
+
+    /// As [`Self::submit`], for those who use the room of `entries` again: it is empty afterwards.
+    pub fn submit_from(&self, shard: u16, entries: &mut Vec<Entry>) -> Result<(), SubmitError> {
+        // Whatever becomes of them.
+        let entries = entries.drain(..);
         let inner = &self.inner;
         inner.check_alive()?;
-        let mut items = Vec::with_capacity(submission.entries.len());
+        let mut items = Items::default();
         let replicas = inner.registry.read();
         // Entries of one replica mostly stand together: the map holds the ends of earlier ones.
         let mut current: Option<(Arc<Replica>, Offset)> = None;
         let mut ends: BTreeMap<ReplicaKey, Offset> = BTreeMap::new();
-        for entry in submission.entries {
+        for entry in entries {
             let key = entry.key();
             let (replica, end) = match &mut current {
                 Some((replica, end)) if replica.key() == key => (&*replica, end),
@@ -209,12 +219,12 @@ impl Log {
             }
             items.push((Arc::clone(replica), Item::Entry(entry)));
         }
-        for (replica, item) in &items {
+        for (replica, item) in items.iter() {
             if let Item::Entry(entry) = item {
                 replica.submitted(entry);
             }
         }
-        inner.enqueue(Some(submission.shard), items)?;
+        inner.enqueue(Some(shard), items)?;
         Ok(())
     }
 }

@@ -14,6 +14,8 @@ mod deferring;
 
 mod failing;
 
+mod gathering;
+
 mod going_on;
 
 mod hooked;

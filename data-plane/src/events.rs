@@ -24,6 +24,7 @@ use tidegate_proto::control::TopicSpec;
 use tidegate_proto::cursor::Cursor;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::limits::STREAM_TIMEOUT_MS_MAX;
+use tidegate_proto::name::TopicName;
 use tidegate_proto::position::StartPosition;
 use tokio::time::MissedTickBehavior;
 use utoipa_axum::router::OpenApiRouter;
@@ -73,7 +74,7 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
     operation_id = "stream_events",
     tag = "records",
     params(
-        ("topic" = String, Path, description = "Name of the topic"),
+        ("topic" = TopicName, Path, description = "Name of the topic"),
         ("from" = Option<String>, Query, description = "earliest, latest, -n, @<epoch ms>, or an offset (one partition); default latest"),
         ("cursor" = Option<Vec<String>>, Query, description = "Where an earlier read ended; several are merged"),
         ("last_event_id" = Option<String>, Query, description = "As the header Last-Event-ID"),

@@ -19,6 +19,7 @@ use tidegate_kit::http::{ApiPath, ApiResult};
 use tidegate_proto::api::records::FetchAnswer;
 use tidegate_proto::control::TopicSpec;
 use tidegate_proto::error::Problem;
+use tidegate_proto::name::TopicName;
 use tidegate_proto::position::StartPosition;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -66,7 +67,7 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
     operation_id = "fetch_records",
     tag = "records",
     params(
-        ("topic" = String, Path, description = "Name of the topic"),
+        ("topic" = TopicName, Path, description = "Name of the topic"),
         ("from" = Option<String>, Query, description = "earliest (default), latest, -n, @<epoch ms>, or an offset (one partition)"),
         ("cursor" = Option<Vec<String>>, Query, description = "Where an earlier read ended; several are merged"),
         ("partitions" = Option<String>, Query, description = "Numbers with commas; default all"),
@@ -117,7 +118,7 @@ pub(crate) async fn fetch_records(
     operation_id = "fetch_partition",
     tag = "records",
     params(
-        ("topic" = String, Path, description = "Name of the topic"),
+        ("topic" = TopicName, Path, description = "Name of the topic"),
         ("partition" = u32, Path, description = "Number of the partition"),
         ("from" = Option<String>, Query, description = "earliest (default), latest, an offset, -n or @<epoch ms>"),
         ("cursor" = Option<Vec<String>>, Query, description = "Where an earlier read ended; several are merged"),

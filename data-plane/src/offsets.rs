@@ -6,6 +6,7 @@ use tidegate_kit::auth::{Op, require};
 use tidegate_kit::http::{ApiPath, ApiResult};
 use tidegate_proto::api::records::PartitionOffsets;
 use tidegate_proto::error::Problem;
+use tidegate_proto::name::TopicName;
 use tidegate_proto::time::parse_time_ms;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -29,7 +30,7 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
     operation_id = "get_offsets",
     tag = "records",
     params(
-        ("topic" = String, Path, description = "Name of the topic"),
+        ("topic" = TopicName, Path, description = "Name of the topic"),
         ("partition" = u32, Path, description = "Number of the partition"),
         ("at" = Option<String>, Query, description = "Epoch milliseconds or RFC 3339"),
     ),

@@ -25,6 +25,7 @@ use tidegate_proto::control::TopicSpec;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
 use tidegate_proto::limits::BODY_BYTES_MAX;
+use tidegate_proto::name::TopicName;
 use tidegate_proto::produce::Acks;
 use tidegate_proto::record::RecordRef;
 use utoipa_axum::router::OpenApiRouter;
@@ -67,12 +68,12 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
     operation_id = "produce_records",
     tag = "records",
     params(
-        ("topic" = String, Path, description = "Name of the topic"),
+        ("topic" = TopicName, Path, description = "Name of the topic"),
         ("acks" = Option<Acks>, Query, description = "What the answer waits for; default the topic's"),
         ("timeout_ms" = Option<u64>, Query, minimum = 1, maximum = 60000, description = "Deadline, 1 to 60000; default 10000"),
-        ("key" = Option<String>, Query, description = "NDJSON: JSON pointer to the key inside each line"),
+        ("key" = Option<String>, Query, pattern = "^(/([^/~]|~[01])*)*$", description = "NDJSON: JSON pointer to the key inside each line"),
         ("ticket" = Option<String>, Query, description = "Single-use ticket in place of a token"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with this key is answered as the first"),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "A repeated request with this key is answered as the first"),
         ("Tidegate-Key" = Option<String>, Header, description = "Raw body: the key, as text"),
         ("Tidegate-Key-Base64" = Option<String>, Header, description = "Raw body: the key, any bytes"),
         ("Tidegate-Timestamp" = Option<String>, Header, description = "Raw body: RFC 3339 or epoch milliseconds"),
@@ -123,17 +124,17 @@ pub(crate) async fn produce_records(
     operation_id = "produce_to_partition",
     tag = "records",
     params(
-        ("topic" = String, Path, description = "Name of the topic"),
+        ("topic" = TopicName, Path, description = "Name of the topic"),
         ("partition" = u32, Path, description = "Number of the partition"),
         ("acks" = Option<Acks>, Query, description = "What the answer waits for; default the topic's"),
         ("timeout_ms" = Option<u64>, Query, minimum = 1, maximum = 60000, description = "Deadline, 1 to 60000; default 10000"),
-        ("key" = Option<String>, Query, description = "NDJSON: JSON pointer to the key inside each line"),
+        ("key" = Option<String>, Query, pattern = "^(/([^/~]|~[01])*)*$", description = "NDJSON: JSON pointer to the key inside each line"),
         ("ticket" = Option<String>, Query, description = "Single-use ticket in place of a token"),
         ("Producer-Id" = Option<u64>, Header, description = "With Producer-Epoch and Producer-Seq"),
         ("Producer-Epoch" = Option<u16>, Header, description = "The producer's epoch"),
         ("Producer-Seq" = Option<u32>, Header, description = "Sequence number of the first record"),
         ("If-Match" = Option<String>, Header, description = "The end of the partition, in quotes"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with this key is answered as the first"),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "A repeated request with this key is answered as the first"),
     ),
     request_body(description = "The records", content(
         (ProduceBody = "application/json"),

@@ -21,6 +21,7 @@ use crate::{events, fetch, groups, offsets, produce, producers, tickets, ws};
     ),
     components(schemas(
         tidegate_proto::api::records::EventData,
+        tidegate_proto::name::TopicName,
         tidegate_proto::produce::Acks,
     )),
 )]

@@ -149,6 +149,17 @@ impl Cluster {
         }
     }
 
+    /// The program as a client of that process.
+    #[must_use]
+    pub fn command(&self, name: &str) -> Command {
+        let mut command = program::command(self.home.path());
+        command
+            .env("TIDEGATE_URL", &self.member(name).url)
+            .env("TIDEGATE_CA", &self.manifest().ca)
+            .env("TIDEGATE_TOKEN", &self.manifest().token);
+        command
+    }
+
     /// A new connection to that process.
     ///
     /// # Errors

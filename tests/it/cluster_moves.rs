@@ -1,6 +1,9 @@
 //! Storage units that come and go while a cluster of real processes runs: where new topics are placed,
 //! how empty partitions change their place, and how a unit is emptied and removed.
 
+mod many;
+mod placement;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
@@ -26,6 +29,22 @@ async fn create(cluster: &Cluster, topic: &str, partitions: u32) {
     let body = json!({ "name": topic, "partitions": partitions, "replication_factor": 1 });
     let answer = post(cluster, "/v1/topics", &body).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
+}
+
+/// A topic whose partitions are where the list says.
+async fn create_at(cluster: &Cluster, topic: &str, units: &[u64]) {
+    let units: Vec<[u64; 1]> = units.iter().map(|unit| [*unit]).collect();
+    let body = json!({ "name": topic, "partitions": units.len(), "replication_factor": 1,
+        "placement": "manual", "assignment": units });
+    let answer = post(cluster, "/v1/topics", &body).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    wait_for("the topic at the gateway", async || {
+        let last = units.len() - 1;
+        let path = format!("/v1/topics/{topic}/partitions/{last}/offsets");
+        let answer = cluster.get(GATEWAY, &path).await.ok()?;
+        (answer.status == 200).then_some(())
+    })
+    .await;
 }
 
 /// Appends one record to that partition, in spite of a leader that changes; its offset.
@@ -96,6 +115,10 @@ async fn grow(cluster: &mut Cluster) {
         BTreeSet::from([4, 5]),
         "those that led nothing lead first"
     );
+    let units = get(cluster, "/v1/spus").await;
+    let racks = units["items"].as_array().expect("units").iter();
+    let racks: BTreeSet<_> = racks.filter_map(|unit| unit["rack"].as_str()).collect();
+    assert_eq!(racks.len(), 5, "they brought racks of their own: {units}");
 }
 
 /// An empty partition goes to another unit and back, and takes records all the while.
@@ -127,8 +150,10 @@ async fn reassign(cluster: &Cluster) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn units_join_take_their_share_and_leave_again_while_the_cluster_runs() {
     let mut cluster = Cluster::start(1, 3, 1);
+    placement::check(&cluster).await;
     grow(&mut cluster).await;
     reassign(&cluster).await;
+    many::drain_while_others_write(&cluster).await;
 
     let even = carry_out(&cluster, "/v1/rebalance", &json!({})).await;
     assert_eq!(even["state"], "done", "{even}");

@@ -106,6 +106,11 @@ async fn round(cluster: &mut Cluster, load: &Load, postgres: &Scratch, effort: E
     restart(cluster, load, &units, stop).await;
     load.enter(Stage::UnitsKilled).await;
     restart(cluster, load, &units, kill).await;
+    load.enter(Stage::Rolling).await;
+    for name in controllers.iter().chain(&units).chain(&gateways) {
+        stop(cluster, name);
+        cluster.start_by_hand(name);
+    }
     load.enter(Stage::Outage).await;
     outage(cluster, load, postgres, effort).await;
     load.enter(Stage::Calm).await;
@@ -118,7 +123,7 @@ fn is_documented(met: &Met) -> bool {
         Stage::Calm | Stage::ControllersStopped | Stage::ControllersKilled | Stage::Outage => false,
         // The one that stops takes no more connections. Over HTTP/1.1 a request may meet the close of an idle
         // connection, unread; one that was carried out is answered.
-        Stage::GatewaysStopped => mishap != Mishap::Unknown,
+        Stage::GatewaysStopped | Stage::Rolling => mishap != Mishap::Unknown,
         Stage::GatewaysKilled => mishap != Mishap::Refused,
         Stage::UnitsStopped => mishap == Mishap::Refused,
         // Whoever has an identity is repeated for, and told how it ended.

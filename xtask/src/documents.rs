@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::commands::target;
+use crate::prepare;
 use crate::run::{cargo, finish, program, root, say};
 
 const DOCUMENTS: [&str; 4] = [
@@ -43,9 +44,10 @@ pub(crate) fn lint() -> Result<(), String> {
     finish(&mut spectral)
 }
 
-/// Starts a cluster and tests its controller and its gateway with schemathesis.
+/// Starts servers and tests them with schemathesis.
 pub(crate) fn schemathesis(arguments: &[String]) -> Result<(), String> {
     let python = python_tools()?;
+    prepare::for_clusters()?;
     finish(cargo().args(["build", "--package", "tidegate-cli"]))?;
     let script = root().join("tests/openapi/live.py");
     let mut run = program(&python.to_string_lossy());
@@ -89,7 +91,8 @@ fn python_tools() -> Result<PathBuf, String> {
             .map_err(|error| format!("{error}; Python 3.10 or later with venv is needed"))?;
         let mut install = program(&python.to_string_lossy());
         install.args(["-m", "pip", "install", "--quiet", "--requirement"]);
-        finish(install.arg(&from))?;
+        finish(install.arg(&from))
+            .map_err(|error| format!("{error}; its packages come from the Python package index"))?;
         copy(&from, &marker)?;
     }
     Ok(python)

@@ -29,7 +29,8 @@ Usage: cargo xtask <command> [arguments]
   dist          build the binary that ships, in target/dist
   openapi       write openapi/*.json anew from the handlers
   lint-api      check openapi/*.json with spectral and redocly (installs them in target/openapi)
-  schemathesis [..]  test a running cluster from openapi/*.json (installs it in target/schemathesis); arguments: --max-examples N, --seed N
+  schemathesis [..]  test running servers from openapi/*.json (installs it in target/schemathesis); arguments: --quick,
+                --max-examples N, --seeds N,N,.., --only sc|gateway|up
   fuzz [..]     run a fuzz target (needs cargo-fuzz)
 ";
 

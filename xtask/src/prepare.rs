@@ -39,14 +39,19 @@ const POSTGRES: &str = "/usr/lib/postgresql";
 
 /// Sees to it that everything is there.
 pub(crate) fn for_tests() -> Result<(), String> {
-    system_packages()?;
+    system_packages(|_| true)?;
     node_packages()
 }
 
-fn system_packages() -> Result<(), String> {
+/// Sees to it that a cluster of processes can be started.
+pub(crate) fn for_clusters() -> Result<(), String> {
+    system_packages(|need| need.package == "postgresql")
+}
+
+fn system_packages(is_asked: fn(&Need) -> bool) -> Result<(), String> {
     let missing: Vec<&str> = NEEDS
         .iter()
-        .filter(|need| !need.names.iter().any(|name| is_there(name)))
+        .filter(|need| is_asked(need) && !need.names.iter().any(|name| is_there(name)))
         .map(|need| need.package)
         .collect();
     if missing.is_empty() {

@@ -27,6 +27,7 @@ use tidegate_proto::control::{Cleanup, TopicSpec};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
 use tidegate_proto::limits::{INTEGER_MAX, READ_BYTES_DEFAULT};
+use tidegate_proto::name::TopicName;
 use tidegate_proto::position::{Offset, ReplicaKey};
 
 use super::share::Share;
@@ -57,7 +58,7 @@ const FOR_EVER: &str = "max-age=31536000, immutable, no-transform";
     operation_id = "list_sealed_pages",
     tag = "records",
     params(
-        ("topic" = String, Path, description = "Name of the topic"),
+        ("topic" = TopicName, Path, description = "Name of the topic"),
         ("partition" = u32, Path, description = "Number of the partition"),
         ("from" = Option<u64>, Query, description = "Pages that begin at this offset or above; default the log's start"),
         ("limit" = Option<u64>, Query, description = "At most so many, 1 to 64; default 32"),
@@ -132,7 +133,7 @@ pub(crate) async fn list_sealed_pages(
     operation_id = "fetch_sealed_page",
     tag = "records",
     params(
-        ("topic" = String, Path, description = "Name of the topic"),
+        ("topic" = TopicName, Path, description = "Name of the topic"),
         ("partition" = u32, Path, description = "Number of the partition"),
         ("page" = String, Path, description = "`<topic id>.<base offset>-<end>`", example = "01890a5d-ac96-774b-bcce-b302099a8057.812-1604"),
         ("If-None-Match" = Option<String>, Header, description = "Entity tags of answers at hand"),

@@ -77,7 +77,7 @@ pub(crate) async fn open_socket(State(sockets): State<Arc<Sockets>>, request: Re
     operation_id = "open_topic_socket",
     tag = "sockets",
     params(
-        ("topic" = String, Path, description = "Name of the topic"),
+        ("topic" = TopicName, Path, description = "Name of the topic"),
         ("from" = Option<String>, Query, description = "`earliest`, `latest` (default), an offset, `-<n>` from the end, `@<epoch ms>`"),
         ("cursor" = Option<Vec<String>>, Query, description = "Where an earlier read ended; several are merged"),
         ("partitions" = Option<String>, Query, description = "Numbers with commas between; default all"),

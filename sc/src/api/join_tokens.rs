@@ -14,7 +14,7 @@ use tidegate_proto::error::ErrorCode;
 
 use super::Api;
 use super::page::PageQuery;
-use super::problems::{JoinTokenProblems, ListProblems};
+use super::problems::{JoinTokenProblems, JoinTokensProblems};
 use crate::admission::Admission;
 
 /// Lists the join tokens
@@ -26,7 +26,7 @@ use crate::admission::Admission;
     operation_id = "list_join_tokens",
     tag = "cluster",
     params(PageQuery),
-    responses((status = 200, description = "Join tokens", body = JoinTokenList), ListProblems)
+    responses((status = 200, description = "Join tokens", body = JoinTokenList), JoinTokensProblems)
 )]
 pub(super) async fn list_join_tokens(
     State(api): State<Api>,

@@ -59,6 +59,9 @@ const BODY: [(&str, &str); 2] = [
     ),
 ];
 
+/// A single process is the whole of its cluster.
+const NOBODY_JOINS: (&str, &str) = ("501", "This server takes in no others: `not_supported`");
+
 /// Problems of reading a collection.
 pub(super) struct ListProblems;
 /// Problems of following changes.
@@ -75,6 +78,8 @@ pub(super) struct DeleteProblems;
 pub(super) struct StandingProblems;
 /// Problems of what is done to things that exist.
 pub(super) struct ActionProblems;
+/// Problems of listing join tokens.
+pub(super) struct JoinTokensProblems;
 /// Problems of making and taking back join tokens.
 pub(super) struct JoinTokenProblems;
 /// Problems of giving up records.
@@ -144,12 +149,16 @@ impl IntoResponses for ActionProblems {
     }
 }
 
+impl IntoResponses for JoinTokensProblems {
+    fn responses() -> Responses {
+        described(ANY.iter().chain([&NOBODY_JOINS]))
+    }
+}
+
 impl IntoResponses for JoinTokenProblems {
     fn responses() -> Responses {
         const NO_TOKEN: (&str, &str) = ("404", "No such token: `join_token_not_found`");
         const TOO_MANY: (&str, &str) = ("409", "Too many tokens wait to be used: `conflict`");
-        const NOBODY_JOINS: (&str, &str) =
-            ("501", "This server takes in no others: `not_supported`");
         let rest = [&NO_TOKEN, &TOO_MANY, &NOBODY_JOINS];
         described(ANY.iter().chain(&BODY).chain(rest))
     }

@@ -35,6 +35,8 @@ pub(crate) enum Stage {
     GatewaysKilled,
     UnitsStopped,
     UnitsKilled,
+    /// All processes are stopped and started one after the other, as for another version of the program.
+    Rolling,
     Outage,
 }
 

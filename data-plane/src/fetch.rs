@@ -235,7 +235,10 @@ impl Reading {
         // What was read before is good; the next page will tell.
         match page.is_empty() {
             false => Ok(Read::Over),
-            true => Err(follow::lost(partitions, topic, &self.followers, problem).await),
+            true => {
+                let (followers, absent) = (&self.followers, &self.absent);
+                Err(follow::lost(partitions, topic, followers, absent, problem).await)
+            }
         }
     }
 }

@@ -55,18 +55,23 @@ pub(crate) async fn any_moved(followers: &mut [Follower]) -> Result<(), Gone> {
     select_all(moves).await.0.map_err(|_| Gone)
 }
 
-/// The cursor of where all of them stand, and of where those stood that are away.
+/// The cursor of where all of them stand, and of what is wanted of those that are away.
 pub(crate) fn cursor(
     topic: &TopicSpec,
     followers: &[Follower],
     absent: &[Absent],
 ) -> Result<String, Problem> {
-    let absent = absent.iter().filter_map(Absent::place);
-    let absent = absent.map(|(partition, at)| (partition, at.offset, at.leader_epoch));
-    let present = followers
-        .iter()
-        .map(|f| (f.partition, f.next, f.peek().leader_epoch));
-    encode_cursor(topic, present.chain(absent))
+    encode_cursor(&places(topic, followers, absent))
+}
+
+fn places(topic: &TopicSpec, followers: &[Follower], absent: &[Absent]) -> Cursor {
+    let mut cursor = Cursor::new(topic.id);
+    let present = followers.iter().map(|f| (f.partition, f.position()));
+    cursor.positions.extend(present);
+    for absent in absent {
+        absent.from.note(absent.partition, &mut cursor);
+    }
+    cursor
 }
 
 /// The high watermarks as text: a number for one partition, an object for several.
@@ -99,6 +104,7 @@ pub(crate) async fn lost(
     partitions: &dyn Partitions,
     topic: &TopicSpec,
     followers: &[Follower],
+    absent: &[Absent],
     problem: Problem,
 ) -> Problem {
     if !matches!(
@@ -107,14 +113,11 @@ pub(crate) async fn lost(
     ) {
         return problem;
     }
-    let mut cursor = Cursor::new(topic.id);
-    let mut chosen = Vec::with_capacity(followers.len());
-    for follower in followers {
-        cursor
-            .positions
-            .insert(follower.partition, follower.position());
-        chosen.push(follower.partition);
-    }
+    let followed = followers.iter().map(|follower| follower.partition);
+    let waited_for = absent.iter().map(|absent| absent.partition);
+    let mut chosen: Vec<_> = followed.chain(waited_for).collect();
+    chosen.sort_unstable();
+    let cursor = places(topic, followers, absent);
     match open(partitions, topic, Some(&chosen), &Start::Cursor(cursor)).await {
         Ok(_) => problem,
         Err(told) => told,

@@ -13,7 +13,7 @@ use tidegate_kit::backoff::Backoff;
 use tidegate_kit::clock;
 use tidegate_proto::api::away::AwayPartitions;
 use tidegate_proto::control::{PartitionSpec, PartitionStatus, TopicSpec, Topology};
-use tidegate_proto::cursor::CursorPosition;
+use tidegate_proto::cursor::{Cursor, CursorPosition, CursorStart};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
 use tidegate_proto::name::TopicName;
@@ -23,7 +23,7 @@ use tokio::time::sleep;
 
 use crate::limits::{JOIN_PAUSE_MAX, JOIN_PAUSE_MIN, OPENED_AT_ONCE_MAX};
 use crate::partitions::{Partitions, Tail};
-use crate::position::{Start, cut_off, encode_cursor, resolve_at};
+use crate::position::{Start, cut_off, encode_cursor, resolve_at, resolve_start};
 use crate::query::invalid;
 use crate::state::DataPlane;
 use crate::topics::of_partition;
@@ -58,6 +58,8 @@ pub(crate) struct Absent {
 pub(crate) enum Wanted {
     /// Nothing of it was read.
     Start(StartPosition),
+    /// The same, and they had to wait since.
+    Since(CursorStart),
     /// Behind what was read.
     Place(CursorPosition),
 }
@@ -81,13 +83,18 @@ impl Opened {
     }
 }
 
-impl Absent {
-    /// Where it was read to, if it was: the part that it has in a cursor. Cursors that do not name a
-    /// partition begin with its first record.
-    pub(crate) fn place(&self) -> Option<(PartitionId, CursorPosition)> {
-        match self.from {
-            Wanted::Place(position) => Some((self.partition, position)),
-            Wanted::Start(_) => None,
+impl Wanted {
+    /// Says it in a cursor, so that whoever goes on from there gets no other records than those who waited.
+    pub(crate) fn note(self, partition: PartitionId, cursor: &mut Cursor) {
+        match self {
+            Self::Place(position) => {
+                cursor.positions.insert(partition, position);
+            }
+            Self::Since(start) => {
+                cursor.starts.insert(partition, start);
+            }
+            // The first record is what a cursor means of those that it does not name.
+            Self::Start(_) => {}
         }
     }
 }
@@ -166,8 +173,11 @@ fn wanted(topic: &TopicSpec, partition: PartitionId, start: &Start) -> Wanted {
         }
         Start::Cursor(cursor) => match cursor.positions.get(&partition) {
             Some(position) => Wanted::Place(*position),
-            // It is younger than the cursor.
-            None => Wanted::Start(StartPosition::Earliest),
+            None => match cursor.starts.get(&partition) {
+                Some(start) => Wanted::Since(*start),
+                // It is younger than the cursor.
+                None => Wanted::Start(StartPosition::Earliest),
+            },
         },
     }
 }
@@ -193,6 +203,10 @@ async fn look(
     let (offset, lost) = match wanted {
         Wanted::Start(position) => {
             let found = resolve_at(partitions, key, position, &status).await;
+            (found.map_err(named)?, None)
+        }
+        Wanted::Since(start) => {
+            let found = resolve_start(partitions, key, start, &status).await;
             (found.map_err(named)?, None)
         }
         Wanted::Place(position) => {
@@ -247,16 +261,21 @@ fn gather(
         Problem::new(ErrorCode::CursorExpired, detail)
     });
     let mut opened = Opened::default();
-    let mut places = Vec::with_capacity(chosen.len());
+    let mut next = Cursor::new(topic.id);
     for (partition, look) in chosen.iter().zip(looks) {
         match look {
             Ok(look) => {
-                places.push((*partition, look.present.offset, look.status.leader_epoch));
+                let place = CursorPosition {
+                    offset: look.present.offset,
+                    leader_epoch: look.status.leader_epoch,
+                };
+                next.positions.insert(*partition, place);
                 lost = lost.or(look.lost);
                 opened.present.push(look.present);
             }
             Err(problem) if is_absence(&problem) => {
                 let from = later(wanted(topic, *partition, start));
+                from.note(*partition, &mut next);
                 opened.absent.push(Absent {
                     partition: *partition,
                     from,
@@ -274,16 +293,20 @@ fn gather(
     let Some(lost) = lost else {
         return Ok(opened);
     };
-    let absent = opened.absent.iter().filter_map(Absent::place);
-    places.extend(absent.map(|(partition, at)| (partition, at.offset, at.leader_epoch)));
-    Err(lost.with("next_cursor", encode_cursor(topic, places)?))
+    Err(lost.with("next_cursor", encode_cursor(&next)?))
 }
 
 /// What somebody wants who has to wait: the end is the one that there was when they came.
 fn later(wanted: Wanted) -> Wanted {
+    let since = |time_ms, back| Wanted::Since(CursorStart { time_ms, back });
     match wanted {
-        Wanted::Start(StartPosition::Latest) => Wanted::Start(StartPosition::Time(clock::now_ms())),
-        other => other,
+        Wanted::Start(StartPosition::Latest) => since(clock::now_ms(), 0),
+        Wanted::Start(StartPosition::FromEnd(count)) => since(clock::now_ms(), count),
+        Wanted::Start(StartPosition::Time(time_ms)) => since(time_ms, 0),
+        // A number is for one partition, which nobody waits for.
+        Wanted::Start(StartPosition::Earliest | StartPosition::Offset(_))
+        | Wanted::Since(_)
+        | Wanted::Place(_) => wanted,
     }
 }
 

@@ -3,13 +3,11 @@
 //! Every transport comes through here. Never a silent jump: a place that is no longer there is 410, a
 //! number outside the log is 416 with its bounds.
 
-use std::collections::BTreeMap;
-
-use tidegate_proto::control::{PartitionStatus, TopicSpec};
-use tidegate_proto::cursor::{Cursor, CursorPosition};
+use tidegate_proto::control::PartitionStatus;
+use tidegate_proto::cursor::{Cursor, CursorStart};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
-use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey, StartPosition};
+use tidegate_proto::position::{Offset, ReplicaKey, StartPosition};
 
 use crate::partitions::Partitions;
 use crate::query::invalid;
@@ -20,33 +18,13 @@ pub enum Start {
     /// The same word for every partition; a number only for one.
     At(StartPosition),
     /// Where an earlier read ended. Partitions it does not name start at the earliest record, because
-    /// they are younger than the cursor.
+    /// they are younger than the cursor, or that was wanted of them.
     Cursor(Cursor),
 }
 
-/// The text of a cursor at these places. 400 `cursor_too_large` when they are too many.
-pub fn encode_cursor(
-    topic: &TopicSpec,
-    places: impl IntoIterator<Item = (PartitionId, Offset, LeaderEpoch)>,
-) -> Result<String, Problem> {
-    let positions: BTreeMap<PartitionId, CursorPosition> = places
-        .into_iter()
-        .map(|(partition, offset, leader_epoch)| {
-            (
-                partition,
-                CursorPosition {
-                    offset,
-                    leader_epoch,
-                },
-            )
-        })
-        .collect();
-    Cursor {
-        topic_id: topic.id,
-        positions,
-    }
-    .encode()
-    .map_err(|error| {
+/// The text of a cursor. 400 `cursor_too_large` when it is over too many partitions.
+pub fn encode_cursor(cursor: &Cursor) -> Result<String, Problem> {
+    cursor.encode().map_err(|error| {
         Problem::new(ErrorCode::CursorTooLarge, error.to_string())
             .at("partitions", "name fewer partitions")
     })
@@ -96,6 +74,18 @@ pub(crate) async fn resolve_at(
             Ok(offset)
         }
     }
+}
+
+/// The offset that a start means that was asked for while the partition could not be reached.
+pub(crate) async fn resolve_start(
+    partitions: &dyn Partitions,
+    key: ReplicaKey,
+    start: CursorStart,
+    status: &PartitionStatus,
+) -> Result<Offset, Problem> {
+    let at = partitions.offset_at(key, start.time_ms).await?;
+    let offset = Offset::new(at.get().saturating_sub(start.back));
+    Ok(offset.max(status.log_start))
 }
 
 /// 410 for a place in a partition that is no longer there.

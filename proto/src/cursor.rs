@@ -1,8 +1,10 @@
 //! Cursors: where a reader stands in a topic, as one opaque token for every transport.
 //!
 //! base64url without padding over: version, topic id, and per partition (ascending, delta-coded varints)
-//! offset and leader epoch, closed by a CRC32C. Opaque to clients: the layout may change with its version
-//! byte. Reading one is total: any text gives a cursor or an error, and a cursor has one text.
+//! offset and leader epoch, closed by a CRC32C. Version 2 adds the partitions of which nothing was read yet,
+//! with the start that was asked for; without any, a cursor is one of version 1, which earlier builds read
+//! too. Opaque to clients: the layout may change with its version byte. Reading one is total: any text gives
+//! a cursor or an error, and a cursor has one text.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +18,10 @@ use crate::id::{PartitionId, TopicId};
 use crate::limits::CURSOR_BYTES_MAX;
 use crate::position::{LeaderEpoch, Offset};
 
+/// Places only.
 const VERSION: u8 = 1;
+/// Places, and starts of those that were not read yet.
+const VERSION_WITH_STARTS: u8 = 2;
 const CRC_LEN: usize = 4;
 
 /// Where a reader stands in each of some partitions of a topic.
@@ -26,6 +31,9 @@ pub struct Cursor {
     pub topic_id: TopicId,
     /// The next record to read, by partition.
     pub positions: BTreeMap<PartitionId, CursorPosition>,
+    /// Partitions that could not be reached yet, none of which has a position. One in neither map is
+    /// read from its first record: it is younger than the cursor, or that was asked for.
+    pub starts: BTreeMap<PartitionId, CursorStart>,
 }
 
 /// Where a reader stands in one partition.
@@ -35,6 +43,15 @@ pub struct CursorPosition {
     pub offset: Offset,
     /// Term of the leader it was read from, so that truncation behind the reader's back is noticed.
     pub leader_epoch: LeaderEpoch,
+}
+
+/// Where to begin in a partition that could not be reached when it was asked for: the end moves meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CursorStart {
+    /// With the first record that is not older, in epoch milliseconds.
+    pub time_ms: i64,
+    /// So many records before that one.
+    pub back: u64,
 }
 
 /// The positions do not fit into a cursor.
@@ -81,6 +98,7 @@ impl Cursor {
         Self {
             topic_id,
             positions: BTreeMap::new(),
+            starts: BTreeMap::new(),
         }
     }
 
@@ -102,40 +120,27 @@ impl Cursor {
         Self {
             topic_id,
             positions,
+            starts: BTreeMap::new(),
         }
     }
 
     /// The token.
     pub fn encode(&self) -> Result<String, CursorTooLarge> {
-        let too_large = CursorTooLarge {
-            partitions: self.positions.len(),
-        };
-        // Each position takes three bytes at least: no need to build what cannot fit.
-        if self.positions.len() > CURSOR_BYTES_MAX / 3 {
+        let partitions = self.positions.len() + self.starts.len();
+        let too_large = CursorTooLarge { partitions };
+        // Each takes three bytes at least: no need to build what cannot fit.
+        if partitions > CURSOR_BYTES_MAX / 3 {
             return Err(too_large);
         }
-        let mut bytes = Vec::with_capacity(32 + self.positions.len() * 4);
-        bytes.push(VERSION);
+        let mut bytes = Vec::with_capacity(32 + partitions * 4);
+        bytes.push(match self.starts.is_empty() {
+            true => VERSION,
+            false => VERSION_WITH_STARTS,
+        });
         bytes.extend_from_slice(self.topic_id.as_bytes());
-        put_uvarint(&mut bytes, self.positions.len() as u64);
-        let mut previous = Previous::default();
-        for (partition, position) in &self.positions {
-            put_uvarint(&mut bytes, u64::from(partition.0) - previous.next_partition);
-            let offset = position.offset.get();
-            put_uvarint(
-                &mut bytes,
-                zigzag(offset.wrapping_sub(previous.offset).cast_signed()),
-            );
-            let epoch = position.leader_epoch.0;
-            put_uvarint(
-                &mut bytes,
-                zigzag(epoch.wrapping_sub(previous.epoch).cast_signed()),
-            );
-            previous = Previous {
-                next_partition: u64::from(partition.0) + 1,
-                offset,
-                epoch,
-            };
+        self.put_positions(&mut bytes);
+        if !self.starts.is_empty() {
+            self.put_starts(&mut bytes);
         }
         let crc = crc32c::crc32c(&bytes);
         bytes.extend_from_slice(&crc.to_le_bytes());
@@ -144,6 +149,40 @@ impl Cursor {
             Err(too_large)
         } else {
             Ok(text)
+        }
+    }
+
+    fn put_positions(&self, bytes: &mut Vec<u8>) {
+        put_uvarint(bytes, self.positions.len() as u64);
+        let mut previous = Previous::default();
+        for (partition, position) in &self.positions {
+            put_uvarint(bytes, u64::from(partition.0) - previous.next_partition);
+            let offset = position.offset.get();
+            put_uvarint(
+                bytes,
+                zigzag(offset.wrapping_sub(previous.offset).cast_signed()),
+            );
+            let epoch = position.leader_epoch.0;
+            put_uvarint(
+                bytes,
+                zigzag(epoch.wrapping_sub(previous.epoch).cast_signed()),
+            );
+            previous = Previous {
+                next_partition: u64::from(partition.0) + 1,
+                offset,
+                epoch,
+            };
+        }
+    }
+
+    fn put_starts(&self, bytes: &mut Vec<u8>) {
+        put_uvarint(bytes, self.starts.len() as u64);
+        let (mut next_partition, mut time_ms) = (0, 0_i64);
+        for (partition, start) in &self.starts {
+            put_uvarint(bytes, u64::from(partition.0) - next_partition);
+            put_uvarint(bytes, zigzag(start.time_ms.wrapping_sub(time_ms)));
+            put_uvarint(bytes, start.back);
+            (next_partition, time_ms) = (u64::from(partition.0) + 1, start.time_ms);
         }
     }
 
@@ -162,7 +201,9 @@ impl Cursor {
             return Err(CursorError::Checksum);
         }
         match body.first() {
-            Some(&VERSION) => Self::read(body).ok_or(CursorError::Malformed),
+            Some(&(VERSION | VERSION_WITH_STARTS)) => {
+                Self::read(body).ok_or(CursorError::Malformed)
+            }
             Some(&found) => Err(CursorError::UnknownVersion { found }),
             None => Err(CursorError::Malformed),
         }
@@ -170,8 +211,16 @@ impl Cursor {
 
     fn read(body: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(body);
-        reader.u8()?;
+        let version = reader.u8()?;
         let mut cursor = Self::new(TopicId::from_bytes(reader.array()?));
+        cursor.take_positions(&mut reader)?;
+        if version == VERSION_WITH_STARTS {
+            cursor.take_starts(&mut reader)?;
+        }
+        reader.is_empty().then_some(cursor)
+    }
+
+    fn take_positions(&mut self, reader: &mut Reader<'_>) -> Option<()> {
         let count = reader.uvarint()?;
         let mut previous = Previous::default();
         for _ in 0..count {
@@ -186,8 +235,7 @@ impl Cursor {
                 offset: Offset::new(offset),
                 leader_epoch: LeaderEpoch(epoch),
             };
-            cursor
-                .positions
+            self.positions
                 .insert(PartitionId(u32::try_from(partition).ok()?), position);
             previous = Previous {
                 next_partition: partition + 1,
@@ -195,15 +243,38 @@ impl Cursor {
                 epoch,
             };
         }
-        reader.is_empty().then_some(cursor)
+        Some(())
     }
 
-    /// Takes over the positions of `other`; where both have one, `other`'s counts, being the later given.
+    /// One at least, or the cursor would have two texts; and none that has a position.
+    fn take_starts(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+        let count = reader.uvarint()?;
+        let (mut next_partition, mut time_ms) = (0_u64, 0_i64);
+        for _ in 0..count {
+            let number = next_partition.checked_add(reader.uvarint()?)?;
+            let partition = PartitionId(u32::try_from(number).ok()?);
+            if self.positions.contains_key(&partition) {
+                return None;
+            }
+            time_ms = time_ms.wrapping_add(unzigzag(reader.uvarint()?));
+            let back = reader.uvarint()?;
+            self.starts.insert(partition, CursorStart { time_ms, back });
+            next_partition = number + 1;
+        }
+        (count > 0).then_some(())
+    }
+
+    /// Takes over what `other` says; where both say something, `other`'s counts, being the later given.
     pub fn merge(&mut self, other: Self) -> Result<(), CursorError> {
         if self.topic_id != other.topic_id {
             return Err(CursorError::OtherTopic);
         }
+        self.positions
+            .retain(|partition, _| !other.starts.contains_key(partition));
+        self.starts
+            .retain(|partition, _| !other.positions.contains_key(partition));
         self.positions.extend(other.positions);
+        self.starts.extend(other.starts);
         Ok(())
     }
 }
@@ -234,102 +305,4 @@ impl From<CursorError> for Problem {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn position(offset: u64, epoch: u64) -> CursorPosition {
-        CursorPosition {
-            offset: Offset::new(offset),
-            leader_epoch: LeaderEpoch(epoch),
-        }
-    }
-
-    fn cursor(positions: BTreeMap<u32, (u64, u64)>, topic: [u8; 16]) -> Cursor {
-        let positions = positions
-            .into_iter()
-            .map(|(p, (o, e))| (PartitionId(p), position(o, e)));
-        Cursor {
-            topic_id: TopicId::from_bytes(topic),
-            positions: positions.collect(),
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn cursors_read_back(positions: BTreeMap<u32, (u64, u64)>, topic: [u8; 16]) {
-            let cursor = cursor(positions, topic);
-            prop_assert_eq!(Cursor::parse(&cursor.encode().unwrap()), Ok(cursor));
-        }
-
-        #[test]
-        fn any_text_gives_a_cursor_or_an_error(text in "\\PC{0,64}|[A-Za-z0-9_-]{0,64}") {
-            if let Ok(cursor) = Cursor::parse(&text) {
-                prop_assert_eq!(cursor.encode().unwrap(), text);
-            }
-        }
-
-        #[test]
-        fn bodies_with_a_good_checksum_never_panic(body: Vec<u8>) {
-            let mut bytes = vec![VERSION];
-            bytes.extend_from_slice(&[7; 16]);
-            bytes.extend_from_slice(&body);
-            bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
-            let text = URL_SAFE_NO_PAD.encode(&bytes);
-            if let Ok(cursor) = Cursor::parse(&text) {
-                prop_assert_eq!(cursor.encode().unwrap(), text);
-            }
-        }
-    }
-
-    #[test]
-    fn thousands_of_partitions_may_not_fit() {
-        let many = |count: u32| {
-            cursor(
-                (0..count).map(|p| (p, (u64::from(p), 1))).collect(),
-                [1; 16],
-            )
-        };
-        assert!(many(1000).encode().unwrap().len() <= CURSOR_BYTES_MAX);
-        assert_eq!(
-            many(10_000).encode(),
-            Err(CursorTooLarge { partitions: 10_000 })
-        );
-    }
-
-    #[test]
-    fn broken_cursors_are_told_apart() {
-        let good = cursor(BTreeMap::from([(3, (9, 1))]), [1; 16])
-            .encode()
-            .unwrap();
-        assert_eq!(Cursor::parse(&good[1..]), Err(CursorError::NotBase64));
-        assert_eq!(
-            Cursor::parse(&good.replacen('A', "B", 1)),
-            Err(CursorError::Checksum)
-        );
-        assert_eq!(Cursor::parse(""), Err(CursorError::Checksum));
-        assert_eq!(
-            Cursor::parse(&"A".repeat(8193)),
-            Err(CursorError::TooLong { len: 8193 })
-        );
-    }
-
-    #[test]
-    fn merging_lets_the_later_given_count() {
-        let mut first = cursor(BTreeMap::from([(0, (1, 1)), (1, (1, 1))]), [1; 16]);
-        first
-            .merge(cursor(BTreeMap::from([(1, (5, 2)), (2, (7, 2))]), [1; 16]))
-            .unwrap();
-        assert_eq!(
-            first,
-            cursor(
-                BTreeMap::from([(0, (1, 1)), (1, (5, 2)), (2, (7, 2))]),
-                [1; 16]
-            )
-        );
-        assert_eq!(
-            first.merge(Cursor::new(TopicId::from_bytes([2; 16]))),
-            Err(CursorError::OtherTopic)
-        );
-    }
-}
+mod tests;

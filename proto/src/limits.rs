@@ -95,8 +95,6 @@ pub const REQUEST_KEYS_PER_PARTITION_MAX: usize = 64 * 1024;
 pub const REQUEST_KEY_WINDOW_MS: u64 = 10 * 60 * 1000;
 /// Longest `Idempotency-Key`, in bytes.
 pub const IDEMPOTENCY_KEY_LEN_MAX: usize = 255;
-/// Most bytes of batches and metadata in one journal round (rule J1).
-pub const JOURNAL_ROUND_BYTES_MAX: usize = 4 * MIB;
 
 /// How long a tombstone outlives what it deletes: a day, in which a consumer that reads a compacted
 /// topic from its beginning gets from the record to the tombstone.

@@ -289,6 +289,7 @@ impl Session {
             &**self.state.partitions(),
             &self.topic,
             &self.followers,
+            self.absences.all(),
             problem,
         )
         .await

@@ -365,29 +365,19 @@ impl Subscription {
             })
     }
 
-    /// Behind the last record sent, of every partition. `None` when it is too long to be a cursor,
+    /// Behind the last record sent, of every partition, and what is wanted of those that are away. `None` when it is too long to be a cursor,
     /// or nothing is known yet.
     pub(crate) fn cursor(&self) -> Option<String> {
-        let positions = self
-            .parts
-            .iter()
-            .map(|(partition, part)| {
-                (
-                    *partition,
-                    CursorPosition {
-                        offset: part.next,
-                        leader_epoch: part.leader_epoch,
-                    },
-                )
-            })
-            .chain(self.away.places())
-            .collect();
-        Cursor {
-            topic_id: self.topic_id?,
-            positions,
+        let mut cursor = Cursor::new(self.topic_id?);
+        for (partition, part) in &self.parts {
+            let position = CursorPosition {
+                offset: part.next,
+                leader_epoch: part.leader_epoch,
+            };
+            cursor.positions.insert(*partition, position);
         }
-        .encode()
-        .ok()
+        self.away.note(&mut cursor);
+        cursor.encode().ok()
     }
 
     /// High watermarks by partition.

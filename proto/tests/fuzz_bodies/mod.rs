@@ -140,10 +140,12 @@ pub(crate) fn cursor(input: &[u8]) {
     }
     // With a good version and checksum, so that what is behind them is reached too.
     use base64::Engine;
-    let mut body = vec![1];
-    body.extend_from_slice(input);
-    body.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
-    one_cursor(&base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&body));
+    for version in [1, 2] {
+        let mut body = vec![version];
+        body.extend_from_slice(input);
+        body.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
+        one_cursor(&base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&body));
+    }
 }
 
 fn one_cursor(text: &str) {

@@ -4,7 +4,6 @@
 //! that everybody who reads the batch wants the same frames. Invariant: a frame has no field of one
 //! subscriber; its cursor is of its partition alone.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::{mem, slice};
@@ -13,7 +12,7 @@ use axum::extract::ws::Utf8Bytes;
 use tidegate_kit::budget::BytePermit;
 use tidegate_proto::api::socket::RECORDS_FRAME_PREFIX;
 use tidegate_proto::batch::Batch;
-use tidegate_proto::cursor::{Cursor, CursorPosition};
+use tidegate_proto::cursor::Cursor;
 use tidegate_proto::error::Problem;
 use tidegate_proto::limits::FRAME_BYTES_TARGET;
 use tidegate_proto::name::TopicName;
@@ -143,14 +142,8 @@ impl OpenFrame {
         room: &mut Room<'_>,
     ) -> Result<Frame, Problem> {
         let placement = &batch.placement;
-        let position = CursorPosition {
-            offset: next,
-            leader_epoch: placement.leader_epoch,
-        };
-        let cursor = Cursor {
-            topic_id: placement.key.topic_id,
-            positions: BTreeMap::from([(placement.key.partition, position)]),
-        };
+        let key = placement.key;
+        let cursor = Cursor::single(key.topic_id, key.partition, next, placement.leader_epoch);
         let cursor = cursor.encode().map_err(|error| unreadable(batch, &error))?;
         let head = format!(
             r#"{RECORDS_FRAME_PREFIX}"topic":"{topic}","partition":{},"cursor":"{cursor}","records":["#,

@@ -253,3 +253,69 @@ async fn whoever_wants_the_latest_of_a_partition_that_is_away_gets_what_is_writt
     let records = stream.expect("records").await.data;
     assert_eq!(records["records"][0]["value"], "after");
 }
+
+/// Two partitions; the second is away and has two records of long ago.
+async fn second_is_away() -> Surface {
+    let surface = Surface::near();
+    surface.memory.create_topic("t", 2);
+    for value in ["old", "older than all"] {
+        let before = json!({"records": [{"value": value, "timestamp": 1}]}).to_string();
+        let path = "/v1/topics/t/partitions/1/records";
+        assert_eq!(surface.post_json(path, &before).await.status, 200);
+    }
+    surface.memory.take_away(surface.key("t", 1), Some(gone()));
+    surface
+}
+
+/// It is back, and has one more record.
+async fn second_comes_back(surface: &Surface) {
+    surface.memory.take_away(surface.key("t", 1), None);
+    let after = json!({"records": [{"value": "new", "timestamp": 4_000_000_000_000_u64}]});
+    let path = "/v1/topics/t/partitions/1/records";
+    assert_eq!(
+        surface.post_json(path, &after.to_string()).await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn whoever_began_at_the_end_while_a_partition_was_away_goes_on_from_there() {
+    for (from, wanted) in [
+        ("latest", json!(["new"])),
+        ("@2", json!(["new"])),
+        ("-1", json!(["older than all", "new"])),
+        ("earliest", json!(["old", "older than all", "new"])),
+    ] {
+        let surface = second_is_away().await;
+        let path = "/v1/topics/t/records";
+        let mut cursor = from.to_owned();
+        // The second page is one that keeps what the first one noted.
+        for start in ["from", "cursor"] {
+            let page = surface.get(&format!("{path}?{start}={cursor}")).await;
+            assert_eq!(
+                (page.status.as_u16(), page.header("tidegate-away")),
+                (204, "1")
+            );
+            cursor = page.header("tidegate-cursor").to_owned();
+        }
+        second_comes_back(&surface).await;
+        let page = surface.get(&format!("{path}?cursor={cursor}")).await.json();
+        let records = page["records"].as_array().unwrap().iter();
+        let values: Vec<_> = records.map(|record| record["value"].clone()).collect();
+        assert_eq!(json!(values), wanted, "from {from}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_stream_taken_up_again_begins_where_the_first_one_was_to() {
+    let surface = second_is_away().await;
+    let path = "/v1/topics/t/events";
+    let mut stream = Stream::open(&surface, &format!("{path}?from=latest"), "").await;
+    stream.expect("away").await;
+    let id = stream.expect("caught_up").await.id;
+    drop(stream);
+    second_comes_back(&surface).await;
+    let mut again = Stream::open(&surface, path, &id).await;
+    let records = again.expect("records").await.data["records"].clone();
+    assert_eq!(records[0]["value"], "new");
+}

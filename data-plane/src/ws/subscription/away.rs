@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_proto::cursor::CursorPosition;
+use tidegate_proto::cursor::Cursor;
 use tidegate_proto::id::PartitionId;
 
 use super::part::Part;
@@ -45,13 +45,11 @@ impl Away {
         self.absent.contains_key(&partition)
     }
 
-    /// Where those stand that were read before.
-    pub(super) fn places(&self) -> impl Iterator<Item = (PartitionId, CursorPosition)> + '_ {
-        let absent = self.absent.iter();
-        absent.filter_map(|(partition, wanted)| match wanted {
-            Wanted::Place(position) => Some((*partition, *position)),
-            Wanted::Start(_) => None,
-        })
+    /// Says in a cursor what is wanted of them.
+    pub(super) fn note(&self, cursor: &mut Cursor) {
+        for (partition, wanted) in &self.absent {
+            wanted.note(*partition, cursor);
+        }
     }
 }
 

@@ -165,3 +165,38 @@ async fn batches_of_the_others_go_on_too() {
     let (_, batches) = client.batches(number).await;
     assert_eq!(batches[0].placement.key.partition, PartitionId(0));
 }
+
+#[tokio::test]
+async fn a_subscription_taken_up_again_begins_where_the_first_one_was_to() {
+    let server = Server::start().await;
+    let mut producer = server.connect("/v1/ws").await;
+    let produce = |value, timestamp: u64| {
+        json!({"op": "produce", "topic": "orders", "partition": 1, "id": 1,
+            "records": [{"value": value, "timestamp": timestamp}]})
+    };
+    producer.say(produce("old", 1)).await;
+    producer.frame_of("ack").await;
+    let key = topic(&server).key(PartitionId(1));
+    server.partitions.take_away(key, Some(gone()));
+    let mut client = server.connect("/v1/topics/orders/ws?from=latest").await;
+    let first = client.frame_of("subscribed").await["cursor"].clone();
+    client.frame_of("away").await;
+    let caught_up = client.frame_of("caught_up").await["cursor"].clone();
+    assert_eq!(first, caught_up);
+    drop(client);
+    server.partitions.take_away(key, None);
+    producer.say(produce("new", 4_000_000_000_000)).await;
+    producer.frame_of("ack").await;
+    let path = format!("/v1/topics/orders/ws?cursor={}", first.as_str().unwrap());
+    let mut again = server.connect(&path).await;
+    again.frame_of("subscribed").await;
+    let records = again.frame_of("records").await;
+    assert_eq!(values(&records), ["new"]);
+    // Beside cursors of later records, those of the same partition count.
+    let mut client = server.connect("/v1/ws").await;
+    let subscribe =
+        json!({"op": "subscribe", "topic": "orders", "cursor": [first, records["cursor"]]});
+    client.say(subscribe).await;
+    client.frame_of("subscribed").await;
+    assert_eq!(client.frame().await["ev"], "caught_up");
+}

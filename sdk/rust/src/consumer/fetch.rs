@@ -219,10 +219,8 @@ impl Fetcher {
             };
             (*partition, at)
         });
-        let cursor = Cursor {
-            topic_id: self.topic_id,
-            positions: positions.collect(),
-        };
+        let mut cursor = Cursor::new(self.topic_id);
+        cursor.positions.extend(positions);
         let partitions: Vec<String> = wanted()
             .map(|(partition, _)| partition.to_string())
             .collect();

@@ -36,8 +36,9 @@ pub struct TopicWrite {
 pub struct TruncateWrite {
     pub name: TopicName,
     pub partitions: Vec<TruncatePartition>,
-    /// Whose word on what is committed was taken, where it was: another leader's log may be shorter.
-    pub leader_epochs: BTreeMap<PartitionId, LeaderEpoch>,
+    /// Whose word on what is committed was taken: another leader's log may be shorter, and what no leader was
+    /// asked about stays. None when only what would be done is asked for.
+    pub leader_epochs: Option<BTreeMap<PartitionId, LeaderEpoch>>,
     pub if_match: Option<IfMatch>,
 }
 

@@ -41,8 +41,9 @@ pub(crate) fn truncate_topic(model: &Model, write: &TruncateWrite) -> Result<Dec
         if before <= row.truncate_before {
             continue;
         }
-        let asked = write.leader_epochs.get(&partition);
-        if asked.is_some_and(|asked| *asked != row.leader_epoch) {
+        if let Some(asked) = &write.leader_epochs
+            && asked.get(&partition) != Some(&row.leader_epoch)
+        {
             return Err(Refusal::LeaderChanged { partition });
         }
         decision.result = WriteResult::Updated;

@@ -234,11 +234,15 @@ fn check_room(api: &Api, request: &Request) -> Result<(), Problem> {
     if api.statuses.has_room() {
         return Ok(());
     }
-    let Decision {
+    // A refusal is for whoever decides on the newest state to give, and to keep under the request's key.
+    let Ok(Decision {
         result,
         differences,
         ..
-    } = api.controller.preview(request)?;
+    }) = api.controller.preview(request)
+    else {
+        return Ok(());
+    };
     let mut changed = differences.iter().map(|change| change.path.as_str());
     let is_larger = changed.any(|path| ["/partitions", "/replication_factor"].contains(&path));
     if result == WriteResult::Created || (result == WriteResult::Updated && is_larger) {

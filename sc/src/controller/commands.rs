@@ -151,7 +151,7 @@ impl Controller {
     /// a twin if it was faster.
     ///
     /// # Errors
-    /// Those of [`Controller::answered`].
+    /// Those of [`Controller::answered`]; 503 when nothing may be written now.
     pub async fn keep(
         &self,
         principal: &str,
@@ -159,6 +159,9 @@ impl Controller {
         request_hash: [u8; 32],
         text: String,
     ) -> Result<Answered, Problem> {
+        if let Some(refusal) = self.shared.conditions.now().refusal() {
+            return Err(refusal);
+        }
         let now_ms = clock::now_ms();
         let receipt = Receipt {
             principal: principal.to_owned(),

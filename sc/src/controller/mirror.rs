@@ -29,6 +29,9 @@ pub(crate) enum FollowError {
     /// It is not what it was; the sentence says how that is known.
     #[error("{0}")]
     Forked(String),
+    /// It goes by another identity, and its history does not tell whether it is the one that was known.
+    #[error("the metadata store is {0} now")]
+    Renamed(StoreId),
 }
 
 /// The copy as it is shown, and the history that it is the end of.
@@ -157,14 +160,25 @@ impl Mirror {
         Ok(())
     }
 
-    /// Reads everything, after being away for longer than events are kept.
+    /// Reads everything, after being away for longer than events are kept. Without events its hashes
+    /// prove nothing, so it has to be the store that it was, before and after.
     async fn restart(&mut self) -> Result<(), FollowError> {
+        self.refuse_another().await?;
         let (model, seen) = snapshot(&*self.store, self.seen.store_id).await?;
+        self.refuse_another().await?;
         if seen.revision < self.seen.revision {
             return Err(went_back(self.seen.revision, seen.revision));
         }
         self.begin_anew(model, seen);
         Ok(())
+    }
+
+    async fn refuse_another(&self) -> Result<(), FollowError> {
+        let found = self.store.standing().await?.store_id;
+        if found == self.seen.store_id {
+            return Ok(());
+        }
+        Err(FollowError::Renamed(found))
     }
 
     fn begin_anew(&mut self, model: Model, seen: Seen) {

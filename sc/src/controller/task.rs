@@ -87,9 +87,6 @@ impl Task {
                 }
                 () = bell.notified() => {
                     self.look().await;
-                    if self.conditions.take_doubt() {
-                        self.identify().await;
-                    }
                     // A bell that never stops is not to keep others waiting for ever.
                     if let Ok(command) = queue.try_recv() {
                         self = self.answer(command).await;
@@ -159,8 +156,17 @@ impl Task {
     /// Follows the store.
     pub(super) async fn look(&mut self) {
         self.times.followed = clock::monotonic();
+        self.follow().await.ok();
+    }
+
+    /// Follows it, and finds out at once which store it is when that is in doubt.
+    async fn follow(&mut self) -> Result<(), Problem> {
         let followed = self.mirror.follow().await;
-        self.note(followed).await.ok();
+        let noted = self.note(followed).await;
+        if self.conditions.take_doubt() {
+            self.identify().await;
+        }
+        noted
     }
 
     /// Follows a store that was away; whoever wants something meanwhile is told at once.
@@ -179,13 +185,15 @@ impl Task {
             }
         };
         self.note(followed).await.ok();
+        if self.conditions.take_doubt() {
+            self.identify().await;
+        }
     }
 
     /// Brings what is to be decided on up to date, or says why nothing is decided now.
     pub(super) async fn be_ready(&mut self) -> Result<(), Problem> {
         if self.mirror.is_behind() {
-            let followed = self.mirror.follow().await;
-            self.note(followed).await?;
+            self.follow().await?;
         }
         self.conditions.now().refusal().map_or(Ok(()), Err)
     }
@@ -200,6 +208,11 @@ impl Task {
             Err(FollowError::Store(error)) => {
                 self.conditions.set_reachable(false);
                 Err(failed(error))
+            }
+            Err(error @ FollowError::Renamed(_)) => {
+                self.conditions.set_reachable(true);
+                self.conditions.doubt();
+                Err(Problem::new(ErrorCode::Unavailable, error.to_string()))
             }
             Err(FollowError::Forked(detail)) => {
                 self.conditions.set_reachable(true);

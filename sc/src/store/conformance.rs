@@ -98,7 +98,7 @@ fn truncation(items: &[(u32, u64)]) -> Request {
     Request::TruncateTopic(TruncateWrite {
         name: TopicName::parse("orders").unwrap(),
         partitions: items.iter().map(item).collect(),
-        leader_epochs: Default::default(),
+        leader_epochs: None,
         if_match: None,
     })
 }

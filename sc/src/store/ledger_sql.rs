@@ -80,7 +80,7 @@ macro_rules! ledger_for {
                 &'a self,
                 hash: &'a [u8; 32],
             ) -> BoxFuture<'a, Result<Option<JoinToken>, StoreError>> {
-                let query = sqlx::query("SELECT * FROM join_tokens WHERE hash = $1");
+                let query = sqlx::query(JOIN_TOKEN);
                 let query = query.bind(&hash[..]);
                 Box::pin(async move {
                     let row = within!(self.pool, STORE_CALL_TIMEOUT, conn => async {
@@ -100,22 +100,30 @@ macro_rules! ledger_for {
             ) -> BoxFuture<'a, Result<Redeemed, StoreError>> {
                 // Conditional on being unused, so that of two at once one gets it.
                 let redeem = sqlx::query(
-                    "UPDATE join_tokens SET used_by = $2, used_at_ms = $3, took = $4
+                    "UPDATE join_tokens SET used_by = $2, used_at_ms = $3
                      WHERE hash = $1 AND used_by IS NULL AND expires_at_ms > $3",
                 );
-                let redeem = redeem.bind(&hash[..]).bind(by).bind(now_ms).bind(took);
+                let redeem = redeem.bind(&hash[..]).bind(by).bind(now_ms);
+                let take = sqlx::query("INSERT INTO taken_names (name, hash) VALUES ($1, $2)");
+                let take = took.map(|name| take.bind(name).bind(&hash[..]));
                 Box::pin(async move {
                     let found = within!(self.pool, STORE_CALL_TIMEOUT, conn => async {
-                        let done = match redeem.execute(&mut *conn).await {
-                            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                                return Ok(None);
-                            }
-                            done => done.map_err($failure)?,
-                        };
-                        let select = sqlx::query("SELECT * FROM join_tokens WHERE hash = $1");
-                        let row = select.bind(&hash[..]).fetch_optional(&mut *conn).await;
+                        let mut tx = sqlx::Connection::begin(&mut *conn).await.map_err($failure)?;
+                        let done = redeem.execute(&mut *tx).await.map_err($failure)?;
                         let is_ours = done.rows_affected() == 1;
-                        Ok::<_, StoreError>(Some((is_ours, row.map_err($failure)?)))
+                        if let Some(take) = take.filter(|_| is_ours) {
+                            match take.execute(&mut *tx).await {
+                                Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                                    tx.rollback().await.map_err($failure)?;
+                                    return Ok(None);
+                                }
+                                done => done.map_err($failure)?,
+                            };
+                        }
+                        let select = sqlx::query(JOIN_TOKEN).bind(&hash[..]);
+                        let row = select.fetch_optional(&mut *tx).await.map_err($failure)?;
+                        tx.commit().await.map_err($failure)?;
+                        Ok::<_, StoreError>(Some((is_ours, row)))
                     })?;
                     let Some((is_ours, row)) = found else {
                         return Ok(Redeemed::NameTaken);
@@ -133,9 +141,7 @@ macro_rules! ledger_for {
             }
 
             fn join_tokens(&self) -> BoxFuture<'_, Result<Vec<JoinToken>, StoreError>> {
-                let query = sqlx::query(
-                    "SELECT * FROM join_tokens ORDER BY created_at_ms, hash LIMIT $1",
-                );
+                let query = sqlx::query(JOIN_TOKENS);
                 let query = query.bind(LEDGER_ROWS_MAX);
                 Box::pin(async move {
                     let rows = within!(self.pool, STORE_CALL_TIMEOUT, conn => async {
@@ -189,7 +195,7 @@ macro_rules! ledger_for {
                 &'a self,
                 serial: &'a str,
             ) -> BoxFuture<'a, Result<Option<NodeCertificate>, StoreError>> {
-                let query = sqlx::query("SELECT * FROM node_certificates WHERE serial = $1");
+                let query = sqlx::query(CERTIFICATE);
                 let query = query.bind(serial);
                 Box::pin(async move {
                     let row = within!(self.pool, STORE_CALL_TIMEOUT, conn => async {
@@ -221,10 +227,7 @@ macro_rules! ledger_for {
                 &'a self,
                 node: Option<&'a str>,
             ) -> BoxFuture<'a, Result<Vec<NodeCertificate>, StoreError>> {
-                let query = sqlx::query(
-                    "SELECT * FROM node_certificates WHERE $1 IS NULL OR node = $1
-                     ORDER BY node, issued_at_ms, serial LIMIT $2",
-                );
+                let query = sqlx::query(CERTIFICATES);
                 let query = query.bind(node).bind(LEDGER_ROWS_MAX);
                 Box::pin(async move {
                     let rows = within!(self.pool, STORE_CALL_TIMEOUT, conn => async {
@@ -312,6 +315,27 @@ macro_rules! node_certificate {
 pub(super) use {join_token, ledger_for, node_certificate};
 
 use super::fault::StoreError;
+
+// Columns are named: on Postgres those who run go on while a newer version adds some, and what was prepared
+// for all of them fails then.
+pub(super) const JOIN_TOKEN: &str =
+    "SELECT hash, role, scope, created_by, created_at_ms, expires_at_ms, used_by, used_at_ms
+     FROM join_tokens WHERE hash = $1";
+
+/// The oldest first.
+pub(super) const JOIN_TOKENS: &str =
+    "SELECT hash, role, scope, created_by, created_at_ms, expires_at_ms, used_by, used_at_ms
+     FROM join_tokens ORDER BY created_at_ms, hash LIMIT $1";
+
+pub(super) const CERTIFICATE: &str =
+    "SELECT serial, node, issued_at_ms, expires_at_ms, revoked_at_ms
+     FROM node_certificates WHERE serial = $1";
+
+/// Those of one node, or all.
+pub(super) const CERTIFICATES: &str =
+    "SELECT serial, node, issued_at_ms, expires_at_ms, revoked_at_ms
+     FROM node_certificates WHERE $1 IS NULL OR node = $1
+     ORDER BY node, issued_at_ms, serial LIMIT $2";
 
 /// Keeps a receipt unless there is one; one that has expired and was not dropped yet stands in
 /// nobody's way.

@@ -33,7 +33,10 @@ use super::backup::{Backup, Backups, RestoreError};
 use super::fault::{BoxFuture, StoreError};
 use super::lease::{Acquired, Leases};
 use super::ledger::{JoinToken, NodeCertificate, Receipt, Redeemed, Use};
-use super::ledger_sql::{PUT_RECEIPT, hash, join_token, ledger_for, node_certificate};
+use super::ledger_sql::{
+    CERTIFICATE, CERTIFICATES, JOIN_TOKEN, JOIN_TOKENS, PUT_RECEIPT, hash, join_token, ledger_for,
+    node_certificate,
+};
 use super::meta_store::{
     ApplyError, ChainAt, Commit, Doorbell, Event, EventsError, Kept, MetaStore,
 };

@@ -7,7 +7,7 @@ use serde_json::json;
 use tidegate_proto::api::topic::WriteResult;
 use tidegate_proto::api::truncate::TruncatePartition;
 use tidegate_proto::id::PartitionId;
-use tidegate_proto::position::Offset;
+use tidegate_proto::position::{LeaderEpoch, Offset};
 
 use super::world::{World, asking, blank, name};
 use crate::decision::{Decision, IfMatch, Request, TruncateWrite};
@@ -26,7 +26,7 @@ fn truncate(
     world.ask(&Request::TruncateTopic(TruncateWrite {
         name: name("orders"),
         partitions: items.iter().map(item).collect(),
-        leader_epochs: BTreeMap::new(),
+        leader_epochs: None,
         if_match,
     }))
 }
@@ -36,17 +36,22 @@ fn what_one_leader_said_is_committed_does_not_count_under_the_next() {
     let mut world = World::new(1);
     world.create("orders", asking(2, 1)).unwrap();
     let asked = world.partition("orders", 0).leader_epoch;
-    let request = |before| {
+    let request_after = |before, asked: &[LeaderEpoch]| {
+        let leader_epochs = asked.iter().map(|epoch| (PartitionId(0), *epoch)).collect();
         Request::TruncateTopic(TruncateWrite {
             name: name("orders"),
             partitions: vec![TruncatePartition {
                 partition: PartitionId(0),
                 before_offset: Offset::new(before),
             }],
-            leader_epochs: BTreeMap::from([(PartitionId(0), asked)]),
+            leader_epochs: Some(leader_epochs),
             if_match: None,
         })
     };
+    let request = |before| request_after(before, &[asked]);
+    // Nor does what nobody was asked about, as when the topic was not there yet.
+    let unasked = world.ask(&request_after(7, &[]));
+    assert!(matches!(unasked, Err(Refusal::LeaderChanged { .. })));
     assert_eq!(world.ask(&request(7)).unwrap().result, WriteResult::Updated);
     world.register(&blank(0));
     assert!(world.partition("orders", 0).leader_epoch > asked);

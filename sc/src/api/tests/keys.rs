@@ -104,6 +104,32 @@ async fn what_changed_nothing_is_remembered_and_what_was_refused_too() {
 }
 
 #[tokio::test]
+async fn what_is_refused_before_the_change_is_tried_is_remembered_too() {
+    let server = Server::new().await;
+    let body = json!({ "partitions": [{ "partition": 0, "before_offset": 9 }] });
+    let truncate = || keyed("POST", "/v1/topics/late/truncate", "k1", &body);
+    let alter = || {
+        keyed("PUT", "/v1/topics/late", "k2", &json!({ "partitions": 3 })).header("if-match", "*")
+    };
+    server.statuses.is_full.store(true, Ordering::Relaxed);
+    assert_eq!(server.send(truncate()).await.code(), "topic_not_found");
+    assert_eq!(server.send(alter()).await.code(), "precondition_failed");
+    server.statuses.is_full.store(false, Ordering::Relaxed);
+    server.create("late", 1).await;
+    for (late, code) in [
+        (truncate(), "topic_not_found"),
+        (alter(), "precondition_failed"),
+    ] {
+        let again = server.send(late).await;
+        let told = (again.code(), again.header("tidegate-duplicate"));
+        assert_eq!(told, (code, "true"));
+    }
+    let model = server.controller.model();
+    let late = &model.topics.values().next().unwrap().partitions;
+    assert_eq!((late.len(), late[0].truncate_before.get()), (1, 0));
+}
+
+#[tokio::test]
 async fn a_refusal_that_is_worth_a_retry_is_not_kept() {
     let server = Server::new().await;
     server.statuses.is_full.store(true, Ordering::Relaxed);

@@ -265,3 +265,49 @@ async fn a_store_that_is_gone_back_to_is_gone_on_with_once_it_was_adopted() {
     let ahead = newest.controller.shown().seen.revision;
     assert!(ahead > seen.revision + 1, "no revision comes again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_was_adopted_elsewhere_is_never_shown_under_the_old_identity() {
+    let cluster = Cluster::new();
+    let sc = cluster.sc("a").await;
+    sc.make("orders").await.unwrap();
+    let known = sc.controller.shown().seen;
+    // Far ahead, without a hash that tells where it came from: one that nobody ever said is this one.
+    let stranger = MemoryDatabase::new(sc.controller.cluster_id(), StoreId(Uuid::from_u128(88)));
+    stranger.open().adopt("bob", NOON_MS).await.unwrap();
+    sc.store.lead_to(&stranger);
+    let refused = sc.make("bills").await.unwrap_err();
+    assert!(refused.is_definite(), "{refused:?}");
+    cluster.pass(2 * SECOND).await;
+    assert!(is_alarmed(&sc.controller));
+    assert_eq!(sc.controller.shown().seen, known, "what was true is shown");
+    assert!(stranger.open().snapshot().await.unwrap().topics.is_empty());
+
+    // And one that an operator made of this one: gone on with at once, as what it is now.
+    let copy = MemoryDatabase::new(sc.controller.cluster_id(), StoreId(Uuid::from_u128(77)));
+    let backup = cluster.database.open().backup().await.unwrap();
+    copy.open().restore(&backup, 1).await.unwrap();
+    let adopted = copy.open().adopt("ann", NOON_MS).await.unwrap();
+    let other = cluster.sc("b").await;
+    other.store.lead_to(&copy);
+    cluster.pass(2 * SECOND).await;
+    let shown = other.controller.shown();
+    assert_eq!(shown.seen.store_id, adopted);
+    assert!(shown.seen.revision > known.revision && !is_alarmed(&other.controller));
+    other.make("letters").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_refusal_is_kept_in_a_store_that_is_not_believed() {
+    let cluster = Cluster::new();
+    let sc = cluster.sc("a").await;
+    for name in ["orders", "bills"] {
+        sc.make(name).await.unwrap();
+    }
+    cluster.database.lose_last(1);
+    cluster.pass(2 * SECOND).await;
+    let kept = sc.controller.keep("tester", "k1", [1; 32], "no".to_owned());
+    assert_eq!(kept.await.unwrap_err().code(), ErrorCode::MetadataForked);
+    let answered = sc.controller.answered("tester", "k1", [1; 32]).await;
+    assert_eq!(answered.unwrap(), None);
+}

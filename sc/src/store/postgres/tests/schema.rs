@@ -1,6 +1,7 @@
 //! What `migrate` does, and what a start says about a schema that does not fit.
 
 use super::*;
+use crate::store::Ledger as _;
 
 #[tokio::test]
 async fn a_database_that_was_not_migrated_says_what_to_do() {
@@ -80,6 +81,51 @@ async fn a_schema_that_does_not_fit_is_refused_with_the_way_out() {
         ),
         "{refused:?}"
     );
+}
+
+#[tokio::test]
+async fn who_runs_goes_on_while_a_newer_version_adds_columns() {
+    let server = Server::new().await;
+    let store = server.store().await.unwrap();
+    let token = JoinToken {
+        hash: [1; 32],
+        role: "spu".to_owned(),
+        scope: "{}".to_owned(),
+        created_by: "ann".to_owned(),
+        created_at_ms: 1,
+        expires_at_ms: 100,
+        used: None,
+    };
+    assert!(store.add_join_token(&token).await.unwrap());
+    let certificate = NodeCertificate {
+        serial: "0a".to_owned(),
+        node: "spu/spu-1".to_owned(),
+        issued_at_ms: 1,
+        expires_at_ms: 100,
+        revoked_at_ms: None,
+    };
+    assert!(store.add_certificate(&certificate).await.unwrap());
+    for added in ["", "later"] {
+        if !added.is_empty() {
+            server
+                .sql(
+                    "ALTER TABLE join_tokens ADD COLUMN later text;
+                     ALTER TABLE node_certificates ADD COLUMN later text",
+                )
+                .await;
+        }
+        // Often, so that each connection has its statements prepared.
+        for _ in 0..20 {
+            let found = store.join_token(&[1; 32]).await.unwrap();
+            assert_eq!(found.as_ref(), Some(&token));
+            assert_eq!(store.join_tokens().await.unwrap().len(), 1);
+            let found = store.certificate("0a").await.unwrap();
+            assert_eq!(found.as_ref(), Some(&certificate));
+            assert_eq!(store.certificates(None).await.unwrap().len(), 1);
+        }
+    }
+    let redeemed = store.redeem_join_token(&[1; 32], "x", Some("spu/spu-1"), 2);
+    assert!(matches!(redeemed.await.unwrap(), Redeemed::Now(_)));
 }
 
 #[tokio::test]

@@ -10,8 +10,12 @@ mod page;
 
 mod sealed;
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::response::Response;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use http::request::Parts;
 use tidegate_kit::auth::{Op, Principal, require};
 use tidegate_kit::clock::monotonic;
@@ -28,7 +32,8 @@ use crate::caller::Caller;
 use crate::events::{last_event_id, open_events};
 use crate::follow::{self, Follower, any_moved};
 use crate::negotiate::{AnswerFormat, answer_format};
-use crate::opening::{self, Absent, is_absence};
+use crate::opening::{self, Absent, Present, is_absence};
+use crate::partitions::BoxFuture;
 use crate::query::Query;
 use crate::select::Selection;
 use crate::state::DataPlane;
@@ -195,6 +200,8 @@ async fn fetch(
     let mut reading = Reading {
         followers: opened.present.into_iter().map(Follower::from).collect(),
         absent: opened.absent,
+        waited_for: 0,
+        waiting: FuturesUnordered::new(),
     };
     // A cursor that cannot be written is refused before anybody waits for records.
     follow::cursor(&topic, &reading.followers, &reading.absent)?;
@@ -207,9 +214,31 @@ async fn fetch(
 struct Reading {
     followers: Vec<Follower>,
     absent: Vec<Absent>,
+    /// So many of them, the first ones, are waited for.
+    waited_for: usize,
+    waiting: FuturesUnordered<BoxFuture<'static, Present>>,
 }
 
 impl Reading {
+    /// Waits from now on for all that are away: a page that waits for records takes theirs, too.
+    fn wait_for_absent(&mut self, state: &DataPlane, topic: &Arc<TopicSpec>) {
+        for absent in &self.absent[self.waited_for..] {
+            let join = opening::join(state.clone(), Arc::clone(topic), absent.clone());
+            self.waiting.push(Box::pin(join));
+        }
+        self.waited_for = self.absent.len();
+    }
+
+    /// One that was waited for is back.
+    fn join(&mut self, present: Present) {
+        self.absent
+            .retain(|absent| absent.partition != present.partition);
+        self.waited_for = self.absent.len();
+        let is_before = |follower: &Follower| follower.partition < present.partition;
+        let place = self.followers.partition_point(is_before);
+        self.followers.insert(place, Follower::from(present));
+    }
+
     /// Reads of one of them; what there is has its place in the page then.
     async fn read(
         &mut self,
@@ -254,7 +283,7 @@ enum Read {
 
 async fn collect(
     state: &DataPlane,
-    topic: &TopicSpec,
+    topic: &Arc<TopicSpec>,
     reading: &mut Reading,
     page: &mut Page,
 ) -> Result<(), Problem> {
@@ -288,6 +317,7 @@ async fn collect(
             return Ok(());
         }
         page.rest();
+        reading.wait_for_absent(state, topic);
         tokio::select! {
             biased;
             () = state.tasks().cancelled() => return Ok(()),
@@ -296,6 +326,7 @@ async fn collect(
                     return Err(follow::gone(&state.topology(), topic));
                 }
             }
+            Some(present) = reading.waiting.next() => reading.join(present),
             () = tokio::time::sleep_until(deadline.into()) => return Ok(()),
         }
     }

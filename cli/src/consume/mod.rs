@@ -4,6 +4,7 @@
 //! output goes away, and on an interrupt that takes nothing away: one that comes before the end that
 //! was asked for, or while nobody takes the output, is told by the exit code.
 
+mod absence;
 mod format;
 
 mod sink;
@@ -20,6 +21,7 @@ use crate::connection::Connection;
 use crate::failure::{Failure, interrupts};
 use crate::output::{self, Output};
 use crate::units;
+use absence::Absence;
 use format::OutputFormat;
 use sink::{Sink, SinkRule};
 
@@ -78,7 +80,7 @@ pub(crate) struct ConsumeArguments {
     )]
     pub(crate) key_separator: String,
 
-    /// No count at the end.
+    /// No count at the end, and no word of partitions that cannot be reached.
     #[arg(long, short = 'q')]
     pub(crate) quiet: bool,
 }
@@ -132,6 +134,7 @@ async fn drain(
 ) -> Result<(), Failure> {
     let max = arguments.max.unwrap_or(u64::MAX);
     let mut reader_check = tokio::time::interval(READER_CHECK);
+    let mut absence = Absence::new(consumer, arguments.quiet);
     while sink.written() < max {
         let page = {
             let mut next = pin!(consumer.next_page());
@@ -139,6 +142,7 @@ async fn drain(
                 tokio::select! {
                     page = &mut next => break page?,
                     _ = signals.recv() => return end_early(arguments),
+                    () = absence.changed() => absence.tell(),
                     _ = reader_check.tick() => {
                         if output::is_abandoned() {
                             return Ok(());

@@ -117,6 +117,12 @@ impl Client {
             .await
     }
 
+    /// Reads a JSON document, or fails at once.
+    pub(crate) async fn get_json_once<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let answer = self.send_json(Method::GET, path.to_owned(), Vec::new(), None);
+        decode(&answer.await?, path)
+    }
+
     /// Reads a JSON document, trying again while that may help.
     pub(crate) async fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         let mut failures = 0;

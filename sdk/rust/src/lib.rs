@@ -59,7 +59,7 @@ mod consumer;
 mod testing;
 
 pub use client::{Client, ClientConfig};
-pub use consumer::{Consumer, ConsumerConfig, Page, Received};
+pub use consumer::{AwayPartitions, Consumer, ConsumerConfig, Page, Received};
 pub use error::Error;
 pub use producer::{Delivered, Delivery, Producer, ProducerConfig, ProducerProgress};
 pub use topics::{PartitionOffsets, TopicFacts, WriteOptions, Written};

@@ -56,6 +56,8 @@ pub const FETCH_WAIT_DEFAULT: Duration = Duration::from_secs(20);
 pub const PAGES_AHEAD: usize = 1;
 /// How often a consumer of all partitions looks whether some were added.
 pub const PARTITIONS_REFRESH: Duration = Duration::from_secs(10);
+/// How often a consumer tries partitions again that it could not reach when it began.
+pub const AWAY_REFRESH: Duration = Duration::from_secs(1);
 /// Requests for offsets that run side by side when a consumer starts.
 pub const START_LOOKUPS: usize = 16;
 

@@ -176,11 +176,18 @@ impl Client {
         partition: PartitionId,
         at_ms: Option<i64>,
     ) -> Result<PartitionOffsets, Error> {
-        let mut path = format!("{}/partitions/{partition}/offsets", topic_path(name));
-        if let Some(at_ms) = at_ms {
-            path.push_str(&format!("?at={at_ms}"));
-        }
-        self.get_json(&path).await
+        self.get_json(&offsets_path(name, partition, at_ms)).await
+    }
+
+    /// The same, or why not at once.
+    pub(crate) async fn offsets_once(
+        &self,
+        name: &TopicName,
+        partition: PartitionId,
+        at_ms: Option<i64>,
+    ) -> Result<PartitionOffsets, Error> {
+        let path = offsets_path(name, partition, at_ms);
+        self.get_json_once(&path).await
     }
 
     /// The cluster as its controller describes it.
@@ -252,6 +259,14 @@ impl Client {
             query = format!("?limit=1000&next={}", percent_encoded(&next));
         }
     }
+}
+
+fn offsets_path(name: &TopicName, partition: PartitionId, at_ms: Option<i64>) -> String {
+    let mut path = format!("{}/partitions/{partition}/offsets", topic_path(name));
+    if let Some(at_ms) = at_ms {
+        path.push_str(&format!("?at={at_ms}"));
+    }
+    path
 }
 
 /// `/v1/topics/<name>`; topic names need no escaping.

@@ -299,7 +299,8 @@ async fn whoever_began_at_the_end_while_a_partition_was_away_goes_on_from_there(
             cursor = page.header("tidegate-cursor").to_owned();
         }
         second_comes_back(&surface).await;
-        let page = surface.get(&format!("{path}?cursor={cursor}")).await.json();
+        let path = format!("{path}?wait_ms=60000&cursor={cursor}");
+        let page = surface.get(&path).await.json();
         let records = page["records"].as_array().unwrap().iter();
         let values: Vec<_> = records.map(|record| record["value"].clone()).collect();
         assert_eq!(json!(values), wanted, "from {from}");
@@ -318,4 +319,16 @@ async fn an_event_stream_taken_up_again_begins_where_the_first_one_was_to() {
     let mut again = Stream::open(&surface, path, &id).await;
     let records = again.expect("records").await.data["records"].clone();
     assert_eq!(records[0]["value"], "new");
+}
+
+#[tokio::test]
+async fn a_page_that_waits_takes_the_records_of_a_partition_that_comes_back_meanwhile() {
+    let surface = second_is_away().await;
+    let path = "/v1/topics/t/records?from=latest";
+    let page = surface.get(path).await;
+    let cursor = page.header("tidegate-cursor").to_owned();
+    let path = format!("/v1/topics/t/records?wait_ms=60000&cursor={cursor}");
+    let (page, ()) = tokio::join!(surface.get(&path), second_comes_back(&surface));
+    assert_eq!(page.json()["records"][0]["value"], "new");
+    assert_eq!(page.header("tidegate-away"), "");
 }

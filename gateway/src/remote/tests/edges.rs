@@ -13,6 +13,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 
+mod consumers;
 mod dead_unit;
 
 /// One gateway.

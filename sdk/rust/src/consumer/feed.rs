@@ -9,6 +9,7 @@ use tidegate_proto::api::socket::{CloseCode, Drain, Gap, SUBPROTOCOL_BATCH, Serv
 use tidegate_proto::compression::Codec;
 use tidegate_proto::error::{ErrorCode, Problem};
 
+use super::away::Away;
 use super::page::{Page, Part};
 use super::span::Spans;
 use crate::client::Client;
@@ -21,6 +22,8 @@ pub(crate) struct Feed {
     socket: Socket,
     /// What its messages call the topic, once it was told.
     topic_number: Option<u32>,
+    /// Partitions of which the server says on this socket that they are away.
+    away: Vec<u32>,
     /// What ended it, while what came before that is still to be handed out.
     over: Option<Over>,
 }
@@ -60,6 +63,7 @@ impl Feed {
             Ok(socket) => Ok(Self {
                 socket,
                 topic_number: None,
+                away: Vec::new(),
                 over: None,
             }),
             Err(NotOpened::Failed(error)) => Err(Over::Broken(error)),
@@ -72,6 +76,7 @@ impl Feed {
     pub(crate) async fn next(
         &mut self,
         spans: &mut Spans,
+        away: &Away,
         grows: bool,
         bytes_max: usize,
     ) -> Result<Page, Over> {
@@ -85,7 +90,7 @@ impl Feed {
             if let Said::Binary(message) = &what {
                 bytes += message.len();
             }
-            let taken = self.take(what, spans, grows, &mut parts);
+            let taken = self.take(what, spans, away, grows, &mut parts);
             let is_enough = bytes >= bytes_max || spans.all_done();
             let more = match taken {
                 Ok(()) if is_enough => break,
@@ -109,12 +114,13 @@ impl Feed {
         &mut self,
         said: Said,
         spans: &mut Spans,
+        away: &Away,
         grows: bool,
         parts: &mut Vec<Part>,
     ) -> Result<(), Over> {
         match said {
             Said::Binary(message) => Ok(self.read(&message, spans, grows, parts)?),
-            Said::Text(text) => Ok(self.hear(&text, spans)?),
+            Said::Text(text) => Ok(self.hear(&text, spans, away)?),
             Said::Closed(code, reason) => Err(closed(code, reason)),
         }
     }
@@ -136,7 +142,7 @@ impl Feed {
         super::page::take_batches(message.batches, spans, grows, parts).map_err(protocol)
     }
 
-    fn hear(&mut self, text: &str, spans: &Spans) -> Result<(), Error> {
+    fn hear(&mut self, text: &str, spans: &Spans, away: &Away) -> Result<(), Error> {
         let frame = ServerFrame::parse(text).map_err(|error| protocol(error.to_string()))?;
         match frame {
             Some(ServerFrame::Subscribed(subscribed)) => {
@@ -146,13 +152,28 @@ impl Feed {
             Some(ServerFrame::Gap(gap)) if spans.wants(gap.partition) => Err(lost(&gap)),
             Some(ServerFrame::Drain(drain)) => Err(leaving(&drain)),
             Some(ServerFrame::Error(frame)) => Err(Error::Problem(Box::new(frame.error))),
+            Some(ServerFrame::Away(frame)) => {
+                for partition in frame.partitions {
+                    away.gone(partition, frame.error.detail());
+                    self.away.push(partition);
+                }
+                Ok(())
+            }
+            Some(ServerFrame::Back(frame)) => {
+                self.away
+                    .retain(|partition| !frame.partitions.contains(partition));
+                frame.partitions.into_iter().for_each(|one| away.back(one));
+                Ok(())
+            }
+            // By now it has told of all that are away: others of an earlier socket are back.
+            Some(ServerFrame::CaughtUp(_)) => {
+                away.are(&self.away);
+                Ok(())
+            }
             // Told to those who want to know where the end is, or of a newer server.
             Some(
-                ServerFrame::CaughtUp(_)
-                | ServerFrame::Ping(_)
+                ServerFrame::Ping(_)
                 | ServerFrame::Gap(_)
-                | ServerFrame::Away(_)
-                | ServerFrame::Back(_)
                 | ServerFrame::Ack(_)
                 | ServerFrame::Records(_),
             )

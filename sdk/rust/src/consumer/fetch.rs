@@ -9,24 +9,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use http::header::{ACCEPT, HeaderValue};
-use tidegate_proto::api::records::MEDIA_TYPE_BATCH;
+use tidegate_proto::api::records::{HEADER_AWAY, MEDIA_TYPE_BATCH};
 use tidegate_proto::cursor::{Cursor, CursorPosition};
 use tidegate_proto::id::{PartitionId, TopicId};
 use tidegate_proto::name::TopicName;
 use tidegate_proto::position::StartPosition;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::backoff;
 use crate::client::Client;
 use crate::clock;
+use crate::consumer::away::Away;
 use crate::consumer::feed::{self, Feed, Over};
 use crate::consumer::page::{Page, take_batches};
 use crate::consumer::span::Spans;
-use crate::consumer::start;
+use crate::consumer::start::{self, Begin, Found};
 use crate::error::Error;
 use crate::limits::{
-    DEADLINE_GRACE, FETCH_PATH_BYTES_MAX, PARTITIONS_REFRESH, REQUEST_TIMEOUT_DEFAULT,
+    AWAY_REFRESH, DEADLINE_GRACE, FETCH_PATH_BYTES_MAX, PARTITIONS_REFRESH, REQUEST_TIMEOUT_DEFAULT,
 };
 use crate::topics::topic_path;
 use crate::transport::Call;
@@ -36,6 +37,9 @@ pub(crate) struct Fetcher {
     pub(crate) topic: TopicName,
     pub(crate) topic_id: TopicId,
     pub(crate) spans: Spans,
+    pub(crate) away: Away,
+    /// Goes on at the end.
+    pub(crate) follows: bool,
     pub(crate) page_bytes: usize,
     pub(crate) wait: Duration,
     pub(crate) way: Way,
@@ -74,9 +78,12 @@ impl Fetcher {
     pub(crate) async fn run(mut self) {
         let mut outage = None;
         let mut looked = clock::now();
-        while !self.spans.all_done() {
+        while !self.spans.all_done() || self.away.waits() {
             let outcome = match self.look_for_partitions(&mut looked).await {
-                Ok(()) => self.next().await,
+                Ok(()) => match self.look_for_awaited().await {
+                    Ok(()) => self.next().await,
+                    Err(error) => Err(error),
+                },
                 Err(error) => Err(error),
             };
             let item = match outcome {
@@ -125,28 +132,77 @@ impl Fetcher {
     /// Now and then: partitions that were added since are read from their first record.
     async fn look_for_partitions(&mut self, looked: &mut Instant) -> Result<(), Error> {
         // A socket of all partitions tells of them by itself.
-        let is_told = matches!(self.way, Way::Socket(_));
+        let is_told = matches!(self.way, Way::Socket(_)) && !self.away.waits();
         if !self.grows || is_told || clock::now() - *looked < PARTITIONS_REFRESH {
             return Ok(());
         }
         let facts = self.client.topic_facts(&self.topic).await?;
         // Another topic of the same name is not ours to read: the cursor will say so.
         if facts.id == self.topic_id {
-            let known = |partition: &PartitionId| self.spans.0.contains_key(partition);
+            let known = |partition: &PartitionId| {
+                self.spans.0.contains_key(partition) || self.away.waits_for(*partition)
+            };
+            let begin = Begin::At(StartPosition::Earliest);
             let added: Vec<_> = (0..facts.partitions)
                 .map(PartitionId)
                 .filter(|partition| !known(partition))
+                .map(|partition| (partition, begin))
                 .collect();
-            let from = StartPosition::Earliest;
-            let spans = start::spans(&self.client, &self.topic, &added, from, true).await?;
-            self.spans.0.extend(spans.0);
+            let found = start::find(&self.client, &self.topic, &added, true).await?;
+            self.take_found(found);
         }
         *looked = clock::now();
         Ok(())
     }
 
+    /// Now and then: those that could not be looked up may be back.
+    async fn look_for_awaited(&mut self) -> Result<(), Error> {
+        if !self.away.waits() || clock::now() < self.away.look_at {
+            return Ok(());
+        }
+        let awaited: Vec<_> = self.away.awaited().collect();
+        match start::find(&self.client, &self.topic, &awaited, self.follows).await {
+            Ok(found) => self.take_found(found),
+            // All of them are still away.
+            Err(error) if start::is_absence(&error) => self.away.look_later(),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn take_found(&mut self, found: Found) {
+        let spans = self.away.sort_out(found);
+        // An open socket was asked for without them.
+        if let Way::Socket(feed) = &mut self.way
+            && !spans.0.is_empty()
+        {
+            *feed = None;
+        }
+        self.spans.0.extend(spans.0);
+    }
+
+    /// All others were read to their end.
+    async fn wait_for_awaited(&mut self) -> Result<Page, Error> {
+        let waited = clock::now() - self.away.since;
+        if self.patience.is_some_and(|patience| waited >= patience)
+            && let Some(error) = self.away.give_up()
+        {
+            return Err(error);
+        }
+        tokio::select! {
+            () = sleep_until(self.away.look_at) => Ok(Page::new(Vec::new())),
+            () = self.pages.closed() => Err(Error::Closed),
+        }
+    }
+
     /// The next records, over the socket or in a page.
     async fn next(&mut self) -> Result<Page, Error> {
+        if self.spans.all_done() {
+            return match self.away.waits() {
+                true => self.wait_for_awaited().await,
+                false => Ok(Page::new(Vec::new())),
+            };
+        }
         let mut feed = match &mut self.way {
             Way::Pages => return self.fetch().await,
             Way::Socket(feed) => feed.take(),
@@ -178,12 +234,22 @@ impl Fetcher {
                 feed.insert(Box::new(Feed::open(&self.client, &path).await?))
             }
         };
-        feed.next(&mut self.spans, self.grows, self.page_bytes)
-            .await
+        let next = feed.next(&mut self.spans, &self.away, self.grows, self.page_bytes);
+        if !self.away.waits() {
+            return next.await;
+        }
+        tokio::select! {
+            next = next => next,
+            () = sleep_until(self.away.look_at) => Ok(Page::new(Vec::new())),
+        }
     }
 
     async fn fetch(&mut self) -> Result<Page, Error> {
-        let (bytes, wait_ms) = (self.page_bytes, self.wait.as_millis());
+        let wait = match self.away.waits() {
+            true => self.wait.min(AWAY_REFRESH),
+            false => self.wait,
+        };
+        let (bytes, wait_ms) = (self.page_bytes, wait.as_millis());
         let path = self.path(&format!("records?max_bytes={bytes}&wait_ms={wait_ms}&"))?;
         let call = Call {
             method: Method::GET,
@@ -196,6 +262,9 @@ impl Fetcher {
             answer = self.client.call(call) => answer?,
             () = self.pages.closed() => return Err(Error::Closed),
         };
+        let away = answer.header(HEADER_AWAY).unwrap_or_default();
+        let away = away.split(',').filter_map(|text| text.parse().ok());
+        self.away.are(&away.collect::<Vec<u32>>());
         let mut parts = Vec::new();
         let taken = take_batches(answer.body, &mut self.spans, false, &mut parts);
         taken.map_err(|reason| Error::Protocol {
@@ -227,7 +296,8 @@ impl Fetcher {
         let topic = topic_path(&self.topic);
         let cursor = cursor.encode().map_err(|_| too_many())?;
         let mut path = format!("{topic}/{what}cursor={cursor}");
-        if !(self.grows && matches!(self.way, Way::Socket(_))) {
+        let wants_all = self.grows && matches!(self.way, Way::Socket(_)) && !self.away.waits();
+        if !wants_all {
             path.push_str(&format!("&partitions={}", partitions.join(",")));
         }
         if path.len() > FETCH_PATH_BYTES_MAX {

@@ -2,7 +2,7 @@
 //!
 //! Stored batches come over a WebSocket, or in pages fetched by long poll, ahead of the reader. Connections that break are
 //! taken up again without a gap; what retention has removed meanwhile is an error, never a silent
-//! jump. Order is kept per partition.
+//! jump. Partitions that cannot be reached are waited for beside the others. Order is kept per partition.
 
 mod config;
 mod page;
@@ -10,27 +10,33 @@ mod span;
 
 mod start;
 
+mod away;
+
 mod feed;
 mod fetch;
 
 use tidegate_proto::id::PartitionId;
 use tidegate_proto::name::TopicName;
 use tidegate_proto::position::StartPosition;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+pub use away::AwayPartitions;
 pub use config::ConsumerConfig;
 pub use page::{Page, Received};
 
 use crate::client::Client;
 use crate::error::Error;
 use crate::limits::PAGES_AHEAD;
+use away::Away;
 use fetch::{Fetcher, Item, Way};
+use start::Begin;
 
 /// Reads one topic. Dropping it stops the reading.
 #[derive(Debug)]
 pub struct Consumer {
     pages: mpsc::Receiver<Item>,
+    told: watch::Receiver<AwayPartitions>,
     has_ended: bool,
     _task: JoinSet<()>,
 }
@@ -40,7 +46,8 @@ impl Consumer {
     ///
     /// # Errors
     /// `topic_not_found`, `partition_not_found`, `offset_out_of_range` for a plain offset outside of
-    /// the log, `Error::Config` when the settings contradict each other, and those of any call.
+    /// the log, `Error::Config` when the settings contradict each other, and those of any call. That partitions
+    /// cannot be reached only when none of them can.
     pub async fn open(
         client: Client,
         topic: TopicName,
@@ -60,13 +67,21 @@ impl Consumer {
                 facts.partitions
             )));
         }
-        let spans = start::spans(&client, &topic, &partitions, config.from, config.follow).await?;
+        let begin = Begin::At(config.from);
+        let wanted = partitions.into_iter().map(|partition| (partition, begin));
+        let wanted: Vec<_> = wanted.collect();
+        let found = start::find_some(&client, &topic, &wanted, config.follow).await?;
+        let mut away = Away::new();
+        let spans = away.sort_out(found);
+        let told = away.subscribe();
         let (tx, pages) = mpsc::channel(PAGES_AHEAD);
         let fetcher = Fetcher {
             client,
             topic,
             topic_id: facts.id,
             spans,
+            away,
+            follows: config.follow,
             page_bytes: config.page_bytes,
             wait: config.wait,
             way: if config.pages_only {
@@ -83,9 +98,18 @@ impl Consumer {
         task.spawn(fetcher.run());
         Ok(Self {
             pages,
+            told,
             has_ended: false,
             _task: task,
         })
+    }
+
+    /// The partitions that cannot be reached now, with the reasons, as they change. Reading goes on with the
+    /// others, and with these when they are back.
+    pub fn away(&self) -> watch::Receiver<AwayPartitions> {
+        let mut told = self.told.clone();
+        told.mark_changed();
+        told
     }
 
     /// The next records; `None` once the end is reached (only without `follow`).

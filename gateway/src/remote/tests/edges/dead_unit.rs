@@ -10,10 +10,10 @@ use tokio_tungstenite::tungstenite::Message;
 use super::super::wire::Leading;
 use super::*;
 
-const OTHER: SpuId = SpuId(2);
+pub(super) const OTHER: SpuId = SpuId(2);
 
 /// The second unit, in front of the same memory.
-fn start(far: &Far) -> Unit {
+pub(super) fn start(far: &Far) -> Unit {
     let inner = Arc::clone(&far.memory);
     let unit = far.cluster.unit(OTHER, Kept::new(inner, Leading(OTHER)));
     far.memory.enter(OTHER, Some(at_port(unit.port)));
@@ -170,9 +170,13 @@ async fn sockets_merge_what_is_alive_by_credit_while_a_unit_is_dead() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/v1", listener.local_addr().unwrap());
     let router = edge.router.clone();
+    let stopped = far.tasks.cancelled();
     far.tasks
         .spawn(TaskKind::Listener, tracing::Span::none(), async move {
-            axum::serve(listener, router).await
+            tokio::select! {
+                served = axum::serve(listener, router) => served,
+                () = stopped => Ok(()),
+            }
         });
     let path = format!("{url}/topics/t/ws?from=earliest");
     let (mut early, _) = connect_async(&path).await.unwrap();

@@ -153,7 +153,7 @@ fn choose(arguments: &ConnectionArguments, profile: Option<Profile>) -> Result<P
         .as_ref()
         .filter(|path| !path.as_os_str().is_empty());
     let trusted = profile.filter(|profile| {
-        arguments.profile.is_some() || urls.iter().all(|url| is_of(profile, url))
+        given(arguments.profile.as_ref()).is_some() || urls.iter().all(|url| is_of(profile, url))
     });
     let base = trusted.unwrap_or_default();
     let mut urls = urls.into_iter();
@@ -239,6 +239,9 @@ mod tests {
         assert_eq!(same.token.as_deref(), Some("secret"));
         let named = choose(&flags(Some("https://b:1"), Some("local")), profile()).unwrap();
         assert_eq!(named.token.as_deref(), Some("secret"));
+        // An empty TIDEGATE_PROFILE names none.
+        let unnamed = choose(&flags(Some("https://b:1"), Some("")), profile()).unwrap();
+        assert_eq!((unnamed.token, unnamed.ca), (None, None));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //!
 //! Not by its command line, which people type with other paths than the programs that look for it, and not
 //! by its number alone, which may be another process's by now: the number with the moment of the process's
-//! beginning, as the system counts it, is of one process only. A file whose process has ended means nothing.
+//! beginning, as the system counts it, is of one process only. Where the system does not tell that moment the
+//! lock itself has to be held. A file whose process has ended means nothing.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
@@ -43,18 +44,19 @@ impl Owner {
     pub(crate) fn of(directory: &Path) -> Option<Self> {
         let text = fs::read_to_string(directory.join(LOCK_FILE)).ok()?;
         let found: Self = serde_json::from_str(text.lines().next()?).ok()?;
-        found.is_alive().then_some(found)
+        let is_alive = match found.began {
+            Some(_) => found.boot == boot() && found.began == began(found.pid),
+            None => is_locked(directory),
+        };
+        is_alive.then_some(found)
     }
+}
 
-    #[cfg(unix)]
-    fn is_alive(&self) -> bool {
-        if self.began.is_some() {
-            return self.boot == boot() && self.began == began(self.pid);
-        }
-        let pid = i32::try_from(self.pid).ok();
-        let pid = pid.and_then(rustix::process::Pid::from_raw);
-        pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
-    }
+/// Whether somebody holds the lock. To find out it is taken for a moment where nobody does.
+#[cfg(unix)]
+fn is_locked(directory: &Path) -> bool {
+    let file = File::open(directory.join(LOCK_FILE));
+    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 fn boot() -> Option<String> {
@@ -80,7 +82,9 @@ mod tests {
 
     fn told(directory: &Path, change: impl Fn(&mut Owner)) -> Option<Owner> {
         let path = directory.join(LOCK_FILE);
-        Owner::write(&mut File::create(&path).unwrap()).unwrap();
+        let mut lock = File::create(&path).unwrap();
+        lock.lock().unwrap();
+        Owner::write(&mut lock).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         let mut owner: Owner = serde_json::from_str(&text).unwrap();
         change(&mut owner);
@@ -100,8 +104,16 @@ mod tests {
             let before = |owner: &mut Owner| owner.boot = Some("another".to_owned());
             assert_eq!(told(folder.path(), before), None);
         }
-        let nobody = |owner: &mut Owner| owner.pid = u32::MAX;
-        assert_eq!(told(folder.path(), nobody), None);
+    }
+
+    #[test]
+    fn without_a_moment_of_beginning_only_the_lock_proves_an_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let untold = |owner: &mut Owner| (owner.boot, owner.began) = (None, None);
+        let found = told(folder.path(), untold);
+        assert_eq!(found.map(|owner| owner.pid), Some(std::process::id()));
+        // The process runs, and has let go of the directory.
+        assert_eq!(Owner::of(folder.path()), None);
     }
 
     #[test]
@@ -121,7 +133,9 @@ mod tests {
         assert_eq!(Owner::of(folder.path()), None);
         fs::write(&path, "x".repeat(4000)).unwrap();
         assert_eq!(Owner::of(folder.path()), None);
-        Owner::write(&mut File::options().write(true).open(&path).unwrap()).unwrap();
+        let mut lock = File::options().write(true).open(&path).unwrap();
+        lock.lock().unwrap();
+        Owner::write(&mut lock).unwrap();
         assert_eq!(Owner::of(folder.path()).unwrap().pid, std::process::id());
         assert!(fs::metadata(&path).unwrap().len() < 200);
     }

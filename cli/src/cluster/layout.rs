@@ -4,7 +4,7 @@
 //! A port that somebody else took meanwhile is replaced; who was reached there is told the new one by the
 //! topology.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -65,6 +65,10 @@ impl NodePlan {
         format!("{}-{}", self.kind.as_str(), self.number)
     }
 
+    fn is(&self, other: &Self) -> bool {
+        (self.kind, self.number) == (other.kind, other.number)
+    }
+
     /// The failure domain of a storage unit: one of its own, if none was given.
     pub(crate) fn rack(&self) -> String {
         let own = || format!("rack-{}", self.number);
@@ -81,6 +85,9 @@ impl NodePlan {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Layout {
     pub(crate) nodes: Vec<NodePlan>,
+    /// What those were given that are not there any more: it is theirs when they come back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<NodePlan>,
     pub(crate) postgres_port: u16,
     pub(crate) postgres_password: String,
 }
@@ -89,15 +96,20 @@ pub(crate) struct Layout {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
     pub(crate) kind: NodeKind,
-    /// Numbered from 1. Without it, those that there were.
+    /// The first of those that there were, and new ones in the gaps and behind them. Without it, all of
+    /// those that there were.
     pub(crate) count: Option<u32>,
     /// In a new cluster.
     pub(crate) at_first: u32,
 }
 
 impl Layout {
-    /// The layout of the directory, with as many nodes as wanted: those that it had keep their ports.
-    pub(crate) fn ensure(directory: &Path, wanted: &[Wanted]) -> Result<Self, Failure> {
+    /// The layout of the directory, with as many nodes as wanted: those that it had keep their ports. With
+    /// those that it had until now and has no more.
+    pub(crate) fn ensure(
+        directory: &Path,
+        wanted: &[Wanted],
+    ) -> Result<(Self, Vec<NodePlan>), Failure> {
         let path = directory.join(LAYOUT_FILE);
         let before = match fs::read_to_string(&path) {
             Ok(text) => Some(serde_json::from_str::<Self>(&text).map_err(|error| {
@@ -106,9 +118,12 @@ impl Layout {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(disk(&path, "cannot be read", &error)),
         };
+        let known = before.as_ref().map(|before| before.nodes.clone());
         let layout = Self::fill(before, wanted)?;
         layout.write(directory)?;
-        Ok(layout)
+        let mut dropped = known.unwrap_or_default();
+        dropped.retain(|node| !layout.nodes.iter().any(|other| other.is(node)));
+        Ok((layout, dropped))
     }
 
     fn write(&self, directory: &Path) -> Result<(), Failure> {
@@ -122,30 +137,22 @@ impl Layout {
     fn fill(before: Option<Self>, wanted: &[Wanted]) -> Result<Self, Failure> {
         let mut free = FreePorts::default();
         let is_new = before.is_none();
-        let (known, port, password) = match before {
-            Some(before) => (before.nodes, before.postgres_port, before.postgres_password),
-            None => {
-                let password = secret::random_token();
-                let password = password.map_err(|error| Failure::failed(error.to_string()))?;
-                (Vec::new(), 0, password)
-            }
+        let before = match before {
+            Some(before) => before,
+            None => Self::empty()?,
         };
-        let postgres_port = free.keep_or_take(port)?;
-        let mut nodes = Vec::new();
+        let postgres_port = free.keep_or_take(before.postgres_port)?;
+        let mut nodes: Vec<NodePlan> = Vec::new();
         for Wanted {
             kind,
             count,
             at_first,
         } in wanted
         {
-            let of_kind = known.iter().filter(|node| node.kind == *kind);
-            let known: BTreeMap<u32, &NodePlan> = of_kind.map(|node| (node.number, node)).collect();
-            let numbers: Vec<u32> = match count.or(is_new.then_some(*at_first)) {
-                Some(count) => (1..=count).collect(),
-                None => known.keys().copied().collect(),
-            };
+            let known = before.of(*kind).map(|node| node.number);
+            let numbers = numbers(known, count.or(is_new.then_some(*at_first)));
             for number in numbers {
-                let had = known.get(&number);
+                let had = before.plan_of(*kind, number);
                 nodes.push(NodePlan {
                     kind: *kind,
                     number,
@@ -154,42 +161,84 @@ impl Layout {
                 });
             }
         }
+        let mut left_out = [before.nodes, before.left_out].concat();
+        left_out.retain(|node| !nodes.iter().any(|other| other.is(node)));
         Ok(Self {
             nodes,
+            left_out,
             postgres_port,
-            postgres_password: password,
+            postgres_password: before.postgres_password,
         })
     }
 
-    /// One more storage unit, kept in `directory`.
-    pub(crate) fn add_spu(
-        &mut self,
-        directory: &Path,
-        number: u32,
+    fn empty() -> Result<Self, Failure> {
+        let password = secret::random_token();
+        Ok(Self {
+            nodes: Vec::new(),
+            left_out: Vec::new(),
+            postgres_port: 0,
+            postgres_password: password.map_err(|error| Failure::failed(error.to_string()))?,
+        })
+    }
+
+    /// Whether the cluster has that process.
+    pub(crate) fn has(&self, node: &NodePlan) -> bool {
+        self.nodes.iter().any(|other| other.is(node))
+    }
+
+    /// What a process has, or had when it was one of the cluster.
+    pub(crate) fn plan_of(&self, kind: NodeKind, number: u32) -> Option<&NodePlan> {
+        let mut all = self.nodes.iter().chain(&self.left_out);
+        all.find(|node| (node.kind, node.number) == (kind, number))
+    }
+
+    /// What a storage unit of that number would be given, with what it had. Without one it is behind the last
+    /// that there is.
+    pub(crate) fn plan_spu(
+        &self,
+        number: Option<u32>,
         rack: Option<String>,
     ) -> Result<NodePlan, Failure> {
+        let last = self.of(NodeKind::Spu).map(|node| node.number).max();
+        let number = number.unwrap_or_else(|| last.map_or(1, |last| last + 1));
+        let had = self.plan_of(NodeKind::Spu, number);
+        let rack = rack.or_else(|| had.and_then(|had| had.rack.clone()));
+        if let Some(had) = had.filter(|had| self.has(had)) {
+            return Ok(NodePlan {
+                rack,
+                ..had.clone()
+            });
+        }
         let mut free = FreePorts::default();
         let ports = self.nodes.iter().map(|node| node.ports);
         // Also those of processes that are down, which come back there.
         for port in ports.flat_map(|it| [it.clients, it.private, it.operators]) {
             free.keep_or_take(port)?;
         }
-        let added = NodePlan {
+        Ok(NodePlan {
             kind: NodeKind::Spu,
             number,
-            ports: free.three(None)?,
+            ports: free.three(had.map(|had| had.ports))?,
             rack,
-        };
-        self.nodes.push(added.clone());
+        })
+    }
+
+    /// Has it from now on.
+    pub(crate) fn keep(&mut self, directory: &Path, node: NodePlan) -> Result<(), Failure> {
+        self.left_out.retain(|other| !other.is(&node));
+        self.nodes.retain(|other| !other.is(&node));
+        self.nodes.push(node);
         self.nodes.sort_by_key(|node| (node.kind, node.number));
-        self.write(directory)?;
-        Ok(added)
+        self.write(directory)
     }
 
     /// Leaves out storage units; what they keep stays where it is.
     pub(crate) fn leave_out(&mut self, directory: &Path, spus: &[u32]) -> Result<(), Failure> {
         let is_gone = |node: &NodePlan| node.kind == NodeKind::Spu && spus.contains(&node.number);
-        self.nodes.retain(|node| !is_gone(node));
+        let (gone, stay) = self.nodes.drain(..).partition(is_gone);
+        self.nodes = stay;
+        self.left_out.retain(|node| !is_gone(node));
+        self.left_out.extend::<Vec<_>>(gone);
         self.write(directory)
     }
 
@@ -202,6 +251,20 @@ impl Layout {
     pub(crate) fn of(&self, kind: NodeKind) -> impl Iterator<Item = &NodePlan> {
         self.nodes.iter().filter(move |node| node.kind == kind)
     }
+}
+
+/// The first `count` of those that are known, filled up with the lowest others.
+fn numbers(known: impl Iterator<Item = u32>, count: Option<u32>) -> BTreeSet<u32> {
+    let known: BTreeSet<u32> = known.collect();
+    let Some(count) = count.map(|count| count as usize) else {
+        return known;
+    };
+    let mut numbers: BTreeSet<u32> = known.into_iter().take(count).collect();
+    let mut others = 1..;
+    while numbers.len() < count {
+        numbers.extend(others.next());
+    }
+    numbers
 }
 
 /// Ports that are ours until this is dropped, so that none is given twice.
@@ -260,7 +323,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let ensure = |spus| {
             let wanted = [wanted(NodeKind::Sc, None), wanted(NodeKind::Spu, spus)];
-            Layout::ensure(directory.path(), &wanted).unwrap()
+            Layout::ensure(directory.path(), &wanted).unwrap().0
         };
         let first = ensure(Some(2));
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first.nodes[0].ports.clients)).unwrap();
@@ -274,25 +337,56 @@ mod tests {
         assert_eq!(ensure(None).nodes.len(), 4);
     }
 
+    fn names(nodes: &[NodePlan]) -> Vec<String> {
+        nodes.iter().map(NodePlan::name).collect()
+    }
+
     #[test]
-    fn units_that_were_added_or_left_out_are_so_at_the_next_start() {
+    fn units_that_were_added_or_left_out_are_so_at_the_next_start_and_keep_what_they_were_given() {
         let directory = tempfile::tempdir().unwrap();
-        let wanted = [
-            wanted(NodeKind::Sc, None),
-            wanted(NodeKind::Spu, None),
-            wanted(NodeKind::Gateway, None),
-        ];
-        let mut layout = Layout::ensure(directory.path(), &wanted).unwrap();
-        let added = layout.add_spu(directory.path(), 7, Some("b".to_owned()));
-        assert_eq!(added.unwrap().rack(), "b");
-        assert_eq!(ports(&layout).len(), 12);
-        let mut next = Layout::ensure(directory.path(), &wanted).unwrap();
-        let names = |layout: &Layout| layout.nodes.iter().map(NodePlan::name).collect::<Vec<_>>();
-        assert_eq!(names(&next), ["sc-1", "spu-1", "spu-7", "gateway-1"]);
+        let wanted =
+            [NodeKind::Sc, NodeKind::Spu, NodeKind::Gateway].map(|kind| wanted(kind, None));
+        let ensure = || Layout::ensure(directory.path(), &wanted).unwrap().0;
+        let mut layout = ensure();
+        let added = layout.plan_spu(Some(7), Some("b".to_owned())).unwrap();
+        layout.keep(directory.path(), added.clone()).unwrap();
+        assert_eq!((added.rack(), ports(&layout).len()), ("b".to_owned(), 12));
+        let mut next = ensure();
+        assert_eq!(names(&next.nodes), ["sc-1", "spu-1", "spu-7", "gateway-1"]);
         assert_eq!(next.nodes[2].rack(), "b");
         assert_eq!(next.nodes[1].rack(), "rack-1");
-        next.leave_out(directory.path(), &[1]).unwrap();
-        let last = Layout::ensure(directory.path(), &wanted).unwrap();
-        assert_eq!(names(&last), ["sc-1", "spu-7", "gateway-1"]);
+        assert_eq!(next.plan_spu(None, None).unwrap().name(), "spu-8");
+        next.leave_out(directory.path(), &[1, 7]).unwrap();
+        let mut last = ensure();
+        assert_eq!(names(&last.nodes), ["sc-1", "gateway-1"]);
+        let back = last.plan_spu(Some(7), None).unwrap();
+        assert_eq!((back.rack(), last.has(&back)), ("b".to_owned(), false));
+        last.keep(directory.path(), back).unwrap();
+        // Again, as after an attempt that failed: one plan, and not another.
+        let moved = last.plan_spu(Some(7), Some("c".to_owned())).unwrap();
+        last.keep(directory.path(), moved).unwrap();
+        assert_eq!(names(&last.nodes), ["sc-1", "spu-7", "gateway-1"]);
+        assert_eq!(ensure().nodes[1].rack(), "c");
+    }
+
+    #[test]
+    fn a_count_keeps_the_first_that_there_were_and_names_those_that_it_leaves_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let ensure = |count| {
+            let wanted = [wanted(NodeKind::Spu, count)];
+            let (layout, dropped) = Layout::ensure(directory.path(), &wanted).unwrap();
+            (names(&layout.nodes), names(&dropped))
+        };
+        let strings = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        assert_eq!(ensure(Some(4)).0.len(), 4);
+        let (mut layout, _) =
+            Layout::ensure(directory.path(), &[wanted(NodeKind::Spu, None)]).unwrap();
+        layout.leave_out(directory.path(), &[2]).unwrap();
+        let three = strings(&["spu-1", "spu-3", "spu-4"]);
+        assert_eq!(ensure(Some(3)), (three, Vec::new()));
+        let two = strings(&["spu-1", "spu-3"]);
+        assert_eq!(ensure(Some(2)), (two, strings(&["spu-4"])));
+        assert_eq!(ensure(Some(3)).0, strings(&["spu-1", "spu-2", "spu-3"]));
+        assert_eq!(ensure(Some(5)).0.len(), 5);
     }
 }

@@ -12,15 +12,22 @@ use tidegate_client::{Client, ClientConfig, ErrorCode, SpuId, WriteOptions};
 use tidegate_kit::secret::SecretDigest;
 use tidegate_kit::tls::Pki;
 use tidegate_proto::id::ClusterId;
+use tidegate_sc::store::{DatabaseUrl, MetaStore as _, PostgresStore};
 use toml::{Table, Value};
 
 use super::layout::{Layout, NodeKind, NodePlan};
+use super::membership::Membership;
 use crate::failure::Failure;
 use crate::files::write_private;
 use crate::process::IDENTITY_DIR;
-use crate::sc::authority;
+use crate::sc::{authority, store_failure};
 use crate::up::directory::{DataDirectory, disk};
-use crate::up::failures;
+use crate::up::failures::{self, chain};
+
+/// Below it, each process has a directory by its name.
+const NODES_DIR: &str = "nodes";
+/// In that directory.
+const DATA_DIR: &str = "data";
 
 /// A cluster on this machine.
 #[derive(Debug)]
@@ -46,7 +53,7 @@ impl LocalCluster {
         let tls = path.join("tls");
         make(&tls)?;
         make(&path.join("logs"))?;
-        make(&path.join("nodes"))?;
+        make(&path.join(NODES_DIR))?;
         let pki = Pki::ensure(&tls, &[]).map_err(|error| failures::pki(&error))?;
         let program = std::env::current_exe()
             .map_err(|error| Failure::failed(format!("this program cannot be found: {error}")))?;
@@ -100,20 +107,43 @@ impl LocalCluster {
         token.ok_or_else(|| Failure::failed("a controller made a join token and did not tell it"))
     }
 
-    /// Whether the cluster has no storage unit of that number any more, though it had joined.
-    pub(super) async fn is_gone(&self, node: &NodePlan) -> Result<bool, Failure> {
-        if node.kind != NodeKind::Spu || self.has_to_join(node) {
-            return Ok(false);
+    /// What the cluster says of a process; only storage units are entered and removed.
+    pub(super) async fn membership(&self, node: &NodePlan) -> Result<Membership, Failure> {
+        if node.kind != NodeKind::Spu {
+            return Ok(Membership::Member);
         }
-        match self.client()?.spu(SpuId(node.number)).await {
-            Ok(_) => Ok(false),
-            Err(error) if error.code() == Some(ErrorCode::SpuNotFound) => Ok(true),
+        if self.has_to_join(node) {
+            return Ok(Membership::New);
+        }
+        let spu = SpuId(node.number);
+        match self.client()?.spu(spu).await {
+            Ok(_) => Ok(Membership::Member),
+            Err(error) if error.code() == Some(ErrorCode::SpuNotFound) => {
+                self.remembered(spu).await
+            }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Enters a storage unit again that was removed; its certificate and its directory serve on.
-    pub(super) async fn enter_again(&self, node: &NodePlan) -> Result<(), Failure> {
+    /// What the database has of a unit that controllers do not show: only there are those that were removed.
+    async fn remembered(&self, spu: SpuId) -> Result<Membership, Failure> {
+        let url = DatabaseUrl::parse(&self.database_url);
+        let url = url.map_err(|error| Failure::usage(chain(&error)))?;
+        let store = PostgresStore::open(&url, "tidegate cluster").await;
+        let store = store.map_err(|error| store_failure(&error))?;
+        let model = store.snapshot().await;
+        store.close().await;
+        let model = model.map_err(|error| store_failure(&error))?;
+        Ok(Membership::of(model.spus.get(&spu).map(|row| row.removed)))
+    }
+
+    /// Whether operators removed a storage unit. While nobody can tell, they did not.
+    pub(super) async fn was_removed(&self, node: &NodePlan) -> bool {
+        matches!(self.membership(node).await, Ok(Membership::Removed))
+    }
+
+    /// Enters a storage unit; its certificate and its directory serve on.
+    pub(super) async fn enter(&self, node: &NodePlan) -> Result<(), Failure> {
         let (spec, options) = (json!({}), WriteOptions::default());
         let client = self.client()?;
         client
@@ -124,7 +154,7 @@ impl LocalCluster {
 
     /// The directory of a node's data.
     pub(super) fn data_dir(&self, node: &NodePlan) -> PathBuf {
-        self.directory.join("nodes").join(node.name()).join("data")
+        data_dir(&self.directory, node)
     }
 
     /// Where a node's words go.
@@ -144,7 +174,7 @@ impl LocalCluster {
     }
 
     fn settings_file(&self, node: &NodePlan) -> PathBuf {
-        let home = self.directory.join("nodes").join(node.name());
+        let home = self.directory.join(NODES_DIR).join(node.name());
         home.join("tidegate.toml")
     }
 
@@ -206,6 +236,27 @@ impl LocalCluster {
             ),
         ]
     }
+}
+
+/// The directory of a node's data, in that of its cluster.
+pub(super) fn data_dir(cluster: &Path, node: &NodePlan) -> PathBuf {
+    let nodes = cluster.join(NODES_DIR);
+    nodes.join(node.name()).join(DATA_DIR)
+}
+
+/// Where processes of the cluster in a directory keep their data: those of `kind` that were ever started there,
+/// also those that no layout and no manifest has any more, or yet.
+pub(super) fn data_dirs(cluster: &Path, kind: NodeKind) -> Vec<PathBuf> {
+    let entries = fs::read_dir(cluster.join(NODES_DIR));
+    let entries = entries.into_iter().flatten().filter_map(Result::ok);
+    let is_of_kind = |name: &str| {
+        let kind_and_number = name.rsplit_once('-');
+        kind_and_number.is_some_and(|(found, _)| found == kind.as_str())
+    };
+    entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_of_kind))
+        .map(|entry| entry.path().join(DATA_DIR))
+        .collect()
 }
 
 fn spu(node: &NodePlan) -> Vec<(&'static str, Value)> {

@@ -7,6 +7,7 @@
 mod arguments;
 mod layout;
 mod manifest;
+mod membership;
 mod redaction;
 
 mod bundle;

@@ -3,6 +3,7 @@
 //! Invariants: nothing is started in a place where something runs; what runs in a place is ended whoever
 //! started it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -10,8 +11,9 @@ use tidegate_kit::signal::Signals;
 
 use super::child::{self, Started};
 use super::layout::{NodeKind, NodePlan};
-use super::local::LocalCluster;
+use super::local::{LocalCluster, data_dirs};
 use super::manifest::{Manifest, ManifestNode};
+use super::membership::Membership;
 use super::requests::{Answer, Request};
 use crate::failure::Failure;
 use crate::output;
@@ -143,7 +145,7 @@ async fn restart(
         )));
     };
     let was = &mut running[at];
-    if cluster.is_gone(&was.node).await.unwrap_or(false) {
+    if cluster.was_removed(&was.node).await {
         return Err(Failure::failed(format!(
             "{name} was removed from the cluster and would not be let in; `tidegate cluster add-spu {}` \
              takes it back",
@@ -202,69 +204,91 @@ async fn add_spu(
     number: Option<u32>,
     rack: Option<String>,
 ) -> Result<Answer, Failure> {
-    let known = cluster.layout.of(NodeKind::Spu).map(|node| node.number);
-    let known: Vec<u32> = known.collect();
-    let number = number.unwrap_or_else(|| known.iter().max().map_or(1, |last| last + 1));
-    let name = format!("spu-{number}");
-    let place = running.iter().position(|one| one.facts.name == name);
-    if let Some(at) = place {
-        let node = &running[at].node;
-        let is_gone = cluster.is_gone(node).await?;
-        if is_gone {
-            cluster.enter_again(node).await?;
-        }
-        if is_gone || Owner::of(&cluster.data_dir(node)).is_none() {
-            return restart(cluster, running, &name).await;
-        }
-        if rack.is_some_and(|rack| rack != running[at].node.rack()) {
+    let node = cluster.layout.plan_spu(number, rack)?;
+    let (name, number) = (node.name(), node.number);
+    let membership = cluster.membership(&node).await?;
+    let at = running.iter().position(|one| one.facts.name == name);
+    if membership == Membership::Member {
+        let had = cluster.layout.plan_of(NodeKind::Spu, number);
+        if let Some(had) = had.filter(|had| had.rack() != node.rack()) {
             return Err(Failure::failed(format!(
-                "{name} runs on {}; `tidegate spu alter {number} --rack RACK` moves it to another rack",
-                running[at].node.rack()
+                "{name} is on {}; `tidegate spu alter {number} --rack RACK` moves it to another rack",
+                had.rack()
             )));
         }
-        return Ok(Answer::Done {
-            said: format!("{name} is there already"),
-            name,
-            changed: false,
-        });
+        if at.is_some() && Owner::of(&cluster.data_dir(&node)).is_some() {
+            return Ok(Answer::Done {
+                said: format!("{name} is there already"),
+                name,
+                changed: false,
+            });
+        }
     }
+    let was_there = cluster.layout.has(&node);
     let directory = cluster.directory.clone();
-    let node = cluster.layout.add_spu(&directory, number, rack)?;
-    if cluster.is_gone(&node).await? {
-        cluster.enter_again(&node).await?;
+    cluster.layout.keep(&directory, node.clone())?;
+    if let Some(at) = at {
+        if membership.needs_entering() {
+            cluster.enter(&node).await?;
+        }
+        running[at].node = node;
+        return restart(cluster, running, &name).await;
     }
-    let rack = node.rack();
-    let child = launch(cluster, &node).await?;
-    let added = ready(cluster, node, child).await?;
-    // Where it is after the next start: behind the other units.
+    let added = match begin(cluster, &node, membership).await {
+        Ok(added) => added,
+        Err(failure) if was_there => return Err(failure),
+        Err(failure) => {
+            // The next start would fail with it, and whoever tries again means this one.
+            cluster.layout.leave_out(&directory, &[number])?;
+            return Err(failure);
+        }
+    };
+    // Where it is after the next start.
     let before = running
         .iter()
-        .filter(|one| one.node.kind <= NodeKind::Spu)
-        .count();
-    running.insert(before, added);
-    manifest(cluster, running).write(&cluster.directory)?;
+        .filter(|one| (one.node.kind, one.node.number) < (NodeKind::Spu, number));
+    running.insert(before.count(), added);
+    manifest(cluster, running).write(&directory)?;
     Ok(Answer::Done {
         said: format!(
-            "{name} is ready on {rack}; new topics are placed on it, and `tidegate partition rebalance` moves old ones"
+            "{name} is ready on {}; new topics are placed on it, and `tidegate partition rebalance` moves old ones",
+            node.rack()
         ),
         name,
         changed: true,
     })
 }
 
-/// Ends those of `nodes` that run, gateways first: who is told to stop should still reach those behind it.
-pub(super) async fn end(nodes: &[ManifestNode], patience: Duration) {
-    for role in [NodeKind::Gateway, NodeKind::Spu, NodeKind::Sc] {
-        let alive = || {
-            let nodes = nodes.iter().filter(|node| node.role == role.as_str());
-            // However it was started.
-            nodes.filter_map(|node| Owner::of(&node.data_dir).map(|owner| owner.pid))
-        };
+/// Starts a storage unit, entered if it has to be, and waits until it is ready.
+async fn begin(
+    cluster: &LocalCluster,
+    node: &NodePlan,
+    membership: Membership,
+) -> Result<Running, Failure> {
+    if membership.needs_entering() {
+        cluster.enter(node).await?;
+    }
+    let child = launch(cluster, node).await?;
+    ready(cluster, node.clone(), child).await
+}
+
+/// The processes of one kind that run in the places of a cluster, however they were started.
+pub(super) fn alive(cluster: &Path, kind: NodeKind) -> Vec<u32> {
+    let places = data_dirs(cluster, kind).into_iter();
+    let owners = places.filter_map(|place| Owner::of(&place));
+    owners.map(|owner| owner.pid).collect()
+}
+
+/// Ends what runs in the places of the cluster in a directory, gateways first: who is told to stop should still
+/// reach those behind it.
+pub(super) async fn end(cluster: &Path, patience: Duration) {
+    for kind in [NodeKind::Gateway, NodeKind::Spu, NodeKind::Sc] {
+        let alive = || alive(cluster, kind);
         for pid in alive() {
             child::signal(pid, Signal::TERM);
         }
         let ended = tokio::time::timeout(patience, async {
-            while alive().next().is_some() {
+            while !alive().is_empty() {
                 tokio::time::sleep(STEP).await;
             }
         });
@@ -282,7 +306,6 @@ pub(super) async fn stop_all(
     mut running: Vec<Running>,
     signals: &mut Signals,
 ) {
-    let nodes = manifest(cluster, &running).nodes;
     // Children that ended stay in the list of processes until they are waited for.
     let reap = async {
         loop {
@@ -293,10 +316,35 @@ pub(super) async fn stop_all(
         }
     };
     tokio::select! {
-        () = end(&nodes, STOP_WAIT) => {}
+        () = end(&cluster.directory, STOP_WAIT) => {}
         () = reap => {}
         _ = signals.recv() => {}
     }
     // What is left is killed with them.
     drop(running);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::*;
+    use crate::owner::LOCK_FILE;
+
+    #[test]
+    fn what_runs_in_a_cluster_is_found_without_a_manifest() {
+        let folder = tempfile::tempdir().unwrap();
+        let cluster = folder.path();
+        assert!(alive(cluster, NodeKind::Spu).is_empty());
+        for name in ["spu-3", "spu-4", "sc-1", "spu", "x"] {
+            fs::create_dir_all(cluster.join("nodes").join(name).join("data")).unwrap();
+        }
+        let place = cluster.join("nodes/spu-3/data");
+        let mut lock = File::create(place.join(LOCK_FILE)).unwrap();
+        lock.lock().unwrap();
+        Owner::write(&mut lock).unwrap();
+        assert_eq!(alive(cluster, NodeKind::Spu), [std::process::id()]);
+        assert!(alive(cluster, NodeKind::Sc).is_empty());
+        assert!(alive(cluster, NodeKind::Gateway).is_empty());
+    }
 }

@@ -136,8 +136,9 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
 mod tests {
     use super::*;
 
-    fn held(directory: &Path) -> Manifest {
+    fn held(directory: &Path) -> (Manifest, fs::File) {
         let mut lock = fs::File::create(directory.join(crate::owner::LOCK_FILE)).unwrap();
+        lock.lock().unwrap();
         Owner::write(&mut lock).unwrap();
         let manifest = Manifest {
             pid: std::process::id(),
@@ -147,14 +148,14 @@ mod tests {
             nodes: Vec::new(),
         };
         manifest.write(directory).unwrap();
-        manifest
+        (manifest, lock)
     }
 
     #[tokio::test]
     async fn requests_are_answered_in_turn_and_what_is_not_known_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path();
-        held(directory);
+        let _held = held(directory);
         let requests = Requests::open(directory).unwrap();
         let rubbish = directory.join(REQUESTS_DIR).join("0.request");
         fs::write(&rubbish, b"{\"destroy\":{}}").unwrap();
@@ -189,7 +190,7 @@ mod tests {
         };
         let failure = ask(folder.path(), &asked).await.unwrap_err();
         assert!(failure.message.contains("no cluster is ready"), "{failure}");
-        let mut manifest = held(folder.path());
+        let (mut manifest, _lock) = held(folder.path());
         manifest.pid = 1;
         manifest.write(folder.path()).unwrap();
         let failure = ask(folder.path(), &asked).await.unwrap_err();

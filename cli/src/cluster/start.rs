@@ -19,9 +19,10 @@ use tidegate_sc::store::{self, DatabaseUrl, StoreError};
 use uuid::Uuid;
 
 use super::arguments::StartArguments;
-use super::layout::{Layout, NodeKind, Wanted};
-use super::local::LocalCluster;
+use super::layout::{Layout, NodeKind, NodePlan, Wanted};
+use super::local::{LocalCluster, data_dir};
 use super::manifest::Manifest;
+use super::membership::sort;
 use super::nodes::{Running, STEP, STOP_WAIT, carry_out, end, launch, manifest, ready, stop_all};
 use super::requests::Requests;
 use crate::connection::ConnectionArguments;
@@ -48,8 +49,11 @@ pub(super) async fn run(
     umask(Mode::RWXG | Mode::RWXO);
     let mut signals = interrupts()?;
     let directory = DataDirectory::open(&arguments.place.data_dir)?;
-    end_leftovers(directory.path()).await;
-    let layout = Layout::ensure(directory.path(), &wanted(arguments))?;
+    // Of a holder that was killed, ready or not.
+    end(directory.path(), STOP_WAIT).await;
+    Manifest::remove(directory.path());
+    let (layout, dropped) = Layout::ensure(directory.path(), &wanted(arguments))?;
+    say_dropped(directory.path(), &dropped);
     let (postgres, url) = database(arguments, &directory, &layout).await?;
     let mut cluster = LocalCluster::prepare(&directory, layout, url, &arguments.log)?;
     let mut running = Vec::new();
@@ -85,6 +89,25 @@ fn wanted(arguments: &StartArguments) -> [Wanted; 3] {
     ]
 }
 
+/// Those that a smaller count than before leaves out.
+fn say_dropped(directory: &Path, dropped: &[NodePlan]) {
+    for node in dropped {
+        let (name, files) = (node.name(), data_dir(directory, node));
+        let back = match node.kind {
+            NodeKind::Spu => format!(
+                " The cluster goes on to count it as one of its own, which is down; `tidegate cluster \
+                 add-spu {}` starts it again.",
+                node.number
+            ),
+            NodeKind::Sc | NodeKind::Gateway => String::new(),
+        };
+        output::say(&format!(
+            "{name} is left out, for fewer were asked for than there were; its files stay in {}.{back}",
+            files.display()
+        ));
+    }
+}
+
 /// Ends only by failure. `spus` is how many storage units were asked for.
 async fn serve(
     cluster: &mut LocalCluster,
@@ -94,23 +117,29 @@ async fn serve(
 ) -> Result<(), Failure> {
     let cluster_id = migrate(&cluster.database_url).await?;
     cluster.ensure_authority(cluster_id)?;
+    let mut doubtful = Vec::new();
     for kind in [NodeKind::Sc, NodeKind::Spu, NodeKind::Gateway] {
         if kind == NodeKind::Spu {
-            take_back_or_leave_out(cluster, spus.is_some()).await?;
+            doubtful = take_back_or_leave_out(cluster, spus.is_some()).await?;
         }
         let mut started = Vec::new();
         for node in cluster.layout.of(kind) {
             started.push((node.clone(), launch(cluster, node).await?));
         }
         for (node, child) in started {
-            running.push(ready(cluster, node, child).await?);
+            let is_doubtful = kind == NodeKind::Spu && doubtful.contains(&node.number);
+            match ready(cluster, node.clone(), child).await {
+                Ok(one) => running.push(one),
+                Err(failure) if is_doubtful => say_unknown(cluster, &node, &failure),
+                Err(failure) => return Err(failure),
+            }
         }
     }
     let requests = Requests::open(&cluster.directory)?;
     announce(cluster, running, profile)?;
     loop {
         tokio::time::sleep(STEP).await;
-        report_ended(cluster, running).await?;
+        report_ended(cluster, running).await;
         if let Some((request, place)) = requests.next() {
             let answer = carry_out(cluster, running, request).await;
             Requests::answer(&place, &answer);
@@ -118,49 +147,61 @@ async fn serve(
     }
 }
 
-/// Storage units that the cluster does not have any more: those that were asked for are entered again, the
-/// others are not started.
+/// Storage units that were removed from the cluster: those that were asked for are entered again, the others
+/// are not started. Which there are that the cluster does not know.
 async fn take_back_or_leave_out(
     cluster: &mut LocalCluster,
     were_asked_for: bool,
-) -> Result<(), Failure> {
-    let mut gone = Vec::new();
+) -> Result<Vec<u32>, Failure> {
+    let mut units = Vec::new();
     for node in cluster.layout.of(NodeKind::Spu) {
-        if cluster.is_gone(node).await? {
-            gone.push(node.clone());
-        }
+        units.push((node.number, cluster.membership(node).await?));
     }
-    if were_asked_for {
-        for node in &gone {
-            cluster.enter_again(node).await?;
-            output::say(&format!(
-                "{} had been removed from the cluster; it is entered again, as --spus asks for it",
-                node.name()
-            ));
-        }
-        return Ok(());
+    let sorted = sort(&units, were_asked_for);
+    let among = |numbers: &[u32]| -> Vec<NodePlan> {
+        let units = cluster.layout.of(NodeKind::Spu);
+        units
+            .filter(|it| numbers.contains(&it.number))
+            .cloned()
+            .collect()
+    };
+    for node in among(&sorted.taken_back) {
+        cluster.enter(&node).await?;
+        output::say(&format!(
+            "{} had been removed from the cluster; it is entered again, as --spus asks for it",
+            node.name()
+        ));
     }
-    for node in &gone {
+    for node in among(&sorted.left_out) {
         output::say(&format!(
             "{} was removed from the cluster and is not started; its files stay in {}. `tidegate \
              cluster add-spu {}` takes it back.",
             node.name(),
-            cluster.data_dir(node).display(),
+            cluster.data_dir(&node).display(),
             node.number
         ));
     }
-    let numbers: Vec<u32> = gone.iter().map(|node| node.number).collect();
-    match numbers.is_empty() {
-        true => Ok(()),
-        false => cluster.layout.leave_out(&cluster.directory, &numbers),
+    if !sorted.left_out.is_empty() {
+        let directory = cluster.directory.clone();
+        cluster.layout.leave_out(&directory, &sorted.left_out)?;
     }
+    Ok(sorted.doubtful)
+}
+
+/// A unit with data that the metadata has never heard of was not let in.
+fn say_unknown(cluster: &LocalCluster, node: &NodePlan, failure: &Failure) {
+    output::say(&format!(
+        "{}\nThe metadata does not know {}, as after a restore from an older backup. It is down, and its files \
+         stay in {}; `tidegate cluster add-spu {}` enters it.",
+        failure.message,
+        node.name(),
+        cluster.data_dir(node).display(),
+        node.number
+    ));
 }
 
 /// Tells of processes that ended by themselves. A storage unit that was removed ends so, and goes.
-async fn report_ended(
-    cluster: &mut LocalCluster,
-    running: &mut Vec<Running>,
-) -> Result<(), Failure> {
+async fn report_ended(cluster: &mut LocalCluster, running: &mut Vec<Running>) {
     let mut removed = Vec::new();
     for one in running.iter_mut().filter(|one| !one.has_ended) {
         let Some(ending) = one.child.ending() else {
@@ -168,7 +209,7 @@ async fn report_ended(
         };
         one.has_ended = true;
         let (name, directory) = (&one.facts.name, cluster.directory.display());
-        if cluster.is_gone(&one.node).await.unwrap_or(false) {
+        if cluster.was_removed(&one.node).await {
             removed.push(one.node.number);
             output::say(&format!(
                 "{name} was removed from the cluster and has ended; its files stay in {}",
@@ -183,11 +224,15 @@ async fn report_ended(
         ));
     }
     if removed.is_empty() {
-        return Ok(());
+        return;
     }
     running.retain(|one| one.node.kind != NodeKind::Spu || !removed.contains(&one.node.number));
-    cluster.layout.leave_out(&cluster.directory, &removed)?;
-    manifest(cluster, running).write(&cluster.directory)
+    let kept = cluster.layout.leave_out(&cluster.directory, &removed);
+    let kept = kept.and_then(|()| manifest(cluster, running).write(&cluster.directory));
+    // A disk that is full is no reason to end a cluster, and the next start finds out by itself.
+    if let Err(failure) = kept {
+        output::say(&failure.message);
+    }
 }
 
 /// Tells everybody that it is ready.
@@ -280,13 +325,4 @@ async fn database(
         })?;
     let url = postgres.url("postgres");
     Ok((Some(postgres), url))
-}
-
-/// Ends processes that a holder left behind which was killed.
-async fn end_leftovers(directory: &Path) {
-    let Some(manifest) = Manifest::read(directory) else {
-        return;
-    };
-    end(&manifest.nodes, STOP_WAIT).await;
-    Manifest::remove(directory);
 }

@@ -6,9 +6,9 @@ use rustix::process::Signal;
 
 use super::arguments::PlaceArguments;
 use super::child;
-use super::layout::Layout;
+use super::layout::{Layout, NodeKind};
 use super::manifest::Manifest;
-use super::nodes::end;
+use super::nodes::{alive, end};
 use crate::failure::Failure;
 use crate::output;
 use crate::owner::Owner;
@@ -23,8 +23,12 @@ pub(super) async fn run(arguments: &PlaceArguments) -> Result<(), Failure> {
     let directory = &arguments.data_dir;
     let holder = Owner::of(directory).filter(|_| Layout::is_in(directory));
     let Some(holder) = holder else {
-        let manifest = Manifest::ready(directory)?;
-        end(&manifest.nodes, STOP_WAIT).await;
+        // One that was killed while it started or stopped left processes and no manifest.
+        let kinds = [NodeKind::Gateway, NodeKind::Spu, NodeKind::Sc];
+        if kinds.iter().all(|kind| alive(directory, *kind).is_empty()) {
+            Manifest::ready(directory)?;
+        }
+        end(directory, STOP_WAIT).await;
         Manifest::remove(directory);
         output::say("stopped what an earlier holder had left");
         return Ok(());

@@ -46,7 +46,16 @@ pub(crate) async fn run(arguments: &AdoptArguments, output: Output) -> Result<()
     }
     let adopted = store.adopt(&arguments.actor, clock::now_ms()).await;
     let adopted = adopted.map_err(|error| failure(&error))?;
+    // Adoption takes the revision beyond all that nodes may have seen of the store's former life.
+    let standing = store.standing().await;
     store.close().await;
+    let standing = standing.map_err(|error| {
+        let reason = failure(&error).message;
+        let what =
+            format!("adopted, its identity is now {adopted}; its revision was not told: {reason}");
+        Failure::failed(what)
+    })?;
+    let revision = standing.revision;
     match output {
         Output::Json => output::print_json(&json!({
             "store_id": adopted, "revision": revision, "topics": topics,

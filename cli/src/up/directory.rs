@@ -7,6 +7,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_kit::secret;
@@ -14,6 +15,11 @@ use tidegate_kit::secret;
 use crate::failure::Failure;
 use crate::files::write_private;
 use crate::owner::{LOCK_FILE, Owner};
+
+/// Who looks whether a directory has an owner may have to take the lock for a moment ([`Owner::of`]): one that
+/// is still taken then is somebody's.
+const LOCK_ATTEMPTS: u32 = 4;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// A data directory that is ours until this is dropped.
 #[derive(Debug)]
@@ -34,7 +40,7 @@ impl DataDirectory {
             .write(true)
             .open(&lock_path)
             .map_err(|error| disk(&lock_path, "cannot be written", &error))?;
-        match lock.try_lock() {
+        match take(&lock) {
             Ok(()) => {
                 Owner::write(&mut lock)
                     .map_err(|error| disk(&lock_path, "cannot be written", &error))?;
@@ -96,6 +102,16 @@ impl Drop for Announcement {
         // Nothing can be done about a file that is gone already or cannot be removed.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+fn take(lock: &File) -> Result<(), TryLockError> {
+    for _ in 1..LOCK_ATTEMPTS {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            done => return done,
+        }
+    }
+    lock.try_lock()
 }
 
 fn make(path: &Path) -> io::Result<()> {

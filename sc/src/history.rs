@@ -256,6 +256,14 @@ impl History {
         self.newest.send_modify(|newest| newest.seen = seen);
     }
 
+    /// Keeps the newest revisions that have no more than so many changes in all, which may be none.
+    pub(crate) fn shed(&self, changes_max: usize) {
+        let mut ring = self.ring();
+        while ring.changes > changes_max {
+            ring.drop_oldest();
+        }
+    }
+
     /// What comes after that revision.
     pub(crate) fn after(&self, revision: u64) -> After {
         let ring = self.ring();
@@ -318,7 +326,8 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_proto::id::StoreId;
+    use tidegate_proto::id::{OperationId, StoreId};
+    use tidegate_sc_core::change::DeletedOperation;
     use uuid::Uuid;
 
     use super::*;
@@ -361,6 +370,38 @@ mod tests {
         history.restart(base(3), 1);
         assert_eq!(history.newest().generation, 1);
         assert!(matches!(history.after(newest), After::Ahead));
+    }
+
+    #[test]
+    fn what_is_shed_is_gone_and_the_next_revision_follows_the_newest() {
+        let history = History::new(base(0));
+        let made = |revision, changes: u128| {
+            let gone = |id| {
+                Change::DeleteOperation(DeletedOperation {
+                    id: OperationId(Uuid::from_u128(id)),
+                    version: 1,
+                })
+            };
+            Revision::new(
+                revision,
+                hash(revision),
+                (0..changes).map(gone).collect(),
+                |_| None,
+            )
+        };
+        for (revision, changes) in [(1, 5), (2, 1), (3, 2)] {
+            history.push(made(revision, changes));
+        }
+        history.shed(3);
+        assert!(matches!(history.after(0), After::Gone { floor: 1 }));
+        assert!(matches!(history.after(1), After::Next(next) if next.revision == 2));
+        history.shed(1);
+        assert!(matches!(history.after(2), After::Gone { floor: 3 }));
+        assert!(matches!(history.after(3), After::UpToDate));
+        assert_eq!(history.newest().seen, base(3));
+        assert_eq!(history.hash_at(3), Some(hash(3)));
+        history.push(made(4, 1));
+        assert!(matches!(history.after(3), After::Next(next) if next.revision == 4));
     }
 
     #[test]

@@ -109,6 +109,12 @@ pub const HISTORY_REVISIONS_MAX: usize = 10_000;
 /// Changes of all those revisions: at some 2 KiB each with their encoded forms, 40 MiB. The newest
 /// revision is kept whatever its size.
 pub const HISTORY_CHANGES_MAX: usize = 20_000;
+/// For how long a controller without others keeps all of that after its newest revision: watchers that are
+/// there have read it, and its only unit is in the same process and needs none.
+pub const HISTORY_ALONE_REST: Duration = Duration::from_secs(10);
+/// Changes that it keeps from then on, for public watchers that come back: a start with ten thousand
+/// partitions is one revision that would stay for nobody, at 224 bytes a partition.
+pub const HISTORY_CHANGES_ALONE_MAX: usize = 1_000;
 /// Largest body of a private request: a registration with 10,000 replicas has 3 MiB.
 pub const PRIVATE_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Watch streams that one controller serves: each is a connection's stream and a place in a list.

@@ -21,7 +21,7 @@ use super::condition::Conditions;
 use super::holder::Lease;
 use super::mirror::{FollowError, Mirror};
 use super::roster::Roster;
-use crate::limits::Pace;
+use crate::limits::{HISTORY_ALONE_REST, HISTORY_CHANGES_ALONE_MAX, Pace};
 use crate::metrics;
 use crate::store::{ApplyError, Commit, MetaStore, StoreError};
 
@@ -44,6 +44,8 @@ pub(super) struct Task {
 pub(super) struct Times {
     followed: Instant,
     standing: Instant,
+    /// When the revision was first seen that is the newest.
+    newest: (u64, Instant),
     pub(super) swept: Option<Instant>,
 }
 
@@ -53,6 +55,7 @@ impl Times {
         Self {
             followed: now,
             standing: now,
+            newest: (0, now),
             swept: None,
         }
     }
@@ -150,7 +153,22 @@ impl Task {
             self.identify().await;
             self.roster.retain(self.mirror.model());
         }
+        if self.is_alone {
+            self.forget(now);
+        }
         self.control().await;
+    }
+
+    /// Lets go of most of the history once nothing has happened for a while.
+    fn forget(&mut self, now: Instant) {
+        let (revision, _) = self.mirror.at();
+        let (newest, since) = self.times.newest;
+        if revision != newest {
+            self.times.newest = (revision, now);
+        } else if now - since >= HISTORY_ALONE_REST {
+            let history = &self.mirror.published().history;
+            history.shed(HISTORY_CHANGES_ALONE_MAX);
+        }
     }
 
     /// Follows the store.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tidegate_kit::tasks::{TaskKind, Tasks};
+use tidegate_kit::tasks::{TaskKind, Tasks, apart};
 use tidegate_log::{CompactionConfig, Log, SegmentConfig};
 use tidegate_proto::control::{
     Cleanup, PartitionSpec, TimestampType, TopicConfig, TopicSpec, Topology,
@@ -71,7 +71,7 @@ impl Assigner {
             // Revisions of one store only grow; an older snapshot would take topics away.
             if seen.is_none_or(|(store, revision)| store != place.0 || revision <= place.1) {
                 seen = Some(place);
-                self.apply(&snapshot).await;
+                self = self.apply_apart(snapshot).await;
             }
             let retry = self.incomplete;
             tokio::select! {
@@ -80,6 +80,15 @@ impl Assigner {
                 () = cancelled.cancelled() => return,
             }
         }
+    }
+
+    /// Apart: what is planned for thousands of replicas is megabytes for a moment.
+    async fn apply_apart(mut self, topology: Arc<Topology>) -> Self {
+        apart(async move {
+            self.apply(&topology).await;
+            self
+        })
+        .await
     }
 
     async fn apply(&mut self, topology: &Topology) {
@@ -245,34 +254,14 @@ impl Assigner {
         let mut incomplete = false;
         while wanted.peek().is_some() && !self.tasks.is_cancelled() {
             let chunk: Vec<OpenPlan> = wanted.by_ref().take(OPEN_CHUNK).collect();
-            let log = self.log.clone();
-            let work = move || storage::open_all(&log, chunk);
+            let opening = self.opening();
             let opened = self
                 .tasks
-                .spawn_blocking(TaskKind::Blocking, Span::current(), work)
+                .spawn_blocking(TaskKind::Blocking, Span::current(), move || {
+                    opening.run(chunk)
+                })
                 .await;
-            incomplete |= opened.is_err();
-            let mut ready = Vec::new();
-            for (key, outcome) in opened.unwrap_or_default() {
-                match outcome {
-                    Ok(hosted) => ready.push(hosted),
-                    Err(error) => {
-                        incomplete = true;
-                        tracing::error!(topic_id = %key.topic_id, partition = %key.partition, %error,
-                            "a replica cannot be opened");
-                    }
-                }
-            }
-            let handles = ready.iter().map(|hosted| {
-                let reader = Arc::clone(&hosted.reader);
-                let shard = self.shard(reader.key).clone();
-                Arc::new(PartitionHandle::new(reader, shard))
-            });
-            self.directory.insert(handles);
-            for hosted in ready {
-                let shard = self.shard(hosted.reader.key);
-                shard.tell(Message::Open(Box::new(hosted)));
-            }
+            incomplete |= !matches!(opened, Ok(true));
         }
         self.incomplete |= incomplete;
     }
@@ -312,6 +301,51 @@ impl Assigner {
             let _ = answer.await;
         }
         self.directory.remove(&keys);
+    }
+
+    fn opening(&self) -> Opening {
+        Opening {
+            log: self.log.clone(),
+            shards: self.shards.clone(),
+            directory: self.directory.clone(),
+        }
+    }
+}
+
+/// Opens replicas and hands each to its shard, on a thread for blocking work: all that stays of thousands
+/// is made there, and lies close together when that thread has ended.
+struct Opening {
+    log: Log,
+    shards: Vec<ShardHandle>,
+    directory: Directory,
+}
+
+impl Opening {
+    /// False when some could not be opened.
+    fn run(self, plans: Vec<OpenPlan>) -> bool {
+        let mut is_complete = true;
+        let mut ready = Vec::new();
+        for (key, outcome) in storage::open_all(&self.log, plans) {
+            match outcome {
+                Ok(hosted) => ready.push(hosted),
+                Err(error) => {
+                    is_complete = false;
+                    tracing::error!(topic_id = %key.topic_id, partition = %key.partition, %error,
+                        "a replica cannot be opened");
+                }
+            }
+        }
+        let handles = ready.iter().map(|hosted| {
+            let reader = Arc::clone(&hosted.reader);
+            let shard = self.shard(reader.key).clone();
+            Arc::new(PartitionHandle::new(reader, shard))
+        });
+        self.directory.insert(handles);
+        for hosted in ready {
+            let shard = self.shard(hosted.reader.key);
+            shard.tell(Message::Open(Box::new(hosted)));
+        }
+        is_complete
     }
 
     fn shard(&self, key: ReplicaKey) -> &ShardHandle {

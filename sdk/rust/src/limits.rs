@@ -54,6 +54,9 @@ pub const FETCH_WAIT_DEFAULT: Duration = Duration::from_secs(20);
 /// Pages that wait decoded for the reader while the next one travels. With the one being read that
 /// is three; a page of well compressed batches may be many times its size on the wire.
 pub const PAGES_AHEAD: usize = 1;
+/// How long a producer passes by a partition that had no leader when it began: a unit that starts anew is back
+/// by then.
+pub const OFFLINE_BELIEVED: Duration = Duration::from_secs(10);
 /// How often a consumer of all partitions looks whether some were added.
 pub const PARTITIONS_REFRESH: Duration = Duration::from_secs(10);
 /// How often a consumer tries partitions again that it could not reach when it began.

@@ -3,7 +3,7 @@
 //! Documents travel as JSON values in the shape of the OpenAPI document, so that a newer server's
 //! fields reach the caller; what the client itself computes with has a type.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
 use http::header::{HeaderName, HeaderValue, IF_MATCH};
@@ -55,6 +55,9 @@ pub struct PartitionOffsets {
 pub struct TopicFacts {
     pub id: TopicId,
     pub partitions: u32,
+    /// Its state with the reason; null from a server that does not say.
+    #[serde(default)]
+    pub status: Value,
 }
 
 #[derive(Deserialize)]
@@ -155,6 +158,25 @@ impl Client {
     /// Those of any call.
     pub async fn topics(&self) -> Result<Vec<Value>, Error> {
         self.all_pages("/v1/topics").await
+    }
+
+    /// The partitions that nobody leads for now. None when that cannot be found out: it is for those who may
+    /// as well take another.
+    pub(crate) async fn offline_partitions(
+        &self,
+        name: &TopicName,
+        facts: &TopicFacts,
+    ) -> BTreeSet<PartitionId> {
+        let state = facts.status["state"].as_str();
+        if matches!(state, None | Some("provisioned")) {
+            return BTreeSet::new();
+        }
+        let partitions = self.partitions(name).await.unwrap_or_default();
+        let offline = partitions.iter().filter(|one| one["state"] != "online");
+        offline
+            .filter_map(|one| u32::try_from(one["partition"].as_u64()?).ok())
+            .map(PartitionId)
+            .collect()
     }
 
     /// Leader, replicas, watermarks and sizes of a topic's partitions.

@@ -251,6 +251,7 @@ impl Sender {
             match self.flights.judge(clock::now(), backoff::random()) {
                 Verdict::Wait => return,
                 Verdict::Delivered(flight, placed) => {
+                    self.set_away(false);
                     let mut base_offset = placed.base_offset;
                     for passenger in flight.passengers {
                         let records = u64::from(passenger.records);
@@ -264,6 +265,10 @@ impl Sender {
                     pause,
                 } => {
                     self.shared.ledger.repeated();
+                    // At once is only repeated what came before its turn.
+                    if !pause.is_zero() {
+                        self.set_away(true);
+                    }
                     self.send(number, body, pause);
                 }
                 Verdict::Failed(error) => return self.give_up(&error),
@@ -286,6 +291,14 @@ impl Sender {
             self.finish(passenger, Err(error.clone()));
         }
         self.broken = self.identity.take().or(self.broken);
+        // Nothing is under way that would find out: the next batch does.
+        self.set_away(false);
+    }
+
+    /// Has keyless records pass by this partition, or not any more.
+    fn set_away(&self, is_away: bool) {
+        let partitioner = &self.shared.partitioner;
+        partitioner.set_away(self.lane.partition, is_away);
     }
 
     fn finish(&self, passenger: Passenger, outcome: Result<Placed, Error>) {

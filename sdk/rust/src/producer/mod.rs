@@ -68,6 +68,7 @@ impl Producer {
                 reason: "the topic has no partitions".to_owned(),
             });
         }
+        let offline = client.offline_partitions(&topic, &facts).await;
         let start = u32::try_from(backoff::random() >> 32).unwrap_or(0);
         let shared = Shared {
             identities: Identities::new(client.clone()),
@@ -75,7 +76,7 @@ impl Producer {
             client,
             topic,
             config,
-            partitioner: Partitioner::new(facts.partitions, start),
+            partitioner: Partitioner::new(facts.partitions, start, offline),
         };
         Ok(Self {
             shared: Arc::new(shared),

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -22,20 +23,17 @@ pub type AwayPartitions = BTreeMap<PartitionId, String>;
 #[derive(Debug)]
 pub(crate) struct Away {
     /// Not looked up yet.
-    awaited: BTreeMap<PartitionId, (Begin, Error)>,
-    /// Since when there are some of them.
-    pub(crate) since: Instant,
+    awaited: BTreeMap<PartitionId, Begin>,
+    /// When to try them again.
     pub(crate) look_at: Instant,
     told: watch::Sender<AwayPartitions>,
 }
 
 impl Away {
     pub(crate) fn new() -> Self {
-        let now = clock::now();
         Self {
             awaited: BTreeMap::new(),
-            since: now,
-            look_at: now,
+            look_at: clock::now(),
             told: watch::Sender::default(),
         }
     }
@@ -46,11 +44,7 @@ impl Away {
 
     /// Takes what could not be looked up, and gives the others.
     pub(crate) fn sort_out(&mut self, found: Found) -> Spans {
-        let now = clock::now();
-        if self.awaited.is_empty() {
-            self.since = now;
-        }
-        self.look_at = now + AWAY_REFRESH;
+        self.look_later();
         for partition in found.spans.0.keys() {
             if self.awaited.remove(partition).is_some() {
                 self.back(partition.0);
@@ -58,7 +52,7 @@ impl Away {
         }
         for (partition, (begin, error)) in found.away {
             self.gone(partition.0, &error.to_string());
-            self.awaited.insert(partition, (begin, error));
+            self.awaited.insert(partition, begin);
         }
         found.spans
     }
@@ -71,7 +65,7 @@ impl Away {
     /// Those that were not looked up yet, and where to begin in them.
     pub(crate) fn awaited(&self) -> impl Iterator<Item = (PartitionId, Begin)> {
         let awaited = self.awaited.iter();
-        awaited.map(|(partition, (begin, _))| (*partition, *begin))
+        awaited.map(|(partition, begin)| (*partition, *begin))
     }
 
     pub(crate) fn waits(&self) -> bool {
@@ -82,10 +76,17 @@ impl Away {
         self.awaited.contains_key(&partition)
     }
 
-    /// Why one of them is still away, for those who do not wait any longer.
-    pub(crate) fn give_up(&mut self) -> Option<Error> {
-        let (_, (_, error)) = self.awaited.pop_first()?;
-        Some(error)
+    pub(crate) fn is_away(&self, partition: PartitionId) -> bool {
+        self.told.borrow().contains_key(&partition)
+    }
+
+    /// Why the first of them is away, for those who do not wait any longer.
+    pub(crate) fn why(&self) -> Option<Error> {
+        let told = self.told.borrow();
+        let (partition, why) = told.first_key_value()?;
+        let detail = format!("partition {partition} is away: {why}");
+        let problem = Problem::new(ErrorCode::Unavailable, detail);
+        Some(Error::Problem(Box::new(problem)))
     }
 
     pub(crate) fn gone(&self, partition: u32, why: &str) {

@@ -15,7 +15,7 @@ use tidegate_proto::id::{PartitionId, TopicId};
 use tidegate_proto::name::TopicName;
 use tidegate_proto::position::StartPosition;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::backoff;
 use crate::client::Client;
@@ -78,7 +78,13 @@ impl Fetcher {
     pub(crate) async fn run(mut self) {
         let mut outage = None;
         let mut looked = clock::now();
+        let mut stuck = None;
         while !self.spans.all_done() || self.away.waits() {
+            if let Some(error) = self.give_up(&mut stuck) {
+                // Without a reader there is nobody to tell.
+                let _ = self.pages.send(Item::Failed(error)).await;
+                return;
+            }
             let outcome = match self.look_for_partitions(&mut looked).await {
                 Ok(()) => match self.look_for_awaited().await {
                     Ok(()) => self.next().await,
@@ -181,14 +187,27 @@ impl Fetcher {
         self.spans.0.extend(spans.0);
     }
 
+    /// Why nobody waits any longer, when all that is left to read is away and was for long enough.
+    fn give_up(&self, stuck: &mut Option<Instant>) -> Option<Error> {
+        let patience = self.patience?;
+        let mut left = self.spans.0.iter().filter(|(_, span)| !span.is_done());
+        if !left.all(|(partition, _)| self.away.is_away(*partition)) {
+            *stuck = None;
+            return None;
+        }
+        let now = clock::now();
+        let since = *stuck.get_or_insert(now);
+        (now - since >= patience).then(|| self.away.why()).flatten()
+    }
+
+    /// How long to wait for records before looking at those that are away.
+    fn wait(&self) -> Option<Duration> {
+        let looks = self.away.waits() || self.patience.is_some();
+        looks.then_some(self.wait.min(AWAY_REFRESH))
+    }
+
     /// All others were read to their end.
     async fn wait_for_awaited(&mut self) -> Result<Page, Error> {
-        let waited = clock::now() - self.away.since;
-        if self.patience.is_some_and(|patience| waited >= patience)
-            && let Some(error) = self.away.give_up()
-        {
-            return Err(error);
-        }
         tokio::select! {
             () = sleep_until(self.away.look_at) => Ok(Page::new(Vec::new())),
             () = self.pages.closed() => Err(Error::Closed),
@@ -234,21 +253,18 @@ impl Fetcher {
                 feed.insert(Box::new(Feed::open(&self.client, &path).await?))
             }
         };
+        let wait = self.wait();
         let next = feed.next(&mut self.spans, &self.away, self.grows, self.page_bytes);
-        if !self.away.waits() {
-            return next.await;
-        }
-        tokio::select! {
-            next = next => next,
-            () = sleep_until(self.away.look_at) => Ok(Page::new(Vec::new())),
+        match wait {
+            None => next.await,
+            Some(wait) => timeout(wait, next)
+                .await
+                .unwrap_or_else(|_| Ok(Page::new(Vec::new()))),
         }
     }
 
     async fn fetch(&mut self) -> Result<Page, Error> {
-        let wait = match self.away.waits() {
-            true => self.wait.min(AWAY_REFRESH),
-            false => self.wait,
-        };
+        let wait = self.wait().unwrap_or(self.wait);
         let (bytes, wait_ms) = (self.page_bytes, wait.as_millis());
         let path = self.path(&format!("records?max_bytes={bytes}&wait_ms={wait_ms}&"))?;
         let call = Call {

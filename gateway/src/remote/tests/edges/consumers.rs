@@ -32,16 +32,22 @@ async fn listening(far: &Far) -> (Edge, Client) {
     (edge, Client::new(ClientConfig::new(url)).unwrap())
 }
 
-async fn consume(client: &Client, from: StartPosition, follow: bool, pages: bool) -> Consumer {
-    let config = ConsumerConfig {
+fn config(from: StartPosition, follow: bool, pages_only: bool) -> ConsumerConfig {
+    ConsumerConfig {
         from,
         follow,
-        pages_only: pages,
+        pages_only,
         ..ConsumerConfig::default()
-    };
-    Consumer::open(client.clone(), "t".parse().unwrap(), config)
-        .await
-        .unwrap()
+    }
+}
+
+async fn open(client: &Client, config: ConsumerConfig) -> Consumer {
+    let topic = "t".parse().unwrap();
+    Consumer::open(client.clone(), topic, config).await.unwrap()
+}
+
+async fn consume(client: &Client, from: StartPosition, follow: bool, pages: bool) -> Consumer {
+    open(client, config(from, follow, pages)).await
 }
 
 /// Reads until so many values came, or to the end.
@@ -90,6 +96,18 @@ async fn a_client_that_comes_while_a_unit_is_dead_reads_the_others_and_then_all(
         let mut latest = consume(&client, StartPosition::Latest, true, pages).await;
         let mut earliest = consume(&client, StartPosition::Earliest, true, pages).await;
         let mut whole = consume(&client, StartPosition::Earliest, false, pages).await;
+        let patience = Some(Duration::from_millis(1));
+        let short = ConsumerConfig {
+            patience,
+            ..config(StartPosition::Earliest, false, pages)
+        };
+        let mut short = open(&client, short).await;
+        let error = loop {
+            if let Err(error) = short.next_page().await {
+                break error.to_string();
+            }
+        };
+        assert!(error.contains("partition 1 is away"), "{error}");
         let mut away = latest.away();
         let told = away.borrow_and_update().clone();
         let told: Vec<_> = told.iter().collect();

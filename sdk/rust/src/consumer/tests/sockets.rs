@@ -1,6 +1,7 @@
 //! The consumer over sockets: batches, breaks, refusals, and what must not be taken for records.
 
 use tidegate_proto::api::binary::RecordsMessage;
+use tidegate_proto::error::Problem;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::*;
@@ -125,4 +126,30 @@ async fn a_gap_is_an_error_and_never_a_silent_jump() {
     let (_server, _log, mut consumer) = start_with(4, sockets).await;
     let error = error_of(&mut consumer).await;
     assert_eq!(error.code(), Some(ErrorCode::LogTruncated));
+}
+
+#[tokio::test]
+async fn whoever_wants_an_end_is_told_which_partition_is_away_after_the_others_came() {
+    let (server, log) = start(&[2, 1]).await;
+    let away = r#"{"ev":"away","topic":"t","partitions":[1],"error":PROBLEM}"#;
+    let problem = Problem::new(ErrorCode::Unavailable, "its unit burned down");
+    let problem = serde_json::to_string(&problem).unwrap();
+    let words = vec![
+        subscribed(1),
+        Message::text(away.replace("PROBLEM", &problem)),
+        records(1, 0, 0..2),
+    ];
+    let socket = Reply::Socket(BATCHES, words, AfterWords::Hold);
+    log.sockets.lock().unwrap().push_back(socket);
+    let config = ConsumerConfig {
+        from: StartPosition::Earliest,
+        follow: false,
+        patience: Some(Duration::from_millis(1)),
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = open(&server, config).await.unwrap();
+    assert_eq!(consumer.next_page().await.unwrap().unwrap().len(), 2);
+    let error = error_of(&mut consumer).await.to_string();
+    let why = "partition 1 is away: its unit burned down";
+    assert!(error.contains(why), "{error}");
 }

@@ -31,6 +31,10 @@ pub const GATHERED_BYTES: u64 = 256 << 10;
 /// away cost the others this time once.
 pub const GATHERING_PATIENCE_US: u64 = 1_000;
 
+/// Rounds of many that pass unwaited after a wait in vain double so often: where bursts never come again,
+/// one in sixty-four costs somebody the patience.
+pub const GATHERING_REST_DOUBLINGS_MAX: u32 = 6;
+
 /// First journal file, and any file that had to be made while a round waited: zero-filling it
 /// costs about 5 ms.
 pub const JOURNAL_FILE_BYTES_FIRST: u64 = 4 << 20;

@@ -157,6 +157,8 @@ impl Inner {
         if timeout.timed_out() {
             let count = queue.count;
             queue.gathering.was_in_vain(count);
+        } else if queue.is_enough() {
+            queue.gathering.was_worth_it();
         }
     }
 

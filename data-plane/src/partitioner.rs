@@ -16,10 +16,6 @@ use crate::partitions::Partitions;
 /// Topics with a counter at once; a deleted topic's counter is dropped when this is passed.
 const COUNTERS_MAX: usize = 4096;
 
-/// Partitions that are looked at for one request: with a third of a cluster away, all of so many are once in
-/// forty million requests.
-const LOOKS_MAX: u32 = 16;
-
 /// One counter per topic with several partitions.
 #[derive(Debug, Default)]
 pub(crate) struct RoundRobin {
@@ -28,36 +24,36 @@ pub(crate) struct RoundRobin {
 
 impl RoundRobin {
     /// The partition for the next keyless request or batch of this topic: the first in turn that is not
-    /// in doubt. Where all that were looked at are, the first of them.
+    /// in doubt. Where all of them are, the first of them.
+    ///
+    /// Partitions at one unit may stand together, so it looks until it has found one; the next request
+    /// begins behind that, so that those that are passed by are looked at once in a turn.
     pub(crate) fn next(&self, topic: &TopicSpec, partitions: &dyn Partitions) -> PartitionId {
-        let first = self.next_in_turn(topic);
-        if partition_count(topic) <= 1 {
-            return first;
+        let count = partition_count(topic);
+        if count <= 1 {
+            return PartitionId(0);
         }
+        let first = self.advance(topic, 1) % count;
         let may_take = |partition: PartitionId| {
             let row = topic.partition(partition);
             row.is_some_and(|row| row.leader.is_some())
                 && !partitions.is_in_doubt(topic.key(partition))
         };
-        let mut partition = first;
-        for _ in 0..LOOKS_MAX.min(partition_count(topic)) {
-            if may_take(partition) {
-                return partition;
-            }
-            partition = self.next_in_turn(topic);
+        let in_turn = |passed: u32| PartitionId((first + passed) % count);
+        let found = (0..count).find(|passed| may_take(in_turn(*passed)));
+        let passed = found.unwrap_or(0);
+        if passed > 0 {
+            self.advance(topic, passed);
         }
-        first
+        in_turn(passed)
     }
 
-    fn next_in_turn(&self, topic: &TopicSpec) -> PartitionId {
-        let partitions = partition_count(topic);
-        if partitions <= 1 {
-            return PartitionId(0);
-        }
+    /// Moves the topic's counter on, and tells where it was.
+    fn advance(&self, topic: &TopicSpec, by: u32) -> u32 {
         {
             let counters = self.counters.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(counter) = counters.get(&topic.id) {
-                return PartitionId(counter.fetch_add(1, Ordering::Relaxed) % partitions);
+                return counter.fetch_add(by, Ordering::Relaxed);
             }
         }
         let mut counters = self
@@ -68,7 +64,7 @@ impl RoundRobin {
             counters.clear();
         }
         let counter = counters.entry(topic.id).or_default();
-        PartitionId(counter.fetch_add(1, Ordering::Relaxed) % partitions)
+        counter.fetch_add(by, Ordering::Relaxed)
     }
 }
 
@@ -80,4 +76,39 @@ pub fn for_key(topic: &TopicSpec, key: &[u8]) -> PartitionId {
 /// How many partitions a topic has.
 pub fn partition_count(topic: &TopicSpec) -> u32 {
     u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_proto::error::{ErrorCode, Problem};
+
+    use super::*;
+    use crate::testing::MemoryPartitions;
+
+    #[test]
+    fn the_few_partitions_that_are_there_take_turns_however_many_stand_together_that_are_not() {
+        let memory = MemoryPartitions::new();
+        let topic = memory.create_topic("t", 100);
+        let is_there = |partition: &u32| [37, 38, 90].contains(partition);
+        for partition in (0..100).filter(|partition| !is_there(partition)) {
+            let gone = Problem::new(ErrorCode::Unavailable, "gone");
+            memory.take_away(topic.key(PartitionId(partition)), Some(gone));
+        }
+        let turns = RoundRobin::default();
+        let taken: Vec<u32> = (0..6).map(|_| turns.next(&topic, &*memory).0).collect();
+        assert_eq!(taken, [37, 38, 90, 37, 38, 90]);
+    }
+
+    #[test]
+    fn when_none_is_there_each_is_tried_in_turn() {
+        let memory = MemoryPartitions::new();
+        let topic = memory.create_topic("t", 3);
+        for partition in 0..3 {
+            let gone = Problem::new(ErrorCode::Unavailable, "gone");
+            memory.take_away(topic.key(PartitionId(partition)), Some(gone));
+        }
+        let turns = RoundRobin::default();
+        let taken: Vec<u32> = (0..4).map(|_| turns.next(&topic, &*memory).0).collect();
+        assert_eq!(taken, [0, 1, 2, 0]);
+    }
 }

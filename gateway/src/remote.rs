@@ -131,10 +131,10 @@ impl RemotePartitions {
     /// Why nobody waits for a partition that is there, if nobody does.
     fn away(&self, route: Route) -> Option<Problem> {
         let home = route.home?;
-        let presence = self.units.presence(home);
-        if !presence.is_in_doubt() {
+        if !self.units.is_in_doubt(home) {
             return None;
         }
+        let presence = self.units.presence(home);
         // Whoever looks after the units may not have come to it yet.
         if let Some(spec) = self.topology.borrow().spu(home) {
             presence.note(spec, false);
@@ -320,7 +320,7 @@ impl Partitions for RemotePartitions {
             Ok(Route {
                 leader: Some(leader),
                 ..
-            }) => self.units.presence(leader).is_in_doubt(),
+            }) => self.units.is_in_doubt(leader),
             Ok(_) | Err(_) => true,
         }
     }

@@ -1,4 +1,10 @@
 //! A question to a leader: asked again until somebody answers, or time is over.
+//!
+//! A unit that hangs keeps its connections and says nothing. Invariant: nobody waits for an answer of one
+//! that is away or that leads the partition no more.
+
+use std::pin::pin;
+use std::time::Instant;
 
 use tidegate_kit::budget::BytePermit;
 use tidegate_kit::clock;
@@ -9,9 +15,10 @@ use tokio::time::timeout;
 
 use super::RemotePartitions;
 use super::dial::until;
-use super::limits::{ASK_DEADLINE, RETRY_PAUSE_MIN};
+use super::limits::{ASK_DEADLINE, AWAY_LOOK_EVERY, RETRY_PAUSE_MIN};
 use super::line::AskFault;
 use super::retry::{is_passing, unreachable};
+use super::route::Route;
 
 impl RemotePartitions {
     /// Asks the leader, whoever it is by then.
@@ -41,7 +48,7 @@ impl RemotePartitions {
                         question,
                     };
                     let asked = unit.line.ask(&ask, &self.memory.reads);
-                    match timeout(until(deadline), asked).await {
+                    match self.heard(key, route, deadline, asked).await {
                         Ok(Ok(reply)) => {
                             unit.presence.answers();
                             return Ok(reply);
@@ -51,7 +58,7 @@ impl RemotePartitions {
                             (problem, true)
                         }
                         Ok(Err(AskFault::Way(reason))) => (unreachable(&reason), false),
-                        Err(_) => return Err(unreachable("it does not answer")),
+                        Err(problem) => (problem, false),
                     }
                 }
             };
@@ -63,6 +70,33 @@ impl RemotePartitions {
                 return Err(problem);
             }
             self.rest(key, route, pause).await;
+        }
+    }
+
+    /// What the leader on this route said, unless waiting for it has no sense any more.
+    async fn heard<T>(
+        &self,
+        key: ReplicaKey,
+        route: Route,
+        deadline: Instant,
+        asked: impl Future<Output = T>,
+    ) -> Result<T, Problem> {
+        let mut asked = pin!(asked);
+        loop {
+            let pause = until(deadline).min(AWAY_LOOK_EVERY);
+            if let Ok(told) = timeout(pause, &mut asked).await {
+                return Ok(told);
+            }
+            if let Some(problem) = self.away(route) {
+                return Err(problem);
+            }
+            if self.routes.find(&self.topology.borrow(), key)? != route {
+                let detail = "another one leads the partition by now";
+                return Err(Problem::new(ErrorCode::NotLeader, detail));
+            }
+            if until(deadline).is_zero() {
+                return Err(unreachable("it does not answer"));
+            }
         }
     }
 }

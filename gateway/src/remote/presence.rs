@@ -18,7 +18,7 @@ use super::limits::AWAY_AFTER;
 /// What is known of one unit.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
-    /// Looked at without the lock, by everybody who asks for something.
+    /// Looked at without the lock of the state, by everybody who asks for something.
     is_in_doubt: AtomicBool,
     state: Mutex<State>,
     failing: Notify,

@@ -5,6 +5,7 @@ mod contract;
 mod edges;
 mod leaders;
 mod restart;
+mod silent;
 mod sockets;
 mod strangers;
 mod surface;

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tidegate_kit::backoff::Backoff;
 use tidegate_kit::memory::Memory;
@@ -50,9 +50,10 @@ pub(super) struct Units {
     topology: watch::Receiver<Arc<Topology>>,
     memory: Memory,
     tasks: Tasks,
-    open: Mutex<HashMap<SpuId, Arc<Unit>>>,
-    /// Of all units of the topology, and of those that were asked for something.
-    presences: Mutex<HashMap<SpuId, Arc<Presence>>>,
+    /// Read for every append and question; written when a unit comes or goes.
+    open: ById<Unit>,
+    /// Of all units of the topology, and of those that were asked for something. Read as often.
+    presences: ById<Presence>,
 }
 
 impl Units {
@@ -68,8 +69,8 @@ impl Units {
             topology,
             memory,
             tasks,
-            open: Mutex::new(HashMap::new()),
-            presences: Mutex::new(HashMap::new()),
+            open: RwLock::new(HashMap::new()),
+            presences: RwLock::new(HashMap::new()),
         };
         units.note(&first, true);
         units
@@ -77,12 +78,22 @@ impl Units {
 
     /// Whether that unit can be reached.
     pub(super) fn presence(&self, spu: SpuId) -> Arc<Presence> {
-        let mut presences = self.lock_presences();
-        Arc::clone(presences.entry(spu).or_default())
+        if let Some(presence) = read(&self.presences).get(&spu) {
+            return Arc::clone(presence);
+        }
+        Arc::clone(write(&self.presences).entry(spu).or_default())
+    }
+
+    /// Whether there is a sign that it cannot be reached.
+    pub(super) fn is_in_doubt(&self, spu: SpuId) -> bool {
+        let presences = read(&self.presences);
+        presences
+            .get(&spu)
+            .is_some_and(|presence| presence.is_in_doubt())
     }
 
     fn note(&self, topology: &Topology, is_first: bool) {
-        let mut presences = self.lock_presences();
+        let mut presences = write(&self.presences);
         presences.retain(|spu, _| topology.spu(*spu).is_some());
         for (spu, spec) in &topology.spus {
             let presence = presences.entry(*spu).or_default();
@@ -92,19 +103,22 @@ impl Units {
 
     /// The connections to that unit.
     pub(super) fn unit(&self, spu: SpuId) -> Arc<Unit> {
-        let mut open = self.lock();
+        if let Some(unit) = self.known(spu) {
+            return unit;
+        }
+        let mut open = write(&self.open);
         Arc::clone(open.entry(spu).or_insert_with(|| Arc::new(self.make(spu))))
     }
 
     /// The connections to that unit, if there are any.
     pub(super) fn known(&self, spu: SpuId) -> Option<Arc<Unit>> {
-        self.lock().get(&spu).cloned()
+        read(&self.open).get(&spu).cloned()
     }
 
     /// Takes note of the units as they are now, and ends the connections to those that are no more.
     pub(super) fn look(&self, topology: &Topology) {
         self.note(topology, false);
-        self.lock().retain(|spu, unit| {
+        write(&self.open).retain(|spu, unit| {
             let is_there = topology.spu(*spu).is_some();
             if !is_there {
                 unit.tasks.cancel();
@@ -146,17 +160,17 @@ impl Units {
             tasks,
         }
     }
+}
 
-    fn lock_presences(&self) -> MutexGuard<'_, HashMap<SpuId, Arc<Presence>>> {
-        // It is whole after every statement.
-        let presences = &self.presences;
-        presences.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+type ById<T> = RwLock<HashMap<SpuId, Arc<T>>>;
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SpuId, Arc<Unit>>> {
-        // It is whole after every statement.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+// Both are whole after every statement.
+fn read<T>(units: &ById<T>) -> RwLockReadGuard<'_, HashMap<SpuId, Arc<T>>> {
+    units.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(units: &ById<T>) -> RwLockWriteGuard<'_, HashMap<SpuId, Arc<T>>> {
+    units.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Dials a unit that is in doubt until it answers: nobody else may do so, since nobody waits for it.

@@ -8,6 +8,7 @@
 //   next        { partition: offset behind the last record received }
 //   misplaced   records that were not at the expected offset (0 unless something is broken)
 //   caughtUp    whether all that there was has been received
+//   away        { partition: why it cannot be read now }
 //   connections sockets opened since the topic was chosen
 //   onFrame     set it to a function(text) to see every records frame as it came
 //   select(topic, from)   as a click on the topic, with "latest", "earliest" or "-<n>"
@@ -26,7 +27,7 @@ const utf8 = new TextEncoder();
 const element = (id) => document.getElementById(id);
 const tidegate = (window.tidegate = {
   state: "idle", topic: null, received: 0, next: {}, misplaced: 0, caughtUp: false,
-  connections: 0, onFrame: null, select,
+  away: {}, connections: 0, onFrame: null, select,
 });
 
 let token = sessionStorage.getItem(TOKEN_KEY);
@@ -125,13 +126,20 @@ class Tail {
         this.base = frame.cursor;
         this.cursors.clear();
         this.backoff = BACKOFF_MS.first;
+        tidegate.away = {}; // what is away still is told again
         if (this.isPaused) this.say({ op: "pause", topic: this.topic });
-        return setState(this.isPaused ? "paused" : "live", this.isPaused ? "Paused" : "Live");
+        return this.showState();
       case "caught_up":
         this.base = frame.cursor;
         this.cursors.clear();
         tidegate.caughtUp = true;
         return undefined;
+      case "away":
+        for (const partition of frame.partitions) tidegate.away[partition] = frame.error.detail;
+        return this.showState();
+      case "back":
+        for (const partition of frame.partitions) delete tidegate.away[partition];
+        return this.showState();
       case "ping":
         this.tails = frame.tails[this.topic] || {};
         return undefined;
@@ -219,7 +227,19 @@ class Tail {
   pause(isPaused) {
     this.isPaused = isPaused;
     this.say({ op: isPaused ? "pause" : "resume", topic: this.topic });
-    if (this.isConnected()) setState(isPaused ? "paused" : "live", isPaused ? "Paused" : "Live");
+    if (this.isConnected()) this.showState();
+  }
+
+  // Of a socket that is subscribed. Reading goes on without partitions that are away.
+  showState() {
+    const away = Object.keys(tidegate.away);
+    const text = this.isPaused ? "Paused" : "Live";
+    const without = away.length > 1 ? `${away.length} partitions` : `partition ${away[0]}`;
+    setState(
+      this.isPaused ? "paused" : "live",
+      away.length > 0 ? `${text}, without ${without}` : text,
+      away.length > 0 ? tidegate.away[away[0]] : "",
+    );
   }
 
   produce(record, act) {
@@ -253,10 +273,12 @@ let fresh = [];
 let isDrawing = false;
 const bars = new Array(CHART_SECONDS).fill(0);
 
-function setState(state, text) {
+function setState(state, text, why = "") {
   tidegate.state = state;
   element("state").dataset.state = state;
   element("state").textContent = text;
+  element("why").textContent = why;
+  element("why").hidden = !why;
   element("send").disabled = !(tail && tail.isConnected());
 }
 
@@ -362,7 +384,7 @@ function select(topic, from) {
   if (from) element("from").value = from;
   if (tail) tail.end();
   Object.assign(tidegate, {
-    topic, received: 0, next: {}, misplaced: 0, caughtUp: false, connections: 0,
+    topic, received: 0, next: {}, misplaced: 0, caughtUp: false, away: {}, connections: 0,
   });
   bars.fill(0);
   clearRows();

@@ -84,7 +84,11 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event seen"),
     ),
     responses(
-        (status = 200, description = "The events; what the `data` of each holds goes by its name: `records`, `caught_up`, `away`, `back`, `ping`, `drain`, or `error`, which ends them", body = StreamEvent, content_type = "text/event-stream"),
+        (status = 200, description = "The events; what the `data` of each holds goes by its name: `records`, `caught_up`, `away`, `back`, `ping`, `drain`, or `error`, which ends them", body = StreamEvent, content_type = "text/event-stream", headers(
+            ("Tidegate-Cursor" = String, description = "Where the stream starts"),
+            ("Tidegate-High-Watermark" = String, description = "As the stream starts: a number, or an object of numbers by partition; left out where that is longer than 4096 bytes"),
+            ("Tidegate-Away" = String, description = "Partitions that cannot be reached as the stream starts, with commas, or `*` where that is longer than 2048 bytes. Left out when there are none"),
+        )),
         (status = 400, description = "invalid_parameter, invalid_name, unknown_field or cursor_too_large", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "unauthenticated", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "forbidden", body = Problem, content_type = "application/problem+json"),

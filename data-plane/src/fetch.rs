@@ -90,9 +90,13 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
         ), headers(
             ("Tidegate-Cursor" = String, description = "Where the next page starts"),
             ("Tidegate-High-Watermark" = String, description = "A number, or an object of numbers by partition; left out where that is longer than 4096 bytes"),
-            ("Tidegate-Away" = String, description = "Partitions that cannot be reached now and are missing from the page, with commas; the cursor keeps their places. Left out when there are none, or where it is longer than 2048 bytes"),
+            ("Tidegate-Away" = String, description = "Partitions that cannot be reached now and are missing from the page, with commas, or `*` where that is longer than 2048 bytes; the cursor keeps their places. Left out when there are none"),
         )),
-        (status = 204, description = "Nothing to read; the same headers"),
+        (status = 204, description = "Nothing to read", headers(
+            ("Tidegate-Cursor" = String, description = "Where the next page starts"),
+            ("Tidegate-High-Watermark" = String, description = "A number, or an object of numbers by partition; left out where that is longer than 4096 bytes"),
+            ("Tidegate-Away" = String, description = "Partitions that cannot be reached now and are missing from the page, with commas, or `*` where that is longer than 2048 bytes; the cursor keeps their places. Left out when there are none"),
+        )),
         (status = 400, description = "invalid_parameter, invalid_name, unknown_field or cursor_too_large", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "unauthenticated", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "forbidden", body = Problem, content_type = "application/problem+json"),

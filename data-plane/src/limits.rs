@@ -87,5 +87,5 @@ pub(crate) const OPENED_AT_ONCE_MAX: usize = 32;
 pub(crate) const JOIN_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause: what a reader of one that is back waits at most.
 pub(crate) const JOIN_PAUSE_MAX: Duration = Duration::from_secs(1);
-/// Longest `Tidegate-Away`; above it the header is left out, as with the high watermarks.
+/// Longest `Tidegate-Away` that names partitions, for the same reason as with the high watermarks.
 pub(crate) const AWAY_BYTES_MAX: usize = 2 * 1024;

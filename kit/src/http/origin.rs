@@ -24,7 +24,7 @@ use crate::limits::{CORS_HEADERS_LEN_MAX, CORS_MAX_AGE};
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "tidegate-cursor, tidegate-high-watermark, tidegate-duplicate, tidegate-result, tidegate-stale, \
+    "tidegate-cursor, tidegate-high-watermark, tidegate-away, tidegate-duplicate, tidegate-result, tidegate-stale, \
      tidegate-revision, x-request-id, etag, retry-after, location, link, allow, www-authenticate, content-encoding",
 );
 const ANY: HeaderValue = HeaderValue::from_static("*");
@@ -213,6 +213,10 @@ fn is_loopback_authority(authority: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_proto::api::records::{
+        HEADER_AWAY, HEADER_CURSOR, HEADER_DUPLICATE, HEADER_HIGH_WATERMARK,
+    };
+
     use super::*;
 
     #[test]
@@ -247,6 +251,20 @@ mod tests {
             "[::ffff:10.0.0.1]",
         ] {
             assert!(!is_loopback_authority(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn pages_may_see_what_answers_say_of_records() {
+        let exposed = EXPOSED;
+        let exposed: Vec<_> = exposed.to_str().unwrap().split(", ").collect();
+        for name in [
+            HEADER_CURSOR,
+            HEADER_HIGH_WATERMARK,
+            HEADER_AWAY,
+            HEADER_DUPLICATE,
+        ] {
+            assert!(exposed.contains(&name), "{name}");
         }
     }
 

@@ -24,8 +24,10 @@ pub const MEDIA_TYPE_PROBLEM: &str = "application/problem+json";
 pub const HEADER_CURSOR: &str = "tidegate-cursor";
 /// Answer header: one past the last committed record, or `{"<partition>":n}`.
 pub const HEADER_HIGH_WATERMARK: &str = "tidegate-high-watermark";
-/// Partitions that are missing from an answer because they cannot be reached, with commas.
+/// Answer header: partitions that are missing because they cannot be reached, with commas, or [`AWAY_MANY`].
 pub const HEADER_AWAY: &str = "tidegate-away";
+/// Partitions are missing, too many for a header.
+pub const AWAY_MANY: &str = "*";
 /// Answer header, `true` when the records had been appended by an earlier request.
 pub const HEADER_DUPLICATE: &str = "tidegate-duplicate";
 /// Request header: the producer id, with the two below.

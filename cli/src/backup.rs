@@ -81,7 +81,11 @@ pub(crate) async fn backup(
         Failure::failed(format!("what arrived is no backup: {}", chain(&error)))
     })?;
     let path = &arguments.file;
+    let was_there = path.exists();
     write_private(path, &bytes).map_err(|error| disk(path, "cannot be written", &error))?;
+    if was_there {
+        output::say(&format!("{} was there and was replaced", path.display()));
+    }
     let told = told(&taken)?;
     match output {
         Output::Json => output::print_json(&told),

@@ -45,6 +45,12 @@ pub(crate) fn run(command: DiskCommand, output: Output) -> Result<(), Failure> {
     } else {
         arguments.data_dir
     };
+    if !dir.is_dir() {
+        return Err(Failure::usage(format!(
+            "there is no directory {}; --data-dir names that of the server",
+            dir.display()
+        )));
+    }
     match accept_failure(Arc::new(OsVfs), &dir).map_err(|error| failure(&error))? {
         Some(accepted) => show(&accepted, output),
         None if output == Output::Json => output::print_json(&json!({ "accepted": false })),
@@ -104,5 +110,22 @@ fn failure(error: &OpenError) -> Failure {
             Failure::new(Failure::IN_USE, message)
         }
         _ => Failure::new(Failure::DISK, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_is_not_there_is_told_and_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path().join("nope");
+        let command = DiskCommand::Accept(AcceptArguments {
+            data_dir: data_dir.clone(),
+        });
+        let failure = run(command, Output::Table).unwrap_err();
+        assert_eq!(failure.exit, Failure::USAGE);
+        assert!(failure.message.contains("nope") && !data_dir.exists());
     }
 }

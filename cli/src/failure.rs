@@ -15,6 +15,9 @@ pub(crate) fn interrupts() -> Result<Signals, Failure> {
     Signals::new().map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))
 }
 
+/// What the client's HTTP says of an answer that is none, as a TLS server gives it to a client without TLS.
+const NOT_HTTP: &str = "invalid HTTP version";
+
 /// A failed command.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -98,9 +101,17 @@ impl From<Error> for Failure {
                 ErrorCode::OperationNotFound => {
                     "\n`tidegate operation list --all` shows those that are remembered."
                 }
+                ErrorCode::AlreadyExists => {
+                    "\n`tidegate topic alter` changes a topic, `tidegate spu alter` a storage unit; `topic create \
+                     --if-missing` is content with what there is."
+                }
                 ErrorCode::TopicNotFound => "\n`tidegate topic list` shows the topics there are.",
                 _ => "",
             },
+            Error::Transport { reason, .. } if reason.contains(NOT_HTTP) => {
+                "\nThe server may expect TLS: try https:// instead of http:// (--url, TIDEGATE_URL or the \
+                 profile)."
+            }
             Error::Transport { .. }
             | Error::Timeout { .. }
             | Error::Protocol { .. }
@@ -108,5 +119,21 @@ impl From<Error> for Failure {
             | Error::Closed => "",
         };
         Self::failed(format!("{error}{hint}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_expects_tls_is_told_from_a_connection_that_broke() {
+        let told = |reason: &str| {
+            let request = "GET /v1/topics".to_owned();
+            let reason = reason.to_owned();
+            Failure::from(Error::Transport { request, reason }).message
+        };
+        assert!(told("invalid HTTP version parsed").contains("try https://"));
+        assert!(!told("connection reset by peer").contains("https://"));
     }
 }

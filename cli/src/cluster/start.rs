@@ -54,6 +54,12 @@ pub(super) async fn run(
     Manifest::remove(directory.path());
     let (layout, dropped) = Layout::ensure(directory.path(), &wanted(arguments))?;
     say_dropped(directory.path(), &dropped);
+    if layout.of(NodeKind::Spu).next().is_none() {
+        output::say(
+            "there are no storage units: topics can be made, and take no records before `tidegate cluster \
+             add-spu` adds one",
+        );
+    }
     let (postgres, url) = database(arguments, &directory, &layout).await?;
     let mut cluster = LocalCluster::prepare(&directory, layout, url, &arguments.log)?;
     let mut running = Vec::new();

@@ -26,7 +26,7 @@ use crate::encode::latest;
 use crate::opening::{self, Absent, Present};
 use crate::partitions::{Chunk, Tail};
 use crate::position::Start;
-use crate::topics::{check_partition, find_topic};
+use crate::topics::{check_partition, find_topic, of_partition};
 
 /// Positions that were looked up, and the tails to follow from there.
 #[derive(Debug)]
@@ -102,6 +102,24 @@ fn choose(topic: &TopicSpec, wanted: Option<&[PartitionId]>) -> Result<Vec<Parti
 
 /// Reads one chunk and turns it into frames that others may share.
 pub(crate) async fn read(
+    sockets: &Sockets,
+    topic: &TopicName,
+    key: ReplicaKey,
+    from: Offset,
+    form: Form,
+    latest: bool,
+) -> ReadOutcome {
+    match read_frames(sockets, topic, key, from, form, latest).await {
+        // Without its topic the topology tells what became of it.
+        ReadOutcome::Failed(problem) => match find_topic(&sockets.data, topic) {
+            Ok(topic) => ReadOutcome::Failed(of_partition(problem, &topic, key.partition)),
+            Err(_) => ReadOutcome::Failed(problem),
+        },
+        outcome => outcome,
+    }
+}
+
+async fn read_frames(
     sockets: &Sockets,
     topic: &TopicName,
     key: ReplicaKey,

@@ -160,7 +160,7 @@ impl Session {
                 let Some(subscription) = self.current(&of) else {
                     return effects;
                 };
-                subscription.read_may_retry(partition);
+                subscription.has_rested(partition);
                 self.serve_one(&of.topic, partition, out);
             }
             Input::Produced { id, bytes, outcome } => self.produced(id, bytes, outcome, out),

@@ -11,6 +11,7 @@
 
 mod away;
 mod part;
+mod reading;
 mod skipping;
 mod start;
 
@@ -22,7 +23,6 @@ use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
 use super::credit::Window;
 use super::effect::Form;
-use super::limits::CHUNK_BYTES;
 use super::slow::{OnSlow, Watcher};
 use crate::encode::codecs::Codecs;
 use crate::encode::frame::Frame;
@@ -186,74 +186,11 @@ impl Subscription {
         part.note_tail(tail);
     }
 
-    /// A read came back with frames, the first one at or after the asked offset. Whether it brought
-    /// nothing although there should be more; then the partition is left alone, whatever its tail does,
-    /// until [`Subscription::read_may_retry`].
-    pub(crate) fn read_done(
-        &mut self,
-        partition: PartitionId,
-        frames: Vec<Frame>,
-        next: Offset,
-        tail: Tail,
-    ) -> bool {
-        let Some(part) = self.parts.get_mut(&partition) else {
-            return false;
-        };
-        assert!(part.reading, "a read that was not asked for");
-        let mut end = part
-            .pending
-            .back()
-            .map_or(part.next, |frame| frame.next_offset);
-        for frame in &frames {
-            assert!(frame.first_offset >= end, "frames overlap");
-            end = frame.next_offset;
-        }
-        assert!(next >= end, "a read ends before its last frame");
-        let is_stuck = next == part.read_from && next < part.tail.high_watermark;
-        part.read_from = next;
-        self.pending_bytes += frames.iter().map(Frame::bytes).sum::<usize>();
-        part.pending.extend(frames);
-        part.note_tail(tail);
-        part.settle();
-        if !is_stuck {
-            self.end_read(partition);
-        }
-        is_stuck
-    }
-
-    /// A read failed for now; the partition is left alone until [`Subscription::read_may_retry`].
-    pub(crate) fn read_may_retry(&mut self, partition: PartitionId) {
-        self.end_read(partition);
-    }
-
-    /// A read is over, whatever it brought.
-    fn end_read(&mut self, partition: PartitionId) {
-        if let Some(part) = self.parts.get_mut(&partition)
-            && part.reading
-        {
-            part.reading = false;
-            part.stale = false;
-            self.reads -= 1;
-        }
-    }
-
     #[cfg(test)]
     pub(crate) fn pending_bytes(&self) -> usize {
         let pending = self.parts.values().flat_map(|part| &part.pending);
         assert_eq!(self.pending_bytes, pending.map(Frame::bytes).sum::<usize>());
         self.pending_bytes
-    }
-
-    /// What it may hold: frames that were read, and reads under way.
-    pub(crate) fn ahead_bytes(&self) -> usize {
-        self.pending_bytes + self.reads * CHUNK_BYTES
-    }
-
-    /// The partition leaves the line of those who wait to read.
-    pub(crate) fn may_read_now(&mut self, partition: PartitionId) {
-        if let Some(part) = self.parts.get_mut(&partition) {
-            part.is_waiting = false;
-        }
     }
 
     /// Gives up a frame that was handed over and not sent; frames of a partition the last one first.
@@ -278,11 +215,6 @@ impl Subscription {
         part.is_some_and(|part| !part.pending.is_empty())
     }
 
-    /// Whether what the read under way brings is not wanted any more.
-    pub(crate) fn is_stale(&self, partition: PartitionId) -> bool {
-        self.parts.get(&partition).is_some_and(|part| part.stale)
-    }
-
     /// Moves over offsets that can no longer be read. Gives the offset that was expected.
     pub(crate) fn jump(&mut self, partition: PartitionId, to: Offset) -> Option<Offset> {
         let part = self.parts.get_mut(&partition)?;
@@ -291,6 +223,7 @@ impl Subscription {
         part.pending.clear();
         part.next = to;
         part.read_from = to;
+        part.is_unsure = false;
         self.end_read(partition);
         Some(from)
     }
@@ -357,11 +290,12 @@ impl Subscription {
         order
     }
 
-    /// Whether all that is committed was sent.
+    /// Whether all that is committed was sent, but for what is away and known to be.
     pub(crate) fn is_caught_up(&self) -> bool {
         self.opening.is_none()
-            && self.parts.values().all(|part| {
-                part.pending.is_empty() && !part.reading && part.next >= part.tail.high_watermark
+            && self.parts.iter().all(|(partition, part)| {
+                let is_at_end = !part.reading && part.next >= part.tail.high_watermark;
+                part.pending.is_empty() && (is_at_end || self.away.is_told(*partition))
             })
     }
 

@@ -151,6 +151,9 @@ impl Session {
                 let Some(from) = subscription.jump(partition, to) else {
                     return;
                 };
+                if subscription.comes_back(partition, Cause::Read) {
+                    out.push(back(&of.topic, partition));
+                }
                 let topic = of.topic.as_str().to_owned();
                 let reason = reason.to_owned();
                 let gap = Gap {
@@ -166,10 +169,12 @@ impl Session {
                 if is_absence(&problem) && subscription.goes(partition, Cause::Read) {
                     out.push(gone(&of.topic, partition, problem));
                 }
+                subscription.rest(partition);
                 out.push(Effect::RetryLater {
                     of: of.clone(),
                     partition,
                 });
+                self.say_caught_up(&of.topic, out);
                 return;
             }
             ReadOutcome::Failed(problem) => {

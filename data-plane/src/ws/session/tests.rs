@@ -1,5 +1,6 @@
 //! The session against a small world that carries its effects out in any order.
 
+mod away;
 mod slow;
 mod world;
 

@@ -45,6 +45,11 @@ impl Away {
         self.absent.contains_key(&partition)
     }
 
+    /// Whether its client knows.
+    pub(super) fn is_told(&self, partition: PartitionId) -> bool {
+        self.told.contains_key(&partition)
+    }
+
     /// Says in a cursor what is wanted of them.
     pub(super) fn note(&self, cursor: &mut Cursor) {
         for (partition, wanted) in &self.absent {
@@ -67,6 +72,7 @@ impl Subscription {
         let is_waited_for = self.away.absent.remove(&start.partition).is_some();
         if is_waited_for {
             self.parts.insert(start.partition, Part::at(start));
+            self.owes_caught_up = true;
         }
         is_waited_for
     }
@@ -86,6 +92,7 @@ impl Subscription {
         let is_back = self.away.told.get(&partition) == Some(&cause);
         if is_back {
             self.away.told.remove(&partition);
+            self.owes_caught_up = true;
         }
         is_back
     }

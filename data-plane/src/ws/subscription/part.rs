@@ -19,6 +19,11 @@ pub(super) struct Part {
     pub(super) leader_epoch: LeaderEpoch,
     pub(super) tail: Tail,
     pub(super) reading: bool,
+    /// A read brought nothing that could be used, and the next one is not due yet.
+    pub(super) resting: bool,
+    /// Whether `read_from` is there is to be found out by reading, also where nothing is known behind it: a
+    /// new leader may hold less than was shown, and a partition that is away shows only so that it is back.
+    pub(super) is_unsure: bool,
     /// What the read under way brings is not wanted any more.
     pub(super) stale: bool,
     /// It stands in the line of those who may read when the socket is less far ahead.
@@ -35,6 +40,8 @@ impl Part {
             leader_epoch: start.leader_epoch,
             tail: start.tail,
             reading: false,
+            resting: false,
+            is_unsure: start.offset > start.tail.high_watermark,
             stale: false,
             is_waiting: false,
             read_from: start.offset,
@@ -46,6 +53,9 @@ impl Part {
         if tail.high_watermark >= self.tail.high_watermark
             || tail.leader_epoch > self.tail.leader_epoch
         {
+            if tail.leader_epoch > self.tail.leader_epoch {
+                self.is_unsure |= tail.high_watermark < self.read_from;
+            }
             self.tail = tail;
         }
     }
@@ -53,7 +63,8 @@ impl Part {
     /// Whether there is more to read, and not too much of it in hand.
     pub(super) fn may_read(&self) -> bool {
         !self.reading
-            && self.read_from < self.tail.high_watermark
+            && !self.resting
+            && (self.is_unsure || self.read_from < self.tail.high_watermark)
             && self.pending.iter().map(Frame::bytes).sum::<usize>() <= CHUNK_BYTES
     }
 

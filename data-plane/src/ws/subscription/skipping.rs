@@ -40,6 +40,7 @@ impl Subscription {
             return None;
         }
         self.pending_bytes -= part.skip(to);
+        part.is_unsure |= self.away.is_told(partition);
         Some(Gap { from, to })
     }
 

@@ -1,6 +1,6 @@
 //! A small world around a session: it carries effects out in any order and checks every frame.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
@@ -44,6 +44,9 @@ pub(super) struct World {
     produced: usize,
     /// A read asked for the last record of each key.
     pub(super) wants_latest: bool,
+    /// Reading these fails for now.
+    pub(super) away: BTreeSet<PartitionId>,
+    epoch: LeaderEpoch,
 }
 
 impl World {
@@ -65,6 +68,8 @@ impl World {
             closed: None,
             produced: 0,
             wants_latest: false,
+            away: BTreeSet::new(),
+            epoch: LeaderEpoch(1),
         }
     }
 
@@ -125,7 +130,7 @@ impl World {
                     let positions = cursor.positions.into_iter();
                     self.expected = positions.map(|(p, at)| (p, at.offset.get())).collect();
                 }
-                if frame["reason"] == "slow" {
+                if frame["reason"] == "slow" || frame["reason"] == "truncation" {
                     let partition = frame["partition"].as_u64().unwrap();
                     let partition = PartitionId(u32::try_from(partition).unwrap());
                     let at = self.expected.get_mut(&partition).unwrap();
@@ -198,7 +203,7 @@ impl World {
         Tail {
             log_start: Offset::ZERO,
             high_watermark: Offset::new(self.ends[&partition]),
-            leader_epoch: LeaderEpoch(1),
+            leader_epoch: self.epoch,
         }
     }
 
@@ -233,6 +238,15 @@ impl World {
     /// At most three frames, the first one cut at `from`.
     pub(super) fn read(&self, partition: PartitionId, from: u64) -> ReadOutcome {
         let end = self.ends[&partition];
+        if self.away.contains(&partition) {
+            return ReadOutcome::Failed(Problem::new(ErrorCode::Unavailable, "burned down"));
+        }
+        if from > end {
+            return ReadOutcome::Gap {
+                to: Offset::new(end),
+                reason: "truncation",
+            };
+        }
         let mut frames = Vec::new();
         let mut at = from;
         while at < end && frames.len() < 3 {
@@ -257,7 +271,18 @@ impl World {
     pub(super) fn append(&mut self, partition: u32, count: u64) {
         let partition = PartitionId(partition);
         *self.ends.get_mut(&partition).unwrap() += count;
-        let tail = self.tail(partition);
+        self.tell(partition, self.tail(partition));
+    }
+
+    /// A new leader has so much of it.
+    pub(super) fn recover(&mut self, partition: u32, end: u64) {
+        self.epoch = LeaderEpoch(self.epoch.0 + 1);
+        self.ends.insert(PartitionId(partition), end);
+        let partition = PartitionId(partition);
+        self.tell(partition, self.tail(partition));
+    }
+
+    pub(super) fn tell(&mut self, partition: PartitionId, tail: Tail) {
         for generation in 1..=self.session.last_generation {
             let of = Of {
                 topic: topic(),

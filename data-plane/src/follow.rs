@@ -8,7 +8,7 @@ use tidegate_proto::control::{TopicSpec, Topology};
 use tidegate_proto::cursor::{Cursor, CursorPosition};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
-use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use tokio::sync::watch;
 
 use crate::opening::{Absent, Present, Wanted, open};
@@ -23,6 +23,10 @@ pub(crate) struct Follower {
     pub(crate) key: ReplicaKey,
     /// The next offset to show.
     pub(crate) next: Offset,
+    /// The newest that its tail told of.
+    epoch: LeaderEpoch,
+    /// Whether `next` is there is to be found out by reading: the log may have come back shorter.
+    is_unsure: bool,
     tail: watch::Receiver<Tail>,
 }
 
@@ -32,10 +36,13 @@ pub(crate) struct Gone;
 
 impl From<Present> for Follower {
     fn from(present: Present) -> Self {
+        let tail = *present.tail.borrow();
         Self {
             partition: present.partition,
             key: present.key,
             next: present.offset,
+            epoch: tail.leader_epoch,
+            is_unsure: present.offset > tail.high_watermark,
             tail: present.tail,
         }
     }
@@ -125,9 +132,15 @@ pub(crate) async fn lost(
 }
 
 impl Follower {
-    /// Whether there is something to read. From here on a move counts for [`any_moved`].
+    /// Whether there is something to read, or to find out by reading. From here on a move counts for
+    /// [`any_moved`].
     pub(crate) fn is_behind(&mut self) -> bool {
-        self.tail.borrow_and_update().high_watermark > self.next
+        let tail = *self.tail.borrow_and_update();
+        if tail.leader_epoch > self.epoch {
+            self.epoch = tail.leader_epoch;
+            self.is_unsure = tail.high_watermark < self.next;
+        }
+        tail.high_watermark > self.next || self.is_unsure
     }
 
     /// The bounds of the partition as last told.
@@ -135,15 +148,17 @@ impl Follower {
         *self.tail.borrow()
     }
 
-    /// What stands at and after `next`.
+    /// What stands at and after `next`: nothing where that is only not committed.
     pub(crate) async fn read(
-        &self,
+        &mut self,
         partitions: &dyn Partitions,
         topic: &TopicSpec,
         bytes_max: usize,
     ) -> Result<Chunk, Problem> {
         let read = partitions.read(self.key, self.next, bytes_max).await;
-        read.map_err(|problem| of_partition(problem, topic, self.partition))
+        let chunk = read.map_err(|problem| of_partition(problem, topic, self.partition))?;
+        self.is_unsure = false;
+        Ok(chunk)
     }
 
     /// Where it stands.

@@ -208,6 +208,16 @@ impl MemoryPartitions {
         }
     }
 
+    /// The next leader has the log up to `end` and no further, as where an operator accepts a loss.
+    pub fn cut_off(&self, key: ReplicaKey, end: Offset) {
+        if let Some(replica) = self.lock().get_mut(&key) {
+            replica.end = end;
+            replica.batches.retain(|batch| batch.next_offset() <= end);
+            replica.epoch = LeaderEpoch(replica.epoch.0 + 1);
+            replica.publish();
+        }
+    }
+
     /// Gives up what is before `to`, as an operator's truncation does: the topology says it too.
     pub fn truncate(&self, topic: &TopicSpec, partition: PartitionId, to: Offset) {
         self.edit_topology(|topology| {

@@ -78,6 +78,13 @@ impl Session {
             if self.ping.tick().now_or_never().is_some() {
                 return Ok(self.tails().into());
             }
+            // One that is behind all the time hears of these too.
+            if let Some(Some(present)) = self.absences.next().now_or_never() {
+                self.join(present);
+            }
+            if self.topology.has_changed().is_ok_and(|changed| changed) {
+                self.follow_added().await?;
+            }
             if let Some(news) = self.absences.news() {
                 return Ok(news);
             }
@@ -133,7 +140,7 @@ impl Session {
             () = self.tasks.cancelled() => return Ok(None),
         };
         let partitions = Arc::clone(self.state.partitions());
-        let follower = &self.followers[index];
+        let follower = &mut self.followers[index];
         let read = follower.read(&*partitions, &self.topic, FRAME_BYTES_TARGET);
         let chunk = match read.await {
             Ok(chunk) => chunk,
@@ -160,9 +167,10 @@ impl Session {
         })?;
         if count == 0 {
             self.followers[index].next = chunk.next.max(walked);
-            return match self.followers[index].next > from {
-                true => Ok(None),
-                false => Err(Problem::new(ErrorCode::Internal, "a read brought nothing")),
+            let is_stuck = self.followers[index].next == from && chunk.high_watermark > from;
+            return match is_stuck {
+                false => Ok(None),
+                true => Err(Problem::new(ErrorCode::Internal, "a read brought nothing")),
             };
         }
         self.followers[index].next = walked;
@@ -272,6 +280,7 @@ impl Session {
     fn join(&mut self, present: Present) {
         let partitions = vec![present.partition.0];
         self.followers.push(Follower::from(present));
+        self.has_caught_up = false;
         let back = event(None, "back", &BackEvent { partitions });
         self.absences.tell(back.into());
     }

@@ -9,6 +9,8 @@ mod access;
 mod answers;
 #[path = "tests/away.rs"]
 mod away;
+#[path = "tests/back.rs"]
+mod back;
 #[path = "tests/bad_input.rs"]
 mod bad_input;
 #[path = "tests/direct.rs"]

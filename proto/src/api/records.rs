@@ -303,7 +303,8 @@ pub struct RecordsEvent {
     pub records: Vec<FetchedRecord>,
 }
 
-/// Data of an SSE `caught_up` event.
+/// Data of an SSE `caught_up` event: all that there was has been sent, but for partitions that are `away`.
+/// It is told once, and once more after each `back`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CaughtUpEvent {

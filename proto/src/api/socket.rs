@@ -280,7 +280,8 @@ pub struct RecordsFrame {
     pub records: Vec<FetchedRecord>,
 }
 
-/// All that there was has been sent: once after a subscribe, seek or resume.
+/// All that there was has been sent, but for partitions that are `away`: once after a subscribe, seek or
+/// resume, and once more after each `back`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CaughtUp {

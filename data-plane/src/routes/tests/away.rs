@@ -202,6 +202,7 @@ async fn an_event_stream_goes_on_without_a_partition_until_it_is_back() {
         (&back.data["partition"], values(&back.data["records"])),
         (&json!(1), vec![1])
     );
+    stream.expect("caught_up").await;
     // Whoever goes on from before that misses nothing either.
     let mut again = Stream::open(&surface, "/v1/topics/t/events", &id).await;
     assert_eq!(again.expect("records").await.data["partition"], 1);
@@ -227,6 +228,7 @@ async fn a_stream_that_has_caught_up_hears_that_nobody_leads_a_partition_any_mor
         .memory
         .shut_out(&topic, PartitionId(0), SpuId(9), false);
     assert_eq!(stream.expect("back").await.data["partitions"], json!([0]));
+    stream.expect("caught_up").await;
     let path = "/v1/topics/t/partitions/0/records";
     assert_eq!(surface.post(path, "text/plain", "one").await.status, 200);
     assert_eq!(stream.expect("records").await.data["partition"], 0);

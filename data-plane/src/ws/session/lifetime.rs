@@ -75,6 +75,9 @@ impl Session {
                 return;
             }
         }
+        for topic in self.topics() {
+            self.say_caught_up(&topic, out);
+        }
     }
 
     pub(super) fn tick(&mut self, now: Duration, out: &mut Effects) {

@@ -94,6 +94,7 @@ async fn partitions_without_a_unit_take_no_credit_from_those_that_have_one() {
         .partitions
         .shut_out(&topic, PartitionId(1), SpuId(9), false);
     client.frame_of("back").await;
+    client.frame_of("caught_up").await;
     producer.produce(1, &numbers(15..20)).await;
     client
         .say(json!({"op": "credit", "topic": "orders", "records": 5}))

@@ -1,0 +1,125 @@
+//! Partitions that were away, and what a reader finds of them when they are back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tidegate_proto::control::TopicSpec;
+use tidegate_proto::id::{PartitionId, SpuId};
+use tidegate_proto::limits::FRAME_BYTES_TARGET;
+use tidegate_proto::position::Offset;
+
+use super::Surface;
+use super::away::gone;
+use super::events::Stream;
+
+const EVENTS: &str = "/v1/topics/t/events";
+
+async fn append(surface: &Surface, partition: u32, value: &str) {
+    let path = format!("/v1/topics/t/partitions/{partition}/records");
+    let records = json!({"records": [{"value": value}]}).to_string();
+    assert_eq!(surface.post_json(&path, &records).await.status, 200);
+}
+
+/// Two partitions, of which the first has one record and the second three.
+async fn one_and_three() -> (Surface, Arc<TopicSpec>) {
+    let surface = Surface::near();
+    let topic = surface.memory.create_topic("t", 2);
+    for (partition, value) in [(0, "a"), (1, "b"), (1, "c"), (1, "d")] {
+        append(&surface, partition, value).await;
+    }
+    (surface, topic)
+}
+
+async fn expect_caught_up(stream: &mut Stream) -> String {
+    loop {
+        let event = stream.next().await.expect("the stream goes on");
+        if event.name == "caught_up" {
+            return event.id;
+        }
+        assert_eq!(event.name, "records", "{event:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_where_a_partition_comes_back_shorter_than_what_it_showed() {
+    let (surface, topic) = one_and_three().await;
+    let mut stream = Stream::open(&surface, &format!("{EVENTS}?from=earliest"), "").await;
+    expect_caught_up(&mut stream).await;
+    let shut_out = |is_out| {
+        let second = PartitionId(1);
+        surface.memory.shut_out(&topic, second, SpuId(9), is_out);
+    };
+    shut_out(true);
+    stream.expect("away").await;
+    surface.memory.cut_off(surface.key("t", 1), Offset::new(1));
+    shut_out(false);
+    stream.expect("back").await;
+    let error = stream.expect("error").await.data;
+    assert_eq!(
+        (&error["code"], &error["partition"], &error["end"]),
+        (&json!("log_truncated"), &json!(1), &json!(1))
+    );
+    // Whoever goes on gets what is new, and nothing of the other partition again.
+    append(&surface, 1, "e").await;
+    let id = error["next_cursor"].as_str().unwrap();
+    let mut stream = Stream::open(&surface, EVENTS, id).await;
+    let records = stream.expect("records").await.data;
+    assert_eq!(records["records"][0]["value"], "e");
+    stream.expect("caught_up").await;
+}
+
+#[tokio::test]
+async fn a_stream_that_waits_ends_where_the_next_leader_has_less_than_it_showed() {
+    let (surface, _) = one_and_three().await;
+    let mut stream = Stream::open(&surface, &format!("{EVENTS}?from=earliest"), "").await;
+    expect_caught_up(&mut stream).await;
+    surface.memory.cut_off(surface.key("t", 1), Offset::new(3));
+    append(&surface, 1, "e").await;
+    // As much as was shown is no loss.
+    let records = stream.expect("records").await.data;
+    assert_eq!(records["records"][0]["value"], "e");
+    surface.memory.cut_off(surface.key("t", 1), Offset::new(2));
+    let error = stream.expect("error").await.data;
+    assert_eq!(error["code"], "log_truncated");
+}
+
+#[tokio::test]
+async fn the_cursor_behind_a_gap_keeps_the_places_of_partitions_that_are_away() {
+    let (surface, topic) = one_and_three().await;
+    let mut stream = Stream::open(&surface, &format!("{EVENTS}?from=earliest"), "").await;
+    expect_caught_up(&mut stream).await;
+    let first = PartitionId(0);
+    surface.memory.shut_out(&topic, first, SpuId(9), true);
+    stream.expect("away").await;
+    surface.memory.cut_off(surface.key("t", 1), Offset::new(2));
+    let error = stream.expect("error").await.data;
+    surface.memory.shut_out(&topic, first, SpuId(9), false);
+    let id = error["next_cursor"].as_str().unwrap();
+    let mut stream = Stream::open(&surface, EVENTS, id).await;
+    stream.expect("caught_up").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_behind_takes_a_partition_up_as_soon_as_it_is_back() {
+    let surface = Surface::near();
+    surface.memory.create_topic("t", 2);
+    append(&surface, 1, "late").await;
+    let long = "x".repeat(FRAME_BYTES_TARGET);
+    for _ in 0..8 {
+        append(&surface, 0, &long).await;
+    }
+    surface.memory.take_away(surface.key("t", 1), Some(gone()));
+    let mut stream = Stream::open(&surface, &format!("{EVENTS}?from=earliest"), "").await;
+    stream.expect("away").await;
+    stream.expect("records").await;
+    surface.memory.take_away(surface.key("t", 1), None);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    stream.expect("back").await;
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let records = stream.expect("records").await.data;
+        seen.push(records["partition"].as_u64().unwrap());
+    }
+    assert!(seen.contains(&1), "{seen:?}");
+}

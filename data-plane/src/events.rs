@@ -63,8 +63,8 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
 
 /// Follow a topic as server-sent events
 ///
-/// Events: `records` (`{"partition","records"}`, id = cursor), `caught_up` once when all that there
-/// was has been sent, `away` with partitions that cannot be reached and `back` when they can again (the
+/// Events: `records` (`{"partition","records"}`, id = cursor), `caught_up` when all that there
+/// was has been sent, once and once more after each `back`, `away` with partitions that cannot be reached and `back` when they can again (the
 /// stream goes on with the others; ids keep their places), `ping` every 15 s with the high watermarks, `drain` before the server stops,
 /// `error` (a problem object; ends the stream). `from` defaults to `latest`. `Last-Event-ID` counts
 /// more than what the URL says.

@@ -69,7 +69,11 @@ const FROM_SERVER: [(&str, &str, &str); 11] = [
         RECORDS_MESSAGE,
         "Batch subprotocol: whole stored batches of one partition, in offset order.",
     ),
-    ("caught_up", "CaughtUp", "All that there was has been sent, but for partitions that are away; told once more after each `back`."),
+    (
+        "caught_up",
+        "CaughtUp",
+        "All that there was has been sent, but for partitions that are away; told once more after each `back`.",
+    ),
     (
         "gap",
         "Gap",

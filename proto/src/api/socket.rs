@@ -289,7 +289,8 @@ pub struct CaughtUp {
     pub cursor: String,
 }
 
-/// Offsets `from..to` can no longer be read; the subscription goes on at `to`.
+/// Offsets `from..to` can no longer be read; the subscription goes on at `to`, which is below `from`
+/// where the partition came back shorter than what was sent of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Gap {

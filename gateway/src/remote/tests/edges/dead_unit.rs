@@ -218,7 +218,12 @@ async fn sockets_merge_what_is_alive_by_credit_while_a_unit_is_dead() {
         others.iter().any(|frame| frame["ev"] == "back"),
         "{others:?}"
     );
-    while edge.produce("", &[(1, 6)]).await.0 != 200 {}
+    let back = async {
+        while edge.produce("", &[(1, 6)]).await.0 != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, back).await.unwrap();
     read_socket(&mut early, 7, &mut seen_early).await;
     read_socket(&mut late, 7, &mut seen_late).await;
     assert_eq!(

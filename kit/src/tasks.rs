@@ -27,7 +27,6 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Instrument as _, Span};
 
 use crate::aside::Aside;
-pub use apart::apart;
 pub use kind::{OnCancel, OnError, TaskKind};
 
 /// Why the process is ending although nobody asked for it.

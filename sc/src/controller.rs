@@ -241,6 +241,7 @@ impl Controller {
             pace,
         };
         let task = Task {
+            tasks: tasks.clone(),
             store: Arc::clone(&shared.store),
             mirror,
             conditions: Arc::clone(&shared.conditions),

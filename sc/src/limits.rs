@@ -5,6 +5,10 @@ use std::time::Duration;
 /// Commands that may wait for the controller's loop; one commit is a few milliseconds, so a full
 /// queue is about a second of work and later callers are better told to come back.
 pub const COMMANDS_MAX: usize = 256;
+/// With so many partitions a command is carried out on a thread of its own, which ends and gives back what it
+/// took: the rows and the topology of a thousand are 300 KiB, those of a hundred thousand 30 MiB. With fewer
+/// that is not worth a thread.
+pub const APART_PARTITIONS_MIN: u64 = 1_000;
 /// How often a decision is made anew after somebody else changed what it was made on.
 pub const DECISION_ATTEMPTS_MAX: u32 = 8;
 /// Revisions whose events are kept for followers that were away.

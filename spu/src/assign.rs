@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tidegate_kit::tasks::{TaskKind, Tasks, apart};
+use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_log::{CompactionConfig, Log, SegmentConfig};
 use tidegate_proto::control::{
     Cleanup, PartitionSpec, TimestampType, TopicConfig, TopicSpec, Topology,
@@ -84,11 +84,12 @@ impl Assigner {
 
     /// Apart: what is planned for thousands of replicas is megabytes for a moment.
     async fn apply_apart(mut self, topology: Arc<Topology>) -> Self {
-        apart(async move {
+        let tasks = self.tasks.clone();
+        let work = async move {
             self.apply(&topology).await;
             self
-        })
-        .await
+        };
+        tasks.apart(work).await
     }
 
     async fn apply(&mut self, topology: &Topology) {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tidegate_client::{Client, ClientConfig, TopicName, WriteOptions};
 use tidegate_kit::boot::{self, LogFormat};
-use tidegate_kit::tasks::apart;
+use tidegate_kit::tasks::Tasks;
 
 pub(crate) use arguments::UpArguments;
 pub(crate) use failures::chain;
@@ -98,7 +98,10 @@ async fn start(
     directory: &Arc<DataDirectory>,
 ) -> Result<Server, Failure> {
     let (arguments, directory) = (Arc::clone(arguments), Arc::clone(directory));
-    apart(async move { Server::start(&arguments, listener, &directory).await }).await
+    let root = Tasks::new();
+    let tasks = root.clone();
+    let start = async move { Server::start(&arguments, listener, &directory, tasks).await };
+    root.apart(start).await
 }
 
 /// Through the front door, as any client would.

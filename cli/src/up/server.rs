@@ -85,12 +85,12 @@ impl Server {
         arguments: &UpArguments,
         listener: TcpListener,
         directory: &DataDirectory,
+        root: Tasks,
     ) -> Result<Self, Failure> {
         let address = listener
             .local_addr()
             .map_err(|error| failures::bind(unknown(), &error))?;
         let metrics = metrics::install();
-        let root = Tasks::new();
         let (edge, storage, control) = (root.child(), root.child(), root.child());
         metrics.spawn_upkeep(&root);
 

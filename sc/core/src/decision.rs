@@ -74,6 +74,8 @@ pub struct MoveTerms {
     pub throttle: Option<Throttle>,
     /// Partitions that their leaders said are empty.
     pub empty: BTreeSet<ReplicaKey>,
+    /// Partitions that their leaders said hold records.
+    pub holding: BTreeSet<ReplicaKey>,
     /// Move also what cannot be moved without a pause or a wait.
     pub force: bool,
     /// Storage units can copy records. Where they cannot, a single copy that holds any stays where it is,
@@ -86,6 +88,7 @@ impl Default for MoveTerms {
         Self {
             throttle: None,
             empty: BTreeSet::new(),
+            holding: BTreeSet::new(),
             force: false,
             can_copy: true,
         }

@@ -76,30 +76,44 @@ pub(crate) fn drain(
     })
 }
 
-/// Says which partitions will stay on the unit, so that the drain cannot but fail.
+/// Says which partitions will stay on the unit, so that the drain cannot but fail, and which may.
 fn failure_ahead(draft: &Draft<'_>, spu: SpuId, terms: &MoveTerms) -> Vec<String> {
     let model = draft.model();
     let held = model.held_by(spu).filter_map(|key| model.partition(key));
     let stays = held.filter(|row| !terms.can_copy && is_pinned(row, terms));
-    let keys: Vec<ReplicaKey> = stays.map(|row| row.key()).collect();
-    if keys.is_empty() {
-        return Vec::new();
-    }
-    let (count, names) = (keys.len(), named(draft, &keys));
-    let (holds, stays) = match count {
-        1 => (
-            "partition",
-            "holds records, or is not known to be empty, and stays",
-        ),
-        _ => (
-            "partitions",
-            "hold records, or are not known to be empty, and stay",
-        ),
+    let keys = stays.map(|row| row.key());
+    let (holding, untold): (Vec<_>, Vec<_>) = keys.partition(|key| terms.holding.contains(key));
+    let told = |keys: &[ReplicaKey]| {
+        let partitions = if keys.len() == 1 {
+            "partition"
+        } else {
+            "partitions"
+        };
+        let (count, names) = (keys.len(), named(draft, keys));
+        (
+            format!("{count} {partitions} with one copy on storage unit {spu}"),
+            names,
+        )
     };
-    vec![format!(
-        "the drain will fail: {count} {holds} with one copy on storage unit {spu} {stays}: {names}; \
-         {NOT_COPIED}. Empty them so and drain it again"
-    )]
+    let mut warnings = Vec::new();
+    if !holding.is_empty() {
+        let (what, names) = told(&holding);
+        let stays = match holding.len() {
+            1 => "holds records and stays",
+            _ => "hold records and stay",
+        };
+        warnings.push(format!(
+            "the drain will fail: {what} {stays}: {names}; {NOT_COPIED}. Empty them so and drain it again"
+        ));
+    }
+    if !untold.is_empty() {
+        let (what, names) = told(&untold);
+        warnings.push(format!(
+            "the drain waits until it is known whether {what} can go: {names}; with records they stay, \
+             and it fails"
+        ));
+    }
+    warnings
 }
 
 /// Takes into running drains what came to their units while they were begun. What cannot be moved is

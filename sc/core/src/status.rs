@@ -68,7 +68,9 @@ pub fn partition_state(partition: &PartitionRow) -> PartitionState {
 #[must_use]
 pub fn spu_status(model: &Model, row: &SpuRow) -> SpuStatus {
     let (holds, _) = model.load(row.spu);
+    let is_stuck = row.draining && holds > 0 && !is_drained(model, row.spu);
     let emptied = match holds {
+        _ if is_stuck => stuck(model, row.spu, holds),
         0 => "it holds nothing and can be removed".to_owned(),
         1 => "it is being emptied: it holds 1 partition".to_owned(),
         holds => format!("it is being emptied: it holds {holds} partitions"),
@@ -85,9 +87,7 @@ pub fn spu_status(model: &Model, row: &SpuRow) -> SpuStatus {
             SpuState::Offline,
             format!("it is shut out until it registers again; {emptied}"),
         ),
-        (false, true) if holds > 0 && !is_drained(model, row.spu) => {
-            (SpuState::Cordoned, stuck(model, row.spu, holds))
-        }
+        (false, true) if is_stuck => (SpuState::Cordoned, emptied),
         (false, true) => (SpuState::Draining, emptied),
         (false, false) => {
             return SpuStatus {

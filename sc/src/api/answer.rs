@@ -3,8 +3,6 @@
 //! Only shapes. The form in which it is kept is read by later versions too: fields are added with a
 //! default, never renamed.
 
-use std::borrow::Cow;
-
 use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -87,18 +85,16 @@ impl Answer {
     }
 }
 
-/// A refusal as it is kept.
-#[derive(Serialize, Deserialize)]
-struct Refused<'a> {
-    refusal: Cow<'a, Problem>,
-}
-
-/// A refusal as it is kept.
+/// A refusal as it is kept: an answer with its status, which versions that keep no refusals send as it is.
 pub(super) fn refusal_text(refusal: &Problem) -> String {
-    let refused = Refused {
-        refusal: Cow::Borrowed(refusal),
+    let answer = Answer {
+        status: refusal.status(),
+        result: WriteResult::Unchanged,
+        version: None,
+        location: None,
+        body: Some(to_raw_value(refusal).expect("problems have string keys only")),
     };
-    serde_json::to_string(&refused).expect("problems have string keys only")
+    answer.text()
 }
 
 /// What was kept under a request key.
@@ -111,16 +107,20 @@ pub(super) enum Kept {
 impl Kept {
     /// A text that is no answer is told as a refusal of this server's own.
     pub(super) fn read(text: &str) -> Self {
-        if let Ok(Refused { refusal }) = serde_json::from_str(text) {
-            return Self::Refusal(refusal.into_owned());
+        Self::parse(text).unwrap_or_else(|error| {
+            let detail = format!("the answer that was kept cannot be read: {error}");
+            Self::Refusal(Problem::new(ErrorCode::Internal, detail))
+        })
+    }
+
+    fn parse(text: &str) -> serde_json::Result<Self> {
+        let answer: Answer = serde_json::from_str(text)?;
+        match &answer.body {
+            Some(body) if answer.status >= 400 => {
+                serde_json::from_str(body.get()).map(Self::Refusal)
+            }
+            _ => Ok(Self::Answer(answer)),
         }
-        serde_json::from_str(text).map_or_else(
-            |error| {
-                let detail = format!("the answer that was kept cannot be read: {error}");
-                Self::Refusal(Problem::new(ErrorCode::Internal, detail))
-            },
-            Self::Answer,
-        )
     }
 
     /// The answer as it is sent, with `is_repeat` marked as given before.
@@ -159,5 +159,32 @@ impl IntoResponse for Answer {
             headers.insert(LOCATION, location);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_is_kept_comes_back_and_is_an_answer_to_versions_that_keep_none() {
+        let refusal =
+            Problem::new(ErrorCode::TopicNotFound, "there is no topic late").at("/x", "y");
+        let text = refusal_text(&refusal);
+        let Kept::Refusal(read) = Kept::read(&text) else {
+            panic!("{text}")
+        };
+        assert_eq!(read, refusal);
+        // All that those ask for.
+        let answer: Answer = serde_json::from_str(&text).unwrap();
+        assert_eq!(answer.status, 404);
+        let body: Value = serde_json::from_str(answer.body.unwrap().get()).unwrap();
+        assert_eq!(body, serde_json::to_value(&refusal).unwrap());
+        let Kept::Refusal(broken) = Kept::read("{}") else {
+            panic!("it is none")
+        };
+        assert_eq!(broken.code(), ErrorCode::Internal);
     }
 }

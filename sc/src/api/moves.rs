@@ -291,9 +291,11 @@ async fn terms<'a>(
     rows: impl Iterator<Item = &'a PartitionRow>,
 ) -> MoveTerms {
     let since = clock::monotonic();
-    let single = rows.filter(|row| row.replicas.len() == 1 && row.leader.is_some());
+    let single: Vec<_> = rows
+        .filter(|row| row.replicas.len() == 1 && row.leader.is_some())
+        .collect();
     let statuses = &api.statuses;
-    let keys: Vec<ReplicaKey> = single.map(PartitionRow::key).collect();
+    let keys: Vec<ReplicaKey> = single.iter().map(|row| row.key()).collect();
     let told = keys.iter().zip(statuses.partitions(&keys));
     let open = told.filter(|(_, told)| told.is_none_or(|told| told.is_empty()));
     let open: Vec<ReplicaKey> = open.map(|(key, _)| *key).collect();
@@ -303,9 +305,16 @@ async fn terms<'a>(
     let empty =
         told.filter(|(_, told)| told.is_some_and(|now| now.is_empty() && now.as_of >= since));
     let empty: BTreeSet<ReplicaKey> = empty.map(|(key, _)| *key).collect();
+    let told = single.iter().zip(statuses.partitions(&keys));
+    let holding = told.filter(|(row, told)| {
+        let its = told.filter(|told| told.status.leader_epoch == row.leader_epoch);
+        its.is_some_and(|told| !told.is_empty())
+    });
+    let holding = holding.map(|(row, _)| row.key()).collect();
     MoveTerms {
         throttle: request.throttle,
         empty,
+        holding,
         force: request.force,
         // What units can is the controller's knowledge.
         can_copy: true,

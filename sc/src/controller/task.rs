@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tidegate_kit::clock;
-use tidegate_kit::tasks::apart;
+use tidegate_kit::tasks::Tasks;
+use tidegate_proto::api::topic::Setting;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::{LeaseEpoch, StoreId};
+use tidegate_sc_core::decision::Request;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -21,11 +23,13 @@ use super::condition::Conditions;
 use super::holder::Lease;
 use super::mirror::{FollowError, Mirror};
 use super::roster::Roster;
-use crate::limits::{HISTORY_ALONE_REST, HISTORY_CHANGES_ALONE_MAX, Pace};
+use crate::limits::{APART_PARTITIONS_MIN, HISTORY_ALONE_REST, HISTORY_CHANGES_ALONE_MAX, Pace};
 use crate::metrics;
 use crate::store::{ApplyError, Commit, MetaStore, StoreError};
 
 pub(super) struct Task {
+    /// Where heavy work is done.
+    pub(super) tasks: Tasks,
     pub(super) store: Arc<dyn MetaStore>,
     pub(super) mirror: Mirror,
     pub(super) conditions: Arc<Conditions>,
@@ -112,13 +116,32 @@ impl Task {
         );
     }
 
-    /// Apart: the rows of a large topic are megabytes for a moment.
+    /// Apart when it touches many rows, which are megabytes for a moment.
     async fn answer(mut self, command: Command) -> Self {
-        apart(async move {
+        if !self.is_heavy(&command.request) {
+            self.carry_out_for(command).await;
+            return self;
+        }
+        let tasks = self.tasks.clone();
+        let work = async move {
             self.carry_out_for(command).await;
             self
-        })
-        .await
+        };
+        tasks.apart(work).await
+    }
+
+    /// Whatever is changed, the topology of all partitions is made anew.
+    fn is_heavy(&self, request: &Request) -> bool {
+        let asked = match request {
+            Request::CreateTopic(write) | Request::EnsureTopic(write) => {
+                match write.request.partitions {
+                    Setting::Value(count) => u64::from(count),
+                    Setting::Absent | Setting::Null => 0,
+                }
+            }
+            _ => 0,
+        };
+        self.mirror.model().partition_count().saturating_add(asked) >= APART_PARTITIONS_MIN
     }
 
     async fn carry_out_for(&mut self, command: Command) {

@@ -13,7 +13,7 @@ use super::world::{World, asking, blank, name};
 use crate::decide::decide;
 use crate::decision::{Decision, MoveTerms, Outcome, Request, Target};
 use crate::refusal::Refusal;
-use crate::rows::{OperationRow, OperationState, PartitionRow};
+use crate::rows::{OperationRow, OperationState, PartitionRow, SpuRow};
 use crate::status::spu_status;
 
 const UNITS: u32 = 5;
@@ -79,9 +79,12 @@ fn rows(world: &World) -> impl Iterator<Item = &PartitionRow> {
 /// What an operator who asked the leaders knows.
 fn terms(world: &World) -> MoveTerms {
     let log = |row: &PartitionRow| world.logs.get(&row.key()).copied().unwrap_or_default();
-    let empty = rows(world).filter(|row| log(row).0 == log(row).1);
+    let is_empty = |row: &&PartitionRow| log(row).0 == log(row).1;
+    let (empty, holding): (Vec<_>, Vec<_>) = rows(world).partition(is_empty);
+    let keys = |rows: Vec<&PartitionRow>| rows.into_iter().map(PartitionRow::key).collect();
     MoveTerms {
-        empty: empty.map(PartitionRow::key).collect(),
+        empty: keys(empty),
+        holding: keys(holding),
         force: true,
         can_copy: false,
         ..MoveTerms::default()
@@ -321,8 +324,8 @@ fn a_drain_moves_what_is_empty_and_tells_what_stays_and_why() {
     };
     let number = on_0[0].partition;
     let told = format!(
-        "the drain will fail: 1 partition with one copy on storage unit 0 holds records, or is not \
-         known to be empty, and stays: partition {number} of topic orders; "
+        "the drain will fail: 1 partition with one copy on storage unit 0 holds records and stays: \
+         partition {number} of topic orders; "
     );
     assert!(warning.starts_with(&told), "{warning}");
     let begun = drained(&mut world, 0).unwrap();
@@ -359,6 +362,48 @@ fn a_drain_moves_what_is_empty_and_tells_what_stays_and_why() {
     world.settle();
     assert_eq!(operation(&world, &begun).state, OperationState::Done);
     world.ask(&remove).unwrap();
+}
+
+#[test]
+fn a_drain_whose_end_nobody_knows_says_so_and_one_that_failed_is_told_also_of_a_unit_that_is_away()
+{
+    let mut world = World::new(2);
+    world.create("orders", asking(2, 1)).unwrap();
+    let spu = SpuId(0);
+    let on_0: Vec<ReplicaKey> = world.model.held_by(spu).collect();
+    world.logs.insert(on_0[0], (3, 5));
+    let number = on_0[0].partition;
+    let terms = MoveTerms {
+        holding: BTreeSet::new(),
+        ..terms(&world)
+    };
+    let drain = Request::DrainSpu { spu, terms };
+    let plan = decide(&world.model, 0, Uuid::from_u128(9), &drain).unwrap();
+    let told = format!(
+        "the drain waits until it is known whether 1 partition with one copy on storage unit 0 can go: \
+         partition {number} of topic orders; with records they stay, and it fails"
+    );
+    assert_eq!(plan.warnings, [told]);
+
+    let status = |world: &World| spu_status(&world.model, world.model.spu(spu).unwrap());
+    drained(&mut world, 0).unwrap();
+    world.die(0);
+    world.pass(61_000);
+    let why = status(&world).reason.unwrap();
+    assert!(why.contains("it is being emptied"), "{why}");
+    world.register(&world.remembered(0));
+    world.settle();
+    let failed = status(&world);
+    assert_eq!(failed.state, SpuState::Cordoned);
+    let shut_out = SpuRow {
+        fenced: true,
+        ..world.model.spu(spu).unwrap().clone()
+    };
+    let status = spu_status(&world.model, &shut_out);
+    assert_eq!(status.state, SpuState::Offline);
+    let failed = failed.reason.unwrap();
+    let told = format!("it is shut out until it registers again; {failed}");
+    assert_eq!(status.reason, Some(told));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use tidegate_sc_core::decision::Request;
 
 use super::{Bench, commit, decided, history, make, topic};
 use crate::limits::{PRODUCER_IDS_PER_ADOPTION, REVISIONS_PER_ADOPTION, REVISIONS_PER_MS};
-use crate::store::{ChainAt, EventsError, Kept, chain};
+use crate::store::{ChainAt, EventsError, Kept, MetaStore, Record, chain};
 
 pub(super) async fn check<B: Bench>(bench: &impl AsyncFn() -> B) {
     compacted_events_are_refused_and_later_ones_are_served(&bench().await).await;
@@ -135,6 +135,11 @@ async fn a_store_that_is_adopted_is_another_with_the_same_content(bench: &impl B
     let after = store.standing().await.unwrap();
     assert_eq!(after.store_id, id);
     assert_ne!(before.store_id, id);
+    let mut told = adoptions(&*store).await;
+    told.sort_by_key(|it| it.0 == id);
+    let both = [(before.store_id, ""), (id, "ann")];
+    let both = both.map(|(store_id, actor)| (store_id, actor.to_owned(), after.revision, 9));
+    assert_eq!(told, both, "as of the adoption, both of them");
     let third = store.adopt("ann", 10).await.unwrap();
     for known in [before.store_id, id, third] {
         assert!(store.has_been(known).await.unwrap(), "{known}");
@@ -155,6 +160,19 @@ async fn a_store_that_is_adopted_is_another_with_the_same_content(bench: &impl B
     store.close().await;
     let reopened = bench.open().await.standing().await.unwrap();
     assert_eq!(reopened.store_id, id, "it stays");
+}
+
+/// What a backup tells of them.
+async fn adoptions(store: &dyn MetaStore) -> Vec<(StoreId, String, u64, i64)> {
+    let records = store.backup().await.unwrap().records;
+    let told = records.into_iter().filter_map(|record| {
+        let Record::Adoption(it) = record else {
+            return None;
+        };
+        let revision = u64::try_from(it.revision).unwrap();
+        Some((it.store_id, it.actor, revision, it.at_ms))
+    });
+    told.collect()
 }
 
 async fn an_adoption_passes_over_every_revision_that_was_given_out(bench: &impl Bench) {

@@ -19,14 +19,10 @@ pub(super) async fn adopt(
 ) -> Result<StoreId, StoreError> {
     let id = StoreId(Uuid::new_v4());
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failure)?;
-    sqlx::query(
-        "INSERT OR IGNORE INTO adoptions (store_id, actor, revision, at_ms)
-         SELECT store_id, '', revision, ? FROM cluster WHERE id = 1",
-    )
-    .bind(at_ms)
-    .execute(&mut *tx)
-    .await
-    .map_err(failure)?;
+    let old: String = sqlx::query_scalar("SELECT store_id FROM cluster WHERE id = 1")
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(failure)?;
     let revision: i64 = sqlx::query_scalar(
         "UPDATE cluster SET store_id = ?1, next_producer_id = next_producer_id + ?2,
                             revision = max(revision + ?3, ?4),
@@ -55,14 +51,18 @@ pub(super) async fn adopt(
         .execute(&mut *tx)
         .await
         .map_err(failure)?;
-    sqlx::query("INSERT INTO adoptions (store_id, actor, revision, at_ms) VALUES (?, ?, ?, ?)")
-        .bind(id.to_string())
+    for (store_id, actor) in [(old, ""), (id.to_string(), actor)] {
+        sqlx::query(
+            "INSERT OR IGNORE INTO adoptions (store_id, actor, revision, at_ms) VALUES (?, ?, ?, ?)",
+        )
+        .bind(store_id)
         .bind(actor)
         .bind(revision)
         .bind(at_ms)
         .execute(&mut *tx)
         .await
         .map_err(failure)?;
+    }
     tx.commit().await.map_err(failure)?;
     Ok(id)
 }

@@ -8,9 +8,9 @@ use tidegate_proto::id::SpuId;
 use uuid::Uuid;
 
 use super::*;
-use crate::store::chain;
 use crate::store::conformance::{Bench, conforms};
 use crate::store::migrations::{SQLITE, migrator};
+use crate::store::{Ledger as _, chain};
 
 struct File {
     dir: TempDir,
@@ -152,6 +152,48 @@ async fn stores_of_earlier_versions_are_brought_up_to_date() {
         assert_eq!((standing.revision, standing.events_floor), (7, 7));
         assert_eq!(standing.chain, chain::start(model.cluster_id));
     }
+}
+
+#[tokio::test]
+async fn used_tokens_and_deleted_topics_of_the_version_before_are_still_known() {
+    let file = File::new();
+    let path = format!("sqlite://{}?mode=rwc", file.path().display());
+    let pool = SqlitePool::connect(&path).await.unwrap();
+    migrator(&SQLITE[..3]).run(&pool).await.unwrap();
+    for statement in [
+        "INSERT INTO cluster (id, cluster_id, store_id, revision, events_floor, next_producer_id,
+                              created_at_ms, chain)
+         VALUES (1, '00000000-0000-0000-0000-0000000000cc', '00000000-0000-0000-0000-0000000000dd',
+                 7, 7, 2001, 5, zeroblob(32))",
+        "INSERT INTO tombstones VALUES ('topic', '00000000-0000-0000-0000-000000000003', 'gone', 6, 5)",
+        "INSERT INTO join_tokens VALUES (zeroblob(32), 'spu', '{}', 'ann', 1, 100, 'x', 2)",
+    ] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+    let store = open(&file.path()).await.unwrap();
+    assert_eq!(store.standing().await.unwrap().revision, 7);
+    let gone = TopicId(Uuid::from_u128(3));
+    assert!(store.is_deleted(gone).await.unwrap());
+    let used = store.join_token(&[0; 32]).await.unwrap().unwrap().used;
+    assert_eq!(
+        used.map(|used| (used.by, used.at_ms)),
+        Some(("x".to_owned(), 2))
+    );
+    let again = store.redeem_join_token(&[0; 32], "y", Some("spu/spu-1"), 3);
+    assert!(matches!(again.await.unwrap(), Redeemed::Before(_)));
+    let fresh = JoinToken {
+        hash: [1; 32],
+        role: "spu".to_owned(),
+        scope: "{}".to_owned(),
+        created_by: "ann".to_owned(),
+        created_at_ms: 1,
+        expires_at_ms: 100,
+        used: None,
+    };
+    assert!(store.add_join_token(&fresh).await.unwrap());
+    let taken = store.redeem_join_token(&[1; 32], "y", Some("spu/spu-1"), 3);
+    assert!(matches!(taken.await.unwrap(), Redeemed::Now(_)));
 }
 
 #[tokio::test]

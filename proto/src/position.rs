@@ -97,6 +97,16 @@ impl fmt::Display for LeaderEpoch {
     }
 }
 
+/// How far a log goes. The epoch tells a log from another one that ends at the same offset, and one that
+/// has the marker of an epoch from one that lacks it: markers take no offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct LogPosition {
+    /// The offset behind the last record.
+    pub end: Offset,
+    /// The epoch of the last batch, markers among them; none when nothing was ever in it.
+    pub last_epoch: Option<LeaderEpoch>,
+}
+
 /// A partition of one life of a topic: what a log, a replica and a placement header are named by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ReplicaKey {

@@ -9,6 +9,7 @@ use tidegate_proto::position::LeaderEpoch;
 
 use crate::draft::Draft;
 use crate::rows::PartitionRow;
+use crate::rule::{Rule, holds};
 
 /// True when the unit takes part under the registration that the member was admitted with.
 pub(crate) fn is_live(draft: &Draft<'_>, member: &IsrMember) -> bool {
@@ -65,8 +66,8 @@ pub(crate) fn fence(draft: &mut Draft<'_>, spu: SpuId) {
             continue;
         };
         let led = partition.leader == Some(spu);
-        let shrinks =
-            partition.has_in_sync(spu) && partition.isr.len() > usize::from(partition.min_isr);
+        let is_enough = partition.isr.len() > usize::from(partition.min_isr);
+        let shrinks = partition.has_in_sync(spu) && holds(Rule::FenceFloor, is_enough);
         if !led && !shrinks {
             continue;
         }

@@ -19,6 +19,7 @@ use crate::membership::current;
 use crate::model::Model;
 use crate::refusal::{Fault, Refusal};
 use crate::rows::PartitionRow;
+use crate::rule::{Rule, holds};
 use crate::settle::follow_min_isr;
 
 /// Judges each proposal of the unit `leader` alone; a refused one does not hinder the others.
@@ -82,23 +83,24 @@ fn fault(
     let leads = row.leader == Some(proposer.spu)
         && row.leader_epoch == proposal.leader_epoch
         && row.isr.contains(&proposer);
-    if !leads {
+    if !holds(Rule::ProposerLeads, leads) {
         return Some(IsrRefusal::NotLeader);
     }
-    if row.version != proposal.version {
+    if !holds(Rule::ProposalVersion, row.version == proposal.version) {
         return Some(IsrRefusal::Stale);
     }
     let mut units = BTreeSet::new();
     for candidate in &proposal.isr {
         let IsrMember { spu, .. } = candidate.member;
         let replica = row.replica(spu);
-        let is_replica = replica.is_some_and(|own| own.replica_gen == candidate.replica_gen);
+        let is_same = replica.is_some_and(|own| own.replica_gen == candidate.replica_gen);
+        let is_replica = replica.is_some() && holds(Rule::AddedReplicaGen, is_same);
         if !is_replica || !units.insert(spu) {
             return Some(IsrRefusal::NotReplica);
         }
         // One that stays may be shut out: it is the leader that sees whether it still acks.
         let stays = row.isr.contains(&candidate.member);
-        if !stays && !is_live(draft, &candidate.member) {
+        if !stays && !holds(Rule::AddedIncarnation, is_live(draft, &candidate.member)) {
             return Some(IsrRefusal::NotCurrent);
         }
     }
@@ -106,7 +108,8 @@ fn fault(
         return Some(IsrRefusal::NotLeader);
     }
     let shrinks = row.isr.iter().any(|member| !units.contains(&member.spu));
-    if shrinks && units.len() < usize::from(row.min_isr) {
+    let is_enough = units.len() >= usize::from(row.min_isr);
+    if shrinks && !holds(Rule::IsrFloor, is_enough) {
         return Some(IsrRefusal::BelowMinIsr);
     }
     None

@@ -8,6 +8,7 @@
 //! Modules are listed bottom-up and import only modules above them.
 
 pub mod limits;
+pub mod rule;
 
 pub mod ids;
 pub mod rows;

@@ -22,6 +22,7 @@ use crate::moves::put_empty;
 use crate::operation::{begin, count_failed, operation_of};
 use crate::refusal::Refusal;
 use crate::rows::{OperationKind, PartitionRow, Seal};
+use crate::rule::{Rule, holds};
 
 /// What an operator allows a recovery.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +117,8 @@ fn take_in(draft: &mut Draft<'_>, answer: &SealAnswer) -> bool {
     let Some(seal) = &mut row.seal else {
         return false;
     };
-    if !is_replica || seal.epoch != answer.sealed_at || !is_live(draft, &answer.member) {
+    let is_sealed = holds(Rule::SurveyEpoch, seal.epoch == answer.sealed_at);
+    if !is_replica || !is_sealed || !is_live(draft, &answer.member) {
         return false;
     }
     let mut known = seal.answers.iter();
@@ -190,7 +192,8 @@ fn end_recovery(draft: &Draft<'_>, row: &PartitionRow, seal: &Seal) -> Option<Pa
         .filter(live)
         .filter(|a| a.intact)
         .collect();
-    if clean.len() >= usize::from(seal.answers_needed) {
+    let is_enough = clean.len() >= usize::from(seal.answers_needed);
+    if !clean.is_empty() && holds(Rule::SurveyAnswers, is_enough) {
         return Some(led_by_the_longest(draft, row, &clean, false));
     }
     if !seal.accept_loss {

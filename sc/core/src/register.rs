@@ -21,6 +21,7 @@ use crate::model::Model;
 use crate::place::Planner;
 use crate::refusal::Refusal;
 use crate::rows::{PartitionRow, SpuRow};
+use crate::rule::{Rule, holds};
 use crate::settle::{follow_min_isr, settle};
 
 /// What the unit's disk is, compared with what its row remembers.
@@ -125,8 +126,14 @@ fn disk(old: Option<&SpuRow>, report: &Register) -> Disk {
         Some(row) if row.storage_id != Some(report.storage_id) => Disk::Other,
         // A unit that died between being granted an incarnation and writing it down acted under
         // none of those it was granted since: any from the last one written down on is current.
-        Some(row) if report.last_incarnation < row.persisted => Disk::WentBack,
-        Some(_) => Disk::Current,
+        Some(row) => {
+            let is_as_new = report.last_incarnation >= row.persisted;
+            if holds(Rule::DiskWentBack, is_as_new) {
+                Disk::Current
+            } else {
+                Disk::WentBack
+            }
+        }
     }
 }
 
@@ -147,12 +154,16 @@ fn receive(arrival: &Arrival<'_>, draft: &mut Draft<'_>, key: ReplicaKey, ids: &
     let report = report.filter(|report| report.replica_gen == replica.replica_gen);
     let keeps_place = match report {
         Some(report) => {
-            let is_kept = report.intact && arrival.disk == Disk::Current;
+            let is_intact = holds(Rule::SuspectLeaves, report.intact);
+            let is_kept = is_intact && arrival.disk == Disk::Current;
             // An only replica's owner chose what a power loss takes, and no other copy will ever come.
             is_kept && (arrival.same_boot || is_only || is_synced)
         }
         // Never seen: it was assigned, and its unit stopped before making it. Seen: it is lost (S4).
-        None => !replica.joined && arrival.disk == Disk::Current,
+        None => holds(
+            Rule::MissingIsLost,
+            !replica.joined && arrival.disk == Disk::Current,
+        ),
     };
     replica.joined |= report.is_some();
     if arrival.disk == Disk::Other {

@@ -15,6 +15,7 @@
 //! the high watermark, 12 one offset per (producer, epoch, sequence), 13 the high watermark only
 //! grows and never passes what may be seen.
 
+pub mod guard;
 pub mod limits;
 
 mod epoch;

@@ -4,6 +4,7 @@
 
 use super::Model;
 use crate::change::{Change, Guard, Kind};
+use crate::rule::{Rule, holds};
 
 impl Model {
     /// True when these changes may be made now: each row is at the version that its change expects, a new
@@ -25,7 +26,10 @@ impl Model {
                 return false;
             }
         }
-        found.unwrap_or(0) == change.expected_version()
+        holds(
+            Rule::RowVersion,
+            found.unwrap_or(0) == change.expected_version(),
+        )
     }
 
     fn version_of(&self, kind: Kind, row_key: &str) -> Option<u64> {

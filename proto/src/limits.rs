@@ -18,6 +18,9 @@ pub const NODE_NAME_LEN_MAX: usize = 63;
 pub const PARTITIONS_PER_TOPIC_MAX: u32 = 10_000;
 /// Highest replication factor; a partition row lists its replicas.
 pub const REPLICATION_FACTOR_MAX: u16 = 15;
+/// A copy that has not had for so long what its leader had then leaves the in-sync set: longer than any
+/// pause of a healthy disk or process, shorter than a caller waits for a quorum.
+pub const REPLICA_LAG_MS_DEFAULT: u64 = 10_000;
 
 /// Default of `max_record_bytes`: key, value, header names and header values of one record.
 pub const RECORD_BYTES_MAX_DEFAULT: usize = MIB;

@@ -14,6 +14,7 @@ use tidegate_proto::control::{
     Cleanup, PartitionSpec, TimestampType, TopicConfig, TopicSpec, Topology,
 };
 use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId, TopicId};
+use tidegate_proto::limits::REPLICA_LAG_MS_DEFAULT;
 use tidegate_proto::position::ReplicaKey;
 use tidegate_spu_core::{Assignment, ReplicaConfig};
 use tokio::sync::{oneshot, watch};
@@ -369,6 +370,7 @@ fn assignment(own: SpuId, partition: &PartitionSpec) -> Option<Assignment> {
         version: partition.version,
         recovery_gen: partition.recovery_gen,
         replica_gen: replica.replica_gen,
+        replicas: partition.replicas.clone(),
         isr: partition.isr.clone(),
         min_isr: partition.min_isr,
         begins_at: partition.begins_at,
@@ -379,6 +381,7 @@ fn replica_config(config: &TopicConfig) -> ReplicaConfig {
     ReplicaConfig {
         durability: config.durability,
         append_timestamps: config.timestamp == TimestampType::Append,
+        replica_lag_ms: REPLICA_LAG_MS_DEFAULT,
     }
 }
 

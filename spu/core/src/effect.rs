@@ -7,9 +7,12 @@
 use bytes::Bytes;
 use thiserror::Error;
 use tidegate_proto::batch::Batch;
+use tidegate_proto::control::IsrProposal;
 use tidegate_proto::id::{ProducerId, ReplicaGen, SpuId};
 use tidegate_proto::position::{LeaderEpoch, Offset};
 use tidegate_proto::produce::Durable;
+
+use crate::attach::{AttachAnswer, AttachRequest, LogPosition, SessionId, Truncation};
 
 /// Names a waiting request towards the shell; the machine gives it back and knows no more of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +53,46 @@ pub enum Effect {
         /// Its outcome.
         outcome: Result<Acknowledged, Refusal>,
     },
+    /// Answer an attach. When it says that batches follow, the shell sends them until `Detach`, or until
+    /// it says itself that the session is over (`Input::Detached`).
+    Attached {
+        /// The session; over at once unless the answer is that batches follow.
+        session: SessionId,
+        /// What to tell the follower.
+        answer: AttachAnswer,
+    },
+    /// A session is over: nothing more is sent in it.
+    Detach {
+        /// The session.
+        session: SessionId,
+    },
+    /// Propose an in-sync set to the controllers; answered by a row, and maybe by `Input::IsrAnswered`.
+    /// Said again from time to time until a row settles it.
+    ProposeIsr(IsrProposal),
+    /// Attach to the leader; answered by `Input::AttachAnswered` or `Input::Unlinked`. What an earlier
+    /// attempt brings is of no use any more.
+    Attach {
+        /// New for each attach.
+        attempt: u64,
+        /// Where the leader is.
+        leader: SpuId,
+        /// What to tell it.
+        request: AttachRequest,
+    },
+    /// Tell the leader how much is durable here.
+    Ack {
+        /// The attempt.
+        attempt: u64,
+        /// How far.
+        position: LogPosition,
+        /// How far the newest durable snapshot of the ledger reaches, if there is one.
+        ledger_as_of: Option<Offset>,
+    },
+    /// The attempt is over and no other follows for now.
+    StopFollowing,
+    /// Change the log as said, wait until that is durable, and read the ledger from what is left as at
+    /// opening; answered by `Input::Truncated`.
+    Truncate(Truncation),
     /// Tell readers: start, high watermark or epoch moved.
     Publish,
     /// The replica's role is another one from now on.

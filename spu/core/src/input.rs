@@ -3,12 +3,14 @@
 //! An input is a fact that the shell observed: it never asks a question and never waits for an
 //! answer. Times come with each step.
 
-use tidegate_proto::batch::ClientBatch;
-use tidegate_proto::control::{Durability, IsrMember};
+use bytes::Bytes;
+use tidegate_proto::batch::{Batch, ClientBatch};
+use tidegate_proto::control::{Durability, IsrMember, IsrOutcome, ReplicaSpec};
 use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use tidegate_proto::produce::Acks;
 
+use crate::attach::{AttachAnswer, AttachRequest, LogPosition, SessionId};
 use crate::effect::{ReplicaMeta, RequestId};
 use crate::ledger::Ledger;
 
@@ -62,6 +64,8 @@ pub struct ReplicaConfig {
     pub durability: Durability,
     /// Whether record timestamps are those of the append.
     pub append_timestamps: bool,
+    /// A copy that has not had for so long what the leader had then is not in sync any more (I1).
+    pub replica_lag_ms: u64,
 }
 
 impl ReplicaConfig {
@@ -85,6 +89,8 @@ pub struct Assignment {
     pub recovery_gen: u64,
     /// The replica's own identity in the row.
     pub replica_gen: ReplicaGen,
+    /// All copies, this one among them, preferred leader first.
+    pub replicas: Vec<ReplicaSpec>,
     /// The committed in-sync set.
     pub isr: Vec<IsrMember>,
     /// The least size of it that lets the high watermark move.
@@ -108,6 +114,23 @@ pub struct Append {
     pub deadline_ms: u64,
 }
 
+/// A log after a truncation: what is known of it as when it was opened.
+#[derive(Clone, Debug)]
+pub struct Truncated {
+    /// First offset that is kept.
+    pub log_start: Offset,
+    /// End of the log, all of it durable.
+    pub end: Offset,
+    /// Append time of the last batch.
+    pub last_append_ms: Option<i64>,
+    /// How far the newest snapshot of the ledger reaches, if there is one.
+    pub snapshot_as_of: Option<Offset>,
+    /// Bytes of the log that no snapshot knows.
+    pub bytes_since_snapshot: u64,
+    /// Producers, keys and epochs, recovered from what is left.
+    pub ledger: Ledger,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -120,21 +143,82 @@ pub enum Input {
     },
     /// Somebody wants to append.
     Append(Append),
-    /// Everything below `end` is in a synced round of the journal.
+    /// Everything up to `position` is in a synced round of the journal.
     Durable {
         /// The journal's round.
         round: u64,
-        /// The durable end of this replica's log (DLEO).
-        end: Offset,
+        /// The durable part of this replica's log (DLEO).
+        position: LogPosition,
+        /// How far the newest durable snapshot of the ledger reaches, if there is one.
+        snapshot_as_of: Option<Offset>,
     },
-    /// Everything below `end` is written to the journal, and survives the end of the process. Told of
+    /// Everything up to `position` is written to the journal, and survives the end of the process. Told of
     /// topics that do not wait for the disk; `Durable` follows.
     Written {
         /// The journal's round.
         round: u64,
-        /// The written end of this replica's log.
-        end: Offset,
+        /// The written part of this replica's log.
+        position: LogPosition,
     },
+    /// A follower wants to attach; answered by `Effect::Attached`. An earlier session of the same
+    /// follower ends.
+    Attach {
+        /// New for each attach.
+        session: SessionId,
+        /// What the follower says.
+        request: AttachRequest,
+        /// Where the first batch begins that this log can send: at its start, or before it where the
+        /// start is inside a batch.
+        readable_from: Offset,
+    },
+    /// A follower holds everything up to `position` durably.
+    Acked {
+        /// The session; others than the current ones are ignored.
+        session: SessionId,
+        /// How far.
+        position: LogPosition,
+        /// How far its newest durable snapshot of the ledger reaches, if it has one.
+        ledger_as_of: Option<Offset>,
+    },
+    /// A session ended: its stream did, or was silent for longer than the followers may lag.
+    Detached {
+        /// The session.
+        session: SessionId,
+    },
+    /// The controllers answered a proposal. A hint: it is settled by a row of a higher version only (H1).
+    IsrAnswered {
+        /// The version that it was proposed on.
+        version: u64,
+        /// What they said.
+        outcome: IsrOutcome,
+    },
+    /// The leader answered an attach.
+    AttachAnswered {
+        /// The attempt; others than the last are ignored.
+        attempt: u64,
+        /// What it said.
+        answer: AttachAnswer,
+        /// The snapshot of the ledger that came with it, and the offset that it is as of.
+        snapshot: Option<(Offset, Bytes)>,
+    },
+    /// The leader sent what it has.
+    Pushed {
+        /// The attempt; others than the last are ignored.
+        attempt: u64,
+        /// In order, possibly none.
+        batches: Vec<Batch>,
+        /// Committed so far at the leader (H4).
+        high_watermark: Offset,
+        /// First offset that the leader keeps.
+        log_start: Offset,
+    },
+    /// The connection to the leader is gone, or never was, or the leader ended the session.
+    Unlinked {
+        /// The attempt; others than the last are ignored.
+        attempt: u64,
+    },
+    /// What `Effect::Truncate` asked for is durable.
+    Truncated(Box<Truncated>),
     /// The journal failed for good: nothing more becomes durable.
     LogFailed {
         /// Because there is no space.

@@ -26,6 +26,7 @@ mod producer;
 
 mod ledger;
 
+pub mod attach;
 pub mod effect;
 pub mod input;
 pub mod invariant;
@@ -40,10 +41,13 @@ mod leader;
 
 mod replica;
 
+pub use attach::{
+    AttachAnswer, AttachRefusal, AttachRequest, LogPosition, MemberStatus, SessionId, Truncation,
+};
 pub use effect::{
     Acknowledged, Effect, Effects, Refusal, ReplicaMeta, RequestId, RoleName, Survey,
 };
 pub use epoch::EpochIndex;
-pub use input::{Append, Assignment, Facts, Input, Now, ReplicaConfig};
+pub use input::{Append, Assignment, Facts, Input, Now, ReplicaConfig, Truncated};
 pub use ledger::{BatchFacts, Ledger, SnapshotError, records_crc};
 pub use replica::{Replica, Status};

@@ -44,3 +44,14 @@ pub const SNAPSHOT_EVERY_MS: u64 = 1_000;
 /// At a stop a snapshot is taken of what has grown by more than this: reading 256 KiB costs a start
 /// less than a chain of syncs costs the stop, and there may be thousands of partitions.
 pub const SNAPSHOT_AT_STOP_BYTES: u64 = 256 * 1024;
+
+/// How often time passes for a replica with lagging copies or open proposals: several times within the
+/// shortest of the times below.
+pub const UNSETTLED_TICK_MS: u64 = 100;
+
+/// A proposal is said again after so long without a row that settles it: a transaction of a healthy store
+/// takes a fraction of this.
+pub const PROPOSAL_RETRY_MS: u64 = 1_000;
+
+/// An attach that was refused is tried again after this: about what it takes to become a leader.
+pub const ATTACH_RETRY_MS: u64 = 200;

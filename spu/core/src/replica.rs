@@ -5,6 +5,7 @@
 
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
+use crate::attach::{AttachAnswer, AttachRefusal, LogPosition, MemberStatus};
 use crate::effect::{Effect, Effects, Refusal, ReplicaMeta, RoleName, Survey};
 use crate::epoch::EpochIndex;
 use crate::follower::Follower;
@@ -54,8 +55,13 @@ pub struct Status {
     pub written_end: Offset,
     /// Exclusive end of the log.
     pub end: Offset,
+    /// Epoch of the last batch in it, markers included.
+    pub last_epoch: Option<LeaderEpoch>,
     /// Append time of the last batch.
     pub last_append_ms: Option<i64>,
+    /// False while a leader does not know yet whether the high watermark is all that was committed before
+    /// it: no `latest` is given, and reads beyond it wait (H3). True of other roles, which never know.
+    pub is_latest_known: bool,
 }
 
 impl Replica {
@@ -84,8 +90,29 @@ impl Replica {
             durable_end: at.durable_end,
             written_end: at.written_end,
             end: at.end,
+            last_epoch: at.ledger.epochs().last(),
             last_append_ms: at.last_append_ms,
+            is_latest_known: true,
         }
+    }
+
+    /// How far its log reaches.
+    pub fn position(&self) -> LogPosition {
+        LogPosition {
+            end: self.standing.end,
+            last_epoch: self.standing.ledger.epochs().last(),
+        }
+    }
+
+    /// All copies in the eyes of this one, if it leads; empty otherwise.
+    pub fn members(&self, _now: Now) -> Vec<MemberStatus> {
+        Vec::new()
+    }
+
+    /// Whether copies lag, proposals are open or an attach is to be tried again, so that
+    /// [`Input::Tick`] is wanted every [`crate::limits::UNSETTLED_TICK_MS`].
+    pub fn is_unsettled(&self) -> bool {
+        false
     }
 
     /// Exclusive end of its log.
@@ -166,8 +193,26 @@ impl Replica {
         let before = self.role();
         match input {
             Input::Append(append) => self.append(now, append, out),
-            Input::Durable { end, .. } => self.moved(out, |standing| standing.durable(end)),
-            Input::Written { end, .. } => self.moved(out, |standing| standing.written(end)),
+            Input::Durable { position, .. } => {
+                self.moved(out, |standing| standing.durable(position.end));
+            }
+            Input::Written { position, .. } => {
+                self.moved(out, |standing| standing.written(position.end));
+            }
+            Input::Attach { session, .. } => out.push(Effect::Attached {
+                session,
+                answer: AttachAnswer::Refused {
+                    leader_epoch: self.standing.meta.leader_epoch,
+                    reason: AttachRefusal::NotLeading,
+                },
+            }),
+            Input::Acked { .. }
+            | Input::Detached { .. }
+            | Input::IsrAnswered { .. }
+            | Input::AttachAnswered { .. }
+            | Input::Pushed { .. }
+            | Input::Unlinked { .. }
+            | Input::Truncated(_) => {}
             Input::Assigned(assignment) => self.assigned(assignment, out),
             Input::Persisted { epoch } => self.persisted(epoch, out),
             Input::LogFailed { no_space } => self.log_failed(no_space, out),

@@ -157,6 +157,14 @@ impl Outbox {
                     let reader = Arc::clone(&hosted.reader);
                     self.deliveries.push(Delivery::Became { reader, role });
                 }
+                // Nobody attaches to anybody yet: partitions have one copy.
+                Effect::Attached { .. }
+                | Effect::Detach { .. }
+                | Effect::ProposeIsr(_)
+                | Effect::Attach { .. }
+                | Effect::Ack { .. }
+                | Effect::StopFollowing
+                | Effect::Truncate(_) => {}
                 Effect::Alarm(reason) => {
                     tracing::error!(topic_id = %key.topic_id, partition = %key.partition, reason);
                 }

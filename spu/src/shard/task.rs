@@ -11,7 +11,7 @@ use std::time::Instant;
 use tidegate_kit::clock;
 use tidegate_log::{DeadCause, Log, LogDead};
 use tidegate_proto::position::{Offset, ReplicaKey};
-use tidegate_spu_core::{Append, Input, Now, RoleName};
+use tidegate_spu_core::{Append, Input, LogPosition, Now, RoleName};
 use tokio::sync::oneshot;
 
 use super::directory::Directory;
@@ -244,7 +244,11 @@ impl Shard {
             return;
         };
         let end = hosted.reader.log.written_end();
-        let input = Input::Written { round, end };
+        let position = LogPosition {
+            end,
+            last_epoch: None,
+        };
+        let input = Input::Written { round, position };
         self.outbox.step(hosted, &mut self.replies, now, input);
     }
 
@@ -255,7 +259,16 @@ impl Shard {
         let log = Arc::clone(&hosted.reader.log);
         let end = log.durable_end();
         let (outbox, replies) = (&mut self.outbox, &mut self.replies);
-        outbox.step(hosted, replies, now, Input::Durable { round, end });
+        let position = LogPosition {
+            end,
+            last_epoch: None,
+        };
+        let input = Input::Durable {
+            round,
+            position,
+            snapshot_as_of: None,
+        };
+        outbox.step(hosted, replies, now, input);
         // The round may have been submitted before the epoch was (E1): the disk's word counts.
         if hosted.machine.awaits_epoch()
             && let Some(meta) = log.durable_meta()

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tidegate_proto::batch::{Batch, BatchBuilder, ClientBatch, ProducerStamp};
 use tidegate_proto::compression::Codec;
-use tidegate_proto::control::{Durability, IsrMember};
+use tidegate_proto::control::{Durability, IsrMember, ReplicaSpec};
 use tidegate_proto::id::{Incarnation, PartitionId, ProducerId, ReplicaGen, SpuId, TopicId};
+use tidegate_proto::limits::REPLICA_LAG_MS_DEFAULT;
 use tidegate_proto::produce::{Acks, Durable};
 use tidegate_proto::record::{Datum, RecordRef};
 
@@ -81,6 +82,7 @@ fn config(interval: bool) -> ReplicaConfig {
     ReplicaConfig {
         durability,
         append_timestamps: false,
+        replica_lag_ms: REPLICA_LAG_MS_DEFAULT,
     }
 }
 
@@ -91,6 +93,10 @@ fn row(epoch: u64, leader: Option<SpuId>) -> Assignment {
         version: epoch,
         recovery_gen: 0,
         replica_gen: ReplicaGen::from_bytes([1; 16]),
+        replicas: vec![ReplicaSpec {
+            spu: OWN,
+            replica_gen: ReplicaGen::from_bytes([1; 16]),
+        }],
         isr: vec![IsrMember {
             spu: OWN,
             incarnation: Incarnation(epoch),
@@ -125,6 +131,28 @@ fn batch(producer: Option<(u64, u16, u32)>, count: u32, key: Option<[u8; 16]>) -
         builder.push(&record).unwrap();
     }
     builder.finish().unwrap()
+}
+
+fn at(end: Offset) -> LogPosition {
+    LogPosition {
+        end,
+        last_epoch: None,
+    }
+}
+
+fn durable(end: Offset) -> Input {
+    Input::Durable {
+        round: 0,
+        position: at(end),
+        snapshot_as_of: None,
+    }
+}
+
+fn written(end: Offset) -> Input {
+    Input::Written {
+        round: 0,
+        position: at(end),
+    }
 }
 
 fn end_of(log: &[Batch]) -> Offset {
@@ -197,6 +225,13 @@ impl World {
                 | Effect::Publish
                 | Effect::Became(_)
                 | Effect::Alarm(_) => {}
+                Effect::Attached { .. }
+                | Effect::Detach { .. }
+                | Effect::ProposeIsr(_)
+                | Effect::Attach { .. }
+                | Effect::Ack { .. }
+                | Effect::StopFollowing
+                | Effect::Truncate(_) => panic!("a single copy has nobody to talk to: {effect:?}"),
             }
         }
         // A segment that ends in a batch without offsets cannot be closed for its age.
@@ -257,10 +292,7 @@ impl World {
     /// The journal has so many batches more, unsynced.
     fn write(&mut self, batches: usize) {
         self.written = (self.written.max(self.durable) + batches).min(self.log.len());
-        self.step(Input::Written {
-            round: 0,
-            end: self.written_end(),
-        });
+        self.step(written(self.written_end()));
     }
 
     fn configure(&mut self, interval: bool) {
@@ -293,10 +325,7 @@ impl World {
 
     fn sync(&mut self) {
         self.durable = self.log.len();
-        self.step(Input::Durable {
-            round: 0,
-            end: self.durable_end(),
-        });
+        self.step(durable(self.durable_end()));
     }
 
     fn outcome(&self, request: RequestId) -> Option<Outcome> {

@@ -12,9 +12,10 @@ use tidegate_log::testing::MemVfs;
 use tidegate_log::{Log, LogConfig, SegmentConfig};
 use tidegate_proto::batch::{BatchBuilder, ClientBatch};
 use tidegate_proto::compression::Codec;
-use tidegate_proto::control::{Durability, IsrMember};
+use tidegate_proto::control::{Durability, IsrMember, ReplicaSpec};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::{Incarnation, PartitionId, ReplicaGen, SpuId, TopicId};
+use tidegate_proto::limits::REPLICA_LAG_MS_DEFAULT;
 use tidegate_proto::position::LeaderEpoch;
 use tidegate_proto::produce::Acks;
 use tidegate_proto::record::{Datum, RecordRef};
@@ -118,6 +119,10 @@ fn plan() -> OpenPlan {
             version: 1,
             recovery_gen: 0,
             replica_gen: ReplicaGen::from_bytes([1; 16]),
+            replicas: vec![ReplicaSpec {
+                spu: own,
+                replica_gen: ReplicaGen::from_bytes([1; 16]),
+            }],
             isr: vec![IsrMember {
                 spu: own,
                 incarnation,
@@ -128,6 +133,7 @@ fn plan() -> OpenPlan {
         config: ReplicaConfig {
             durability: Durability::Ack,
             append_timestamps: false,
+            replica_lag_ms: REPLICA_LAG_MS_DEFAULT,
         },
         segment: SegmentConfig {
             segment_bytes: 1 << 20,

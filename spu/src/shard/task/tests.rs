@@ -7,8 +7,9 @@ use tidegate_log::testing::{MemVfs, Operation};
 use tidegate_log::{Entry, LogConfig, SegmentConfig, Submission};
 use tidegate_proto::batch::{BatchBuilder, ClientBatch};
 use tidegate_proto::compression::Codec;
-use tidegate_proto::control::{Durability, IsrMember};
+use tidegate_proto::control::{Durability, IsrMember, ReplicaSpec};
 use tidegate_proto::id::{Incarnation, PartitionId, ReplicaGen, SpuId, TopicId};
+use tidegate_proto::limits::REPLICA_LAG_MS_DEFAULT;
 use tidegate_proto::position::LeaderEpoch;
 use tidegate_proto::produce::{Acks, Durable};
 use tidegate_proto::record::{Datum, RecordRef};
@@ -54,6 +55,10 @@ fn row(epoch: u64, replica_gen: u8) -> Assignment {
         version: epoch,
         recovery_gen: 0,
         replica_gen: ReplicaGen::from_bytes([replica_gen; 16]),
+        replicas: vec![ReplicaSpec {
+            spu: OWN,
+            replica_gen: ReplicaGen::from_bytes([replica_gen; 16]),
+        }],
         isr: vec![IsrMember {
             spu: OWN,
             incarnation,
@@ -124,6 +129,7 @@ impl Bench {
             config: ReplicaConfig {
                 durability: self.durability,
                 append_timestamps: false,
+                replica_lag_ms: REPLICA_LAG_MS_DEFAULT,
             },
             segment: SegmentConfig {
                 segment_bytes: 1 << 20,

@@ -98,10 +98,7 @@ fn play(world: &mut World, senders: &mut Senders, op: Op) {
             // A sync takes at least what was written before.
             let more = (world.log.len() - world.durable).div_ceil(part + 1);
             world.durable = world.written.max(world.durable + more);
-            world.step(Input::Durable {
-                round: 0,
-                end: world.durable_end(),
-            });
+            world.step(durable(world.durable_end()));
         }
         Op::Wait { ms } => {
             world.now.monotonic_ms += ms;

@@ -54,10 +54,7 @@ fn readers_are_told_before_the_producer_is() {
     let mut world = World::new(false);
     world.append(vec![batch(None, 1, None)], Acks::Quorum, None);
     world.durable = world.log.len();
-    let effects = world.step(Input::Durable {
-        round: 1,
-        end: world.durable_end(),
-    });
+    let effects = world.step(durable(world.durable_end()));
     assert!(
         matches!(effects[..], [Effect::Publish, Effect::Reply { .. }]),
         "{effects:?}"

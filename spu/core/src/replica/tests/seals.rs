@@ -67,10 +67,7 @@ fn a_new_copy_begins_where_the_one_before_ended() {
     let status = world.replica.status();
     assert_eq!((status.log_start, status.end), (begins_at, begins_at));
     assert_eq!(status.durable_end, Offset::ZERO, "not before the round is");
-    let durable = Input::Durable {
-        round: 1,
-        end: begins_at,
-    };
+    let durable = durable(begins_at);
     world.replica.step(world.now, durable);
     world
         .replica

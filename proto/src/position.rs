@@ -98,8 +98,9 @@ impl fmt::Display for LeaderEpoch {
 }
 
 /// How far a log goes. The epoch tells a log from another one that ends at the same offset, and one that
-/// has the marker of an epoch from one that lacks it: markers take no offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+/// has the marker of an epoch from one that lacks it: markers take no offset. Of two logs that agree, the one
+/// at the greater position is the longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct LogPosition {
     /// The offset behind the last record.
     pub end: Offset,

@@ -6,21 +6,11 @@
 
 use tidegate_proto::control::IsrMember;
 use tidegate_proto::id::{ReplicaGen, SpuId};
-use tidegate_proto::position::{LeaderEpoch, Offset};
+use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset};
 
 /// Names one attach of a follower towards the shell of its leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
-
-/// How far a log reaches. Of logs that agree, the greater position is the longer log: the epoch tells
-/// apart what ends at the same offset, for the marker of an epoch takes none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LogPosition {
-    /// Exclusive end.
-    pub end: Offset,
-    /// Epoch of the last batch, markers included; none when there is or was no batch.
-    pub last_epoch: Option<LeaderEpoch>,
-}
 
 /// What a follower says of itself when it attaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

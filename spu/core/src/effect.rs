@@ -9,10 +9,10 @@ use thiserror::Error;
 use tidegate_proto::batch::Batch;
 use tidegate_proto::control::IsrProposal;
 use tidegate_proto::id::{ProducerId, ReplicaGen, SpuId};
-use tidegate_proto::position::{LeaderEpoch, Offset};
+use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset};
 use tidegate_proto::produce::Durable;
 
-use crate::attach::{AttachAnswer, AttachRequest, LogPosition, SessionId, Truncation};
+use crate::attach::{AttachAnswer, AttachRequest, SessionId, Truncation};
 
 /// Names a waiting request towards the shell; the machine gives it back and knows no more of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

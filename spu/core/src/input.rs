@@ -7,10 +7,10 @@ use bytes::Bytes;
 use tidegate_proto::batch::{Batch, ClientBatch};
 use tidegate_proto::control::{Durability, IsrMember, IsrOutcome, ReplicaSpec};
 use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
-use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
 use tidegate_proto::produce::Acks;
 
-use crate::attach::{AttachAnswer, AttachRequest, LogPosition, SessionId};
+use crate::attach::{AttachAnswer, AttachRequest, SessionId};
 use crate::effect::{ReplicaMeta, RequestId};
 use crate::ledger::Ledger;
 

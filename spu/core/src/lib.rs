@@ -33,6 +33,7 @@ pub mod invariant;
 
 mod parking;
 mod standing;
+mod status;
 mod waiting;
 mod watermark;
 
@@ -41,13 +42,12 @@ mod leader;
 
 mod replica;
 
-pub use attach::{
-    AttachAnswer, AttachRefusal, AttachRequest, LogPosition, MemberStatus, SessionId, Truncation,
-};
+pub use attach::{AttachAnswer, AttachRefusal, AttachRequest, MemberStatus, SessionId, Truncation};
 pub use effect::{
     Acknowledged, Effect, Effects, Refusal, ReplicaMeta, RequestId, RoleName, Survey,
 };
 pub use epoch::EpochIndex;
 pub use input::{Append, Assignment, Facts, Input, Now, ReplicaConfig, Truncated};
 pub use ledger::{BatchFacts, Ledger, SnapshotError, records_crc};
-pub use replica::{Replica, Status};
+pub use replica::Replica;
+pub use status::Status;

@@ -3,9 +3,9 @@
 //! Each input goes to the role that is held; what a role does not understand is refused or ignored
 //! here, explicitly. Persisting comes before acting: an epoch is led only after it is durable (E1).
 
-use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
 
-use crate::attach::{AttachAnswer, AttachRefusal, LogPosition, MemberStatus};
+use crate::attach::{AttachAnswer, AttachRefusal, MemberStatus};
 use crate::effect::{Effect, Effects, Refusal, ReplicaMeta, RoleName, Survey};
 use crate::epoch::EpochIndex;
 use crate::follower::Follower;
@@ -14,6 +14,7 @@ use crate::invariant;
 use crate::leader::Leader;
 use crate::ledger::Ledger;
 use crate::standing::Standing;
+use crate::status::Status;
 
 /// One replica of one partition.
 #[derive(Clone, Debug)]
@@ -36,32 +37,6 @@ enum Role {
         no_space: bool,
     },
     Closed,
-}
-
-/// Where a replica stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// Its role.
-    pub role: RoleName,
-    /// What is journalled about it.
-    pub meta: ReplicaMeta,
-    /// First offset kept.
-    pub log_start: Offset,
-    /// Exclusive end of what is committed.
-    pub high_watermark: Offset,
-    /// Exclusive end of what is durable here.
-    pub durable_end: Offset,
-    /// Exclusive end of what survives the end of the process.
-    pub written_end: Offset,
-    /// Exclusive end of the log.
-    pub end: Offset,
-    /// Epoch of the last batch in it, markers included.
-    pub last_epoch: Option<LeaderEpoch>,
-    /// Append time of the last batch.
-    pub last_append_ms: Option<i64>,
-    /// False while a leader does not know yet whether the high watermark is all that was committed before
-    /// it: no `latest` is given, and reads beyond it wait (H3). True of other roles, which never know.
-    pub is_latest_known: bool,
 }
 
 impl Replica {

@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use tidegate_kit::clock;
 use tidegate_log::{DeadCause, Log, LogDead};
-use tidegate_proto::position::{Offset, ReplicaKey};
-use tidegate_spu_core::{Append, Input, LogPosition, Now, RoleName};
+use tidegate_proto::position::{LogPosition, Offset, ReplicaKey};
+use tidegate_spu_core::{Append, Input, Now, RoleName};
 use tokio::sync::oneshot;
 
 use super::directory::Directory;
@@ -163,11 +163,9 @@ impl Shard {
         let key = hosted.reader.key;
         let first = hosted.first.take();
         self.hosted.insert(key, hosted);
-        if let Some(input) = first {
-            self.step(now, key, *input);
-        }
-        if let Some(no_space) = self.dead {
-            self.step(now, key, Input::LogFailed { no_space });
+        let failed = self.dead.map(|no_space| Input::LogFailed { no_space });
+        for input in first.map(|input| *input).into_iter().chain(failed) {
+            self.step(now, key, input);
         }
     }
 
@@ -244,10 +242,7 @@ impl Shard {
             return;
         };
         let end = hosted.reader.log.written_end();
-        let position = LogPosition {
-            end,
-            last_epoch: None,
-        };
+        let position = at(end);
         let input = Input::Written { round, position };
         self.outbox.step(hosted, &mut self.replies, now, input);
     }
@@ -259,13 +254,9 @@ impl Shard {
         let log = Arc::clone(&hosted.reader.log);
         let end = log.durable_end();
         let (outbox, replies) = (&mut self.outbox, &mut self.replies);
-        let position = LogPosition {
-            end,
-            last_epoch: None,
-        };
         let input = Input::Durable {
             round,
-            position,
+            position: at(end),
             snapshot_as_of: None,
         };
         outbox.step(hosted, replies, now, input);
@@ -400,6 +391,11 @@ impl Shard {
             let _ = done.send(());
         }
     }
+}
+
+const fn at(end: Offset) -> LogPosition {
+    let last_epoch = None;
+    LogPosition { end, last_epoch }
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use tidegate_proto::limits::REPLICA_LAG_MS_DEFAULT;
 use tidegate_proto::produce::{Acks, Durable};
 use tidegate_proto::record::{Datum, RecordRef};
 
+use tidegate_proto::position::LogPosition;
+
 use super::*;
 use crate::effect::{Acknowledged, RequestId};
 use crate::input::ReplicaConfig;

@@ -227,3 +227,16 @@ pub(crate) fn target() -> PathBuf {
     });
     found.map_or_else(|| root().join("target"), PathBuf::from)
 }
+
+/// Checks histories on disk.
+pub(crate) fn histcheck(files: &[String]) -> Result<(), String> {
+    let checker = [
+        "run",
+        "--release",
+        "--quiet",
+        "--package",
+        "tidegate-histcheck",
+        "--",
+    ];
+    finish(cargo().args(checker).args(files))
+}

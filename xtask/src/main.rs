@@ -1,5 +1,5 @@
-//! Developer commands: `cargo xtask up | test | ci | bench | images | histories | cluster-trial | dist | openapi | lint-api |
-//! schemathesis | fuzz`.
+//! Developer commands: `cargo xtask up | test | ci | bench | images | histories | histcheck | cluster-trial | dist |
+//! openapi | lint-api | schemathesis | fuzz`.
 //!
 //! Standard library only, so that it builds in a second on a fresh machine. Every command is a
 //! straight script over programs that are on the machine; what is missing is installed where that
@@ -25,6 +25,7 @@ Usage: cargo xtask <command> [arguments]
   bench [..]    run the benchmarks; arguments go to them
   images [..]   boot crash images of the log; --help says how many and which
   histories     run the tests that generate their inputs on new ones; arguments: how many of each, test names
+  histcheck ..  check histories of what clients saw, one file each (tests/histcheck says what they hold)
   cluster-trial the long forms of the tests on a cluster of processes; arguments: --rounds N --seed S
   dist          build the binary that ships, in target/dist
   openapi       write openapi/*.json anew from the handlers
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         "bench" => commands::bench(&rest),
         "images" => commands::images(&rest),
         "histories" => commands::histories(&rest),
+        "histcheck" => commands::histcheck(&rest),
         "cluster-trial" => commands::cluster_trial(&rest),
         "dist" => commands::dist(),
         "openapi" => commands::openapi(),

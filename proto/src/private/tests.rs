@@ -1,5 +1,7 @@
 //! Frames read back as they were written, and nothing else is read.
 
+mod replicating;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 

@@ -109,8 +109,12 @@ pub enum Wish {
         incarnation: Incarnation,
         /// How far its log goes.
         position: LogPosition,
+        /// Its first offset.
+        log_start: Offset,
         /// Its ledger lacks nothing below its end.
         is_whole: bool,
+        /// Nothing of its log is damaged.
+        is_intact: bool,
     },
     /// Not to be sent any more; the handle is free when it is said.
     Detach {
@@ -244,15 +248,19 @@ impl Wish {
                 leader_epoch,
                 incarnation,
                 position,
+                log_start,
                 is_whole,
+                is_intact,
             } => {
-                let mut payload = Vec::with_capacity(80);
+                let mut payload = Vec::with_capacity(96);
                 payload.extend_from_slice(&handle.to_le_bytes());
                 put_key(&mut payload, key);
                 payload.extend_from_slice(replica_gen.0.as_bytes());
                 put_u64s(&mut payload, &[leader_epoch.0, incarnation.0]);
                 put_position(&mut payload, position);
+                put_u64s(&mut payload, &[log_start.get()]);
                 payload.push(u8::from(is_whole));
+                payload.push(u8::from(is_intact));
                 put_frame(out, ATTACH, &payload);
             }
             Self::Detach { handle } => put_frame(out, DETACH, &handle.to_le_bytes()),
@@ -266,29 +274,38 @@ impl Wish {
     /// When it is none.
     pub fn decode(kind: u8, payload: &[u8]) -> Result<Self, FrameError> {
         match kind {
-            ATTACH => whole(kind, payload, |reader| {
-                Some((
-                    reader.u32()?,
-                    take_key(reader)?,
-                    ReplicaGen(uuid::Uuid::from_bytes(reader.array()?)),
-                    LeaderEpoch(reader.u64()?),
-                    Incarnation(reader.u64()?),
-                    take_position(reader)?,
-                    reader.u8()?,
-                ))
-            })
-            .and_then(|found| {
-                let (handle, key, replica_gen, leader_epoch, incarnation, position, flag) = found;
+            ATTACH => {
+                let fields = whole(kind, payload, |reader| {
+                    let handle = reader.u32()?;
+                    let key = take_key(reader)?;
+                    let replica_gen = ReplicaGen(uuid::Uuid::from_bytes(reader.array()?));
+                    let numbers = (reader.u64()?, reader.u64()?);
+                    let position = take_position(reader)?;
+                    let log_start = Offset::new(reader.u64()?);
+                    let flags = (reader.u8()?, reader.u8()?);
+                    Some((
+                        handle,
+                        key,
+                        replica_gen,
+                        numbers,
+                        position,
+                        log_start,
+                        flags,
+                    ))
+                });
+                let (handle, key, replica_gen, numbers, position, log_start, flags) = fields?;
                 Ok(Self::Attach {
                     handle,
                     key,
                     replica_gen,
-                    leader_epoch,
-                    incarnation,
+                    leader_epoch: LeaderEpoch(numbers.0),
+                    incarnation: Incarnation(numbers.1),
                     position,
-                    is_whole: take_flag(kind, flag)?,
+                    log_start,
+                    is_whole: take_flag(kind, flags.0)?,
+                    is_intact: take_flag(kind, flags.1)?,
                 })
-            }),
+            }
             DETACH => whole(kind, payload, |reader| {
                 let handle = reader.u32()?;
                 Some(Self::Detach { handle })

@@ -86,7 +86,7 @@ impl View {
 /// stopped count as long as it stays.
 pub(crate) fn read(
     home: &Home,
-    (view, cut_count): (&View, u64),
+    (view, cut_count): (&View, u32),
     from: Offset,
     upto: Offset,
     bytes_max: usize,

@@ -32,6 +32,10 @@
 //! replica.batch_headers(from, |&BatchHeader| ) -> Result<(), ReadError>              blocks; for producer tables
 //! replica.set_config(SegmentConfig { segment_bytes, segment_ms })
 //! replica.set_sync_deferred(bool)                          replica.written_end() -> Offset
+//! replica.durable_position() written_position() -> LogPosition                       replica.is_shortened() -> bool: every cut and trim is durable
+//! replica.read_after_cached(LogPosition, bytes_max) -> Option<Vec<Batch>>             for followers: markers at the end included
+//! replica.read_after(LogPosition, bytes_max) -> Result<Vec<Batch>, ReadError>         blocks      replica.readable_from() -> Result<Offset, ReadError>
+//! replica.set_replicated(Option<Offset>) durable_snapshot() found_last_epoch(LeaderEpoch)
 //! replica.set_compaction(Option<CompactionConfig { delete_retention_ms }>)           replica.take_snapshot_wanted() -> bool
 //! replica.retention(now_ms, retention_ms: Option<u64>, retention_bytes: Option<u64>, high_watermark) -> Option<Offset>   submit it as Entry::Trim
 //! ```

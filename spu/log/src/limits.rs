@@ -175,3 +175,6 @@ pub const BALLAST_STEP_BYTES: usize = 16 << 20;
 /// Below this, and full, the ballast is given up at once: a checkpoint, a journal file and the
 /// metadata of everything else on the disk must still be written.
 pub const SPACE_CRITICAL_BYTES: u64 = 64 << 20;
+
+/// Batches that one read for a follower gives at most: those of a few bytes add up to lists.
+pub const FOLLOWER_READ_BATCHES_MAX: usize = 4096;

@@ -26,7 +26,7 @@ pub(crate) struct Reading {
     pub(crate) replica: u64,
     pub(crate) offset: Offset,
     /// Cuts and exchanges of the replica's segments before.
-    pub(crate) cut_count: u64,
+    pub(crate) cut_count: u32,
 }
 
 /// The places of all replicas of a log.
@@ -70,7 +70,7 @@ fn slot_of(reading: Reading) -> usize {
 mod tests {
     use super::*;
 
-    fn reading(offset: u64, cut_count: u64) -> Reading {
+    fn reading(offset: u64, cut_count: u32) -> Reading {
         Reading {
             replica: 7,
             offset: Offset::new(offset),

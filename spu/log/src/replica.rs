@@ -5,6 +5,10 @@
 
 mod compaction;
 
+mod following;
+
+mod header;
+
 mod retention;
 
 mod scrubbing;
@@ -15,15 +19,16 @@ mod stages;
 
 mod written;
 
+pub use header::BatchHeader;
 pub(crate) use scrubbing::Sight;
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tidegate_proto::batch::{Batch, ProducerStamp};
+use tidegate_proto::batch::Batch;
 use tidegate_proto::id::ReplicaGen;
-use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
 
 use crate::checkpoint::ReplicaState;
 use crate::compacted::{Compacted, CompactionConfig};
@@ -33,7 +38,7 @@ use crate::error::ReadError;
 use crate::segment::{Home, SegmentConfig};
 use crate::segments::Segments;
 use crate::tail::{Tail, TailBudget};
-use stages::BEFORE_ALL_MS;
+use stages::{BEFORE_ALL_MS, NO_META};
 
 /// A replica of the data directory. Cheap to share; readers on any thread.
 #[derive(Debug)]
@@ -66,13 +71,17 @@ struct State {
     log_start: Offset,
     end: Offset,
     durable_end: Offset,
-    /// While syncs are deferred; may be behind `durable_end`.
-    written_end: Offset,
+    /// Only while syncs are deferred, or others hold copies of it.
+    told: Option<Box<Told>>,
     high_watermark: Offset,
     meta: ReplicaMeta,
-    durable_meta: Option<ReplicaMeta>,
+    /// [`stages::NO_META`] when there is none.
+    durable_meta: ReplicaMeta,
     /// The least time when there was none.
     last_append_ms: i64,
+    /// Epoch of the last durable batch; 0 when there is none, or nobody has looked since the log was
+    /// opened or cut.
+    durable_epoch: LeaderEpoch,
     config: SegmentConfig,
     /// Boxed, as few have it.
     compaction: Option<Box<CompactionConfig>>,
@@ -83,7 +92,7 @@ struct State {
     #[expect(clippy::box_collection, reason = "thousands of replicas have none")]
     cuts: Option<Box<VecDeque<Offset>>>,
     /// Counts cuts and exchanges of segments, so that a reader notices one.
-    cut_count: u64,
+    cut_count: u32,
     /// Segments are being replaced: names and the view do not agree.
     is_exchanging: bool,
     /// Durable, not yet applied.
@@ -91,10 +100,22 @@ struct State {
     operation_bytes: u64,
     is_queued: bool,
     is_urgent: bool,
+    /// Cuts and trims that are submitted and not durable, as far as there is room to count.
+    shortenings: u8,
     /// When the active segment ends by age; the greatest time without one.
     roll_at_ms: i64,
     /// The time under which the writer has it noted; the greatest when it has not.
     roll_noted_ms: i64,
+}
+
+/// What is told of a replica beside its durable end.
+#[derive(Debug, Default)]
+struct Told {
+    /// While syncs are deferred; may be behind what is durable.
+    written: LogPosition,
+    /// How far the newest durable snapshot goes.
+    snapshot_as_of: Option<Offset>,
+    is_replicated: bool,
 }
 
 /// An entry whose round is durable.
@@ -107,42 +128,6 @@ pub(crate) struct Operation {
 impl Operation {
     pub(crate) fn is_batch(&self) -> bool {
         matches!(self.item, Item::Entry(Entry::Batch(_)))
-    }
-}
-
-/// What a producer table needs to know of a stored batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchHeader {
-    /// Offset of its first record.
-    pub base_offset: Offset,
-    /// Offset after its last record.
-    pub next_offset: Offset,
-    /// Epoch of the leader that placed it.
-    pub leader_epoch: LeaderEpoch,
-    /// When it was placed, in epoch milliseconds.
-    pub append_time_ms: i64,
-    /// True for a batch of the server's own, such as an epoch marker.
-    pub is_control: bool,
-    /// The producer's identity and sequence, when it has one.
-    pub producer: Option<ProducerStamp>,
-    /// The request's key, when it has one.
-    pub request_key: Option<[u8; 16]>,
-    /// CRC32C of the client part.
-    pub payload_crc: u32,
-}
-
-impl BatchHeader {
-    fn of(batch: &Batch) -> Self {
-        Self {
-            base_offset: batch.placement.base_offset,
-            next_offset: batch.next_offset(),
-            leader_epoch: batch.placement.leader_epoch,
-            append_time_ms: batch.placement.append_time_ms,
-            is_control: batch.client.is_control(),
-            producer: batch.client.producer(),
-            request_key: batch.client.request_key(),
-            payload_crc: batch.client.crc(),
-        }
     }
 }
 
@@ -169,7 +154,7 @@ impl Replica {
     /// of the round. `None` until the first round of a replica made now.
     #[must_use]
     pub fn durable_meta(&self) -> Option<ReplicaMeta> {
-        self.lock().durable_meta
+        Some(self.lock().durable_meta).filter(|meta| *meta != NO_META)
     }
 
     /// First offset kept.
@@ -405,6 +390,10 @@ mod tests {
         // With the counts of its `Arc` it fits into what the allocator gives for 768 bytes, of which it
         // may want 7 for the alignment.
         let counts = 2 * size_of::<usize>();
-        assert!(size_of::<Replica>() + counts <= 768 - 7);
+        assert!(
+            size_of::<Replica>() + counts <= 768 - 7,
+            "{}",
+            size_of::<Replica>()
+        );
     }
 }

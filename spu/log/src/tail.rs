@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate_proto::batch::{Batch, CLIENT_HEADER_LEN, PLACEMENT_LEN};
-use tidegate_proto::position::Offset;
+use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset};
 
 /// Consecutive batches up to the replica's end.
 #[derive(Debug)]
@@ -15,8 +15,14 @@ pub(crate) struct Tail {
     batches: VecDeque<Batch>,
     /// Reads from here on are answered from memory.
     floor: Offset,
+    /// Epoch of the last batch that is not here, when `floor` is one above where it ends and it is known;
+    /// else one after all. Who has that batch misses nothing.
+    missing_epoch: LeaderEpoch,
     bytes: u64,
 }
+
+/// After all epochs.
+const UNKNOWN_EPOCH: LeaderEpoch = LeaderEpoch(u64::MAX);
 
 impl Tail {
     pub(crate) fn new(end: Offset) -> Self {
@@ -29,6 +35,7 @@ impl Tail {
         Self {
             batches: VecDeque::new(),
             floor,
+            missing_epoch: UNKNOWN_EPOCH,
             bytes: 0,
         }
     }
@@ -68,6 +75,48 @@ impl Tail {
         selection.batches
     }
 
+    /// What stands behind that position, markers at the end among it: one batch if there is any, then up to
+    /// `bytes_max`. `None` when memory does not reach down to it.
+    pub(crate) fn read_after(&self, after: LogPosition, bytes_max: usize) -> Option<Vec<Batch>> {
+        self.reaches(after)
+            .then(|| self.read_what_is_behind(after, bytes_max))
+    }
+
+    /// Like `read_after`, for a caller who knows that everything behind it is here.
+    pub(crate) fn read_what_is_behind(&self, after: LogPosition, bytes_max: usize) -> Vec<Batch> {
+        let first = self
+            .batches
+            .partition_point(|batch| !is_behind(batch, after));
+        let mut left = bytes_max;
+        let mut found = Vec::new();
+        for batch in self.batches.range(first..) {
+            let len = batch.encoded_len();
+            if !found.is_empty() && len > left {
+                break;
+            }
+            left = left.saturating_sub(len);
+            found.push(batch.clone());
+        }
+        found
+    }
+
+    /// Whether everything behind that position is here.
+    pub(crate) fn reaches(&self, after: LogPosition) -> bool {
+        let has_missing = || {
+            after.end.checked_add(1) == Some(self.floor)
+                && after.last_epoch.unwrap_or_default() >= self.missing_epoch
+        };
+        after.end >= self.floor || has_missing()
+    }
+
+    /// Somebody has looked what the last batch is of a log of which nothing is here; it ends there.
+    pub(crate) fn found_last(&mut self, end: Offset, last_epoch: LeaderEpoch) {
+        if self.batches.is_empty() {
+            self.floor = end.plus(1);
+            self.missing_epoch = last_epoch;
+        }
+    }
+
     /// Drops what begins at or above `to`; gives the bytes freed.
     pub(crate) fn cut(&mut self, to: Offset) -> u64 {
         let mut freed = 0;
@@ -78,7 +127,9 @@ impl Tail {
             freed += last.encoded_len() as u64;
             self.batches.pop_back();
         }
-        self.floor = self.floor.min(to);
+        if to < self.floor {
+            (self.floor, self.missing_epoch) = (to, UNKNOWN_EPOCH);
+        }
         self.bytes -= freed;
         freed
     }
@@ -87,6 +138,8 @@ impl Tail {
     pub(crate) fn reset(&mut self, end: Offset) -> u64 {
         let freed = self.bytes;
         *self = Self::new(end);
+        // Nothing of what was there before stands at the end.
+        self.floor = end;
         freed
     }
 
@@ -102,9 +155,14 @@ impl Tail {
             freed += first.encoded_len() as u64;
             // A batch without offsets leaves its offset on disk for readers who want it.
             let next = first.next_offset();
-            self.floor = self
-                .floor
-                .max(if next == base { base.plus(1) } else { next });
+            let (floor, epoch) = if next == base {
+                (base.plus(1), first.placement.leader_epoch)
+            } else {
+                (next, UNKNOWN_EPOCH)
+            };
+            if floor >= self.floor {
+                (self.floor, self.missing_epoch) = (floor, epoch);
+            }
         }
         if self.batches.is_empty() {
             self.batches.shrink_to_fit();
@@ -135,6 +193,14 @@ impl Tail {
             move |batch: &&Batch| batch.next_offset() > from || batch.placement.base_offset >= from;
         self.batches.iter().filter(is_there)
     }
+}
+
+/// Whether a log that goes as far as that position lacks the batch, or a part of it.
+pub(crate) fn is_behind(batch: &Batch, after: LogPosition) -> bool {
+    let placement = &batch.placement;
+    batch.next_offset() > after.end
+        || (placement.base_offset == after.end
+            && placement.leader_epoch > after.last_epoch.unwrap_or_default())
 }
 
 /// Which batches a read returns: those between two offsets up to a size, but one with records at

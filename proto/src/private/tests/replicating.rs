@@ -38,7 +38,9 @@ proptest! {
             leader_epoch: LeaderEpoch(b),
             incarnation: Incarnation(c),
             position: position(a, d),
+            log_start: Offset::new(b),
             is_whole,
+            is_intact: !is_whole,
         };
         for sent in [attach, Wish::Detach { handle }, Wish::Credit { bytes: handle }] {
             let (kind, payload) = encoded(|out| sent.encode(out));

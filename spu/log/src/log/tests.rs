@@ -14,6 +14,8 @@ mod deferring;
 
 mod failing;
 
+mod following;
+
 mod gathering;
 
 mod going_on;

@@ -42,13 +42,13 @@ impl Replica {
     pub(crate) fn end_exchange(&self, segments: &Segments) {
         let mut state = self.lock();
         state.is_exchanging = false;
-        state.cut_count += 1;
+        state.cut_count = state.cut_count.wrapping_add(1);
         state.segments_changed(segments);
     }
 
     /// Whether what was read by that count of changes is to be read again. Waits for an exchange that
     /// is under way, if that may have been in the reader's way.
-    pub(super) fn is_outdated(&self, cut_count: u64, has_failed: bool) -> bool {
+    pub(super) fn is_outdated(&self, cut_count: u32, has_failed: bool) -> bool {
         let state = self.lock();
         let is_exchanging = state.is_exchanging;
         let is_outdated = state.cut_count != cut_count;

@@ -12,7 +12,7 @@ pub(crate) struct Sight {
     /// Where its last batch ends.
     pub(crate) end: Offset,
     pub(crate) is_closed: bool,
-    cut_count: u64,
+    cut_count: u32,
 }
 
 impl Replica {

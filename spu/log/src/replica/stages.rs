@@ -7,7 +7,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_proto::batch::Batch;
-use tidegate_proto::position::Offset;
+use tidegate_proto::id::ReplicaGen;
+use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset};
+
+use uuid::Uuid;
 
 use super::{Applied, Operation, Replica, State};
 use crate::checkpoint::ReplicaState;
@@ -18,6 +21,13 @@ use crate::segment::{Home, SegmentConfig, SegmentInfo};
 use crate::segments::Segments;
 use crate::tail::{Tail, TailBudget};
 
+/// That of no replica: the journal holds none yet.
+pub(super) const NO_META: ReplicaMeta = ReplicaMeta {
+    replica_gen: ReplicaGen(Uuid::nil()),
+    leader_epoch: LeaderEpoch(0),
+    version: 0,
+    recovery_gen: 0,
+};
 /// After all times.
 const NEVER_MS: i64 = i64::MAX;
 /// Before all times.
@@ -36,11 +46,12 @@ impl Replica {
             log_start: applied.log_start,
             end: applied.end,
             durable_end: applied.end,
-            written_end: Offset::ZERO,
+            told: None,
             high_watermark: applied.high_watermark,
             meta: applied.meta,
-            durable_meta,
+            durable_meta: durable_meta.unwrap_or(NO_META),
             last_append_ms: applied.last_append_ms.unwrap_or(BEFORE_ALL_MS),
+            durable_epoch: LeaderEpoch(0),
             config,
             compaction: None,
             tail: Tail::new(applied.end),
@@ -58,6 +69,7 @@ impl Replica {
             operation_bytes: 0,
             is_queued: false,
             is_urgent: false,
+            shortenings: 0,
             roll_at_ms: NEVER_MS,
             roll_noted_ms: NEVER_MS,
         };
@@ -110,17 +122,19 @@ impl Replica {
             }
             Entry::Cut { to, .. } => {
                 let to = *to;
+                state.shortenings = state.shortenings.saturating_add(1);
                 state.end = state.end.min(to);
                 state.high_watermark = state.high_watermark.min(to);
                 let freed = state.tail.cut(to);
                 self.budget.free(freed);
                 state.cuts.get_or_insert_default().push_back(to);
-                state.cut_count += 1;
+                state.cut_count = state.cut_count.wrapping_add(1);
                 state.view.disk_end = state.view.disk_end.min(to);
                 state.view.is_cut = true;
             }
             Entry::Trim { to, .. } => {
                 state.log_start = state.log_start.max(*to);
+                state.shortenings = state.shortenings.saturating_add(1);
                 if *to > state.end {
                     state.end = *to;
                     let freed = state.tail.reset(*to);
@@ -141,16 +155,37 @@ impl Replica {
         let bytes = item.encoded_len() as u64;
         let mut state = self.lock();
         match &item {
-            Item::Entry(Entry::Batch(batch)) => state.durable_end = batch.next_offset(),
+            Item::Entry(Entry::Batch(batch)) => {
+                state.durable_end = batch.next_offset();
+                state.durable_epoch = batch.placement.leader_epoch;
+            }
             Item::Entry(Entry::Cut { to, .. }) => {
+                state.shortenings = state.shortenings.saturating_sub(1);
+                state.durable_epoch = LeaderEpoch(0);
                 state.durable_end = state.durable_end.min(*to);
                 // A cut's round is synced before another is written: this is the newest word.
-                state.written_end = state.written_end.min(*to);
+                if let Some(told) = &mut state.told {
+                    if told.written.end > *to {
+                        told.written = LogPosition::default();
+                    }
+                    told.snapshot_as_of.take_if(|as_of| *as_of > *to);
+                }
             }
-            Item::Entry(Entry::Trim { to, .. }) => state.durable_end = state.durable_end.max(*to),
-            Item::Entry(Entry::Meta { meta, .. }) => state.durable_meta = Some(*meta),
+            Item::Entry(Entry::Trim { to, .. }) => {
+                state.shortenings = state.shortenings.saturating_sub(1);
+                if *to > state.durable_end {
+                    state.durable_epoch = LeaderEpoch(0);
+                    state.durable_end = *to;
+                }
+            }
+            Item::Entry(Entry::Meta { meta, .. }) => state.durable_meta = *meta,
+            Item::Entry(Entry::Snapshot { as_of, .. }) => {
+                if let Some(told) = &mut state.told {
+                    told.snapshot_as_of = Some(*as_of);
+                }
+            }
             Item::Created { replica_gen, .. } => {
-                state.durable_meta = Some(ReplicaMeta::new(*replica_gen));
+                state.durable_meta = ReplicaMeta::new(*replica_gen);
             }
             _ => {}
         }
@@ -224,7 +259,7 @@ impl Replica {
             cuts.and_then(|cuts| cuts.pop_front());
             state.cuts.take_if(|cuts| cuts.is_empty());
             // What is left of a hole has a file of its own.
-            state.cut_count += 1;
+            state.cut_count = state.cut_count.wrapping_add(1);
         }
         state.operation_bytes = state.operation_bytes.saturating_sub(bytes);
         state.segments_changed(segments);

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::Ordering;
 
-use tidegate_proto::position::Offset;
+use tidegate_proto::position::{LogPosition, Offset};
 
 use super::Replica;
 use crate::entry::{Entry, Item};
@@ -17,7 +17,9 @@ impl Replica {
         let mut state = self.lock();
         if is_deferred != self.is_sync_deferred.swap(is_deferred, Ordering::Relaxed) {
             // What was under way is counted when it is durable.
-            state.written_end = Offset::ZERO;
+            let mut told = state.told.take().unwrap_or_default();
+            told.written = LogPosition::default();
+            state.told = Some(told).filter(|told| is_deferred || told.is_replicated);
         }
     }
 
@@ -31,8 +33,20 @@ impl Replica {
     /// deferred what is written.
     #[must_use]
     pub fn written_end(&self) -> Offset {
+        self.written_position().end
+    }
+
+    /// The same with the epoch of the last batch of it, see [`Self::durable_position`].
+    #[must_use]
+    pub fn written_position(&self) -> LogPosition {
         let state = self.lock();
-        state.written_end.max(state.durable_end)
+        let durable = state.durable_position();
+        let told = state.told.as_ref().map(|told| told.written);
+        let written = told.filter(|told| {
+            told.end > durable.end
+                || (told.end == durable.end && told.last_epoch > durable.last_epoch)
+        });
+        written.unwrap_or(durable)
     }
 
     /// Whether nobody waits for that item's sync. Metadata is acted upon only when it is durable, and a
@@ -48,11 +62,25 @@ impl Replica {
     /// Takes note that an item that defers its sync is written; gives the end of what is.
     pub(crate) fn written(&self, item: &Item) -> Offset {
         let mut state = self.lock();
+        let durable_end = state.durable_end;
+        let Some(told) = &mut state.told else {
+            return durable_end;
+        };
         match item {
-            Item::Entry(Entry::Batch(batch)) => state.written_end = batch.next_offset(),
-            Item::Entry(Entry::Trim { to, .. }) => state.written_end = state.written_end.max(*to),
+            Item::Entry(Entry::Batch(batch)) => {
+                told.written = LogPosition {
+                    end: batch.next_offset(),
+                    last_epoch: Some(batch.placement.leader_epoch),
+                };
+            }
+            Item::Entry(Entry::Trim { to, .. }) if *to > told.written.end => {
+                told.written = LogPosition {
+                    end: *to,
+                    last_epoch: None,
+                };
+            }
             _ => {}
         }
-        state.written_end.max(state.durable_end)
+        told.written.end.max(durable_end)
     }
 }

@@ -12,7 +12,7 @@ use tidegate_log::{
 };
 use tidegate_proto::control::Damage;
 use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
-use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_proto::position::{LogPosition, Offset, ReplicaKey};
 use tidegate_spu_core::{
     Assignment, BatchFacts, Facts, Input, Ledger, Replica, ReplicaConfig, ReplicaMeta,
 };
@@ -100,6 +100,9 @@ fn open(replica: Arc<LogReplica>, plan: OpenPlan) -> Result<Hosted, OpenFailure>
     replica.set_compaction(plan.compaction);
     replica.set_sync_deferred(plan.config.defers_sync());
     let recovered = recover(&replica)?;
+    if plan.assignment.replicas.len() > 1 {
+        replica.set_replicated(recovered.snapshot_as_of);
+    }
     let meta = replica.meta();
     let machine = Replica::new(Facts {
         key: plan.key,
@@ -112,7 +115,7 @@ fn open(replica: Arc<LogReplica>, plan: OpenPlan) -> Result<Hosted, OpenFailure>
             recovery_gen: meta.recovery_gen,
         },
         log_start: replica.log_start(),
-        high_watermark: replica.high_watermark(),
+        high_watermark: replica.high_watermark().max(recovered.committed),
         end: replica.end(),
         durable_end: replica.durable_end(),
         intact: plan.intact && recovered.intact,
@@ -141,6 +144,8 @@ struct Recovered {
     snapshot_as_of: Option<Offset>,
     /// Of the batches behind the snapshot.
     bytes: u64,
+    /// So much is known to be committed, by the snapshot and the batches behind it (T3).
+    committed: Offset,
     /// False when rot hides a part of it, or the snapshot is needed and of no use.
     intact: bool,
     /// Where that is, for a replica that is not intact.
@@ -165,6 +170,7 @@ fn recover(replica: &LogReplica) -> Result<Recovered, ReadError> {
         ledger,
         snapshot_as_of,
         bytes: 0,
+        committed: snapshot_as_of.unwrap_or_default(),
         intact,
         damage: Damage {
             read_only: true,
@@ -172,9 +178,13 @@ fn recover(replica: &LogReplica) -> Result<Recovered, ReadError> {
             until: None,
         },
     };
-    let mut from = from.max(log_start);
-    while from < end {
-        let batches = match replica.read(from, end, RECOVERY_READ_BYTES) {
+    let mut at = LogPosition {
+        end: from.max(log_start),
+        last_epoch: None,
+    };
+    loop {
+        // Markers at the end as well: an epoch without records is one (E4).
+        let batches = match replica.read_after(at, RECOVERY_READ_BYTES) {
             Ok(batches) => batches,
             Err(error @ ReadError::Corrupt { at, until, .. }) => {
                 recovered.damage.from = Some(at);
@@ -183,24 +193,31 @@ fn recover(replica: &LogReplica) -> Result<Recovered, ReadError> {
                 tracing::error!(topic_id = %key.topic_id, partition = %key.partition, %error,
                     "a replica is damaged: what is good of it is read, nothing is written to it");
                 recovered.intact = false;
-                break;
+                return Ok(recovered);
             }
             Err(error) => return Err(error),
         };
-        let Some(next) = batches.last().map(|batch| batch.next_offset().max(from)) else {
+        let Some(last) = batches.last() else {
             break;
+        };
+        at = LogPosition {
+            end: last.next_offset().max(at.end),
+            last_epoch: Some(last.placement.leader_epoch),
         };
         for batch in batches
             .iter()
             .filter(|batch| batch.placement.base_offset >= from)
         {
+            let told = batch.placement.high_watermark;
+            recovered.committed = recovered
+                .committed
+                .max(told.min(batch.placement.base_offset));
             recovered.ledger.observe(&BatchFacts::of(batch));
             recovered.bytes += batch.encoded_len() as u64;
         }
-        if next == from {
-            break;
-        }
-        from = next;
+    }
+    if let Some(last_epoch) = recovered.ledger.epochs().last() {
+        replica.found_last_epoch(last_epoch);
     }
     Ok(recovered)
 }

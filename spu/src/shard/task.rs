@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tidegate_kit::clock;
 use tidegate_log::{DeadCause, Log, LogDead};
-use tidegate_proto::position::{LogPosition, Offset, ReplicaKey};
+use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_spu_core::{Append, Input, Now, RoleName};
 use tokio::sync::oneshot;
 
@@ -241,8 +241,7 @@ impl Shard {
         let Some(hosted) = self.hosted.get_mut(&key) else {
             return;
         };
-        let end = hosted.reader.log.written_end();
-        let position = at(end);
+        let position = hosted.reader.log.written_position();
         let input = Input::Written { round, position };
         self.outbox.step(hosted, &mut self.replies, now, input);
     }
@@ -252,12 +251,13 @@ impl Shard {
             return;
         };
         let log = Arc::clone(&hosted.reader.log);
-        let end = log.durable_end();
+        let position = log.durable_position();
+        let end = position.end;
         let (outbox, replies) = (&mut self.outbox, &mut self.replies);
         let input = Input::Durable {
             round,
-            position: at(end),
-            snapshot_as_of: None,
+            position,
+            snapshot_as_of: log.durable_snapshot(),
         };
         outbox.step(hosted, replies, now, input);
         // The round may have been submitted before the epoch was (E1): the disk's word counts.
@@ -391,11 +391,6 @@ impl Shard {
             let _ = done.send(());
         }
     }
-}
-
-const fn at(end: Offset) -> LogPosition {
-    let last_epoch = None;
-    LogPosition { end, last_epoch }
 }
 
 #[cfg(test)]

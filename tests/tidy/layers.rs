@@ -42,7 +42,7 @@ const PACKAGES: [(&str, &[&str]); 6] = [
         &["kit", "data-plane", "spu", "sc", "gateway", "cli", "tests"],
     ),
     ("rustix", &["spu/log", "cli", "tests"]),
-    ("anyhow", &["cli", "tests", "tests/images"]),
+    ("anyhow", &["cli", "tests", "tests/images", "tests/simulation"]),
     ("clap", &["cli", "tests"]),
 ];
 

@@ -1,0 +1,106 @@
+//! The account of what faults met: a cell for each kind of fault and each state of the protocol in which it
+//! hit a replica.
+//!
+//! A cell that was never reached is a case that was never tried; they are printed by name.
+
+use std::collections::BTreeMap;
+
+use crate::options::FaultKind;
+
+/// States in which a fault may find what it hits.
+pub const STATES: [&str; 12] = [
+    "leading, idle",
+    "leading, requests wait",
+    "leading, a proposal is open",
+    "leading, a follower is behind",
+    "about to lead",
+    "following, in sync",
+    "following, behind",
+    "attaching",
+    "truncating",
+    "not assigned yet",
+    "no process",
+    "other fault on it",
+];
+
+/// See the module.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Coverage {
+    cells: BTreeMap<(FaultKind, &'static str), u64>,
+    /// What else was reached, by name.
+    events: BTreeMap<&'static str, u64>,
+    faults: BTreeMap<FaultKind, u64>,
+}
+
+impl Coverage {
+    pub(crate) fn hit(&mut self, fault: FaultKind, states: impl IntoIterator<Item = &'static str>) {
+        *self.faults.entry(fault).or_default() += 1;
+        for state in states {
+            *self.cells.entry((fault, state)).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn reached(&mut self, what: &'static str) {
+        *self.events.entry(what).or_default() += 1;
+    }
+
+    /// Adds another run's account.
+    pub fn add(&mut self, other: &Self) {
+        for (cell, count) in &other.cells {
+            *self.cells.entry(*cell).or_default() += count;
+        }
+        for (event, count) in &other.events {
+            *self.events.entry(event).or_default() += count;
+        }
+        for (fault, count) in &other.faults {
+            *self.faults.entry(*fault).or_default() += count;
+        }
+    }
+
+    /// Faults in all.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.faults.values().sum()
+    }
+
+    /// How often that was reached.
+    #[must_use]
+    pub fn count(&self, event: &str) -> u64 {
+        self.events.get(event).copied().unwrap_or(0)
+    }
+
+    /// Cells that were reached, and cells that there are.
+    #[must_use]
+    pub fn cells(&self) -> (usize, usize) {
+        let hit = unit_faults().flat_map(|fault| STATES.map(|state| (fault, state)));
+        let hit = hit.filter(|cell| self.cells.contains_key(cell)).count();
+        (hit, unit_faults().count() * STATES.len())
+    }
+
+    /// The whole account, for people.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        for (fault, count) in &self.faults {
+            text += &format!("{:22} {count:>9}\n", format!("{fault:?}"));
+        }
+        for (event, count) in &self.events {
+            text += &format!("{event}: {count}\n");
+        }
+        let (hit, all) = self.cells();
+        text += &format!("cells reached: {hit} of {all}; never:\n");
+        for fault in unit_faults() {
+            let missing = STATES.iter().filter(|state| !self.cells.contains_key(&(fault, state)));
+            let missing: Vec<&str> = missing.copied().collect();
+            if !missing.is_empty() {
+                text += &format!("  {fault:?}: {}\n", missing.join("; "));
+            }
+        }
+        text
+    }
+}
+
+/// Faults that hit a storage unit, or everybody: those find it in a state.
+fn unit_faults() -> impl Iterator<Item = FaultKind> {
+    FaultKind::ALL.into_iter()
+}

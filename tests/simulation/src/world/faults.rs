@@ -1,0 +1,396 @@
+//! What goes wrong, and how much of it may.
+//!
+//! Everything may happen at any time but loss of what was on a disk: a replica may lose that only while
+//! another member of its in-sync set has not, since nothing survives the loss of all of them (F). A fault
+//! that would go too far is a milder one instead. Invariant: what a fault did, its end undoes.
+
+use tidegate_proto::api::topic::{Setting, TopicRequest};
+use tidegate_proto::id::{PartitionId, SpuId, StorageId};
+use tidegate_proto::name::TopicName;
+use tidegate_proto::position::ReplicaKey;
+use tidegate_sc_core::decision::{MoveTerms, Request, Target, TopicWrite};
+use tidegate_spu_core::RoleName;
+
+use super::{Event, World, signed};
+use crate::disk::Disk;
+use crate::message::Message;
+use crate::network::Node;
+use crate::options::{CONTROLLERS, Fault, FaultKind, GATEWAYS, UNITS};
+use crate::queue::MS;
+
+impl World {
+    /// A fault begins or ends.
+    pub(super) fn fault(&mut self, at: usize, begins: bool) {
+        let Some(fault) = self.options.faults.get(at).copied() else {
+            return;
+        };
+        if begins {
+            if self.is_calm {
+                return;
+            }
+            let target = self.aim(&fault);
+            self.targets.insert(at, target);
+            self.account(&fault, target);
+            self.say(|| format!("fault {at}: {:?} on {target}", fault.kind));
+            self.begin_fault(at, &fault, target);
+            let lasts = fault.lasts_ms * MS;
+            self.queue.put_in(lasts, Event::Fault { at, begins: false });
+        } else if let Some(target) = self.targets.remove(&at) {
+            self.say(|| format!("fault {at} ends: {:?} on {target}", fault.kind));
+            self.end_fault(at, &fault, target);
+        }
+    }
+
+    /// Which node it hits: often one that matters for a partition.
+    fn aim(&self, fault: &Fault) -> u32 {
+        let any = fault.target % UNITS;
+        let Some(key) = self.keys.get(fault.other as usize % self.keys.len().max(1)) else {
+            return any;
+        };
+        let Some(row) = self.store.model.partition(*key) else {
+            return any;
+        };
+        let followers = row.replicas.iter().filter(|copy| Some(copy.spu) != row.leader);
+        let found = match fault.target % 5 {
+            0 | 1 => row.leader,
+            2 | 3 => followers.map(|copy| copy.spu).nth(fault.target as usize / 5 % 2),
+            _ => None,
+        };
+        found.map_or(any, |spu| spu.0)
+    }
+
+    fn begin_fault(&mut self, at: usize, fault: &Fault, unit: u32) {
+        let node = Node::Unit(unit);
+        match fault.kind {
+            FaultKind::KillUnit => self.crash_unit(unit, false),
+            FaultKind::PowerLoss => self.power_loss(unit),
+            FaultKind::PowerLossAll => (0..UNITS).for_each(|unit| self.power_loss(unit)),
+            FaultKind::LoseDisk => self.lose_disk(unit),
+            FaultKind::RollBackDisk => {
+                self.backups.insert(at, self.disks[unit as usize].clone());
+            }
+            FaultKind::StopUnit => self.stop_unit(unit),
+            FaultKind::PauseUnit => self.pause(node, fault.lasts_ms),
+            FaultKind::SlowDisk => self.slow_disk(unit, true),
+            FaultKind::CutUnit
+            | FaultKind::CutFromControllers
+            | FaultKind::CutFromUnits
+            | FaultKind::CutFromGateways
+            | FaultKind::CutPair
+            | FaultKind::CutOneWay
+            | FaultKind::CutStore => self.cut(fault, unit, true),
+            FaultKind::SlowLinks => self.network.slow_down(true),
+            FaultKind::ResetLinks => self.reset_links(fault, unit),
+            FaultKind::StepClock => self.step_clock(fault, node),
+            FaultKind::KillController => self.kill(Node::Controller(fault.target % CONTROLLERS)),
+            FaultKind::PauseController => {
+                let holder = self.holder().unwrap_or(fault.target % CONTROLLERS);
+                // Long enough, often, for the lease to go to another.
+                self.pause(Node::Controller(holder), fault.lasts_ms * 2);
+            }
+            FaultKind::StoreDown => self.store.down += 1,
+            FaultKind::StoreUnknown => self.store.unknown += 1,
+            FaultKind::KillGateway => self.kill(Node::Gateway(fault.target % GATEWAYS)),
+            FaultKind::MoveCopy => self.move_copy(fault),
+            FaultKind::EditMinInSync => self.edit_min_in_sync(fault),
+            FaultKind::Retain => self.retain(fault),
+            FaultKind::ElectPreferred => {
+                let partitions = Vec::new();
+                if let Some(topic) = self.topic_of(fault) {
+                    self.operate(Request::ElectPreferred { topic, partitions });
+                }
+            }
+        }
+        let troubles = self.troubled.entry(node).or_default();
+        *troubles += 1;
+    }
+
+    fn end_fault(&mut self, at: usize, fault: &Fault, unit: u32) {
+        let node = Node::Unit(unit);
+        let troubles = self.troubled.entry(node).or_default();
+        *troubles = troubles.saturating_sub(1);
+        match fault.kind {
+            FaultKind::KillUnit
+            | FaultKind::PowerLoss
+            | FaultKind::LoseDisk
+            | FaultKind::StopUnit => self.start(node),
+            FaultKind::PowerLossAll => (0..UNITS).for_each(|unit| self.start(Node::Unit(unit))),
+            FaultKind::RollBackDisk => self.roll_back(at, unit),
+            FaultKind::SlowDisk => self.slow_disk(unit, false),
+            FaultKind::CutUnit
+            | FaultKind::CutFromControllers
+            | FaultKind::CutFromUnits
+            | FaultKind::CutFromGateways
+            | FaultKind::CutPair
+            | FaultKind::CutOneWay
+            | FaultKind::CutStore => self.cut(fault, unit, false),
+            FaultKind::SlowLinks => self.network.slow_down(false),
+            FaultKind::KillController => self.start(Node::Controller(fault.target % CONTROLLERS)),
+            FaultKind::KillGateway => self.start(Node::Gateway(fault.target % GATEWAYS)),
+            FaultKind::StoreDown => self.store.down = self.store.down.saturating_sub(1),
+            FaultKind::StoreUnknown => self.store.unknown = self.store.unknown.saturating_sub(1),
+            FaultKind::PauseUnit
+            | FaultKind::PauseController
+            | FaultKind::ResetLinks
+            | FaultKind::StepClock
+            | FaultKind::MoveCopy
+            | FaultKind::EditMinInSync
+            | FaultKind::Retain
+            | FaultKind::ElectPreferred => {}
+        }
+    }
+
+    /// The process ends, with or without the machine's power.
+    pub(super) fn crash_unit(&mut self, at: u32, is_power: bool) {
+        let mut cx = self.context(Node::Unit(at));
+        let Some(mut unit) = self.units[at as usize].take() else {
+            return;
+        };
+        let disk = &mut self.disks[at as usize];
+        unit.crash(disk, is_power, &mut cx);
+        disk.lost_power |= is_power;
+        self.random = cx.random;
+    }
+
+    fn power_loss(&mut self, unit: u32) {
+        // Topics that do not wait for the disk lose their last round with the power.
+        let keys: Vec<ReplicaKey> = self.disks[unit as usize].images.keys().copied().collect();
+        let loses: Vec<ReplicaKey> = keys.into_iter().filter(|key| self.is_interval(*key)).collect();
+        let is_power = loses.iter().all(|key| self.may_lose(*key, unit));
+        self.crash_unit(unit, is_power);
+    }
+
+    fn lose_disk(&mut self, unit: u32) {
+        let mut keys = self.disks[unit as usize].images.keys();
+        if !keys.all(|key| self.may_lose(*key, unit)) {
+            return self.power_loss(unit);
+        }
+        self.crash_unit(unit, true);
+        let storage = StorageId(self.random.uuid());
+        self.disks[unit as usize] = Disk { is_tainted: true, ..Disk::new(storage) };
+        self.coverage.reached("a disk is lost");
+    }
+
+    fn roll_back(&mut self, at: usize, unit: u32) {
+        let Some(backup) = self.backups.remove(&at) else {
+            return;
+        };
+        let mut keys = self.disks[unit as usize].images.keys();
+        let is_same = self.disks[unit as usize].storage_id == backup.storage_id;
+        if is_same && keys.all(|key| self.may_lose(*key, unit)) {
+            self.crash_unit(unit, true);
+            self.disks[unit as usize] = Disk { is_tainted: true, ..backup };
+            self.coverage.reached("a disk goes back in time");
+        } else {
+            self.crash_unit(unit, false);
+        }
+        self.start(Node::Unit(unit));
+    }
+
+    /// Whether the unit may lose what it has of that partition: another member of the in-sync set has it
+    /// all.
+    fn may_lose(&self, key: ReplicaKey, unit: u32) -> bool {
+        let Some(row) = self.store.model.partition(key) else {
+            return true;
+        };
+        let is_whole = |spu: SpuId| {
+            let disk = &self.disks[spu.0 as usize];
+            let row = self.store.model.spu(spu);
+            let is_known = row.is_some_and(|row| row.storage_id == Some(disk.storage_id));
+            spu.0 != unit && !disk.is_tainted && is_known && !(disk.lost_power && self.is_interval(key))
+        };
+        let others = row.isr.iter().filter(|member| is_whole(member.spu)).count();
+        others > 0
+    }
+
+    pub(super) fn is_interval(&self, key: ReplicaKey) -> bool {
+        let topic = self.store.model.topic_by_id(key.topic_id);
+        topic.is_some_and(|topic| {
+            topic.row.config.durability == tidegate_proto::control::Durability::Interval
+        })
+    }
+
+    /// A unit that has to begin again.
+    pub(super) fn restart_unit(&mut self, unit: u32) {
+        self.coverage.reached("a unit begins again");
+        // After this event: it is in the middle of one.
+        let (node, life) = (Node::Unit(unit), self.life(Node::Unit(unit)));
+        self.queue.put_in(0, Event::Ends { node, life });
+        self.queue.put_in(120 * MS, Event::Starts { node });
+    }
+
+    fn stop_unit(&mut self, unit: u32) {
+        let node = Node::Unit(unit);
+        let mut cx = self.context(node);
+        let life = self.life(node);
+        if let Some(unit) = &mut self.units[unit as usize] {
+            unit.stop(&mut cx);
+        }
+        self.carry_out(node, cx);
+        self.queue.put_in(150 * MS, Event::Ends { node, life });
+        self.queue.put_in(160 * MS, Event::Starts { node });
+    }
+
+    fn pause(&mut self, node: Node, ms: u64) {
+        let until = self.queue.now() + ms * MS;
+        let at = self.paused.entry(node).or_default();
+        *at = (*at).max(until);
+        self.queue.put_at(*at, Event::Resumes { node });
+    }
+
+    fn kill(&mut self, node: Node) {
+        match node {
+            Node::Controller(at) => self.controllers[at as usize] = None,
+            Node::Gateway(at) => self.gateways[at as usize] = None,
+            Node::Unit(_) | Node::Client(_) | Node::Store => {}
+        }
+    }
+
+    fn slow_disk(&mut self, unit: u32, is_slow: bool) {
+        if let Some(unit) = &mut self.units[unit as usize] {
+            unit.slow = if is_slow { unit.slow + 1 } else { unit.slow.saturating_sub(1) };
+        }
+    }
+
+    fn cut(&mut self, fault: &Fault, unit: u32, is_cut: bool) {
+        let node = Node::Unit(unit);
+        let controllers = || (0..CONTROLLERS).map(Node::Controller);
+        let units = || (0..UNITS).map(Node::Unit).filter(move |other| *other != node);
+        let gateways = || (0..GATEWAYS).map(Node::Gateway);
+        let step = 1 + fault.other % (UNITS - 1);
+        let other = Node::Unit((unit + step) % UNITS);
+        let (from, others): (Node, Vec<Node>) = match fault.kind {
+            FaultKind::CutUnit => (node, controllers().chain(units()).chain(gateways()).collect()),
+            FaultKind::CutFromControllers => (node, controllers().collect()),
+            FaultKind::CutFromUnits => (node, units().collect()),
+            FaultKind::CutFromGateways => (node, gateways().collect()),
+            FaultKind::CutPair | FaultKind::CutOneWay => (node, vec![other]),
+            _ => (Node::Controller(fault.target % CONTROLLERS), vec![Node::Store]),
+        };
+        for other in others {
+            self.network.cut(from, other, is_cut);
+            if fault.kind != FaultKind::CutOneWay {
+                self.network.cut(other, from, is_cut);
+            }
+        }
+    }
+
+    fn reset_links(&mut self, fault: &Fault, unit: u32) {
+        for at in (0..UNITS).filter(|at| *at == unit || fault.other.is_multiple_of(2)) {
+            let node = Node::Unit(at);
+            let mut cx = self.context(node);
+            if let Some(unit) = &mut self.units[at as usize] {
+                unit.reset_links(&mut cx);
+            }
+            self.carry_out(node, cx);
+        }
+    }
+
+    fn step_clock(&mut self, fault: &Fault, node: Node) {
+        let step = signed(u64::from(fault.other) * 100) - 3_000_000;
+        if let Some(clock) = self.clocks.get_mut(&node) {
+            clock.wall_skew_ms = step;
+        }
+    }
+
+    fn holder(&self) -> Option<u32> {
+        let held = |at: &u32| {
+            let controller = self.controllers[*at as usize].as_ref();
+            controller.is_some_and(|controller| controller.is_holder())
+        };
+        (0..CONTROLLERS).find(held)
+    }
+
+    fn topic_of(&self, fault: &Fault) -> Option<TopicName> {
+        let count = self.store.model.topics.len().max(1);
+        self.store.model.topics.keys().nth(fault.other as usize % count).cloned()
+    }
+
+    /// An operator asks some controller.
+    pub(super) fn operate(&mut self, request: Request) {
+        let operator = Node::Client(u32::MAX);
+        let to = Node::Controller(u32::try_from(self.random.below(u64::from(CONTROLLERS))).unwrap_or(0));
+        let mut cx = self.context(operator);
+        let call = cx.random.next();
+        cx.send(to, Message::Call { call, request: Box::new(request) });
+        self.carry_out(operator, cx);
+    }
+
+    fn move_copy(&mut self, fault: &Fault) {
+        let Some(name) = self.topic_of(fault) else { return };
+        let Some(topic) = self.store.model.topics.get(&name) else {
+            return;
+        };
+        let Some(row) = topic.partitions.get(fault.target as usize % topic.partitions.len().max(1)) else {
+            return;
+        };
+        let mut replicas: Vec<SpuId> = row.replicas.iter().map(|copy| copy.spu).collect();
+        let free = (0..UNITS).map(SpuId).find(|spu| row.replica(*spu).is_none());
+        let at = fault.other as usize % replicas.len().max(1);
+        if let (Some(free), Some(place)) = (free, replicas.get_mut(at)) {
+            *place = free;
+        } else {
+            replicas.reverse();
+        }
+        let partition: PartitionId = row.partition;
+        let targets = vec![Target { topic: name, partition, replicas }];
+        self.operate(Request::Reassign { targets, terms: MoveTerms::default() });
+    }
+
+    fn edit_min_in_sync(&mut self, fault: &Fault) {
+        let Some(name) = self.topic_of(fault) else { return };
+        let Some(topic) = self.store.model.topics.get(&name) else {
+            return;
+        };
+        let wanted = 1 + u16::try_from(fault.target).unwrap_or(0) % topic.row.replication_factor;
+        let request = TopicRequest {
+            min_in_sync: Setting::Value(wanted),
+            ..TopicRequest::default()
+        };
+        self.operate(Request::EnsureTopic(TopicWrite { name, request, if_match: None }));
+    }
+
+    /// Retention takes some of what is committed, at the leader.
+    fn retain(&mut self, fault: &Fault) {
+        let Some(key) = self.keys.get(fault.other as usize % self.keys.len().max(1)).copied() else {
+            return;
+        };
+        for at in 0..UNITS {
+            let node = Node::Unit(at);
+            let mut cx = self.context(node);
+            let Some(unit) = &mut self.units[at as usize] else {
+                continue;
+            };
+            let hosted = unit.replicas.get(&key);
+            let leads = hosted.filter(|hosted| hosted.machine.role() == RoleName::Leading);
+            if let Some(status) = leads.map(|hosted| hosted.machine.status()) {
+                // Whole batches go; sometimes all that is committed does.
+                let span = status.high_watermark.distance_from(status.log_start);
+                let keeps = span * u64::from(fault.target % 5) / 5;
+                let to = status.high_watermark.minus_or_zero(keeps);
+                unit.step(&mut cx, key, tidegate_spu_core::Input::Retain { to });
+            }
+            self.carry_out(node, cx);
+        }
+    }
+
+    /// Notes in which states the fault found what it hits.
+    fn account(&mut self, fault: &Fault, unit: u32) {
+        let mut states = Vec::new();
+        if self.troubled.get(&Node::Unit(unit)).is_some_and(|count| *count > 0) {
+            states.push("other fault on it");
+        }
+        match &self.units[unit as usize] {
+            None => states.push("no process"),
+            Some(unit) => {
+                for key in unit.replicas.keys() {
+                    states.extend(unit.states(*key));
+                }
+                if unit.replicas.is_empty() {
+                    states.push("not assigned yet");
+                }
+            }
+        }
+        self.coverage.hit(fault.kind, states);
+    }
+}

@@ -100,7 +100,11 @@ impl WriterClient {
             }
             Timer::TryAgain { call } => {
                 let at = usize::try_from(call).unwrap_or_default();
-                if let Some(open) = self.open.iter_mut().find(|open| open.at == at && open.call == 0) {
+                if let Some(open) = self
+                    .open
+                    .iter_mut()
+                    .find(|open| open.at == at && open.call == 0)
+                {
                     send(cx, open, &self.plan);
                 }
             }
@@ -114,7 +118,9 @@ impl WriterClient {
             Writer::Idempotent { in_flight } => in_flight as usize,
             Writer::Plain | Writer::Keyed | Writer::Bare => OPEN_MAX,
         };
-        let Some(key) = cx.random.pick(&self.keys) else { return };
+        let Some(key) = cx.random.pick(&self.keys) else {
+            return;
+        };
         if self.open.iter().filter(|open| open.key == key).count() >= in_flight {
             return;
         }
@@ -130,7 +136,16 @@ impl WriterClient {
                 let seq = *next;
                 *next = next.wrapping_add(count);
                 let id = self.producer;
-                (Some(ProducerStamp { id, epoch, seq, unordered: false }), None, Some(seq))
+                (
+                    Some(ProducerStamp {
+                        id,
+                        epoch,
+                        seq,
+                        unordered: false,
+                    }),
+                    None,
+                    Some(seq),
+                )
             }
         };
         let batch = batch(stamp, request_key, &values);
@@ -144,7 +159,16 @@ impl WriterClient {
             end: End::Open,
         });
         let (tries, call, was_unknown) = (0, 0, false);
-        let mut open = Open { at, key, batch, tries, seq, count, call, was_unknown };
+        let mut open = Open {
+            at,
+            key,
+            batch,
+            tries,
+            seq,
+            count,
+            call,
+            was_unknown,
+        };
         send(cx, &mut open, &self.plan);
         self.open.push_back(open);
     }
@@ -161,16 +185,21 @@ impl WriterClient {
         call: u64,
         outcome: Produced,
     ) {
-        let Some(place) = self.open.iter().position(|open| open.call == call && call != 0) else {
+        let Some(place) = self
+            .open
+            .iter()
+            .position(|open| open.call == call && call != 0)
+        else {
             return;
         };
         let open = &mut self.open[place];
         open.call = 0;
         open.was_unknown |= outcome == Produced::Unknown;
         let end = match (outcome, self.plan.writer) {
-            (Produced::Done(done), _) => {
-                Some(End::Done { base: done.base_offset, durable: done.durable })
-            }
+            (Produced::Done(done), _) => Some(End::Done {
+                base: done.base_offset,
+                durable: done.durable,
+            }),
             (Produced::Refused(refusal), Writer::Idempotent { .. }) => {
                 return self.refused(cx, history, place, refusal);
             }
@@ -226,7 +255,12 @@ impl WriterClient {
                 continue;
             }
             let id = self.producer;
-            let stamp = ProducerStamp { id, epoch, seq, unordered: false };
+            let stamp = ProducerStamp {
+                id,
+                epoch,
+                seq,
+                unordered: false,
+            };
             open.batch = open.batch.restamped(Some(stamp));
             open.seq = Some(seq);
             seq = seq.wrapping_add(open.count);
@@ -252,7 +286,14 @@ fn send(cx: &mut Context, open: &mut Open, plan: &WriterPlan) {
         is_bare: plan.writer == Writer::Bare,
     };
     let patience = PATIENCE;
-    cx.send(Node::Gateway(gateway), Message::Produce { call, produce, patience });
+    cx.send(
+        Node::Gateway(gateway),
+        Message::Produce {
+            call,
+            produce,
+            patience,
+        },
+    );
     cx.after(GATEWAY_PATIENCE, Timer::Late { call });
 }
 
@@ -288,7 +329,10 @@ pub(crate) fn values(batch: &tidegate_proto::batch::Batch) -> Vec<(Offset, Value
     let mut iter = records.iter();
     while let Some(record) = iter.next() {
         let record = record.expect("it was made here");
-        let bytes = record.value.as_bytes().and_then(|bytes| bytes.first_chunk::<8>());
+        let bytes = record
+            .value
+            .as_bytes()
+            .and_then(|bytes| bytes.first_chunk::<8>());
         found.push((at, bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))));
         at = at.plus(1);
     }
@@ -307,7 +351,13 @@ pub(crate) struct Consumer {
 
 impl Consumer {
     pub(crate) const fn new(id: u32, key: ReplicaKey) -> Self {
-        Self { id, key, next: Offset::ZERO, call: 0, recovery_gen: 0 }
+        Self {
+            id,
+            key,
+            next: Offset::ZERO,
+            call: 0,
+            recovery_gen: 0,
+        }
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context) {
@@ -333,7 +383,13 @@ impl Consumer {
                 }
                 let (consumer, key) = (self.id, self.key);
                 let high_watermark = page.high_watermark;
-                history.seen.push(Seen { consumer, key, offset, value, high_watermark });
+                history.seen.push(Seen {
+                    consumer,
+                    key,
+                    offset,
+                    value,
+                    high_watermark,
+                });
                 self.next = offset.plus(1);
             }
         }

@@ -96,11 +96,6 @@ impl Controller {
         self.lease.is_some()
     }
 
-    /// What it is in the middle of, for the account of what was hit.
-    pub(crate) const fn is_committing(&self) -> bool {
-        self.current.is_some()
-    }
-
     pub(crate) fn beat(&mut self, cx: &mut Context) {
         cx.after(BEAT, Timer::Beat);
         if self.lease.is_some_and(|(_, until)| until <= cx.now) {
@@ -120,7 +115,9 @@ impl Controller {
             cx.send(Node::Store, Message::Ask(StoreCall::LookUp { id }));
         }
         // Bells get lost.
-        if cx.now >= self.looked_at + 10 * BEAT || (self.is_behind && cx.now >= self.looked_at + PATIENCE) {
+        if cx.now >= self.looked_at + 10 * BEAT
+            || (self.is_behind && cx.now >= self.looked_at + PATIENCE)
+        {
             self.look(cx);
         }
         self.advance(cx);
@@ -149,7 +146,13 @@ impl Controller {
         let Some(model) = &self.model else { return };
         let standing = unit.map(|(spu, incarnation)| standing(model, spu, incarnation));
         let news = (model.revision > revision).then(|| Arc::clone(model));
-        cx.send(from, Message::News { model: news, standing });
+        cx.send(
+            from,
+            Message::News {
+                model: news,
+                standing,
+            },
+        );
     }
 
     pub(crate) fn hear(&mut self, cx: &Context, spu: SpuId, incarnation: Incarnation) {
@@ -159,7 +162,12 @@ impl Controller {
     pub(crate) fn call(&mut self, cx: &mut Context, from: Node, call: u64, request: Request) {
         if self.work.len() < WORK_MAX {
             let tries = 0;
-            self.work.push_back(Work { from, call, request, tries });
+            self.work.push_back(Work {
+                from,
+                call,
+                request,
+                tries,
+            });
             self.advance(cx);
         }
     }
@@ -202,7 +210,13 @@ impl Controller {
         match (fate, current.work) {
             (Fate::Made, Some(work)) => {
                 let outcome = Ok(current.outcome);
-                cx.send(work.from, Message::Answer { call: work.call, outcome });
+                cx.send(
+                    work.from,
+                    Message::Answer {
+                        call: work.call,
+                        outcome,
+                    },
+                );
             }
             (Fate::Made, None) => {}
             (Fate::Fenced, _) => {
@@ -223,20 +237,32 @@ impl Controller {
     }
 
     fn take_in(&mut self, cx: &mut Context, model: &Arc<Model>) {
-        if self.model.as_ref().is_some_and(|known| known.revision >= model.revision) {
+        if self
+            .model
+            .as_ref()
+            .is_some_and(|known| known.revision >= model.revision)
+        {
             return;
         }
         self.model = Some(Arc::clone(model));
         self.followers.retain(|_, until| *until > cx.now);
         for node in self.followers.keys() {
             let model = Some(Arc::clone(model));
-            cx.send(*node, Message::News { model, standing: None });
+            cx.send(
+                *node,
+                Message::News {
+                    model,
+                    standing: None,
+                },
+            );
         }
     }
 
     /// Begins the next piece of work, if there is one and nothing is under way.
     fn advance(&mut self, cx: &mut Context) {
-        let Some(model) = self.model.clone() else { return };
+        let Some(model) = self.model.clone() else {
+            return;
+        };
         while self.current.is_none() && !self.is_behind {
             let Some(work) = self.work.pop_front() else {
                 break;

@@ -90,7 +90,9 @@ impl Coverage {
         let (hit, all) = self.cells();
         text += &format!("cells reached: {hit} of {all}; never:\n");
         for fault in unit_faults() {
-            let missing = STATES.iter().filter(|state| !self.cells.contains_key(&(fault, state)));
+            let missing = STATES
+                .iter()
+                .filter(|state| !self.cells.contains_key(&(fault, state)));
             let missing: Vec<&str> = missing.copied().collect();
             if !missing.is_empty() {
                 text += &format!("  {fault:?}: {}\n", missing.join("; "));

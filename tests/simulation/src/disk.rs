@@ -9,15 +9,18 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tidegate_proto::batch::Batch;
 use tidegate_proto::id::{Incarnation, ReplicaGen, StorageId};
-use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
-use tidegate_spu_core::{BatchFacts, Ledger, ReplicaMeta};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+use tidegate_spu_core::{BatchFacts, Ledger, LogPosition, ReplicaMeta};
 
 /// What goes to the journal.
 #[derive(Debug, Clone)]
 pub(crate) enum Entry {
     Meta(ReplicaMeta),
     Batch(Batch),
-    Snapshot { as_of: Offset, bytes: Bytes },
+    Snapshot {
+        as_of: Offset,
+        bytes: Bytes,
+    },
     HighWatermark(Offset),
     Trim(Offset),
     Cut(Offset),
@@ -74,7 +77,11 @@ impl Image {
         match entry {
             Entry::Meta(meta) => self.meta = *meta,
             Entry::Batch(batch) => {
-                assert_eq!(batch.placement.base_offset, self.end(), "logs have no holes");
+                assert_eq!(
+                    batch.placement.base_offset,
+                    self.end(),
+                    "logs have no holes"
+                );
                 self.log.push(batch.clone());
             }
             Entry::Snapshot { as_of, bytes } => self.snapshot = Some((*as_of, bytes.clone())),
@@ -124,7 +131,10 @@ pub(crate) fn recover(
     let snapshot_as_of = decoded.as_ref().map(|(as_of, _)| *as_of);
     let (from, mut ledger) = decoded.unwrap_or((log_start, Ledger::default()));
     let mut bytes = 0;
-    for batch in log.iter().filter(|batch| batch.placement.base_offset >= from) {
+    for batch in log
+        .iter()
+        .filter(|batch| batch.placement.base_offset >= from)
+    {
         ledger.observe(&BatchFacts::of(batch));
         bytes += batch.encoded_len() as u64;
     }

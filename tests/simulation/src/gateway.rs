@@ -80,7 +80,13 @@ impl Gateway {
             self.controller = (self.controller + 1) % CONTROLLERS;
         }
         let revision = self.model.as_ref().map_or(0, |model| model.revision);
-        cx.send(Node::Controller(self.controller), Message::Hello { unit: None, revision });
+        cx.send(
+            Node::Controller(self.controller),
+            Message::Hello {
+                unit: None,
+                revision,
+            },
+        );
     }
 
     pub(crate) fn wakes(&mut self, cx: &mut Context, timer: Timer) {
@@ -126,7 +132,12 @@ impl Gateway {
                 .map(|batch| {
                     let seq = *next;
                     *next = next.wrapping_add(batch.record_count());
-                    let stamp = ProducerStamp { id: self.producer, epoch: 0, seq, unordered: true };
+                    let stamp = ProducerStamp {
+                        id: self.producer,
+                        epoch: 0,
+                        seq,
+                        unordered: true,
+                    };
                     batch.restamped(Some(stamp))
                 })
                 .collect();
@@ -151,7 +162,11 @@ impl Gateway {
     }
 
     fn attempt(&mut self, cx: &mut Context, number: u64) {
-        let Some(produce) = self.pending.get(&number).map(|pending| pending.produce.clone()) else {
+        let Some(produce) = self
+            .pending
+            .get(&number)
+            .map(|pending| pending.produce.clone())
+        else {
             return;
         };
         let leader = self.leader(produce.key);
@@ -168,8 +183,21 @@ impl Gateway {
         let call = cx.random.next();
         pending.sent = call;
         self.attempts.insert(call, number);
-        cx.send(Node::Unit(leader.0), Message::Append { call, produce, patience });
-        cx.after(patience + PAUSE, Timer::GiveUp { call: number, sent: call });
+        cx.send(
+            Node::Unit(leader.0),
+            Message::Append {
+                call,
+                produce,
+                patience,
+            },
+        );
+        cx.after(
+            patience + PAUSE,
+            Timer::GiveUp {
+                call: number,
+                sent: call,
+            },
+        );
     }
 
     /// A unit answered.
@@ -219,7 +247,11 @@ impl Gateway {
 
     /// No answer to an attempt.
     fn give_up(&mut self, cx: &mut Context, number: u64, sent: u64) {
-        let Some(pending) = self.pending.get_mut(&number).filter(|pending| pending.sent == sent) else {
+        let Some(pending) = self
+            .pending
+            .get_mut(&number)
+            .filter(|pending| pending.sent == sent)
+        else {
             return;
         };
         pending.may_be_done = true;
@@ -263,17 +295,19 @@ impl Gateway {
         };
         let read = cx.random.next();
         self.reads.insert(read, (client, call));
-        cx.send(Node::Unit(leader.0), Message::Read { call: read, key, from });
+        cx.send(
+            Node::Unit(leader.0),
+            Message::Read {
+                call: read,
+                key,
+                from,
+            },
+        );
     }
 
     pub(crate) fn read_answered(&mut self, cx: &mut Context, read: u64, page: Option<Page>) {
         if let Some((client, call)) = self.reads.remove(&read) {
             cx.send(client, Message::Fetched { call, page });
         }
-    }
-
-    /// Whether requests wait here, for the account of what was hit.
-    pub(crate) fn is_waiting(&self) -> bool {
-        !self.pending.is_empty()
     }
 }

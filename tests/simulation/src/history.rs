@@ -18,7 +18,10 @@ pub(crate) type Value = u64;
 pub(crate) enum End {
     /// It did not.
     Open,
-    Done { base: Offset, durable: Durable },
+    Done {
+        base: Offset,
+        durable: Durable,
+    },
     Refused,
     Unknown,
 }
@@ -30,6 +33,7 @@ pub(crate) struct Sent {
     pub(crate) kind: Writer,
     pub(crate) key: ReplicaKey,
     pub(crate) values: Vec<Value>,
+    /// When it began and ended.
     pub(crate) began: Time,
     pub(crate) ended: Time,
     pub(crate) end: End,
@@ -70,7 +74,10 @@ impl History {
 
     /// Requests that ended well.
     pub(crate) fn done(&self) -> u64 {
-        let done = self.sent.iter().filter(|sent| matches!(sent.end, End::Done { .. }));
+        let done = self
+            .sent
+            .iter()
+            .filter(|sent| matches!(sent.end, End::Done { .. }));
         done.map(|sent| sent.values.len() as u64).sum()
     }
 }

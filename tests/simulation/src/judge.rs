@@ -30,7 +30,9 @@ pub(crate) fn judge(history: &History) -> Result<(), String> {
         }
         let there = at.get(&(seen.key, seen.offset));
         if seen.offset >= start && there != Some(&seen.value) {
-            return Err(format!("10 ConsumedStable: {seen:?}, at the end {there:?} is there"));
+            return Err(format!(
+                "10 ConsumedStable: {seen:?}, at the end {there:?} is there"
+            ));
         }
     }
     Ok(())
@@ -46,17 +48,24 @@ fn writes(
         for (n, value) in (0..).zip(&sent.values) {
             let found = places.get(value).unwrap_or(&none);
             if found.len() > 1 && sent.kind != Writer::Bare {
-                return Err(format!("12 ExactlyOnceAppend: {value:x} of {sent:?} is at {found:?}"));
+                return Err(format!(
+                    "12 ExactlyOnceAppend: {value:x} of {sent:?} is at {found:?}"
+                ));
             }
             match sent.end {
-                End::Done { base, durable: Durable::Quorum } => {
+                End::Done {
+                    base,
+                    durable: Durable::Quorum,
+                } => {
                     let place = (sent.key, base.plus(n));
                     if place.1 >= start && found != &[place] {
                         return Err(format!("1 lost: {value:x} of {sent:?} is at {found:?}"));
                     }
                 }
                 End::Refused if !found.is_empty() => {
-                    return Err(format!("refused and there: {value:x} of {sent:?} is at {found:?}"));
+                    return Err(format!(
+                        "refused and there: {value:x} of {sent:?} is at {found:?}"
+                    ));
                 }
                 End::Done { .. } | End::Refused | End::Unknown | End::Open => {}
             }
@@ -81,7 +90,9 @@ fn order(
             };
             let before = last.insert((sent.writer, sent.key), *offset);
             if before.is_some_and(|before| before >= *offset) {
-                return Err(format!("11 NoReorder: {value:x} of {sent:?} at {offset}, behind {before:?}"));
+                return Err(format!(
+                    "11 NoReorder: {value:x} of {sent:?} at {offset}, behind {before:?}"
+                ));
             }
         }
     }

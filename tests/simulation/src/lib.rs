@@ -33,3 +33,6 @@ mod run;
 pub use coverage::{Coverage, STATES};
 pub use options::{Fault, FaultKind, Options, TopicPlan, Writer, WriterPlan};
 pub use run::{Report, run, run_aloud, shrink};
+
+#[cfg(test)]
+mod tests;

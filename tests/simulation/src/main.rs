@@ -4,15 +4,16 @@
 
 use std::io::Write as _;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use tidegate_simulation::{Coverage, Options, run, run_aloud, shrink};
 
 const HELP: &str = "\
-cargo xtask simulate [--seed N] [--count N] [--without N,N,..] [--shrink] [--aloud]
+cargo xtask simulate [--seed N] [--count N] [--without N,N,..] [--alone] [--shrink] [--aloud]
 
   --seed N       the first seed (0)
   --count N      how many (1)
   --without ..   numbers of faults that are left out
+  --alone        one copy of each partition
   --shrink       of seeds that fail, find faults that are not needed for that
   --aloud        print what happens
 ";
@@ -20,7 +21,7 @@ cargo xtask simulate [--seed N] [--count N] [--without N,N,..] [--shrink] [--alo
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (mut seed, mut count, mut without) = (0_u64, 1_u64, Vec::new());
-    let (mut shrinks, mut is_aloud) = (false, false);
+    let (mut shrinks, mut is_aloud, mut is_alone) = (false, false, false);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().context("a value is missing");
         match argument.as_str() {
@@ -31,6 +32,7 @@ fn main() -> Result<()> {
                     without.push(number.parse()?);
                 }
             }
+            "--alone" => is_alone = true,
             "--shrink" => shrinks = true,
             "--aloud" => is_aloud = true,
             _ => return say(HELP),
@@ -39,8 +41,15 @@ fn main() -> Result<()> {
     let (mut failed, mut coverage) = (0, Coverage::default());
     let (mut events, mut acknowledged) = (0, 0);
     for seed in seed..seed + count {
-        let options = Options::of(seed).without(without.iter().copied());
-        let report = if is_aloud { run_aloud(&options) } else { run(&options) };
+        let mut options = Options::of(seed).without(without.iter().copied());
+        if is_alone {
+            options = options.alone();
+        }
+        let report = if is_aloud {
+            run_aloud(&options)
+        } else {
+            run(&options)
+        };
         for line in &report.said {
             say(&format!("{line}\n"))?;
         }
@@ -49,7 +58,10 @@ fn main() -> Result<()> {
         acknowledged += report.acknowledged;
         if count == 1 {
             let hash = report.trace;
-            say(&format!("{options}{} events, {} requests, trace {hash:016x}\n", report.events, report.requests))?;
+            say(&format!(
+                "{options}{} events, {} requests, trace {hash:016x}\n",
+                report.events, report.requests
+            ))?;
         }
         if let Some(failure) = report.failure {
             failed += 1;
@@ -57,8 +69,15 @@ fn main() -> Result<()> {
             if shrinks {
                 let small = shrink(&options);
                 let numbers: Vec<String> = small.without.iter().map(ToString::to_string).collect();
-                say(&format!("  --seed {seed} --without {}\n", numbers.join(",")))?;
-                let left = small.faults.iter().enumerate().filter(|(at, _)| !small.without.contains(at));
+                say(&format!(
+                    "  --seed {seed} --without {}\n",
+                    numbers.join(",")
+                ))?;
+                let left = small
+                    .faults
+                    .iter()
+                    .enumerate()
+                    .filter(|(at, _)| !small.without.contains(at));
                 for (at, fault) in left {
                     say(&format!("  {at}: {fault:?}\n"))?;
                 }
@@ -66,10 +85,11 @@ fn main() -> Result<()> {
         }
     }
     say(&coverage.table())?;
-    say(&format!("{count} seeds, {events} events, {acknowledged} records acknowledged, {} faults, {failed} failed\n", coverage.faults()))?;
-    if failed > 0 {
-        bail!("{failed} seeds failed");
-    }
+    say(&format!(
+        "{count} seeds, {events} events, {acknowledged} records acknowledged, {} faults, {failed} failed\n",
+        coverage.faults()
+    ))?;
+    ensure!(failed == 0, "{failed} seeds failed");
     Ok(())
 }
 

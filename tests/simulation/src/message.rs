@@ -9,12 +9,12 @@ use bytes::Bytes;
 use tidegate_proto::batch::{Batch, ClientBatch};
 use tidegate_proto::control::Standing;
 use tidegate_proto::id::{Incarnation, SpuId};
-use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use tidegate_proto::produce::Acks;
 use tidegate_sc_core::decision::{Outcome, Request};
 use tidegate_sc_core::model::Model;
 use tidegate_sc_core::refusal::Refusal as ControlRefusal;
-use tidegate_spu_core::{Acknowledged, AttachAnswer, AttachRequest, Refusal};
+use tidegate_spu_core::{Acknowledged, AttachAnswer, AttachRequest, LogPosition, Refusal};
 
 use crate::network::Node;
 use crate::queue::Time;
@@ -33,9 +33,18 @@ pub(crate) enum StoreCall {
 /// What the store answers.
 #[derive(Debug, Clone)]
 pub(crate) enum Told {
-    Committed { id: u64, fate: Fate, model: Arc<Model> },
-    Looked { model: Arc<Model> },
-    Leased { epoch: Option<u64>, model: Arc<Model> },
+    Committed {
+        id: u64,
+        fate: Fate,
+        model: Arc<Model>,
+    },
+    Looked {
+        model: Arc<Model>,
+    },
+    Leased {
+        epoch: Option<u64>,
+        model: Arc<Model>,
+    },
 }
 
 /// What a producer's request holds.
@@ -181,19 +190,33 @@ pub(crate) enum Timer {
     /// A unit has read its disk.
     Opened,
     /// A round of the journal is written.
-    Written { round: u64 },
+    Written {
+        round: u64,
+    },
     /// A round of the journal is on the disk.
-    Synced { round: u64 },
+    Synced {
+        round: u64,
+    },
     /// A follower asks again to be attached.
-    AttachAgain { key: ReplicaKey, attempt: u64 },
+    AttachAgain {
+        key: ReplicaKey,
+        attempt: u64,
+    },
     /// In-sync sets are proposed together.
     Propose,
     /// A gateway tries a request again, or gives it up.
-    TryAgain { call: u64 },
-    GiveUp { call: u64, sent: u64 },
+    TryAgain {
+        call: u64,
+    },
+    GiveUp {
+        call: u64,
+        sent: u64,
+    },
     /// A client does what is next.
     Turn,
-    Late { call: u64 },
+    Late {
+        call: u64,
+    },
 }
 
 /// What the world looks at when a node has returned.
@@ -204,11 +227,18 @@ pub(crate) enum Note {
     /// A quorum answer left: all below `end` is promised.
     Promised { key: ReplicaKey, end: Offset },
     /// A replica counts more as committed.
-    Committed { key: ReplicaKey, from: Offset, to: Offset },
+    Committed {
+        key: ReplicaKey,
+        from: Offset,
+        to: Offset,
+    },
     /// A replica leads from now on.
     Leads { key: ReplicaKey },
     /// Something from there on is about to go: what is committed must not be among it.
-    Cuts { key: ReplicaKey, dropped: Vec<Batch> },
+    Cuts {
+        key: ReplicaKey,
+        dropped: Vec<Batch>,
+    },
     /// Something that a machine says must never be.
     Alarm { key: ReplicaKey, what: &'static str },
     /// A unit has to begin again: it was shut out, or its place was taken.

@@ -82,11 +82,19 @@ impl Network {
     /// Cuts the way, or mends it; as often as it was cut.
     pub(crate) fn cut(&mut self, from: Node, to: Node, is_cut: bool) {
         let count = self.cuts.entry((from, to)).or_default();
-        *count = if is_cut { *count + 1 } else { count.saturating_sub(1) };
+        *count = if is_cut {
+            *count + 1
+        } else {
+            count.saturating_sub(1)
+        };
     }
 
     pub(crate) const fn slow_down(&mut self, is_slow: bool) {
-        self.slow = if is_slow { self.slow + 1 } else { self.slow.saturating_sub(1) };
+        self.slow = if is_slow {
+            self.slow + 1
+        } else {
+            self.slow.saturating_sub(1)
+        };
     }
 
     /// Nothing goes wrong any more.

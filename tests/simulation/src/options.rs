@@ -12,14 +12,14 @@ use tidegate_proto::produce::Acks;
 use crate::random::Random;
 
 /// Storage units of every run.
-pub const UNITS: u32 = 5;
+pub(crate) const UNITS: u32 = 5;
 /// Controllers of every run.
-pub const CONTROLLERS: u32 = 3;
+pub(crate) const CONTROLLERS: u32 = 3;
 /// Gateways of every run.
-pub const GATEWAYS: u32 = 2;
+pub(crate) const GATEWAYS: u32 = 2;
 
 /// When faults begin: by then topics are made and led.
-pub const CHAOS_FROM_MS: u64 = 2_000;
+pub(crate) const CHAOS_FROM_MS: u64 = 2_000;
 
 /// A topic of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,6 +214,15 @@ impl Options {
         }
     }
 
+    /// The same with one copy of each partition: what storage units do without each other.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        for topic in &mut self.topics {
+            (topic.copies, topic.min_in_sync) = (1, 1);
+        }
+        self
+    }
+
     /// The same without these faults.
     #[must_use]
     pub fn without(&self, faults: impl IntoIterator<Item = usize>) -> Self {
@@ -224,7 +233,17 @@ impl Options {
 }
 
 fn topics(random: &mut Random) -> Vec<TopicPlan> {
-    let shapes = [(3, 2), (3, 2), (3, 2), (3, 1), (2, 1), (2, 2), (3, 3), (5, 3), (1, 1)];
+    let shapes = [
+        (3, 2),
+        (3, 2),
+        (3, 2),
+        (3, 1),
+        (2, 1),
+        (2, 2),
+        (3, 3),
+        (5, 3),
+        (1, 1),
+    ];
     let count = random.between(1, 2);
     (0..count)
         .map(|at| {
@@ -253,7 +272,14 @@ fn writers(random: &mut Random, topics: &[TopicPlan]) -> Vec<WriterPlan> {
         Writer::Idempotent { in_flight: 4 },
         Writer::Bare,
     ];
-    let acks = [Acks::Quorum, Acks::Quorum, Acks::Quorum, Acks::Quorum, Acks::Leader, Acks::None];
+    let acks = [
+        Acks::Quorum,
+        Acks::Quorum,
+        Acks::Quorum,
+        Acks::Quorum,
+        Acks::Leader,
+        Acks::None,
+    ];
     let count = random.between(2, 5);
     (0..count)
         .map(|at| WriterPlan {
@@ -278,13 +304,22 @@ fn faults(random: &mut Random, chaos_ms: u64) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut at_ms = CHAOS_FROM_MS + random.below(500);
     while at_ms < CHAOS_FROM_MS + chaos_ms {
-        let flock = if random.hits(400) { random.between(2, 3) } else { 1 };
+        let flock = if random.hits(400) {
+            random.between(2, 3)
+        } else {
+            1
+        };
         for _ in 0..flock {
             let short = random.hits(500);
+            let near_ms = if random.hits(500) { 40 } else { 400 };
             faults.push(Fault {
                 kind: random.pick(&kinds).unwrap_or(FaultKind::KillUnit),
-                at_ms: at_ms + random.below(if random.hits(500) { 40 } else { 400 }),
-                lasts_ms: if short { random.between(5, 300) } else { random.between(300, 4_000) },
+                at_ms: at_ms + random.below(near_ms),
+                lasts_ms: if short {
+                    random.between(5, 300)
+                } else {
+                    random.between(300, 4_000)
+                },
                 target: u32::try_from(random.below(1 << 16)).unwrap_or(0),
                 other: u32::try_from(random.below(1 << 16)).unwrap_or(0),
             });
@@ -308,8 +343,16 @@ impl fmt::Display for Options {
             )?;
         }
         for (at, plan) in self.writers.iter().enumerate() {
-            let WriterPlan { topic, writer, acks, every_ms } = plan;
-            writeln!(f, "writer {at}: {writer:?} to t{topic}, acks {acks}, every {every_ms} ms")?;
+            let WriterPlan {
+                topic,
+                writer,
+                acks,
+                every_ms,
+            } = plan;
+            writeln!(
+                f,
+                "writer {at}: {writer:?} to t{topic}, acks {acks}, every {every_ms} ms"
+            )?;
         }
         writeln!(
             f,
@@ -327,8 +370,18 @@ impl fmt::Display for Options {
             self.drift_per_mille
         )?;
         for (at, fault) in self.faults.iter().enumerate() {
-            let Fault { kind, at_ms, lasts_ms, target, other } = fault;
-            let left_out = if self.without.contains(&at) { " (left out)" } else { "" };
+            let Fault {
+                kind,
+                at_ms,
+                lasts_ms,
+                target,
+                other,
+            } = fault;
+            let left_out = if self.without.contains(&at) {
+                " (left out)"
+            } else {
+                ""
+            };
             writeln!(
                 f,
                 "fault {at}: {at_ms} ms, for {lasts_ms} ms: {kind:?} {target}/{other}{left_out}"

@@ -57,7 +57,9 @@ pub fn shrink(options: &Options) -> Options {
     let mut best = options.clone();
     let mut chunk = (options.faults.len() / 2).max(1);
     loop {
-        let left: Vec<usize> = (0..best.faults.len()).filter(|at| !best.without.contains(at)).collect();
+        let left: Vec<usize> = (0..best.faults.len())
+            .filter(|at| !best.without.contains(at))
+            .collect();
         let mut is_smaller = false;
         for some in left.chunks(chunk) {
             let less = best.without(some.iter().copied());

@@ -106,7 +106,11 @@ impl Store {
     /// The last word on a commit.
     pub(crate) fn look_up(&mut self, id: u64) -> Result<Fate, String> {
         self.let_through(id)?;
-        Ok(if self.made.contains_key(&id) { Fate::Made } else { Fate::NotMade })
+        Ok(if self.made.contains_key(&id) {
+            Fate::Made
+        } else {
+            Fate::NotMade
+        })
     }
 
     /// Takes or renews the lease; none while another holds it.

@@ -65,7 +65,9 @@ impl Truth {
         if leader == unit {
             return Ok(());
         }
-        Err(format!("5 OneLeaderPerEpoch: units {leader} and {unit} append to {key} in epoch {epoch}"))
+        Err(format!(
+            "5 OneLeaderPerEpoch: units {leader} and {unit} append to {key} in epoch {epoch}"
+        ))
     }
 
     /// 4, 10, 13: a replica counts what is between the two as committed: it agrees with what others did, or
@@ -110,7 +112,10 @@ impl Truth {
 
     /// Exclusive end of what was committed anywhere.
     pub(crate) fn end(&self, key: ReplicaKey) -> Offset {
-        let known = self.partitions.get(&key).and_then(|known| known.batches.last());
+        let known = self
+            .partitions
+            .get(&key)
+            .and_then(|known| known.batches.last());
         known.map_or(Offset::ZERO, |last| last.next)
     }
 
@@ -128,10 +133,15 @@ impl Truth {
         };
         let first = known.batches.partition_point(|one| one.next <= log_start);
         let mut found = counted(log, Offset::new(u64::MAX)).skip_while(|one| one.next <= log_start);
-        for one in known.batches[first..].iter().take_while(|one| one.next <= to) {
+        for one in known.batches[first..]
+            .iter()
+            .take_while(|one| one.next <= to)
+        {
             let own = found.next();
             if own != Some(*one) {
-                return Err(format!("{name}: {key} on unit {unit} has {own:?} where {one:?} was committed"));
+                return Err(format!(
+                    "{name}: {key} on unit {unit} has {own:?} where {one:?} was committed"
+                ));
             }
         }
         Ok(())
@@ -145,7 +155,9 @@ impl Truth {
         for found in counted(dropped, Offset::new(u64::MAX)) {
             let at = known.batches.partition_point(|one| one.base < found.base);
             if known.batches.get(at) == Some(&found) {
-                return Err(format!("7 NoCutBelowHW: {key} on unit {unit} cuts {found:?}, which was committed"));
+                return Err(format!(
+                    "7 NoCutBelowHW: {key} on unit {unit} cuts {found:?}, which was committed"
+                ));
             }
         }
         Ok(())
@@ -153,6 +165,8 @@ impl Truth {
 
     /// What was promised to somebody.
     pub(crate) fn promised_end(&self, key: ReplicaKey) -> Offset {
-        self.partitions.get(&key).map_or(Offset::ZERO, |known| known.promised)
+        self.partitions
+            .get(&key)
+            .map_or(Offset::ZERO, |known| known.promised)
     }
 }

@@ -14,8 +14,7 @@ use std::sync::Arc;
 
 use tidegate_proto::control::{
     Durability, IsrMember, IsrProposal, NodeSite, Register, ReplicaReport, ReplicaSpec, SealAnswer,
-    Standing,
-    TimestampType, TopicConfig,
+    Standing, TimestampType, TopicConfig,
 };
 use tidegate_proto::id::{Incarnation, RunId, SpuId};
 use tidegate_proto::name::SpuGroupName;
@@ -111,7 +110,8 @@ impl Unit {
 
     fn member(&self) -> Option<IsrMember> {
         let spu = self.spu();
-        self.incarnation.map(|incarnation| IsrMember { spu, incarnation })
+        self.incarnation
+            .map(|incarnation| IsrMember { spu, incarnation })
     }
 
     pub(crate) fn wakes(&mut self, cx: &mut Context, disk: &mut Disk, timer: Timer) {
@@ -137,7 +137,9 @@ impl Unit {
             self.controller = (self.controller + 1) % CONTROLLERS;
         }
         if self.incarnation.is_none() {
-            let is_late = self.registering.is_none_or(|(_, at)| cx.now > at + CONTROLLER_PATIENCE);
+            let is_late = self
+                .registering
+                .is_none_or(|(_, at)| cx.now > at + CONTROLLER_PATIENCE);
             if is_late {
                 self.register(cx, disk);
             }
@@ -161,9 +163,14 @@ impl Unit {
     }
 
     fn hello(&self, cx: &mut Context) {
-        let unit = self.incarnation.map(|incarnation| (self.spu(), incarnation));
+        let unit = self
+            .incarnation
+            .map(|incarnation| (self.spu(), incarnation));
         let revision = self.model.as_ref().map_or(0, |model| model.revision);
-        cx.send(Node::Controller(self.controller), Message::Hello { unit, revision });
+        cx.send(
+            Node::Controller(self.controller),
+            Message::Hello { unit, revision },
+        );
     }
 
     fn register(&mut self, cx: &mut Context, disk: &Disk) {
@@ -187,7 +194,10 @@ impl Unit {
         let call = cx.random.next();
         self.registering = Some((call, cx.now));
         let request = Box::new(Request::Register(report));
-        cx.send(Node::Controller(self.controller), Message::Call { call, request });
+        cx.send(
+            Node::Controller(self.controller),
+            Message::Call { call, request },
+        );
     }
 
     /// A controller answered.
@@ -233,10 +243,16 @@ impl Unit {
         let Some((model, own)) = model.zip(self.incarnation) else {
             return;
         };
-        if self.model.as_ref().is_some_and(|known| known.revision >= model.revision) {
+        if self
+            .model
+            .as_ref()
+            .is_some_and(|known| known.revision >= model.revision)
+        {
             return;
         }
-        let Some(row) = model.spu(self.spu()) else { return };
+        let Some(row) = model.spu(self.spu()) else {
+            return;
+        };
         if row.incarnation > own {
             // Another process acts under this number: its rows are not for us (S5).
             return cx.note(Note::Excluded);
@@ -254,7 +270,9 @@ impl Unit {
         let gone: Vec<ReplicaKey> = self
             .replicas
             .iter()
-            .filter(|(key, hosted)| wanted_gen(model, **key, self.spu()) != Some(hosted.replica_gen))
+            .filter(|(key, hosted)| {
+                wanted_gen(model, **key, self.spu()) != Some(hosted.replica_gen)
+            })
             .map(|(key, _)| *key)
             .collect();
         for key in gone {
@@ -275,7 +293,9 @@ impl Unit {
                 continue;
             };
             if !self.replicas.contains_key(&key) {
-                let config = model.topic_by_id(key.topic_id).map(|topic| &topic.row.config);
+                let config = model
+                    .topic_by_id(key.topic_id)
+                    .map(|topic| &topic.row.config);
                 self.open(cx, disk, key, row, config);
             }
             self.step(cx, key, Input::Assigned(assignment));
@@ -299,7 +319,10 @@ impl Unit {
         else {
             return;
         };
-        let image = disk.images.entry(key).or_insert_with(|| Image::new(replica_gen));
+        let image = disk
+            .images
+            .entry(key)
+            .or_insert_with(|| Image::new(replica_gen));
         if image.meta.replica_gen != replica_gen {
             // It changed its place and came back: the copy of before goes, on the word of a newer row.
             *image = Image::new(replica_gen);
@@ -341,7 +364,10 @@ impl Unit {
         if !answers.is_empty() {
             let call = cx.random.next();
             let request = Box::new(Request::SealAnswers(answers));
-            cx.send(Node::Controller(self.controller), Message::Call { call, request });
+            cx.send(
+                Node::Controller(self.controller),
+                Message::Call { call, request },
+            );
         }
     }
 
@@ -355,7 +381,10 @@ impl Unit {
             let spu = self.spu();
             let call = cx.random.next();
             let request = Box::new(Request::Leave { spu, incarnation });
-            cx.send(Node::Controller(self.controller), Message::Call { call, request });
+            cx.send(
+                Node::Controller(self.controller),
+                Message::Call { call, request },
+            );
         }
     }
 }
@@ -423,7 +452,10 @@ fn assignment(row: &PartitionRow, spu: SpuId) -> Option<Assignment> {
         replicas: row
             .replicas
             .iter()
-            .map(|copy| ReplicaSpec { spu: copy.spu, replica_gen: copy.replica_gen })
+            .map(|copy| ReplicaSpec {
+                spu: copy.spu,
+                replica_gen: copy.replica_gen,
+            })
             .collect(),
         isr: row.isr.clone(),
         min_isr: row.min_isr,
@@ -432,7 +464,10 @@ fn assignment(row: &PartitionRow, spu: SpuId) -> Option<Assignment> {
 }
 
 fn replica_config(config: &TopicConfig, replica_lag_ms: u64) -> ReplicaConfig {
-    debug_assert!(matches!(config.durability, Durability::Ack | Durability::Interval));
+    debug_assert!(matches!(
+        config.durability,
+        Durability::Ack | Durability::Interval
+    ));
     ReplicaConfig {
         durability: config.durability,
         append_timestamps: config.timestamp == TimestampType::Append,

@@ -31,7 +31,12 @@ use crate::unit::{Unit, UnitTerms};
 #[derive(Debug)]
 enum Event {
     /// A message arrives, for that life of its receiver.
-    Arrives { from: Node, to: Node, life: u32, message: Box<Message> },
+    Arrives {
+        from: Node,
+        to: Node,
+        life: u32,
+        message: Box<Message>,
+    },
     /// A node wakes up, if it still lives that life.
     Wakes { node: Node, life: u32, timer: Timer },
     /// A fault begins or ends.
@@ -103,9 +108,15 @@ impl World {
     pub(crate) fn new(options: Options, is_loud: bool) -> Self {
         let mut random = Random::new(options.seed);
         let cluster = ClusterId(random.uuid());
-        let (delay_us, late, lost) = (options.delay_us, options.late_per_mille, options.lost_per_mille);
+        let (delay_us, late, lost) = (
+            options.delay_us,
+            options.late_per_mille,
+            options.lost_per_mille,
+        );
         let network = Network::new(random.apart(), delay_us, late, lost);
-        let disks = (0..UNITS).map(|_| Disk::new(StorageId(random.uuid()))).collect();
+        let disks = (0..UNITS)
+            .map(|_| Disk::new(StorageId(random.uuid())))
+            .collect();
         let mut world = Self {
             network,
             store: Store::new(cluster),
@@ -145,7 +156,9 @@ impl World {
     }
 
     fn set_clocks(&mut self) {
-        let nodes = (0..UNITS).map(Node::Unit).chain((0..CONTROLLERS).map(Node::Controller));
+        let nodes = (0..UNITS)
+            .map(Node::Unit)
+            .chain((0..CONTROLLERS).map(Node::Controller));
         for node in nodes.chain((0..GATEWAYS).map(Node::Gateway)) {
             let skew = self.options.skew_ms;
             let drift = self.options.drift_per_mille;
@@ -161,7 +174,9 @@ impl World {
     /// Runs to the end: what went wrong, if anything did, and the trace of all that happened.
     pub(crate) fn run(&mut self) -> u64 {
         while self.failure.is_none() && self.phase != phases::Phase::Over {
-            let Some(event) = self.queue.take() else { break };
+            let Some(event) = self.queue.take() else {
+                break;
+            };
             self.events += 1;
             self.happen(event);
         }
@@ -201,7 +216,12 @@ impl World {
     fn happen(&mut self, event: Event) {
         self.mix(self.queue.now());
         match event {
-            Event::Arrives { from, to, life, message } => self.arrives(from, to, life, message),
+            Event::Arrives {
+                from,
+                to,
+                life,
+                message,
+            } => self.arrives(from, to, life, message),
             Event::Wakes { node, life, timer } => {
                 if self.life(node) != life || !self.is_up(node) {
                     return;
@@ -223,7 +243,11 @@ impl World {
                 self.ring(before);
             }
             Event::Resumes { node } => {
-                if self.paused.get(&node).is_some_and(|until| *until <= self.queue.now()) {
+                if self
+                    .paused
+                    .get(&node)
+                    .is_some_and(|until| *until <= self.queue.now())
+                {
                     self.paused.remove(&node);
                 }
             }
@@ -244,7 +268,15 @@ impl World {
         }
         if let Some(until) = self.paused.get(&to) {
             let until = *until;
-            return self.queue.put_at(until, Event::Arrives { from, to, life, message });
+            return self.queue.put_at(
+                until,
+                Event::Arrives {
+                    from,
+                    to,
+                    life,
+                    message,
+                },
+            );
         }
         self.deliver(from, to, *message);
     }
@@ -277,7 +309,15 @@ impl World {
         for (to, message) in cx.sent {
             if let Some(at) = self.network.send(self.queue.now(), node, to) {
                 let (from, life) = (node, self.life(to));
-                self.queue.put_at(at, Event::Arrives { from, to, life, message: Box::new(message) });
+                self.queue.put_at(
+                    at,
+                    Event::Arrives {
+                        from,
+                        to,
+                        life,
+                        message: Box::new(message),
+                    },
+                );
             }
         }
         for (delay, timer) in cx.timers {
@@ -374,7 +414,9 @@ impl World {
             }
             Note::Promised { key, end } => self.check_promise(unit, key, end),
             Note::Committed { key, from, to } => {
-                let hosted = self.units[unit as usize].as_ref().and_then(|at| at.replicas.get(&key));
+                let hosted = self.units[unit as usize]
+                    .as_ref()
+                    .and_then(|at| at.replicas.get(&key));
                 if let Some(hosted) = hosted {
                     let outcome = self.truth.committed(unit, key, &hosted.log, (from, to));
                     self.check(outcome);
@@ -391,7 +433,8 @@ impl World {
             Note::Reached(what) => self.coverage.reached(what),
             Note::Says(what) => {
                 let at = self.queue.now();
-                self.said.push(format!("{:>9.3} {node:?}: {what}", at as f64 / 1_000.0));
+                self.said
+                    .push(format!("{:>9.3} {node:?}: {what}", at as f64 / 1_000.0));
             }
         }
     }
@@ -399,7 +442,8 @@ impl World {
     fn say(&mut self, what: impl FnOnce() -> String) {
         if self.is_loud {
             let at = self.queue.now();
-            self.said.push(format!("{:>9.3} {}", at as f64 / 1_000.0, what()));
+            self.said
+                .push(format!("{:>9.3} {}", at as f64 / 1_000.0, what()));
         }
     }
 
@@ -435,21 +479,35 @@ impl World {
                         if fate == Fate::Conflict {
                             self.coverage.reached("a commit loses");
                         } else if fate == Fate::Fenced {
-                            self.coverage.reached("a controller without the lease is fenced");
+                            self.coverage
+                                .reached("a controller without the lease is fenced");
                         }
-                        Told::Committed { id, fate, model: self.store.model.clone() }
+                        Told::Committed {
+                            id,
+                            fate,
+                            model: self.store.model.clone(),
+                        }
                     }
                     Err(what) => return self.fail(what),
                 }
             }
             StoreCall::LookUp { id } => match self.store.look_up(id) {
-                Ok(fate) => Told::Committed { id, fate, model: self.store.model.clone() },
+                Ok(fate) => Told::Committed {
+                    id,
+                    fate,
+                    model: self.store.model.clone(),
+                },
                 Err(what) => return self.fail(what),
             },
-            StoreCall::Look => Told::Looked { model: self.store.model.clone() },
+            StoreCall::Look => Told::Looked {
+                model: self.store.model.clone(),
+            },
             StoreCall::Lease { holder } => {
                 let epoch = self.store.acquire(holder, self.queue.now(), LEASE);
-                Told::Leased { epoch, model: self.store.model.clone() }
+                Told::Leased {
+                    epoch,
+                    model: self.store.model.clone(),
+                }
             }
         };
         let mut cx = self.context(Node::Store);
@@ -467,7 +525,10 @@ impl World {
         self.check_candidates();
         let mut cx = self.context(Node::Store);
         for at in 0..CONTROLLERS {
-            cx.send(Node::Controller(at), Message::Bell(self.store.model.clone()));
+            cx.send(
+                Node::Controller(at),
+                Message::Bell(self.store.model.clone()),
+            );
         }
         self.carry_out(Node::Store, cx);
     }
@@ -497,7 +558,8 @@ impl World {
                 self.controllers[at as usize] = Some(controller);
             }
             Node::Gateway(at) => {
-                let producer = ProducerId(1_000 + u64::from(at) * 1_000 + u64::from(self.life(node)));
+                let producer =
+                    ProducerId(1_000 + u64::from(at) * 1_000 + u64::from(self.life(node)));
                 let mut gateway = Gateway::new(producer, at + self.life(node));
                 gateway.start(&mut cx);
                 self.gateways[at as usize] = Some(gateway);
@@ -508,29 +570,74 @@ impl World {
     }
 }
 
-fn deliver_to_unit(unit: &mut Unit, disk: &mut Disk, cx: &mut Context, from: Node, message: Message) {
+fn deliver_to_unit(
+    unit: &mut Unit,
+    disk: &mut Disk,
+    cx: &mut Context,
+    from: Node,
+    message: Message,
+) {
     match message {
         Message::News { model, standing } => unit.news(cx, disk, model, standing),
         Message::Answer { call, outcome } => unit.answered(cx, disk, call, outcome),
-        Message::Attach { key, attempt, request } => {
+        Message::Attach {
+            key,
+            attempt,
+            request,
+        } => {
             unit.attach_wanted(cx, from, key, attempt, request);
         }
-        Message::Ack { key, attempt, position } => unit.acked(cx, from, key, attempt, position),
+        Message::Ack {
+            key,
+            attempt,
+            position,
+        } => unit.acked(cx, from, key, attempt, position),
         Message::Detach { key, attempt } => unit.detached(cx, from, key, attempt),
-        Message::Attached { key, attempt, answer, snapshot } => {
+        Message::Attached {
+            key,
+            attempt,
+            answer,
+            snapshot,
+        } => {
             unit.attach_answered(cx, key, attempt, answer, snapshot);
         }
-        Message::Push { key, attempt, number, batches, high_watermark, log_start } => {
-            unit.pushed(cx, key, (attempt, number), batches, (high_watermark, log_start));
+        Message::Push {
+            key,
+            attempt,
+            number,
+            batches,
+            high_watermark,
+            log_start,
+        } => {
+            unit.pushed(
+                cx,
+                key,
+                (attempt, number),
+                batches,
+                (high_watermark, log_start),
+            );
         }
         Message::Ended { key, attempt } => unit.ended(cx, key, attempt),
-        Message::Append { call, produce, patience } => unit.append(cx, from, call, produce, patience),
-        Message::Read { call, key, from: at } => unit.read(cx, from, call, key, at),
+        Message::Append {
+            call,
+            produce,
+            patience,
+        } => unit.append(cx, from, call, produce, patience),
+        Message::Read {
+            call,
+            key,
+            from: at,
+        } => unit.read(cx, from, call, key, at),
         _ => {}
     }
 }
 
-fn deliver_to_controller(controller: &mut Controller, cx: &mut Context, from: Node, message: Message) {
+fn deliver_to_controller(
+    controller: &mut Controller,
+    cx: &mut Context,
+    from: Node,
+    message: Message,
+) {
     match message {
         Message::Hello { unit, revision } => controller.hello(cx, from, unit, revision),
         Message::Relay { spu, incarnation } => controller.hear(cx, spu, incarnation),
@@ -544,8 +651,16 @@ fn deliver_to_controller(controller: &mut Controller, cx: &mut Context, from: No
 fn deliver_to_gateway(gateway: &mut Gateway, cx: &mut Context, from: Node, message: Message) {
     match message {
         Message::News { model, .. } => gateway.news(cx, model),
-        Message::Produce { call, produce, patience } => gateway.produce(cx, from, call, produce, patience),
-        Message::Fetch { call, key, from: at } => gateway.fetch(cx, from, call, key, at),
+        Message::Produce {
+            call,
+            produce,
+            patience,
+        } => gateway.produce(cx, from, call, produce, patience),
+        Message::Fetch {
+            call,
+            key,
+            from: at,
+        } => gateway.fetch(cx, from, call, key, at),
         Message::Appended { call, outcome } => gateway.appended(cx, call, outcome),
         Message::ReadAnswer { call, answer } => gateway.read_answered(cx, call, answer),
         _ => {}

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tidegate_proto::batch::Batch;
 use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
-use tidegate_proto::position::{LogPosition, Offset, ReplicaKey};
+use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_proto::produce::{Acks, Durable};
 use tidegate_spu_core::{
-    Append, Effect, Facts, Input, Replica, ReplicaConfig, RequestId, RoleName, Truncated, Truncation,
+    Append, Effect, Facts, Input, LogPosition, Replica, ReplicaConfig, RequestId, RoleName,
+    Truncated, Truncation,
 };
 
 use super::{Unit, now};
@@ -104,13 +105,20 @@ impl Hosted {
     /// Batches that are committed here, from there on.
     fn page(&self, from: Offset) -> Page {
         let status = self.machine.status();
-        let first = self.log.partition_point(|batch| batch.next_offset() <= from);
+        let first = self
+            .log
+            .partition_point(|batch| batch.next_offset() <= from);
         let committed = |batch: &&Batch| batch.next_offset() <= status.high_watermark;
         Page {
             log_start: status.log_start,
             high_watermark: status.high_watermark,
             recovery_gen: status.meta.recovery_gen,
-            batches: self.log[first..].iter().take_while(committed).take(PAGE_MAX).cloned().collect(),
+            batches: self.log[first..]
+                .iter()
+                .take_while(committed)
+                .take(PAGE_MAX)
+                .cloned()
+                .collect(),
         }
     }
 }
@@ -125,7 +133,13 @@ impl Unit {
         produce: Produce,
         patience: Time,
     ) {
-        let Produce { key, batches, acks, expected_end, .. } = produce;
+        let Produce {
+            key,
+            batches,
+            acks,
+            expected_end,
+            ..
+        } = produce;
         let Some(hosted) = self.replicas.get_mut(&key) else {
             let outcome = Err(tidegate_spu_core::Refusal::NotLeader { leader: None });
             return cx.send(from, Message::Appended { call, outcome });
@@ -143,7 +157,14 @@ impl Unit {
     }
 
     /// Somebody reads what is committed.
-    pub(crate) fn read(&self, cx: &mut Context, from: Node, call: u64, key: ReplicaKey, at: Offset) {
+    pub(crate) fn read(
+        &self,
+        cx: &mut Context,
+        from: Node,
+        call: u64,
+        key: ReplicaKey,
+        at: Offset,
+    ) {
         let hosted = self.replicas.get(&key);
         let leads = hosted.filter(|hosted| hosted.machine.role() == RoleName::Leading);
         let answer = leads.map(|hosted| hosted.page(at));
@@ -168,7 +189,11 @@ impl Unit {
         let status = hosted.machine.status();
         if status.high_watermark != before {
             hosted.high_watermark = status.high_watermark;
-            cx.note(Note::Committed { key, from: before, to: status.high_watermark });
+            cx.note(Note::Committed {
+                key,
+                from: before,
+                to: status.high_watermark,
+            });
         }
         if moved {
             self.push(cx, key);
@@ -205,7 +230,8 @@ impl Unit {
                 self.journal.submit(key, Entry::Snapshot { as_of, bytes });
             }
             Effect::Checkpoint { high_watermark } => {
-                self.journal.submit(key, Entry::HighWatermark(high_watermark));
+                self.journal
+                    .submit(key, Entry::HighWatermark(high_watermark));
             }
             Effect::Trim { to } => {
                 let before = hosted.log.len();
@@ -221,7 +247,10 @@ impl Unit {
                 if let (Acks::Quorum, Ok(answer)) = (acks, &outcome)
                     && answer.durable == Durable::Quorum
                 {
-                    cx.note(Note::Promised { key, end: answer.end });
+                    cx.note(Note::Promised {
+                        key,
+                        end: answer.end,
+                    });
                 }
                 cx.send(node, Message::Appended { call, outcome });
             }
@@ -245,7 +274,9 @@ impl Unit {
         cx.say(|| format!("{key} truncates: {truncation:?}"));
         match truncation {
             Truncation::Cut { to } => {
-                let kept = hosted.log.partition_point(|batch| batch.placement.base_offset < to);
+                let kept = hosted
+                    .log
+                    .partition_point(|batch| batch.placement.base_offset < to);
                 let dropped = hosted.log[kept..].to_vec();
                 cx.note(Note::Cuts { key, dropped });
                 cx.note(Note::Reached("a follower cuts"));
@@ -306,10 +337,20 @@ impl Unit {
             }
         }
         for key in touched.into_keys() {
-            let hosted = self.replicas.get(&key).filter(|hosted| !hosted.is_truncating);
+            let hosted = self
+                .replicas
+                .get(&key)
+                .filter(|hosted| !hosted.is_truncating);
             if let (Some(hosted), Some(image)) = (hosted, disk.images.get(&key)) {
                 let (position, snapshot_as_of) = (image.position(), hosted.durable_snapshot);
-                inputs.push((key, Input::Durable { round, position, snapshot_as_of }));
+                inputs.push((
+                    key,
+                    Input::Durable {
+                        round,
+                        position,
+                        snapshot_as_of,
+                    },
+                ));
             }
         }
         for (key, input) in inputs {
@@ -322,17 +363,11 @@ impl Unit {
     pub(crate) fn crash(&mut self, disk: &mut Disk, is_power: bool, cx: &mut Context) -> bool {
         self.journal.crash(disk, is_power, &mut cx.random)
     }
-
-    /// Nothing of it waits for the disk.
-    pub(crate) fn is_at_rest(&self) -> bool {
-        self.journal.is_idle()
-    }
-}
-
-const fn position_behind_epoch(epoch: tidegate_proto::position::LeaderEpoch, end: Offset) -> LogPosition {
-    LogPosition { end, last_epoch: Some(epoch) }
 }
 
 fn position_behind(batch: &Batch) -> LogPosition {
-    position_behind_epoch(batch.placement.leader_epoch, batch.next_offset())
+    LogPosition {
+        end: batch.next_offset(),
+        last_epoch: Some(batch.placement.leader_epoch),
+    }
 }

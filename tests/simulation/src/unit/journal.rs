@@ -25,10 +25,6 @@ impl Journal {
         self.queue.push((key, entry));
     }
 
-    pub(crate) const fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.round.is_empty()
-    }
-
     /// Begins a round, when none is under way and something waits: its number, and when it is written and
     /// synced.
     pub(crate) fn begin(

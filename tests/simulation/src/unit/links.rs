@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tidegate_proto::batch::Batch;
 use tidegate_proto::control::IsrOutcome;
-use tidegate_proto::position::{LogPosition, Offset, ReplicaKey};
+use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_sc_core::decision::{Outcome, Request};
 use tidegate_sc_core::refusal::Refusal as ControlRefusal;
-use tidegate_spu_core::{AttachAnswer, AttachRequest, Effect, Input, SessionId};
+use tidegate_spu_core::{AttachAnswer, AttachRequest, Effect, Input, LogPosition, SessionId};
 
 use super::Unit;
 use crate::message::{Context, Message, Note, Timer};
@@ -85,17 +85,32 @@ impl Unit {
     /// Effects that concern other nodes.
     pub(super) fn link_effect(&mut self, cx: &mut Context, key: ReplicaKey, effect: Effect) {
         match effect {
-            Effect::Attach { attempt, leader, request } => {
+            Effect::Attach {
+                attempt,
+                leader,
+                request,
+            } => {
                 self.attach(cx, key, attempt, Node::Unit(leader.0), request);
             }
-            Effect::Ack { attempt, position, ledger_as_of } => {
+            Effect::Ack {
+                attempt,
+                position,
+                ledger_as_of,
+            } => {
                 let Some(link) = self.links.attempts.get_mut(&key) else {
                     return;
                 };
                 if link.number == attempt {
                     link.acked_at = cx.now;
                     let position = Some((position, ledger_as_of));
-                    cx.send(link.leader, Message::Ack { key, attempt, position });
+                    cx.send(
+                        link.leader,
+                        Message::Ack {
+                            key,
+                            attempt,
+                            position,
+                        },
+                    );
                 }
             }
             Effect::StopFollowing => {
@@ -170,7 +185,14 @@ impl Unit {
             let request = link.request;
             self.links.attached_at.insert(key, cx.now);
             cx.say(|| format!("{key} attaches to {:?}: {request:?}", link.leader));
-            cx.send(link.leader, Message::Attach { key, attempt, request });
+            cx.send(
+                link.leader,
+                Message::Attach {
+                    key,
+                    attempt,
+                    request,
+                },
+            );
         }
     }
 
@@ -201,7 +223,15 @@ impl Unit {
             told: (Offset::ZERO, Offset::ZERO),
         };
         self.links.sessions.insert(session, link);
-        self.step(cx, key, Input::Attach { session, request, readable_from });
+        self.step(
+            cx,
+            key,
+            Input::Attach {
+                session,
+                request,
+                readable_from,
+            },
+        );
     }
 
     fn answer_attach(&mut self, cx: &mut Context, session: SessionId, answer: AttachAnswer) {
@@ -210,11 +240,18 @@ impl Unit {
         };
         let (key, attempt, follower) = (link.key, link.attempt, link.follower);
         let mut snapshot = None;
-        if let AttachAnswer::Attached { from, ships_snapshot, .. } = answer {
+        if let AttachAnswer::Attached {
+            from,
+            ships_snapshot,
+            ..
+        } = answer
+        {
             let Some(hosted) = self.replicas.get(&key) else {
                 return;
             };
-            let before = hosted.log.partition_point(|batch| batch.placement.base_offset < from.end);
+            let before = hosted
+                .log
+                .partition_point(|batch| batch.placement.base_offset < from.end);
             link.cursor = Some(hosted.dropped + before as u64);
             if ships_snapshot {
                 snapshot = hosted.snapshot.clone();
@@ -224,7 +261,15 @@ impl Unit {
             self.links.sessions.remove(&session);
         }
         cx.say(|| format!("{key} answers {follower:?}: {answer:?}"));
-        cx.send(follower, Message::Attached { key, attempt, answer, snapshot });
+        cx.send(
+            follower,
+            Message::Attached {
+                key,
+                attempt,
+                answer,
+                snapshot,
+            },
+        );
         self.push(cx, key);
     }
 
@@ -296,12 +341,26 @@ impl Unit {
             link.heard_at = cx.now;
         }
         if let Some((position, ledger_as_of)) = position {
-            self.step(cx, key, Input::Acked { session, position, ledger_as_of });
+            self.step(
+                cx,
+                key,
+                Input::Acked {
+                    session,
+                    position,
+                    ledger_as_of,
+                },
+            );
         }
     }
 
     /// A follower leaves.
-    pub(crate) fn detached(&mut self, cx: &mut Context, follower: Node, key: ReplicaKey, attempt: u64) {
+    pub(crate) fn detached(
+        &mut self,
+        cx: &mut Context,
+        follower: Node,
+        key: ReplicaKey,
+        attempt: u64,
+    ) {
         if let Some(session) = self.links.session_of(key, follower, attempt) {
             self.links.sessions.remove(&session);
             self.step(cx, key, Input::Detached { session });
@@ -322,7 +381,15 @@ impl Unit {
             link.heard_at = cx.now;
             link.is_answered = true;
         }
-        self.step(cx, key, Input::AttachAnswered { attempt, answer, snapshot });
+        self.step(
+            cx,
+            key,
+            Input::AttachAnswered {
+                attempt,
+                answer,
+                snapshot,
+            },
+        );
     }
 
     /// The leader pushed.
@@ -343,7 +410,12 @@ impl Unit {
                 return self.step(cx, key, Input::Unlinked { attempt });
             }
         }
-        let input = Input::Pushed { attempt, batches, high_watermark, log_start };
+        let input = Input::Pushed {
+            attempt,
+            batches,
+            high_watermark,
+            log_start,
+        };
         self.step(cx, key, input);
     }
 
@@ -364,14 +436,25 @@ impl Unit {
             } else if link.is_answered && cx.now > link.acked_at + HEARTBEAT {
                 link.acked_at = cx.now;
                 let (attempt, position) = (link.number, None);
-                cx.send(link.leader, Message::Ack { key: *key, attempt, position });
+                cx.send(
+                    link.leader,
+                    Message::Ack {
+                        key: *key,
+                        attempt,
+                        position,
+                    },
+                );
             }
         }
         for (key, attempt) in lost {
             self.step(cx, key, Input::Unlinked { attempt });
         }
         let lag = self.terms.replica_lag_ms * MS;
-        let silent = self.links.sessions.iter().filter(|(_, link)| cx.now > link.heard_at + lag);
+        let silent = self
+            .links
+            .sessions
+            .iter()
+            .filter(|(_, link)| cx.now > link.heard_at + lag);
         let silent: Vec<SessionId> = silent.map(|(id, _)| *id).collect();
         for session in silent {
             self.end_session(cx, session);
@@ -406,7 +489,10 @@ impl Unit {
             incarnation: member.incarnation,
             proposals,
         });
-        cx.send(Node::Controller(self.controller), Message::Call { call, request });
+        cx.send(
+            Node::Controller(self.controller),
+            Message::Call { call, request },
+        );
     }
 
     pub(super) fn isr_answered(
@@ -420,7 +506,14 @@ impl Unit {
         };
         for ((key, version), outcome) in proposed.iter().zip(outcomes) {
             let outcome: IsrOutcome = outcome;
-            self.step(cx, *key, Input::IsrAnswered { version: *version, outcome });
+            self.step(
+                cx,
+                *key,
+                Input::IsrAnswered {
+                    version: *version,
+                    outcome,
+                },
+            );
         }
     }
 
@@ -432,6 +525,9 @@ impl Unit {
 
     /// Whether a follower of this replica waits for an answer or is being read from afar.
     pub(crate) fn attaches(&self, key: ReplicaKey) -> bool {
-        self.links.attempts.get(&key).is_some_and(|link| !link.is_answered)
+        self.links
+            .attempts
+            .get(&key)
+            .is_some_and(|link| !link.is_answered)
     }
 }

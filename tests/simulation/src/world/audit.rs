@@ -17,15 +17,25 @@ impl World {
             return;
         };
         let holds = |image: &crate::disk::Image| {
-            let first = image.log.partition_point(|batch| batch.next_offset() <= from);
+            let first = image
+                .log
+                .partition_point(|batch| batch.next_offset() <= from);
             let log_start = from.max(image.log_start);
             image.end() >= end
-                && self.truth.holds("", unit, key, (&image.log[first..], log_start), end).is_ok()
+                && self
+                    .truth
+                    .holds("", unit, key, (&image.log[first..], log_start), end)
+                    .is_ok()
         };
         let images = self.disks.iter().filter_map(|disk| disk.images.get(&key));
         let copies = images.filter(|image| holds(image)).count();
         // While an operator changes it, the leader may know the earlier minimum.
-        let required = self.least_min_isr.get(&key).copied().unwrap_or(row.min_isr).min(row.min_isr);
+        let required = self
+            .least_min_isr
+            .get(&key)
+            .copied()
+            .unwrap_or(row.min_isr)
+            .min(row.min_isr);
         if copies < usize::from(required) {
             self.fail(format!(
                 "8 AckDurable: unit {unit} promises {key} up to {end}, which is on {copies} disks, {required} are required"
@@ -36,15 +46,24 @@ impl World {
 
     /// 1: who leads in the newest epoch holds all that was committed.
     pub(super) fn check_leader(&mut self, unit: u32, key: ReplicaKey) {
-        let Some(hosted) = self.units[unit as usize].as_ref().and_then(|unit| unit.replicas.get(&key)) else {
+        let Some(hosted) = self.units[unit as usize]
+            .as_ref()
+            .and_then(|unit| unit.replicas.get(&key))
+        else {
             return;
         };
         let epoch = hosted.machine.status().meta.leader_epoch;
-        let is_newest = self.store.model.partition(key).is_some_and(|row| row.leader_epoch == epoch);
+        let is_newest = self
+            .store
+            .model
+            .partition(key)
+            .is_some_and(|row| row.leader_epoch == epoch);
         if is_newest {
             let end = self.truth.end(key);
             let log = (&hosted.log[..], hosted.log_start);
-            let outcome = self.truth.holds("1 LeaderCompleteness", unit, key, log, end);
+            let outcome = self
+                .truth
+                .holds("1 LeaderCompleteness", unit, key, log, end);
             self.check(outcome);
         }
     }
@@ -54,16 +73,20 @@ impl World {
         let mut found = Vec::new();
         let model = self.store.model.clone();
         for key in &self.keys {
-            let Some(row) = model.partition(*key) else { continue };
+            let Some(row) = model.partition(*key) else {
+                continue;
+            };
             let least = self.least_min_isr.entry(*key).or_insert(row.min_isr);
             *least = (*least).min(row.min_isr);
-            if self.checked.insert(*key, row.version) == Some(row.version) || self.is_interval(*key) {
+            if self.checked.insert(*key, row.version) == Some(row.version) || self.is_interval(*key)
+            {
                 continue;
             }
             for member in &row.isr {
                 let disk = &self.disks[member.spu.0 as usize];
                 let is_known = model.spu(member.spu).is_some_and(|unit| {
-                    unit.incarnation == member.incarnation && unit.storage_id == Some(disk.storage_id)
+                    unit.incarnation == member.incarnation
+                        && unit.storage_id == Some(disk.storage_id)
                 });
                 if disk.is_tainted || !is_known {
                     continue;
@@ -71,12 +94,17 @@ impl World {
                 let end = self.truth.end(*key);
                 let Some(image) = disk.images.get(key) else {
                     if end > Offset::ZERO {
-                        found.push(format!("2 CandidateCompleteness: {key} is not on unit {}", member.spu));
+                        found.push(format!(
+                            "2 CandidateCompleteness: {key} is not on unit {}",
+                            member.spu
+                        ));
                     }
                     continue;
                 };
                 let log = (&image.log[..], image.log_start);
-                let outcome = self.truth.holds("2 CandidateCompleteness", member.spu.0, *key, log, end);
+                let outcome =
+                    self.truth
+                        .holds("2 CandidateCompleteness", member.spu.0, *key, log, end);
                 found.extend(outcome.err());
             }
         }

@@ -50,10 +50,15 @@ impl World {
         let Some(row) = self.store.model.partition(*key) else {
             return any;
         };
-        let followers = row.replicas.iter().filter(|copy| Some(copy.spu) != row.leader);
+        let followers = row
+            .replicas
+            .iter()
+            .filter(|copy| Some(copy.spu) != row.leader);
         let found = match fault.target % 5 {
             0 | 1 => row.leader,
-            2 | 3 => followers.map(|copy| copy.spu).nth(fault.target as usize / 5 % 2),
+            2 | 3 => followers
+                .map(|copy| copy.spu)
+                .nth(fault.target as usize / 5 % 2),
             _ => None,
         };
         found.map_or(any, |spu| spu.0)
@@ -155,7 +160,10 @@ impl World {
     fn power_loss(&mut self, unit: u32) {
         // Topics that do not wait for the disk lose their last round with the power.
         let keys: Vec<ReplicaKey> = self.disks[unit as usize].images.keys().copied().collect();
-        let loses: Vec<ReplicaKey> = keys.into_iter().filter(|key| self.is_interval(*key)).collect();
+        let loses: Vec<ReplicaKey> = keys
+            .into_iter()
+            .filter(|key| self.is_interval(*key))
+            .collect();
         let is_power = loses.iter().all(|key| self.may_lose(*key, unit));
         self.crash_unit(unit, is_power);
     }
@@ -167,7 +175,10 @@ impl World {
         }
         self.crash_unit(unit, true);
         let storage = StorageId(self.random.uuid());
-        self.disks[unit as usize] = Disk { is_tainted: true, ..Disk::new(storage) };
+        self.disks[unit as usize] = Disk {
+            is_tainted: true,
+            ..Disk::new(storage)
+        };
         self.coverage.reached("a disk is lost");
     }
 
@@ -179,7 +190,10 @@ impl World {
         let is_same = self.disks[unit as usize].storage_id == backup.storage_id;
         if is_same && keys.all(|key| self.may_lose(*key, unit)) {
             self.crash_unit(unit, true);
-            self.disks[unit as usize] = Disk { is_tainted: true, ..backup };
+            self.disks[unit as usize] = Disk {
+                is_tainted: true,
+                ..backup
+            };
             self.coverage.reached("a disk goes back in time");
         } else {
             self.crash_unit(unit, false);
@@ -197,7 +211,10 @@ impl World {
             let disk = &self.disks[spu.0 as usize];
             let row = self.store.model.spu(spu);
             let is_known = row.is_some_and(|row| row.storage_id == Some(disk.storage_id));
-            spu.0 != unit && !disk.is_tainted && is_known && !(disk.lost_power && self.is_interval(key))
+            spu.0 != unit
+                && !disk.is_tainted
+                && is_known
+                && !(disk.lost_power && self.is_interval(key))
         };
         let others = row.isr.iter().filter(|member| is_whole(member.spu)).count();
         others > 0
@@ -248,24 +265,38 @@ impl World {
 
     fn slow_disk(&mut self, unit: u32, is_slow: bool) {
         if let Some(unit) = &mut self.units[unit as usize] {
-            unit.slow = if is_slow { unit.slow + 1 } else { unit.slow.saturating_sub(1) };
+            unit.slow = if is_slow {
+                unit.slow + 1
+            } else {
+                unit.slow.saturating_sub(1)
+            };
         }
     }
 
     fn cut(&mut self, fault: &Fault, unit: u32, is_cut: bool) {
         let node = Node::Unit(unit);
         let controllers = || (0..CONTROLLERS).map(Node::Controller);
-        let units = || (0..UNITS).map(Node::Unit).filter(move |other| *other != node);
+        let units = || {
+            (0..UNITS)
+                .map(Node::Unit)
+                .filter(move |other| *other != node)
+        };
         let gateways = || (0..GATEWAYS).map(Node::Gateway);
         let step = 1 + fault.other % (UNITS - 1);
         let other = Node::Unit((unit + step) % UNITS);
         let (from, others): (Node, Vec<Node>) = match fault.kind {
-            FaultKind::CutUnit => (node, controllers().chain(units()).chain(gateways()).collect()),
+            FaultKind::CutUnit => (
+                node,
+                controllers().chain(units()).chain(gateways()).collect(),
+            ),
             FaultKind::CutFromControllers => (node, controllers().collect()),
             FaultKind::CutFromUnits => (node, units().collect()),
             FaultKind::CutFromGateways => (node, gateways().collect()),
             FaultKind::CutPair | FaultKind::CutOneWay => (node, vec![other]),
-            _ => (Node::Controller(fault.target % CONTROLLERS), vec![Node::Store]),
+            _ => (
+                Node::Controller(fault.target % CONTROLLERS),
+                vec![Node::Store],
+            ),
         };
         for other in others {
             self.network.cut(from, other, is_cut);
@@ -303,29 +334,48 @@ impl World {
 
     fn topic_of(&self, fault: &Fault) -> Option<TopicName> {
         let count = self.store.model.topics.len().max(1);
-        self.store.model.topics.keys().nth(fault.other as usize % count).cloned()
+        self.store
+            .model
+            .topics
+            .keys()
+            .nth(fault.other as usize % count)
+            .cloned()
     }
 
     /// An operator asks some controller.
     pub(super) fn operate(&mut self, request: Request) {
         let operator = Node::Client(u32::MAX);
-        let to = Node::Controller(u32::try_from(self.random.below(u64::from(CONTROLLERS))).unwrap_or(0));
+        let to =
+            Node::Controller(u32::try_from(self.random.below(u64::from(CONTROLLERS))).unwrap_or(0));
         let mut cx = self.context(operator);
         let call = cx.random.next();
-        cx.send(to, Message::Call { call, request: Box::new(request) });
+        cx.send(
+            to,
+            Message::Call {
+                call,
+                request: Box::new(request),
+            },
+        );
         self.carry_out(operator, cx);
     }
 
     fn move_copy(&mut self, fault: &Fault) {
-        let Some(name) = self.topic_of(fault) else { return };
+        let Some(name) = self.topic_of(fault) else {
+            return;
+        };
         let Some(topic) = self.store.model.topics.get(&name) else {
             return;
         };
-        let Some(row) = topic.partitions.get(fault.target as usize % topic.partitions.len().max(1)) else {
+        let Some(row) = topic
+            .partitions
+            .get(fault.target as usize % topic.partitions.len().max(1))
+        else {
             return;
         };
         let mut replicas: Vec<SpuId> = row.replicas.iter().map(|copy| copy.spu).collect();
-        let free = (0..UNITS).map(SpuId).find(|spu| row.replica(*spu).is_none());
+        let free = (0..UNITS)
+            .map(SpuId)
+            .find(|spu| row.replica(*spu).is_none());
         let at = fault.other as usize % replicas.len().max(1);
         if let (Some(free), Some(place)) = (free, replicas.get_mut(at)) {
             *place = free;
@@ -333,12 +383,21 @@ impl World {
             replicas.reverse();
         }
         let partition: PartitionId = row.partition;
-        let targets = vec![Target { topic: name, partition, replicas }];
-        self.operate(Request::Reassign { targets, terms: MoveTerms::default() });
+        let targets = vec![Target {
+            topic: name,
+            partition,
+            replicas,
+        }];
+        self.operate(Request::Reassign {
+            targets,
+            terms: MoveTerms::default(),
+        });
     }
 
     fn edit_min_in_sync(&mut self, fault: &Fault) {
-        let Some(name) = self.topic_of(fault) else { return };
+        let Some(name) = self.topic_of(fault) else {
+            return;
+        };
         let Some(topic) = self.store.model.topics.get(&name) else {
             return;
         };
@@ -347,12 +406,20 @@ impl World {
             min_in_sync: Setting::Value(wanted),
             ..TopicRequest::default()
         };
-        self.operate(Request::EnsureTopic(TopicWrite { name, request, if_match: None }));
+        self.operate(Request::EnsureTopic(TopicWrite {
+            name,
+            request,
+            if_match: None,
+        }));
     }
 
     /// Retention takes some of what is committed, at the leader.
     fn retain(&mut self, fault: &Fault) {
-        let Some(key) = self.keys.get(fault.other as usize % self.keys.len().max(1)).copied() else {
+        let Some(key) = self
+            .keys
+            .get(fault.other as usize % self.keys.len().max(1))
+            .copied()
+        else {
             return;
         };
         for at in 0..UNITS {
@@ -377,7 +444,11 @@ impl World {
     /// Notes in which states the fault found what it hits.
     fn account(&mut self, fault: &Fault, unit: u32) {
         let mut states = Vec::new();
-        if self.troubled.get(&Node::Unit(unit)).is_some_and(|count| *count > 0) {
+        if self
+            .troubled
+            .get(&Node::Unit(unit))
+            .is_some_and(|count| *count > 0)
+        {
             states.push("other fault on it");
         }
         match &self.units[unit as usize] {

@@ -45,14 +45,29 @@ impl World {
     /// Puts into the queue what is known from the start.
     pub(super) fn plan(&mut self) {
         for at in 0..CONTROLLERS {
-            self.queue.put_at(0, Event::Starts { node: Node::Controller(at) });
+            self.queue.put_at(
+                0,
+                Event::Starts {
+                    node: Node::Controller(at),
+                },
+            );
         }
         for at in 0..UNITS {
             let delay = u64::from(at) * 3 * MS;
-            self.queue.put_at(delay, Event::Starts { node: Node::Unit(at) });
+            self.queue.put_at(
+                delay,
+                Event::Starts {
+                    node: Node::Unit(at),
+                },
+            );
         }
         for at in 0..GATEWAYS {
-            self.queue.put_at(0, Event::Starts { node: Node::Gateway(at) });
+            self.queue.put_at(
+                0,
+                Event::Starts {
+                    node: Node::Gateway(at),
+                },
+            );
         }
         self.queue.put_at(STEP, Event::Phase);
     }
@@ -106,7 +121,11 @@ impl World {
             let Ok(name) = TopicName::parse(&format!("t{at}")) else {
                 continue;
             };
-            let durability = if plan.is_interval { Durability::Interval } else { Durability::Ack };
+            let durability = if plan.is_interval {
+                Durability::Interval
+            } else {
+                Durability::Ack
+            };
             let request = TopicRequest {
                 partitions: Setting::Value(plan.partitions),
                 replication_factor: Setting::Value(plan.copies),
@@ -117,7 +136,11 @@ impl World {
                 }),
                 ..TopicRequest::default()
             };
-            let write = TopicWrite { name: name.clone(), request, if_match: None };
+            let write = TopicWrite {
+                name: name.clone(),
+                request,
+                if_match: None,
+            };
             let seed = self.random.uuid();
             let request = Request::CreateTopic(write);
             let decision = match decide(&self.store.model, 1_700_000_000_000, seed, &request) {
@@ -135,7 +158,9 @@ impl World {
             self.check(outcome);
         }
         let topics = self.store.model.topics.values();
-        self.keys = topics.flat_map(|topic| topic.partitions.iter().map(|row| row.key())).collect();
+        self.keys = topics
+            .flat_map(|topic| topic.partitions.iter().map(|row| row.key()))
+            .collect();
         self.ring(before);
     }
 
@@ -169,7 +194,8 @@ impl World {
         for (at, fault) in self.options.faults.iter().enumerate() {
             if !self.options.without.contains(&at) {
                 let at_ms = now_ms + fault.at_ms.saturating_sub(CHAOS_FROM_MS) + 500;
-                self.queue.put_at(at_ms * MS, Event::Fault { at, begins: true });
+                self.queue
+                    .put_at(at_ms * MS, Event::Fault { at, begins: true });
             }
         }
     }
@@ -194,7 +220,10 @@ impl World {
         }
         let units = (0..UNITS).map(Node::Unit);
         let nodes = units.chain((0..CONTROLLERS).map(Node::Controller));
-        for node in nodes.chain((0..GATEWAYS).map(Node::Gateway)).collect::<Vec<_>>() {
+        for node in nodes
+            .chain((0..GATEWAYS).map(Node::Gateway))
+            .collect::<Vec<_>>()
+        {
             self.start(node);
         }
         self.check_logs();
@@ -208,7 +237,8 @@ impl World {
         }
         for key in self.keys.clone() {
             let model = self.store.model.clone();
-            let (Some(row), Some(topic)) = (model.partition(key), model.topic_by_id(key.topic_id)) else {
+            let (Some(row), Some(topic)) = (model.partition(key), model.topic_by_id(key.topic_id))
+            else {
                 continue;
             };
             if row.leader.is_none() && row.seal.is_none() && row.moving.is_none() {
@@ -236,10 +266,15 @@ impl World {
                 return Some(format!("{key} has no leader"));
             };
             if row.isr.len() < row.replicas.len() || row.moving.is_some() {
-                return Some(format!("{key}: only {} of {} are in sync", row.isr.len(), row.replicas.len()));
+                return Some(format!(
+                    "{key}: only {} of {} are in sync",
+                    row.isr.len(),
+                    row.replicas.len()
+                ));
             }
             let of = |unit: u32| self.units[unit as usize].as_ref()?.replicas.get(key);
-            let Some(led) = of(leader.0).filter(|led| led.machine.role() == RoleName::Leading) else {
+            let Some(led) = of(leader.0).filter(|led| led.machine.role() == RoleName::Leading)
+            else {
                 return Some(format!("unit {leader} does not lead {key}"));
             };
             let end = led.machine.status().end;
@@ -248,7 +283,10 @@ impl World {
                     return Some(format!("{key} is not open on unit {}", copy.spu));
                 };
                 if status.end != end || status.high_watermark != end {
-                    return Some(format!("{key} on unit {} is at {status:?}, the leader's end is {end}", copy.spu));
+                    return Some(format!(
+                        "{key} on unit {} is at {status:?}, the leader's end is {end}",
+                        copy.spu
+                    ));
                 }
             }
         }

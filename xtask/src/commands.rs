@@ -121,6 +121,13 @@ pub(crate) fn images(arguments: &[String]) -> Result<(), String> {
     finish(program(&binary.to_string_lossy()).args(arguments))
 }
 
+/// Runs a simulated cluster, seed after seed.
+pub(crate) fn simulate(arguments: &[String]) -> Result<(), String> {
+    finish(cargo().args(["build", "--release", "--package", "tidegate-simulation"]))?;
+    let binary = target().join("release/tidegate-simulation");
+    finish(program(&binary.to_string_lossy()).args(arguments))
+}
+
 /// The long forms of the tests on a cluster of processes: `--rounds N`, `--seed S`.
 pub(crate) fn cluster_trial(arguments: &[String]) -> Result<(), String> {
     let (mut rounds, mut seed) = ("1", None);

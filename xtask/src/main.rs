@@ -1,5 +1,5 @@
-//! Developer commands: `cargo xtask up | test | ci | bench | images | histories | histcheck | cluster-trial | dist |
-//! openapi | lint-api | schemathesis | fuzz`.
+//! Developer commands: `cargo xtask up | test | ci | bench | images | simulate | histories | histcheck |
+//! cluster-trial | dist | openapi | lint-api | schemathesis | fuzz`.
 //!
 //! Standard library only, so that it builds in a second on a fresh machine. Every command is a
 //! straight script over programs that are on the machine; what is missing is installed where that
@@ -24,6 +24,7 @@ Usage: cargo xtask <command> [arguments]
   ci            formatting, lints, supply chain, then all tests
   bench [..]    run the benchmarks; arguments go to them
   images [..]   boot crash images of the log; --help says how many and which
+  simulate [..] a whole cluster as events of one queue, seed after seed; --help says how
   histories     run the tests that generate their inputs on new ones; arguments: how many of each, test names
   histcheck ..  check histories of what clients saw, one file each (tests/histcheck says what they hold)
   cluster-trial the long forms of the tests on a cluster of processes; arguments: --rounds N --seed S
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         "ci" => commands::ci(),
         "bench" => commands::bench(&rest),
         "images" => commands::images(&rest),
+        "simulate" => commands::simulate(&rest),
         "histories" => commands::histories(&rest),
         "histcheck" => commands::histcheck(&rest),
         "cluster-trial" => commands::cluster_trial(&rest),

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tidegate_proto::batch::Batch;
 use tidegate_proto::id::{Incarnation, ReplicaGen, StorageId};
-use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
-use tidegate_spu_core::{BatchFacts, Ledger, LogPosition, ReplicaMeta};
+use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
+use tidegate_spu_core::{BatchFacts, Ledger, ReplicaMeta};
 
 /// What goes to the journal.
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@ use tidegate_proto::produce::Durable;
 
 use crate::history::{End, History, Value};
 use crate::options::Writer;
+use crate::queue::Time;
 
 /// The first thing that is wrong.
 pub(crate) fn judge(history: &History) -> Result<(), String> {
@@ -23,7 +24,15 @@ pub(crate) fn judge(history: &History) -> Result<(), String> {
     }
     writes(history, &places)?;
     order(history, &places)?;
+    real_time(history)?;
+    let mut read: BTreeMap<u32, Offset> = BTreeMap::new();
     for seen in &history.seen {
+        let before = read.insert(seen.consumer, seen.offset);
+        if before.is_some_and(|before| before >= seen.offset) {
+            return Err(format!(
+                "11 a consumer goes back: {seen:?} behind {before:?}"
+            ));
+        }
         let start = history.starts.get(&seen.key).copied().unwrap_or_default();
         if seen.offset >= seen.high_watermark {
             return Err(format!("13 HWVisible: {seen:?}"));
@@ -92,6 +101,40 @@ fn order(
             if before.is_some_and(|before| before >= *offset) {
                 return Err(format!(
                     "11 NoReorder: {value:x} of {sent:?} at {offset}, behind {before:?}"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What was acknowledged before something else began stands before it.
+fn real_time(history: &History) -> Result<(), String> {
+    let mut done: BTreeMap<ReplicaKey, Vec<(Time, Time, Offset)>> = BTreeMap::new();
+    for sent in &history.sent {
+        // Of a request that was sent several times, the first may have been the one that counted.
+        if let End::Done {
+            base,
+            durable: Durable::Quorum,
+        } = sent.end
+        {
+            let of = done.entry(sent.key).or_default();
+            of.push((sent.began, sent.ended, base));
+        }
+    }
+    for (key, began) in &mut done {
+        let mut ended = began.clone();
+        began.sort_unstable();
+        ended.sort_unstable_by_key(|(_, ended, _)| *ended);
+        let (mut next, mut highest) = (0, None);
+        for (begin, _, base) in began {
+            while let Some((_, _, other)) = ended.get(next).filter(|(_, end, _)| end < begin) {
+                highest = highest.max(Some(*other));
+                next += 1;
+            }
+            if highest.is_some_and(|highest| highest > *base) {
+                return Err(format!(
+                    "11 real time: {key}: {base} began when {highest:?} was acknowledged"
                 ));
             }
         }

@@ -9,12 +9,12 @@ use bytes::Bytes;
 use tidegate_proto::batch::{Batch, ClientBatch};
 use tidegate_proto::control::Standing;
 use tidegate_proto::id::{Incarnation, SpuId};
-use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
 use tidegate_proto::produce::Acks;
 use tidegate_sc_core::decision::{Outcome, Request};
 use tidegate_sc_core::model::Model;
 use tidegate_sc_core::refusal::Refusal as ControlRefusal;
-use tidegate_spu_core::{Acknowledged, AttachAnswer, AttachRequest, LogPosition, Refusal};
+use tidegate_spu_core::{Acknowledged, AttachAnswer, AttachRequest, Refusal};
 
 use crate::network::Node;
 use crate::queue::Time;

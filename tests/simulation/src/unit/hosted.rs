@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tidegate_proto::batch::Batch;
 use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
-use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_proto::position::{LogPosition, Offset, ReplicaKey};
 use tidegate_proto::produce::{Acks, Durable};
 use tidegate_spu_core::{
-    Append, Effect, Facts, Input, LogPosition, Replica, ReplicaConfig, RequestId, RoleName,
-    Truncated, Truncation,
+    Append, Effect, Facts, Input, Replica, ReplicaConfig, RequestId, RoleName, Truncated,
+    Truncation,
 };
 
 use super::{Unit, now};

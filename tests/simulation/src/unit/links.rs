@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tidegate_proto::batch::Batch;
 use tidegate_proto::control::IsrOutcome;
-use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_proto::position::{LogPosition, Offset, ReplicaKey};
 use tidegate_sc_core::decision::{Outcome, Request};
 use tidegate_sc_core::refusal::Refusal as ControlRefusal;
-use tidegate_spu_core::{AttachAnswer, AttachRequest, Effect, Input, LogPosition, SessionId};
+use tidegate_spu_core::{AttachAnswer, AttachRequest, Effect, Input, SessionId};
 
 use super::Unit;
 use crate::message::{Context, Message, Note, Timer};

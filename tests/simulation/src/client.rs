@@ -326,8 +326,7 @@ pub(crate) fn values(batch: &tidegate_proto::batch::Batch) -> Vec<(Offset, Value
     let records = batch.client.records().expect("it was made here");
     let mut found = Vec::new();
     let mut at = batch.placement.base_offset;
-    let mut iter = records.iter();
-    while let Some(record) = iter.next() {
+    for record in records.iter() {
         let record = record.expect("it was made here");
         let bytes = record
             .value

@@ -18,34 +18,62 @@ cargo xtask simulate [--seed N] [--count N] [--without N,N,..] [--alone] [--shri
   --aloud        print what happens
 ";
 
-fn main() -> Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let (mut seed, mut count, mut without) = (0_u64, 1_u64, Vec::new());
-    let (mut shrinks, mut is_aloud, mut is_alone) = (false, false, false);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().context("a value is missing");
-        match argument.as_str() {
-            "--seed" => seed = value()?.parse()?,
-            "--count" => count = value()?.parse()?,
-            "--without" => {
-                for number in value()?.split(',') {
-                    without.push(number.parse()?);
+#[derive(Debug, Default)]
+struct Arguments {
+    seed: u64,
+    count: u64,
+    without: Vec<usize>,
+    is_alone: bool,
+    shrinks: bool,
+    is_aloud: bool,
+    is_help: bool,
+}
+
+impl Arguments {
+    fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
+        let mut found = Self {
+            count: 1,
+            ..Self::default()
+        };
+        while let Some(word) = words.next() {
+            let mut value = || words.next().context("a value is missing");
+            match word.as_str() {
+                "--seed" => found.seed = value()?.parse()?,
+                "--count" => found.count = value()?.parse()?,
+                "--without" => {
+                    for number in value()?.split(',') {
+                        found.without.push(number.parse()?);
+                    }
                 }
+                "--alone" => found.is_alone = true,
+                "--shrink" => found.shrinks = true,
+                "--aloud" => found.is_aloud = true,
+                _ => found.is_help = true,
             }
-            "--alone" => is_alone = true,
-            "--shrink" => shrinks = true,
-            "--aloud" => is_aloud = true,
-            _ => return say(HELP),
+        }
+        Ok(found)
+    }
+
+    fn options(&self, seed: u64) -> Options {
+        let options = Options::of(seed).without(self.without.iter().copied());
+        if self.is_alone {
+            options.alone()
+        } else {
+            options
         }
     }
-    let (mut failed, mut coverage) = (0, Coverage::default());
-    let (mut events, mut acknowledged) = (0, 0);
-    for seed in seed..seed + count {
-        let mut options = Options::of(seed).without(without.iter().copied());
-        if is_alone {
-            options = options.alone();
-        }
-        let report = if is_aloud {
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse(std::env::args().skip(1))?;
+    if arguments.is_help {
+        return say(HELP);
+    }
+    let (mut failed, mut events, mut acknowledged) = (0, 0, 0);
+    let mut coverage = Coverage::default();
+    for seed in arguments.seed..arguments.seed + arguments.count {
+        let options = arguments.options(seed);
+        let report = if arguments.is_aloud {
             run_aloud(&options)
         } else {
             run(&options)
@@ -56,40 +84,43 @@ fn main() -> Result<()> {
         coverage.add(&report.coverage);
         events += report.events;
         acknowledged += report.acknowledged;
-        if count == 1 {
-            let hash = report.trace;
+        if arguments.count == 1 {
             say(&format!(
-                "{options}{} events, {} requests, trace {hash:016x}\n",
-                report.events, report.requests
+                "{options}{} events, {} requests, trace {:016x}\n",
+                report.events, report.requests, report.trace
             ))?;
         }
         if let Some(failure) = report.failure {
             failed += 1;
             say(&format!("FAILED seed {seed}: {failure}\n"))?;
-            if shrinks {
-                let small = shrink(&options);
-                let numbers: Vec<String> = small.without.iter().map(ToString::to_string).collect();
-                say(&format!(
-                    "  --seed {seed} --without {}\n",
-                    numbers.join(",")
-                ))?;
-                let left = small
-                    .faults
-                    .iter()
-                    .enumerate()
-                    .filter(|(at, _)| !small.without.contains(at));
-                for (at, fault) in left {
-                    say(&format!("  {at}: {fault:?}\n"))?;
-                }
+            if arguments.shrinks {
+                tell_smaller(&options)?;
             }
         }
     }
+    let count = arguments.count;
+    let faults = coverage.faults();
     say(&coverage.table())?;
     say(&format!(
-        "{count} seeds, {events} events, {acknowledged} records acknowledged, {} faults, {failed} failed\n",
-        coverage.faults()
+        "{count} seeds, {events} events, {acknowledged} records acknowledged, {faults} faults, {failed} failed\n"
     ))?;
     ensure!(failed == 0, "{failed} seeds failed");
+    Ok(())
+}
+
+fn tell_smaller(options: &Options) -> Result<()> {
+    let small = shrink(options);
+    let numbers: Vec<String> = small.without.iter().map(ToString::to_string).collect();
+    say(&format!(
+        "  --seed {} --without {}\n",
+        small.seed,
+        numbers.join(",")
+    ))?;
+    for (at, fault) in small.faults.iter().enumerate() {
+        if !small.without.contains(&at) {
+            say(&format!("  {at}: {fault:?}\n"))?;
+        }
+    }
     Ok(())
 }
 

@@ -32,7 +32,7 @@ pub use relay::{
     RelayRequest, RelayedHeartbeat, ReportedStatus, ReportedUnit, Reports, ReportsQuery,
 };
 pub use report::{
-    Audience, Endpoint, IsrCandidate, IsrOutcome, IsrProposal, IsrRefusal, NodeSite,
+    Audience, CopyStatus, Endpoint, IsrCandidate, IsrOutcome, IsrProposal, IsrRefusal, NodeSite,
     PartitionStatus, Register, Registered, ReplicaReport, SealAnswer,
 };
 pub use session::{

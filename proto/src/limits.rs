@@ -123,6 +123,9 @@ pub const HEARTBEAT_MS: u64 = 1_000;
 /// Partitions that one heartbeat reports on: some 200 bytes each make 200 KiB at most, and a node with
 /// 10,000 partitions has told of all of them in ten seconds.
 pub const HEARTBEAT_STATUSES_MAX: usize = 1_000;
+/// Other copies of one partition that its leader tells of: all, and as many again while they change places.
+/// Some 70 bytes each.
+pub const REPORTED_COPIES_MAX: usize = 2 * REPLICATION_FACTOR_MAX as usize;
 /// Changes in one line of a watch stream: some 400 bytes each, so that a line stays near 100 KiB.
 pub const WATCH_CHANGES_PER_LINE_MAX: usize = 256;
 /// How often a watch stream says that it is alive when nothing happens.

@@ -94,7 +94,7 @@ impl Statuses for Controller {
                 let told = self.reported_all(&keys);
                 let mut is_old = told
                     .iter()
-                    .map(|told| told.is_none_or(|told| told.as_of < since));
+                    .map(|told| told.as_ref().is_none_or(|told| told.as_of < since));
                 keys.retain(|_| is_old.next().unwrap_or(true));
                 if keys.is_empty() {
                     return;

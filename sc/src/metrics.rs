@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 use tidegate_proto::id::LeaseEpoch;
+use tidegate_sc_core::health::HealthCounts;
 use tidegate_sc_core::model::Model;
 
 /// A commit was made; `elapsed` is from the decision to its durability.
@@ -60,6 +61,14 @@ pub(crate) fn watching(count: usize) {
 pub(crate) fn heard(units: usize, oldest: Duration) {
     gauge!("tidegate_sc_spus_heard").set(units as f64);
     gauge!("tidegate_sc_report_age_seconds").set(oldest.as_secs_f64());
+}
+
+/// How many partitions are not as they should be.
+#[expect(clippy::cast_precision_loss, reason = "partitions stay below 2^53")]
+pub(crate) fn health(counts: HealthCounts) {
+    gauge!("tidegate_sc_partitions_offline").set(counts.offline as f64);
+    gauge!("tidegate_sc_partitions_under_replicated").set(counts.under_replicated as f64);
+    gauge!("tidegate_sc_partitions_below_min_in_sync").set(counts.below_min_in_sync as f64);
 }
 
 /// Public watches that are served.

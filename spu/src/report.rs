@@ -150,7 +150,8 @@ impl Reporter {
             }
             self.next_rest = at + 1;
             let led = &self.led[at];
-            reports.extend(led.told.filter(|_| !led.is_changed));
+            let told = led.told.as_ref().filter(|_| !led.is_changed);
+            reports.extend(told.cloned());
         }
     }
 }

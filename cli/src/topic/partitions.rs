@@ -8,18 +8,22 @@ use crate::failure::Failure;
 use crate::output::{self, cell};
 use crate::units;
 
-const HEADER: [&str; 10] = [
+const HEADER: [&str; 11] = [
     "partition",
     "state",
     "leader",
     "epoch",
     "replicas",
     "in sync",
+    "lag",
     "log start",
     "records to",
     "size",
     "damage",
 ];
+
+/// Partitions of which is told what is amiss: a screenful.
+const THREATENED_MAX: usize = 20;
 
 /// Prints them.
 pub(crate) fn show(partitions: &[Value]) -> Result<(), Failure> {
@@ -32,6 +36,7 @@ pub(crate) fn show(partitions: &[Value]) -> Result<(), Failure> {
             cell(partition.get("leader_epoch")),
             cell(partition.get("replicas")),
             cell(partition.get("isr")),
+            lag(partition),
             cell(partition.get("log_start")),
             cell(partition.get("high_watermark")),
             size.map_or_else(|| "-".to_owned(), units::show_bytes),
@@ -42,7 +47,52 @@ pub(crate) fn show(partitions: &[Value]) -> Result<(), Failure> {
     if let Some(words) = away(partitions) {
         output::say(&words);
     }
+    for words in threatened(partitions) {
+        output::say(&words);
+    }
     Ok(())
+}
+
+/// How far the copy is behind that is farthest, among those of which somebody knows.
+fn lag(partition: &Value) -> String {
+    let copies = partition.get("copies").and_then(Value::as_array);
+    let copies = copies.into_iter().flatten();
+    let number = |copy: &Value, name| copy.get(name).and_then(Value::as_u64);
+    let known =
+        copies.filter_map(|copy| Some((number(copy, "lag_records")?, number(copy, "lag_ms"))));
+    match known.max() {
+        None => "-".to_owned(),
+        Some((0, _)) => "0".to_owned(),
+        Some((records, None)) => records.to_string(),
+        Some((records, Some(ms))) => match units::show_milliseconds(ms - ms % 1_000) {
+            Some(time) => format!("{records} ({time})"),
+            None => format!("{records} ({ms}ms)"),
+        },
+    }
+}
+
+/// What is amiss with those that are online, and with which copy; bounded, as there may be thousands.
+fn threatened(partitions: &[Value]) -> Vec<String> {
+    let is_online = |it: &&Value| it.get("state").and_then(Value::as_str) == Some("online");
+    let said = partitions.iter().filter(is_online).filter_map(|partition| {
+        let reason = partition.get("reason")?.as_str()?;
+        let number = cell(partition.get("partition"));
+        let copies = partition.get("copies").and_then(Value::as_array);
+        let amiss = copies.into_iter().flatten().filter_map(|copy| {
+            let reason = copy.get("reason")?.as_str()?;
+            let (spu, state) = (cell(copy.get("spu")), cell(copy.get("state")));
+            Some(format!("; copy on {spu} is {state}: {reason}"))
+        });
+        let amiss: String = amiss.collect();
+        Some(format!("partition {number}: {reason}{amiss}"))
+    });
+    let mut said: Vec<String> = said.collect();
+    if said.len() > THREATENED_MAX {
+        let more = said.len() - THREATENED_MAX;
+        said.truncate(THREATENED_MAX);
+        said.push(format!("{more} more partitions are not whole"));
+    }
+    said
 }
 
 /// Which are away, and whose they are.
@@ -89,6 +139,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn partitions_that_lack_copies_are_named_with_the_reason_and_the_farthest_copy() {
+        let copies = json!([
+            { "spu": 1, "state": "leading", "reason": null, "lag_records": 0, "lag_ms": 0 },
+            { "spu": 2, "state": "catching_up", "reason": "it is behind", "lag_records": 7, "lag_ms": 2_345 },
+            { "spu": 3, "state": "offline", "reason": "it is shut out", "lag_records": null, "lag_ms": null },
+        ]);
+        let partition = json!({ "partition": 4, "state": "online", "reason": "1 of 3 copies are in sync",
+            "copies": copies });
+        assert_eq!(lag(&partition), "7 (2s)");
+        assert_eq!(lag(&json!({})), "-");
+        let said = threatened(&[partition]);
+        let expected = "partition 4: 1 of 3 copies are in sync; copy on 2 is catching_up: it is behind; \
+                        copy on 3 is offline: it is shut out";
+        assert_eq!(said, [expected]);
+        let whole = json!({ "partition": 0, "state": "online", "reason": null });
+        assert!(threatened(&[whole]).is_empty());
+    }
 
     #[test]
     fn partitions_that_are_away_are_named_with_the_units_that_have_them() {

@@ -13,6 +13,7 @@ impl tidegate_sc::Statuses for LocalStatuses {
     fn partition(&self, key: ReplicaKey) -> Option<Reported> {
         Some(Reported {
             status: self.0.partition(key)?,
+            copies: Vec::new(),
             as_of: clock::monotonic(),
         })
     }

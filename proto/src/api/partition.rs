@@ -28,6 +28,9 @@ pub enum PartitionState {
 pub struct Partition {
     pub partition: u32,
     pub state: PartitionState,
+    /// Why it is not `online`, or what threatens it; `null` when all is well.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// Storage unit that leads it.
     pub leader: Option<SpuId>,
     /// Grows with every change of leader.
@@ -38,6 +41,15 @@ pub struct Partition {
     pub isr: Vec<SpuId>,
     /// Replicas that must have a record before `acks=quorum` is answered.
     pub min_in_sync: u16,
+    /// How each of `replicas` is, in the same order.
+    #[serde(default)]
+    pub copies: Vec<PartitionCopy>,
+    /// Fewer copies are in sync than are wanted.
+    #[serde(default)]
+    pub under_replicated: bool,
+    /// Fewer copies are in sync and at hand than `min_in_sync`: `acks=quorum` is refused.
+    #[serde(default)]
+    pub below_min_in_sync: bool,
     /// Grows with every change of this partition's row.
     pub version: u64,
     /// First offset that is still kept.
@@ -56,6 +68,40 @@ pub struct Partition {
     /// there.
     #[serde(default)]
     pub as_of: Option<i64>,
+}
+
+/// How a copy of a partition is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum CopyState {
+    /// It leads.
+    Leading,
+    /// It has all that is committed, and may lead.
+    InSync,
+    /// It follows, and does not have all that is committed yet.
+    CatchingUp,
+    /// Its storage unit is there, and it does not follow the leader, or nobody knows.
+    Detached,
+    /// Its storage unit is shut out or gone.
+    Offline,
+}
+
+/// A copy of a partition. What only the leader knows is `null` when it has not said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PartitionCopy {
+    /// Storage unit that has it.
+    pub spu: SpuId,
+    pub state: CopyState,
+    /// Why it is neither `leading` nor `in_sync`.
+    pub reason: Option<String>,
+    /// Exclusive end of what it has on its disk.
+    pub end: Option<Offset>,
+    /// Records that the leader has and it does not.
+    pub lag_records: Option<u64>,
+    /// For how long it has not had all that the leader had, in milliseconds; 0 when it has.
+    pub lag_ms: Option<u64>,
 }
 
 /// A page of partitions, by number.

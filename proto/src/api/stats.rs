@@ -37,6 +37,15 @@ pub struct ClusterStats {
     pub partitions: u64,
     /// Partitions of which somebody knows where they stand; the sizes are those of them.
     pub known_partitions: u64,
+    /// Partitions that have copies and nobody who leads them.
+    #[serde(default)]
+    pub offline_partitions: u64,
+    /// Partitions of which fewer copies are in sync than are wanted.
+    #[serde(default)]
+    pub under_replicated_partitions: u64,
+    /// Partitions of which fewer copies are in sync and at hand than `acks=quorum` needs.
+    #[serde(default)]
+    pub below_min_in_sync_partitions: u64,
     /// Bytes that leaders keep.
     pub size_bytes: u64,
     pub flow: Flow,

@@ -8,7 +8,7 @@
 use serde::de::IntoDeserializer as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use super::partition::{Partition, PartitionList, PartitionState};
+pub use super::partition::{CopyState, Partition, PartitionCopy, PartitionList, PartitionState};
 use crate::control::{Cleanup, Durability, TimestampType, TopicCompression, TopicConfig};
 use crate::id::{SpuId, TopicId};
 use crate::name::TopicName;

@@ -94,7 +94,7 @@ pub struct ReportedUnit {
 }
 
 /// What a leader said of one partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportedStatus {
     /// The leader.
     pub spu_id: SpuId,

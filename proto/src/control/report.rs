@@ -199,6 +199,21 @@ pub struct Registered {
     pub incarnation: Incarnation,
 }
 
+/// Where a copy stands that somebody else leads, as the leader sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyStatus {
+    /// Who has it.
+    pub spu: SpuId,
+    /// End of what it has on its disk, as far as the leader was told; exclusive. None while it does not
+    /// follow in this epoch.
+    #[serde(default)]
+    pub end: Option<Offset>,
+    /// Since when it has not had all that the leader had, in milliseconds since the epoch; none while it
+    /// has. A moment and not a length of time, so that a copy that stays away is no news every second.
+    #[serde(default)]
+    pub behind_since_ms: Option<i64>,
+}
+
 /// Where a partition stands, as its leader sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionStatus {

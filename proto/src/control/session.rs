@@ -9,11 +9,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{IsrOutcome, IsrProposal, PartitionStatus, SealAnswer};
+use super::{CopyStatus, IsrOutcome, IsrProposal, PartitionStatus, SealAnswer};
 use crate::chain::ChainHash;
 use crate::error::{ErrorCode, Problem};
 use crate::id::{Incarnation, RunId, SpuId, StoreId, TopicId};
-use crate::limits::INTEGER_MAX;
+use crate::limits::{INTEGER_MAX, REPORTED_COPIES_MAX};
 use crate::position::ReplicaKey;
 
 /// How much of the metadata's history somebody has seen (X1). Kept on disk by nodes, so that a store
@@ -76,14 +76,23 @@ impl Heartbeat {
         ];
         let told = self.statuses.iter().flat_map(|report| {
             let status = &report.status;
-            [
+            let own = [
                 ("log_start", status.log_start.get()),
                 ("high_watermark", status.high_watermark.get()),
                 ("end", status.end.get()),
                 ("leader_epoch", status.leader_epoch.0),
-            ]
+            ];
+            let ends = report.copies.iter().filter_map(|copy| copy.end);
+            let ends = ends.map(|end| ("end", end.get()));
+            own.into_iter().chain(ends)
         });
-        check_numbers(own.into_iter().chain(told))
+        check_numbers(own.into_iter().chain(told))?;
+        let most = self.statuses.iter().map(|report| report.copies.len()).max();
+        if most.is_some_and(|most| most > REPORTED_COPIES_MAX) {
+            let detail = format!("a partition has more than {REPORTED_COPIES_MAX} other copies");
+            return Err(Problem::new(ErrorCode::InvalidParameter, detail));
+        }
+        Ok(())
     }
 }
 
@@ -155,7 +164,7 @@ pub struct PartitionTraffic {
 }
 
 /// Where one partition stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
     /// Which partition.
     pub key: ReplicaKey,
@@ -165,6 +174,9 @@ pub struct StatusReport {
     /// What went in and out.
     #[serde(default)]
     pub traffic: PartitionTraffic,
+    /// Every other copy that the leader knows of; empty when there is none, or nobody counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<CopyStatus>,
 }
 
 /// What a registration is worth now.

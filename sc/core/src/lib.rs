@@ -24,6 +24,8 @@ pub mod liveness;
 pub mod refusal;
 pub mod status;
 
+pub mod health;
+
 mod draft;
 
 mod elect;

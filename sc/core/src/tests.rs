@@ -3,6 +3,7 @@
 mod alter;
 mod cluster;
 mod create;
+mod health;
 mod histories;
 mod moves;
 mod register;

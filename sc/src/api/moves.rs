@@ -24,6 +24,7 @@ use super::partitions::{PartitionPath, shaped};
 use super::problems::ActionProblems;
 use super::spus;
 use super::write::{Body, KeyHeader, OptionalBody, WriteQuery, Writer};
+use crate::controller::Reported;
 
 /// Empties a storage unit
 ///
@@ -219,8 +220,10 @@ pub(super) async fn elect_partition(
     };
     let shaper = api.clone();
     let shape = move |decision: &Decision, model: &Model| {
-        let row = partition_of(model, &path);
-        Answer::of(decision.result, &row.map(|row| shaped(&shaper, row)))
+        let topic = model.topics.get(&path.topic);
+        let row = topic.and_then(|topic| Some((topic, partition_of(model, &path)?)));
+        let shown = row.map(|(topic, row)| shaped(&shaper, model, topic, row));
+        Answer::of(decision.result, &shown)
     };
     writer.carry_out(&api, query, &[], request, shape).await
 }
@@ -297,17 +300,19 @@ async fn terms<'a>(
     let statuses = &api.statuses;
     let keys: Vec<ReplicaKey> = single.iter().map(|row| row.key()).collect();
     let told = keys.iter().zip(statuses.partitions(&keys));
-    let open = told.filter(|(_, told)| told.is_none_or(|told| told.is_empty()));
+    let open = told.filter(|(_, told)| told.as_ref().is_none_or(Reported::is_empty));
     let open: Vec<ReplicaKey> = open.map(|(key, _)| *key).collect();
     // Also when it is forced: what is empty is moved without a copy, and only so where none can be made.
     statuses.word_since(open.clone(), since).await;
     let told = open.iter().zip(statuses.partitions(&open));
-    let empty =
-        told.filter(|(_, told)| told.is_some_and(|now| now.is_empty() && now.as_of >= since));
+    let is_empty_now = |now: &Reported| now.is_empty() && now.as_of >= since;
+    let empty = told.filter(|(_, told)| told.as_ref().is_some_and(is_empty_now));
     let empty: BTreeSet<ReplicaKey> = empty.map(|(key, _)| *key).collect();
     let told = single.iter().zip(statuses.partitions(&keys));
     let holding = told.filter(|(row, told)| {
-        let its = told.filter(|told| told.status.leader_epoch == row.leader_epoch);
+        let its = told
+            .as_ref()
+            .filter(|told| told.status.leader_epoch == row.leader_epoch);
         its.is_some_and(|told| !told.is_empty())
     });
     let holding = holding.map(|(row, _)| row.key()).collect();

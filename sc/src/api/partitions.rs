@@ -10,6 +10,7 @@ use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::PartitionId;
 use tidegate_proto::name::TopicName;
 use tidegate_proto::position::ReplicaKey;
+use tidegate_sc_core::model::{Model, Topic};
 use tidegate_sc_core::rows::PartitionRow;
 use utoipa::IntoParams;
 
@@ -55,7 +56,7 @@ pub(super) async fn list_partitions(
     let (items, next) = page.cut(
         rows,
         |row| row.partition.to_string(),
-        |row| shaped(&api, row),
+        |row| shaped(&api, &model, topic, row),
     );
     Ok(Json(PartitionList { items, next }))
 }
@@ -87,14 +88,14 @@ pub(super) async fn get_partition(
         let detail = format!("topic {name} has {count} partitions, numbered from 0");
         Problem::new(ErrorCode::PartitionNotFound, detail).with("partitions", count)
     })?;
-    Ok(Json(shaped(&api, row)))
+    Ok(Json(shaped(&api, &model, topic, row)))
 }
 
 /// The partition with what its leader says of it.
-pub(super) fn shaped(api: &Api, row: &PartitionRow) -> Partition {
+pub(super) fn shaped(api: &Api, model: &Model, topic: &Topic, row: &PartitionRow) -> Partition {
     let key = ReplicaKey {
         topic_id: row.topic_id,
         partition: row.partition,
     };
-    view::partition(row, api.statuses.partition(key))
+    view::partition(model, topic, row, api.statuses.partition(key).as_ref())
 }

@@ -12,6 +12,7 @@ use tidegate_kit::clock;
 use tidegate_kit::http::{ApiQuery, ApiResult};
 use tidegate_proto::api::stats::{ClusterStats, Flow, Moved, SpuStats, Stats, TopicStats};
 use tidegate_proto::id::TopicId;
+use tidegate_sc_core::health::HealthCounts;
 use tidegate_sc_core::model::{Model, Topic};
 use tidegate_sc_core::rows::SpuRow;
 use utoipa::IntoParams;
@@ -58,6 +59,7 @@ pub(super) async fn get_stats(
         seconds: counted_seconds(&flows, now_ms),
     };
     let sizes = Sizes::of(&api, &model);
+    let health = HealthCounts::of(&model);
     let topics = flows.topics.iter().filter_map(|(id, series)| {
         let topic = model.topic_by_id(*id)?;
         Some(TopicStats {
@@ -79,6 +81,9 @@ pub(super) async fn get_stats(
             topics: model.topics.len() as u64,
             partitions: model.partition_count(),
             known_partitions: sizes.known,
+            offline_partitions: health.offline,
+            under_replicated_partitions: health.under_replicated,
+            below_min_in_sync_partitions: health.below_min_in_sync,
             size_bytes: sizes.all,
             flow: shape.flow(&flows.cluster),
         },

@@ -61,6 +61,7 @@ impl Statuses for OnlyFirst {
         };
         (key.partition.0 == 0).then(|| Reported {
             status,
+            copies: Vec::new(),
             as_of: clock::monotonic(),
         })
     }

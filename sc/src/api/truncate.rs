@@ -92,7 +92,8 @@ pub(super) async fn truncate_topic(
     let keys: Vec<_> = rows.clone().map(PartitionRow::key).collect();
     let told = rows.clone().zip(api.statuses.partitions(&keys));
     let open = told.filter(|(row, told)| {
-        told.is_none_or(|known| row.truncate_before > known.status.high_watermark)
+        told.as_ref()
+            .is_none_or(|known| row.truncate_before > known.status.high_watermark)
     });
     let open = open.map(|(row, _)| row.key()).collect();
     api.statuses.word_since(open, since).await;
@@ -117,7 +118,7 @@ fn check_committed(
     since: Instant,
 ) -> Result<LeaderEpoch, Problem> {
     let (partition, before) = (row.partition, row.truncate_before);
-    let Some(Reported { status, as_of }) = api.statuses.partition(row.key()) else {
+    let Some(Reported { status, as_of, .. }) = api.statuses.partition(row.key()) else {
         let detail =
             format!("the leader of partition {partition} cannot be asked what is committed");
         return Err(Problem::new(ErrorCode::Unavailable, detail));

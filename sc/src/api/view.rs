@@ -6,8 +6,12 @@ use tidegate_kit::clock;
 use tidegate_proto::api::cluster::{Cluster, Controller as ControllerInfo, Spu};
 use tidegate_proto::api::operation::{Operation, OperationState, OperationType, Progress};
 use tidegate_proto::api::spu::SpuGroup;
-use tidegate_proto::api::topic;
+use tidegate_proto::api::topic::{self, CopyState};
+use tidegate_proto::id::SpuId;
 use tidegate_sc_core::groups::units_of;
+use tidegate_sc_core::health::{
+    copy_state, is_below_min_in_sync, is_under_replicated, partition_reason,
+};
 use tidegate_sc_core::model::{Model, Topic};
 use tidegate_sc_core::rows::{
     OperationKind, OperationRow, PartitionRow, SpuGroupRow, SpuKind, SpuRow,
@@ -33,16 +37,28 @@ pub(super) fn topic(model: &Model, topic: &Topic) -> topic::Topic {
     }
 }
 
-pub(super) fn partition(row: &PartitionRow, reported: Option<Reported>) -> topic::Partition {
+pub(super) fn partition(
+    model: &Model,
+    topic: &Topic,
+    row: &PartitionRow,
+    reported: Option<&Reported>,
+) -> topic::Partition {
     let status = reported.map(|reported| reported.status);
+    let replicas = row.replicas.iter().map(|replica| replica.spu);
     topic::Partition {
         partition: row.partition.0,
         state: partition_state(row),
+        reason: partition_reason(model, topic, row),
         leader: row.leader,
         leader_epoch: row.leader_epoch.0,
-        replicas: row.replicas.iter().map(|replica| replica.spu).collect(),
+        replicas: replicas.clone().collect(),
         isr: row.isr.iter().map(|member| member.spu).collect(),
         min_in_sync: row.min_isr,
+        copies: replicas
+            .map(|spu| copy(model, row, spu, reported))
+            .collect(),
+        under_replicated: is_under_replicated(topic, row),
+        below_min_in_sync: is_below_min_in_sync(model, row),
         version: row.version,
         log_start: status.map(|status| status.log_start),
         high_watermark: status.map(|status| status.high_watermark),
@@ -51,6 +67,44 @@ pub(super) fn partition(row: &PartitionRow, reported: Option<Reported>) -> topic
         last_append_at: status.and_then(|status| status.last_append_ms),
         damage: status.and_then(|status| status.damage),
         as_of: reported.map(|reported| clock::wall_ms(reported.as_of)),
+    }
+}
+
+/// How far a copy is counts from when its leader said so, and only in the epoch that the row is in.
+fn copy(
+    model: &Model,
+    row: &PartitionRow,
+    spu: SpuId,
+    reported: Option<&Reported>,
+) -> topic::PartitionCopy {
+    let current = reported.filter(|reported| reported.status.leader_epoch == row.leader_epoch);
+    let said = current.and_then(|reported| {
+        let said = reported.copies.iter().find(|copy| copy.spu == spu)?;
+        Some((reported, said))
+    });
+    let follows = said.map(|(_, said)| said.end.is_some());
+    let (state, reason) = copy_state(model, row, spu, follows);
+    let is_leading = state == CopyState::Leading;
+    let end = match is_leading {
+        true => current.map(|reported| reported.status.end),
+        false => said.and_then(|(_, said)| said.end),
+    };
+    let leaders = current.map(|reported| reported.status.end);
+    let behind = leaders.zip(end);
+    let lag_ms = said.map(|(reported, said)| {
+        let since = said.behind_since_ms;
+        let as_of_ms = clock::wall_ms(reported.as_of);
+        since.map_or(0, |since| {
+            as_of_ms.saturating_sub(since).max(0).unsigned_abs()
+        })
+    });
+    topic::PartitionCopy {
+        spu,
+        state,
+        reason,
+        end,
+        lag_records: behind.map(|(leaders, end)| leaders.get().saturating_sub(end.get())),
+        lag_ms: if is_leading { Some(0) } else { lag_ms },
     }
 }
 

@@ -9,18 +9,20 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tidegate_proto::control::{
-    DiskSpace, Heartbeat, PartitionStatus, ReportedStatus, ReportedUnit, Reports, ReportsQuery,
-    StatusReport, Traffic,
+    CopyStatus, DiskSpace, Heartbeat, PartitionStatus, ReportedStatus, ReportedUnit, Reports,
+    ReportsQuery, StatusReport, Traffic,
 };
 use tidegate_proto::id::{Incarnation, SpuId};
 use tidegate_proto::position::ReplicaKey;
 use uuid::Uuid;
 
 /// A partition's state, and when it was like this.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reported {
     /// As its leader said.
     pub status: PartitionStatus,
+    /// Its other copies, as its leader said.
+    pub copies: Vec<CopyStatus>,
     /// When that held last.
     pub as_of: Instant,
 }
@@ -48,7 +50,7 @@ pub(crate) struct UnitReport {
 }
 
 /// What a leader said of one partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) report: StatusReport,
     pub(crate) spu: SpuId,
@@ -154,17 +156,17 @@ impl Book {
     /// nothing and gives an error.
     pub(crate) fn tell(&mut self, told: Told) -> Result<Option<Told>, ()> {
         let key = told.report.key;
-        let known = self.statuses.get(&key).copied();
-        if known.is_some_and(|(known, _)| told.is_before(&known)) {
+        let known = self.statuses.get(&key);
+        if known.is_some_and(|(known, _)| told.is_before(known)) {
             return Err(());
-        }
-        if let Some((_, place)) = known {
-            self.places.remove(&place);
         }
         self.newest += 1;
         self.places.insert(self.newest, key);
-        self.statuses.insert(key, (told, self.newest));
-        Ok(known.map(|(known, _)| known))
+        let known = self.statuses.insert(key, (told, self.newest));
+        Ok(known.map(|(known, place)| {
+            self.places.remove(&place);
+            known
+        }))
     }
 
     /// Where a partition stood, and when; `leader` is who leads it now, if anybody does.
@@ -178,6 +180,7 @@ impl Book {
         let confirmed = unit.and_then(|unit| unit.complete_at);
         Some(Reported {
             status: told.report.status,
+            copies: told.report.copies.clone(),
             as_of: confirmed.map_or(told.at, |at| at.max(told.at)),
         })
     }
@@ -205,7 +208,7 @@ impl Book {
                     incarnation: told.incarnation,
                     beat: told.beat,
                     age_ms: age_ms(now, told.at),
-                    report: told.report,
+                    report: told.report.clone(),
                 });
             }
         }

@@ -179,7 +179,7 @@ impl Roster {
             });
             if is_its {
                 let told = Told {
-                    report: *report,
+                    report: report.clone(),
                     spu,
                     incarnation,
                     beat: heartbeat.beat,
@@ -209,13 +209,13 @@ impl Roster {
                 beat,
                 age_ms,
                 report,
-            } = *reported;
+            } = reported;
             let told = Told {
-                report,
-                spu: spu_id,
-                incarnation,
-                beat,
-                at: before(asked_at, age_ms),
+                report: report.clone(),
+                spu: *spu_id,
+                incarnation: *incarnation,
+                beat: *beat,
+                at: before(asked_at, *age_ms),
             };
             state.tell(model, told);
         }
@@ -324,7 +324,7 @@ impl State {
     }
 
     fn tell(&mut self, model: &Model, told: Told) {
-        let Ok(before) = self.book.tell(told) else {
+        let Ok(before) = self.book.tell(told.clone()) else {
             return;
         };
         let began_ms = self.meter.since_ms();

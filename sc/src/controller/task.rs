@@ -14,6 +14,7 @@ use tidegate_proto::api::topic::Setting;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::{LeaseEpoch, StoreId};
 use tidegate_sc_core::decision::Request;
+use tidegate_sc_core::health::HealthCounts;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -174,6 +175,7 @@ impl Task {
         if now - self.times.standing >= self.pace.standing {
             self.times.standing = now;
             self.identify().await;
+            metrics::health(HealthCounts::of(self.mirror.model()));
             self.roster.retain(self.mirror.model());
         }
         if self.is_alone {

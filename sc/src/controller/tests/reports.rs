@@ -55,6 +55,7 @@ fn ends_at(key: ReplicaKey, end: u64, leader_epoch: LeaderEpoch) -> StatusReport
             damage: None,
         },
         traffic: PartitionTraffic::default(),
+        copies: Vec::new(),
     }
 }
 
@@ -235,6 +236,7 @@ async fn parts_of_a_bounded_size_make_up_the_whole() {
         }))
         .unwrap(),
         traffic: PartitionTraffic::default(),
+        copies: Vec::new(),
     };
     // Told three times each: only the last counts.
     for key in keys.iter().chain(&keys).chain(&keys) {

@@ -11,6 +11,7 @@
 //! the deadline. Modules are listed bottom-up. Invariant: an append is told as failed without effect only
 //! if no attempt of it can have had one.
 
+mod gathering;
 mod limits;
 mod metrics;
 mod presence;
@@ -60,8 +61,10 @@ use tokio::time::{sleep, timeout};
 use tracing::info_span;
 
 use dial::until;
+use gathering::Gatherings;
 use limits::{
-    AWAY_LOOK_EVERY, EDGE_WAIT, FOLLOW_TIMEOUT, READ_BYTES, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN,
+    AWAY_AFTER, AWAY_LOOK_EVERY, EDGE_WAIT, FOLLOW_TIMEOUT, READ_BYTES, RETRY_PAUSE_MAX,
+    RETRY_PAUSE_MIN, SUCCESSION_MAX,
 };
 use metrics::RemoteCounters;
 use retry::{RetryBudget, unavailable, unreachable};
@@ -79,6 +82,7 @@ pub struct RemotePartitions {
     units: Arc<Units>,
     tails: Arc<Tails>,
     stamps: Arc<Stamps>,
+    gatherings: Gatherings,
     retries: RetryBudget,
     requests: AtomicU64,
     counters: RemoteCounters,
@@ -122,6 +126,7 @@ impl RemotePartitions {
             units,
             tails,
             stamps,
+            gatherings: Gatherings::default(),
             retries: RetryBudget::default(),
             requests: AtomicU64::new(0),
             counters: RemoteCounters::default(),
@@ -139,7 +144,12 @@ impl RemotePartitions {
         if let Some(spec) = self.topology.borrow().spu(home) {
             presence.note(spec, false);
         }
-        let reason = presence.away()?;
+        // Those who wait for the next leader wait for the controller to find it, too.
+        let after = match route.has_successor {
+            true => SUCCESSION_MAX,
+            false => AWAY_AFTER,
+        };
+        let reason = presence.away(after)?;
         let detail = match route.leader {
             Some(_) => format!("its leader is away: {reason}"),
             None => format!("nobody leads it: storage unit {home} has its copy, and {reason}"),

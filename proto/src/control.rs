@@ -75,14 +75,25 @@ impl Topology {
         self.spus.get(&spu)
     }
 
-    /// The unit that a partition without a leader waits for: the first that has a copy, when all that have
-    /// one are shut out or gone. None for a partition that has a leader or may get one.
+    /// The unit that a partition without a leader waits for: the first of those that may lead it, when all
+    /// of them are shut out or gone. None for a partition that has a leader or may get one.
     #[must_use]
     pub fn missed_unit(&self, partition: &PartitionSpec) -> Option<SpuId> {
         let is_up = |spu| self.spu(spu).is_some_and(SpuSpec::is_up);
-        let mut units = partition.replicas.iter().map(|replica| replica.spu);
+        // When nobody is in sync an operator may still choose one.
+        let may_lead = |spu| partition.isr.is_empty() || partition.is_in_sync(spu);
+        let replicas = partition.replicas.iter().map(|replica| replica.spu);
+        let mut units = replicas.filter(|spu| may_lead(*spu));
         let waits = partition.leader.is_none() && !units.clone().any(is_up);
         units.next().filter(|_| waits)
+    }
+
+    /// Whether somebody could take over from the leader: another unit that is in sync and takes part.
+    #[must_use]
+    pub fn has_successor(&self, partition: &PartitionSpec) -> bool {
+        let is_up = |spu| self.spu(spu).is_some_and(SpuSpec::is_up);
+        let mut members = partition.isr.iter().map(|member| member.spu);
+        members.any(|spu| Some(spu) != partition.leader && is_up(spu))
     }
 
     /// The topic of that id. Walks all topics: for rare use; hot paths hold the spec they resolved.
@@ -160,6 +171,14 @@ pub struct PartitionSpec {
     /// Nobody leads in this epoch, and every copy is asked what it holds once it has accepted it (L3).
     #[serde(default)]
     pub is_sealed: bool,
+}
+
+impl PartitionSpec {
+    /// Whether that unit is in sync, under whichever registration.
+    #[must_use]
+    pub fn is_in_sync(&self, spu: SpuId) -> bool {
+        self.isr.iter().any(|member| member.spu == spu)
+    }
 }
 
 /// One copy of a partition.

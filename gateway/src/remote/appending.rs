@@ -1,4 +1,7 @@
 //! An append at its leader: attempts until the deadline.
+//!
+//! A leader that hangs keeps its connections and says nothing. Invariant: nobody waits for an answer of one
+//! that leads the partition no more, unless the answer is all that could tell what became of the records.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,9 +19,9 @@ use tokio::time::timeout;
 
 use super::dial::until;
 use super::lane::AppendLane;
-use super::limits::{ANSWER_GRACE, RETRY_PAUSE_MIN};
+use super::limits::{ANSWER_GRACE, AWAY_LOOK_EVERY, RETRY_PAUSE_MIN};
 use super::queue::{Fate, Queued};
-use super::retry::{Attempts, unavailable, unknown};
+use super::retry::{Attempts, is_idempotent, unavailable, unknown};
 use super::route::Route;
 use super::stamps::Stamped;
 use super::{RemotePartitions, metrics};
@@ -70,16 +73,53 @@ impl RemotePartitions {
                 continue;
             }
             let pause = pauses.next_delay().max(RETRY_PAUSE_MIN);
-            if !attempts.goes_on_after(&problem)
-                || until(deadline) <= pause
-                || (has_cost && !self.retries.spend())
-            {
+            let goes_on = attempts.goes_on_after(&problem) || self.gathers(key, route, &problem);
+            if !goes_on || until(deadline) <= pause || (has_cost && !self.retries.spend()) {
                 metrics::not_taken("failed");
                 return Err(attempts.last(problem));
             }
             metrics::not_taken("retried");
             self.rest(key, route, pause).await;
         }
+    }
+
+    /// What the lane says, or why it is not waited for any more.
+    async fn told<T>(
+        &self,
+        key: ReplicaKey,
+        route: Route,
+        deadline: Instant,
+        may_leave: impl Fn() -> bool,
+        mut told: impl Future<Output = T> + Unpin,
+    ) -> Result<T, &'static str> {
+        let mut was_left = false;
+        loop {
+            // Hardly anybody waits for so long; who does looks whether there is still somebody to wait for.
+            let left = until(deadline) + ANSWER_GRACE;
+            if let Ok(told) = timeout(left.min(AWAY_LOOK_EVERY), &mut told).await {
+                return Ok(told);
+            }
+            if until(deadline + ANSWER_GRACE).is_zero() {
+                return Err("the leader did not answer within the deadline");
+            }
+            let now = self.routes.find(&self.topology.borrow(), key);
+            let is_left = now.is_ok_and(|now| now.is_elsewhere(route));
+            // One that steps down in order answers what it took: it gets one look more.
+            if is_left && was_left && may_leave() {
+                return Err("another one leads the partition by now");
+            }
+            was_left = is_left;
+        }
+    }
+
+    /// Whether the refusal is that of a leader whose copies are still to find it.
+    fn gathers(&self, key: ReplicaKey, route: Route, problem: &Problem) -> bool {
+        problem.code() == ErrorCode::NotEnoughReplicas
+            && problem.is_definite()
+            && route.leader.is_some()
+            && self
+                .gatherings
+                .goes_on(key, route.leader_epoch, clock::monotonic())
     }
 
     fn stamp(&self, key: ReplicaKey, request: &mut AppendRequest) -> Option<Stamped> {
@@ -132,15 +172,18 @@ impl RemotePartitions {
             told,
             is_over: false,
         };
-        let told = timeout(until(deadline) + ANSWER_GRACE, &mut waiter.told).await;
+        let is_known_twice = is_idempotent(&request.batches);
+        let may_leave = || is_known_twice || !is_sent.load(Ordering::SeqCst);
+        let told = self.told(key, route, deadline, may_leave, &mut waiter.told);
+        let told = told.await;
         waiter.is_over = told.is_ok();
         let fate = match told {
             Ok(Ok(fate)) => fate,
             Ok(Err(_)) => untold(&is_sent, "the storage unit was removed"),
-            Err(_) => {
+            Err(reason) => {
                 // Who sends marks first and looks then whether somebody still waits.
                 waiter.told.close();
-                untold(&is_sent, "the leader did not answer within the deadline")
+                untold(&is_sent, reason)
             }
         };
         match fate {

@@ -90,7 +90,8 @@ impl RemotePartitions {
             if let Some(problem) = self.away(route) {
                 return Err(problem);
             }
-            if self.routes.find(&self.topology.borrow(), key)? != route {
+            let now = self.routes.find(&self.topology.borrow(), key)?;
+            if now.is_elsewhere(route) {
                 let detail = "another one leads the partition by now";
                 return Err(Problem::new(ErrorCode::NotLeader, detail));
             }

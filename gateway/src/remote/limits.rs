@@ -37,8 +37,8 @@ pub(super) const RETRY_PAUSE_MIN: Duration = Duration::from_millis(20);
 pub(super) const RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// One retry is earned by so many requests: retries are a tenth of the load at most.
 pub(super) const RETRY_EARNED_BY: i64 = 10;
-/// Retries that may be made on top: all that is under way when a leader of busy partitions goes.
-pub(super) const RETRY_RESERVE: i64 = 4_096;
+/// Retries that may be made on top: all that is under way when the leader of busy partitions goes.
+pub(super) const RETRY_RESERVE: i64 = (APPEND_LANES * LANE_SENT_MAX) as i64;
 
 /// The pause after the first failure to get a producer id; it doubles.
 pub(super) const LEASE_PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -77,5 +77,13 @@ pub(super) const TAIL_TICK: Duration = Duration::from_millis(250);
 /// A unit that could not be reached for so long is not waited for any more: one that stops and starts again is
 /// back in one or two seconds, and its clients notice nothing.
 pub(super) const AWAY_AFTER: Duration = Duration::from_secs(3);
+/// The same where another unit may take over: silence is borne for 6 s before its partitions get other leaders,
+/// and every one with a candidate has one within 15 s. Nobody waits longer than their request may take.
+pub(super) const SUCCESSION_MAX: Duration = Duration::from_secs(15);
+/// How long the copies of a partition have to find its new leader before it is believed that it has too few:
+/// they see the change within some milliseconds, and dial for two seconds at most.
+pub(super) const GATHER_MAX: Duration = Duration::from_secs(3);
+/// Partitions of which is noted since when they have too few copies; some 100 bytes each.
+pub(super) const GATHERING_PARTITIONS_MAX: usize = 16 * 1024;
 /// How often somebody who waits for a partition looks whether there is still somebody to wait for.
 pub(super) const AWAY_LOOK_EVERY: Duration = Duration::from_millis(250);

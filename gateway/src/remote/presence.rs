@@ -7,13 +7,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tidegate_kit::clock;
 use tidegate_proto::control::SpuSpec;
 use tokio::sync::Notify;
-
-use super::limits::AWAY_AFTER;
 
 /// What is known of one unit.
 #[derive(Debug, Default)]
@@ -89,10 +87,10 @@ impl Presence {
         self.is_in_doubt.load(Ordering::Relaxed)
     }
 
-    /// Why it is not waited for any more, if it is not.
-    pub(super) fn away(&self) -> Option<String> {
+    /// Why it is not waited for any more, if it is not: it has been silent for longer than that.
+    pub(super) fn away(&self, after: Duration) -> Option<String> {
         let state = self.lock();
-        let is_long = |since: Instant| clock::monotonic() >= since + AWAY_AFTER;
+        let is_long = |since: Instant| clock::monotonic() >= since + after;
         if let Some(failing) = &state.failing
             && is_long(failing.since)
         {
@@ -127,5 +125,36 @@ impl Presence {
     fn lock(&self) -> MutexGuard<'_, State> {
         // It is whole after every statement.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_proto::control::SpuStanding;
+    use tidegate_proto::id::Incarnation;
+
+    use super::*;
+
+    #[test]
+    fn silence_is_borne_for_as_long_as_somebody_may_take_over() {
+        let presence = Presence::default();
+        let long = Duration::from_secs(3600);
+        assert_eq!(presence.away(Duration::ZERO), None);
+        presence.fails("refused");
+        assert!(presence.is_in_doubt());
+        assert_eq!(presence.away(Duration::ZERO).unwrap(), "refused");
+        assert_eq!(presence.away(long), None);
+        presence.answers();
+        assert_eq!(presence.away(Duration::ZERO), None);
+        let spec = SpuSpec {
+            endpoints: Vec::new(),
+            rack: None,
+            site: None,
+            standing: SpuStanding::Fenced,
+            incarnation: Incarnation(1),
+        };
+        presence.note(&spec, false);
+        assert!(presence.away(Duration::ZERO).is_some());
+        assert_eq!(presence.away(long), None);
     }
 }

@@ -23,9 +23,18 @@ pub(super) struct Route {
     pub(super) leader: Option<SpuId>,
     /// In which epoch.
     pub(super) leader_epoch: LeaderEpoch,
-    /// The unit without which nobody can lead it: its leader, or the first that has a copy when none of
-    /// those that have one takes part.
+    /// The unit without which nobody leads it now: its leader, or the first that may lead when none of
+    /// those that may takes part.
     pub(super) home: Option<SpuId>,
+    /// Another unit may take over from its leader: whoever waits for it waits for that one.
+    pub(super) has_successor: bool,
+}
+
+impl Route {
+    /// Whether who led by `other` leads no more by this one, or in another epoch.
+    pub(super) fn is_elsewhere(self, other: Self) -> bool {
+        (self.leader, self.leader_epoch) != (other.leader, other.leader_epoch)
+    }
 }
 
 /// The names of topics by id.
@@ -46,6 +55,7 @@ impl Routes {
                     leader: row.leader,
                     leader_epoch: row.leader_epoch,
                     home: row.leader.or_else(|| topology.missed_unit(row)),
+                    has_successor: topology.has_successor(row),
                 };
                 (route, row.leader.is_none() && row.replicas.is_empty())
             })
@@ -92,9 +102,13 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tidegate_data_plane::partitions::Partitions as _;
     use tidegate_data_plane::testing::MemoryPartitions;
-    use tidegate_proto::id::PartitionId;
+    use tidegate_proto::control::{IsrMember, ReplicaSpec, SpuSpec, SpuStanding};
+    use tidegate_proto::id::{Incarnation, PartitionId, ReplicaGen};
+    use uuid::Uuid;
 
     use super::*;
 
@@ -119,5 +133,56 @@ mod tests {
         let second = memory.create_topic("t", 1);
         assert_eq!(find(key).unwrap_err().code(), ErrorCode::TopicNotFound);
         assert!(find(second.key(PartitionId(0))).is_ok());
+    }
+
+    #[test]
+    fn who_may_lead_is_waited_for_and_who_is_not_in_sync_is_not() {
+        let memory = MemoryPartitions::new();
+        let spec = memory.create_topic("t", 1);
+        let key = spec.key(PartitionId(0));
+        let up = SpuSpec {
+            endpoints: Vec::new(),
+            rack: None,
+            site: None,
+            standing: SpuStanding::Active,
+            incarnation: Incarnation(1),
+        };
+        let find = |leader: Option<u32>, isr: &[u32], up_now: &[u32]| {
+            let mut topology = Topology::clone(&memory.topology().borrow());
+            for spu in 1..=3 {
+                let standing = match up_now.contains(&spu) {
+                    true => SpuStanding::Active,
+                    false => SpuStanding::Fenced,
+                };
+                let spec = SpuSpec {
+                    standing,
+                    ..up.clone()
+                };
+                topology.spus.insert(SpuId(spu), spec);
+            }
+            let mut topic = TopicSpec::clone(&spec);
+            let row = &mut topic.partitions[0];
+            row.leader = leader.map(SpuId);
+            row.replicas = (1..=3)
+                .map(|spu| ReplicaSpec {
+                    spu: SpuId(spu),
+                    replica_gen: ReplicaGen(Uuid::nil()),
+                })
+                .collect();
+            let member = |spu: &u32| IsrMember {
+                spu: SpuId(*spu),
+                incarnation: Incarnation(1),
+            };
+            row.isr = isr.iter().map(member).collect();
+            topology.topics.insert(topic.name.clone(), Arc::new(topic));
+            let route = Routes::default().find(&topology, key).unwrap();
+            (route.home.map(|home| home.0), route.has_successor)
+        };
+        assert_eq!(find(Some(1), &[1, 2, 3], &[1, 2, 3]), (Some(1), true));
+        assert_eq!(find(Some(1), &[1, 2], &[1, 3]), (Some(1), false));
+        assert_eq!(find(None, &[2, 3], &[1, 3]), (None, true));
+        // A copy that is behind is there, and may not lead.
+        assert_eq!(find(None, &[2, 3], &[1]), (Some(2), false));
+        assert_eq!(find(None, &[], &[3]), (None, false));
     }
 }

@@ -15,6 +15,8 @@ use super::super::queue::Queued;
 use super::wire::{Gate, Gated, Leading, Older, Wire};
 use super::*;
 
+const OTHER: SpuId = SpuId(2);
+
 /// A gateway whose way to the unit can be cut, and a unit that answers when it may.
 async fn cuttable() -> (Far, Arc<Gated>, Wire) {
     let mut gated = None;
@@ -155,6 +157,53 @@ async fn a_plain_append_whose_answer_was_lost_is_sent_again_and_is_there_once() 
     far.end().await;
 }
 
+/// A second unit over the same memory, which serves what it leads.
+fn second(far: &Far) -> Unit {
+    let inner = Arc::clone(&far.memory);
+    let unit = far.cluster.unit(OTHER, Kept::new(inner, Leading(OTHER)));
+    far.memory.enter(OTHER, Some(at_port(unit.port)));
+    unit
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_appends_under_way_at_a_leader_that_hangs_are_done_by_the_next_and_are_there_once() {
+    let (far, gated, _wire) = cuttable().await;
+    far.lease().await;
+    let second = second(&far);
+    let topic = far.memory.create_topic("t", 1);
+    let key = topic.key(PartitionId(0));
+    let mut outcomes = Vec::new();
+    for value in ["a", "b", "c"] {
+        outcomes.push(start(&far, key, plain(&[value])));
+        taken(&gated, outcomes.len()).await;
+    }
+    far.memory
+        .lead(&topic, PartitionId(0), OTHER, LeaderEpoch(2));
+    for (outcome, at) in outcomes.into_iter().zip(0..) {
+        let appended = outcome.await.unwrap().unwrap();
+        let expected = (Offset::new(at), false);
+        assert_eq!((appended.base_offset, appended.duplicate), expected);
+    }
+    assert_eq!(all_values(&*far.remote, key).await, ["a", "b", "c"]);
+    gated.keeper.may_answer.send_replace(true);
+    second.tasks.shutdown(LONG).await;
+    far.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_copies_are_still_to_find_it_is_asked_again() {
+    let (far, gated, _wire) = cuttable().await;
+    gated.keeper.may_answer.send_replace(true);
+    let key = far.partition();
+    let few = Problem::new(ErrorCode::NotEnoughReplicas, "1 of 2");
+    far.memory.fail_appends(key, Some(few));
+    let outcome = start(&far, key, request(batch(&["a"], None)));
+    taken(&gated, 2).await;
+    far.memory.fail_appends(key, None);
+    assert_eq!(outcome.await.unwrap().unwrap().base_offset, Offset::ZERO);
+    far.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_stamps_of_gateways_are_not_known_plain_appends_go_without() {
     let far = Far::over(|inner| Kept::new(inner, Older));
@@ -200,10 +249,7 @@ async fn a_unit_that_stops_answers_what_it_took_and_what_it_did_not_take_goes_to
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_notice_nothing_when_the_leader_changes_under_load() {
     let far = Far::over(|inner| Kept::new(inner, Leading(SPU)));
-    let other = SpuId(2);
-    let inner = Arc::clone(&far.memory);
-    let second = far.cluster.unit(other, Kept::new(inner, Leading(other)));
-    far.memory.enter(other, Some(at_port(second.port)));
+    let second = second(&far);
     let topic = far.memory.create_topic("t", 1);
     let key = topic.key(PartitionId(0));
     let mut tail = far.remote.tail(key).await.unwrap();
@@ -224,7 +270,7 @@ async fn clients_notice_nothing_when_the_leader_changes_under_load() {
         let step = (epoch - 1) * 80;
         let reached = tokio::time::timeout(LONG, finished.wait_for(|at| *at >= step)).await;
         reached.unwrap().unwrap();
-        let leader = if epoch % 2 == 0 { other } else { SPU };
+        let leader = if epoch % 2 == 0 { OTHER } else { SPU };
         far.memory
             .lead(&topic, PartitionId(0), leader, LeaderEpoch(epoch));
     }

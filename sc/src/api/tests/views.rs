@@ -15,7 +15,10 @@ async fn partitions_show_rows_and_what_their_leaders_say() {
         "partition": 0, "state": "online", "leader": 0, "leader_epoch": 1, "replicas": [0],
         "isr": [0], "min_in_sync": 1, "version": 1, "log_start": 2, "high_watermark": 9,
         "end": 10, "size_bytes": 4096, "last_append_at": 77,
-        "damage": { "read_only": true, "from": 4, "until": null }, "as_of": null
+        "damage": { "read_only": true, "from": 4, "until": null }, "as_of": null,
+        "reason": null, "under_replicated": false, "below_min_in_sync": false,
+        "copies": [{ "spu": 0, "state": "leading", "reason": null, "end": 10, "lag_records": 0,
+            "lag_ms": 0 }]
     });
     assert_eq!(list.body["items"][0], expected);
     assert_eq!(list.body["items"][1]["high_watermark"], Value::Null);

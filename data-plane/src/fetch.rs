@@ -220,7 +220,7 @@ struct Reading {
     absent: Vec<Absent>,
     /// So many of them, the first ones, are waited for.
     waited_for: usize,
-    waiting: FuturesUnordered<BoxFuture<'static, Present>>,
+    waiting: FuturesUnordered<BoxFuture<'static, Result<Present, Problem>>>,
 }
 
 impl Reading {
@@ -330,7 +330,11 @@ async fn collect(
                     return Err(follow::gone(&state.topology(), topic));
                 }
             }
-            Some(present) = reading.waiting.next() => reading.join(present),
+            Some(joined) = reading.waiting.next() => match joined {
+                Ok(present) => reading.join(present),
+                Err(_) if !page.is_empty() => return Ok(()),
+                Err(problem) => return Err(problem),
+            },
             () = tokio::time::sleep_until(deadline.into()) => return Ok(()),
         }
     }

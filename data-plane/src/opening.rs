@@ -130,6 +130,13 @@ pub(crate) fn is_absence(problem: &Problem) -> bool {
     }
 }
 
+/// Whether whoever waits for a partition that answers so waits in vain. What is led elsewhere never comes
+/// to who was asked.
+fn is_lasting(problem: &Problem) -> bool {
+    let is_elsewhere = problem.code() == ErrorCode::NotLeader;
+    !is_absence(problem) && (is_elsewhere || !problem.is_retryable())
+}
+
 /// Looks up the chosen partitions, all with `None`.
 ///
 /// # Errors
@@ -312,7 +319,14 @@ fn later(wanted: Wanted) -> Wanted {
 
 /// Waits until an absent partition can be read. A place that it does not have any more is found out by
 /// reading there.
-pub(crate) async fn join(state: DataPlane, topic: Arc<TopicSpec>, absent: Absent) -> Present {
+///
+/// # Errors
+/// What says that waiting has no sense: it is gone, led elsewhere for good, or unreadable.
+pub(crate) async fn join(
+    state: DataPlane,
+    topic: Arc<TopicSpec>,
+    absent: Absent,
+) -> Result<Present, Problem> {
     let seed = state.next_turn() as u64;
     let mut pauses = Backoff::new(JOIN_PAUSE_MIN, JOIN_PAUSE_MAX, seed);
     let partitions = &**state.partitions();
@@ -320,11 +334,15 @@ pub(crate) async fn join(state: DataPlane, topic: Arc<TopicSpec>, absent: Absent
         sleep(pauses.next_delay()).await;
         // A tail alone may be one from before.
         let found = look(partitions, &topic, absent.partition, absent.from);
-        if let Ok(Look { mut present, .. }) = found.await {
-            if let Wanted::Place(position) = absent.from {
-                present.offset = position.offset;
+        match found.await {
+            Ok(Look { mut present, .. }) => {
+                if let Wanted::Place(position) = absent.from {
+                    present.offset = position.offset;
+                }
+                return Ok(present);
             }
-            return present;
+            Err(problem) if is_lasting(&problem) => return Err(problem),
+            Err(_) => {}
         }
     }
 }

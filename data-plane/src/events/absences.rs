@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tidegate_proto::error::Problem;
 
 use crate::opening::{Absent, Present};
 use crate::partitions::BoxFuture;
@@ -15,26 +16,31 @@ use crate::partitions::BoxFuture;
 #[derive(Default)]
 pub(super) struct Absences {
     all: Vec<Absent>,
-    waiting: FuturesUnordered<BoxFuture<'static, Present>>,
+    waiting: FuturesUnordered<BoxFuture<'static, Result<Present, Problem>>>,
     /// What is to be told of them: one event for each that went or came.
     news: VecDeque<Bytes>,
 }
 
 impl Absences {
-    /// Waits for one more; `waiting` ends when it is back.
-    pub(super) fn add(&mut self, absent: Absent, waiting: BoxFuture<'static, Present>) {
+    /// Waits for one more; `waiting` ends when it is back, or never will be.
+    pub(super) fn add(
+        &mut self,
+        absent: Absent,
+        waiting: BoxFuture<'static, Result<Present, Problem>>,
+    ) {
         self.all.push(absent);
         self.waiting.push(waiting);
     }
 
-    /// The next that is back; never when none is waited for.
-    pub(super) async fn next(&mut self) -> Option<Present> {
-        let Some(present) = self.waiting.next().await else {
+    /// The next that is back, or why one never will be; never when none is waited for.
+    pub(super) async fn next(&mut self) -> Result<Present, Problem> {
+        let Some(joined) = self.waiting.next().await else {
             return std::future::pending().await;
         };
+        let present = joined?;
         let is_other = |absent: &Absent| absent.partition != present.partition;
         self.all.retain(is_other);
-        Some(present)
+        Ok(present)
     }
 
     pub(super) fn all(&self) -> &[Absent] {

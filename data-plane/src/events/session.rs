@@ -79,8 +79,8 @@ impl Session {
                 return Ok(self.tails().into());
             }
             // One that is behind all the time hears of these too.
-            if let Some(Some(present)) = self.absences.next().now_or_never() {
-                self.join(present);
+            if let Some(joined) = self.absences.next().now_or_never() {
+                self.join(joined?);
             }
             if self.topology.has_changed().is_ok_and(|changed| changed) {
                 self.follow_added().await?;
@@ -117,7 +117,7 @@ impl Session {
                     }
                 }
                 _ = self.ping.tick() => return Ok(self.tails().into()),
-                Some(present) = self.absences.next() => self.join(present),
+                joined = self.absences.next() => self.join(joined?),
                 Ok(()) = self.topology.changed() => self.follow_added().await?,
             }
         }

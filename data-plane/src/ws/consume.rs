@@ -67,8 +67,12 @@ pub(crate) async fn open(
     Ok(Opened { resolution, tails })
 }
 
-/// Waits until a partition is there that could not be reached.
-pub(crate) async fn join(sockets: &Sockets, name: &TopicName, absent: Absent) -> Option<Present> {
+/// Waits until a partition is there that could not be reached, or never will be.
+pub(crate) async fn join(
+    sockets: &Sockets,
+    name: &TopicName,
+    absent: Absent,
+) -> Option<Result<Present, Problem>> {
     // Without its topic there is nothing to wait for: the topology tells the session so.
     let topic = find_topic(&sockets.data, name).ok()?;
     Some(opening::join(sockets.data.clone(), topic, absent).await)

@@ -107,6 +107,11 @@ pub(crate) enum Input {
         of: Of,
         start: StartPlace,
     },
+    /// A partition that was absent will never be there.
+    Refused {
+        of: Of,
+        problem: Problem,
+    },
     Read {
         of: Of,
         partition: PartitionId,

@@ -151,6 +151,12 @@ impl Session {
                 self.serve_one(&of.topic, partition, out);
             }
             Input::Joined { of, start } => self.joined(&of, start, out),
+            Input::Refused { of, problem } => {
+                if self.current(&of).is_some() {
+                    out.push(Effect::Send(error_text(None, Some(&of.topic), problem)));
+                    self.end(&of.topic, out);
+                }
+            }
             Input::Read {
                 of,
                 partition,

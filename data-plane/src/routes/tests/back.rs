@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tidegate_proto::control::TopicSpec;
+use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::{PartitionId, SpuId};
 use tidegate_proto::limits::FRAME_BYTES_TARGET;
 use tidegate_proto::position::Offset;
@@ -39,6 +40,24 @@ async fn expect_caught_up(stream: &mut Stream) -> String {
         }
         assert_eq!(event.name, "records", "{event:?}");
     }
+}
+
+#[tokio::test]
+async fn a_stream_ends_where_a_partition_that_it_waits_for_will_never_be_back() {
+    let (surface, _topic) = one_and_three().await;
+    let second = surface.key("t", 1);
+    surface.memory.take_away(second, Some(gone()));
+    let mut stream = Stream::open(&surface, &format!("{EVENTS}?from=earliest"), "").await;
+    stream.expect("away").await;
+    expect_caught_up(&mut stream).await;
+    let never = Problem::new(ErrorCode::PartitionNotFound, "it was given up");
+    surface.memory.take_away(second, Some(never));
+    let error = stream.expect("error").await.data;
+    assert_eq!(
+        (&error["code"], &error["partition"]),
+        (&json!("partition_not_found"), &json!(1))
+    );
+    surface.memory.take_away(second, None);
 }
 
 #[tokio::test]

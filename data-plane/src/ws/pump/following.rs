@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::Pump;
 use crate::opening::Absent;
 use crate::ws::consume::{self, Opened};
-use crate::ws::effect::Of;
+use crate::ws::effect::{Input, Of};
 use crate::ws::limits::RETRY_AFTER;
 use crate::ws::wake::{Done, Followed};
 
@@ -59,7 +59,8 @@ impl Pump {
         let sockets = std::sync::Arc::clone(&self.sockets);
         self.spawn(of.generation, async move {
             match consume::join(&sockets, &of.topic, absent).await {
-                Some(present) => Done::Joined { of, present },
+                Some(Ok(present)) => Done::Joined { of, present },
+                Some(Err(problem)) => Done::Input(Input::Refused { of, problem }),
                 None => Done::Nothing,
             }
         });

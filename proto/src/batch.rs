@@ -48,7 +48,7 @@ const HEADER_CRC_AT: usize = 68;
 const FLAG_APPEND_TIMESTAMPS: u32 = 1;
 
 /// Where a batch is in a log: the server's part of a stored batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Placement {
     /// Which partition of which topic.
     pub key: ReplicaKey,
@@ -160,7 +160,7 @@ impl PlacementHeader {
 }
 
 /// A stored batch: the producer's part, placed. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Batch {
     /// Where it is.
     pub placement: Placement,

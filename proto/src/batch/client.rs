@@ -14,7 +14,7 @@ use crate::batch::{CLIENT_BYTES_MAX, CLIENT_HEADER_LEN, PlacementHeader};
 use crate::compression::{Codec, CompressionError, decompress};
 
 /// The producer's part of a batch. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClientBatch {
     bytes: Bytes,
     crc: u32,

@@ -34,7 +34,7 @@ pub struct ProducerStamp {
 }
 
 /// The header of a client part, as it stands in the first 64 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Header {
     pub(super) codec: Codec,
     pub(super) attributes: u16,

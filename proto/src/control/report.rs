@@ -126,7 +126,7 @@ pub struct IsrProposal {
 }
 
 /// A member of a proposed in-sync set, as it is attached to the leader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct IsrCandidate {
     /// The node and the registration under which it is attached.
     pub member: IsrMember,

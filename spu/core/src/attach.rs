@@ -13,7 +13,7 @@ use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset};
 pub struct SessionId(pub u64);
 
 /// What a follower says of itself when it attaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AttachRequest {
     /// The node and its registration.
     pub follower: IsrMember,
@@ -32,7 +32,7 @@ pub struct AttachRequest {
 }
 
 /// The leader's answer. It is valid only if both hold the same epoch (T4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AttachAnswer {
     /// Batches follow.
     Attached {
@@ -106,7 +106,7 @@ pub enum AttachRefusal {
 }
 
 /// What a follower has to do with its log before it attaches again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Truncation {
     /// T2: drop every batch that begins at or above `to`, markers included. Also asked for with the end
     /// itself, where nothing but batches without offsets goes, or nothing at all: the ledger is made anew.
@@ -122,7 +122,7 @@ pub enum Truncation {
 }
 
 /// How one copy of a partition stands in the eyes of its leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MemberStatus {
     /// Where it is.
     pub spu: SpuId,

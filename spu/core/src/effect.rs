@@ -102,7 +102,7 @@ pub enum Effect {
 }
 
 /// Names of the roles, for the shell and for reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RoleName {
     /// Not confirmed yet.
     Idle,
@@ -119,7 +119,7 @@ pub enum RoleName {
 }
 
 /// What is journalled about a replica besides its batches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReplicaMeta {
     /// Which incarnation of the replica this is.
     pub replica_gen: ReplicaGen,
@@ -132,7 +132,7 @@ pub struct ReplicaMeta {
 }
 
 /// What a replica holds that nobody leads, and so will hold until somebody does (L3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Survey {
     /// The epoch, which is durable: no append below it is taken any more.
     pub epoch: LeaderEpoch,
@@ -150,7 +150,7 @@ pub struct Survey {
 }
 
 /// An append that went well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Acknowledged {
     /// Offset of the request's first record.
     pub base_offset: Offset,
@@ -168,7 +168,7 @@ pub struct Acknowledged {
 }
 
 /// An append that was refused. All but `OutcomeUnknown` are definite: nothing was appended.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// Another node leads, or none.
     #[error("this node does not lead the partition")]

@@ -7,7 +7,7 @@
 use tidegate_proto::position::{LeaderEpoch, Offset};
 
 /// Start offsets of epochs, oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct EpochIndex {
     starts: Vec<(LeaderEpoch, Offset)>,
 }
@@ -27,6 +27,18 @@ impl EpochIndex {
     /// The newest epoch that has an entry in the log.
     pub fn last(&self) -> Option<LeaderEpoch> {
         self.starts.last().map(|(epoch, _)| *epoch)
+    }
+
+    /// The epoch of the record before `end`.
+    pub(crate) fn at(&self, end: Offset) -> Option<LeaderEpoch> {
+        let before = self.starts.partition_point(|(_, start)| *start < end);
+        let (epoch, _) = self.starts.get(before.checked_sub(1)?)?;
+        Some(*epoch)
+    }
+
+    /// The oldest epoch that is known, and where it starts.
+    pub(crate) fn first(&self) -> Option<(LeaderEpoch, Offset)> {
+        self.starts.first().copied()
     }
 
     /// T1: the greatest own epoch not above `asked`, and the offset at which it ends.

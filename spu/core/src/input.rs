@@ -15,7 +15,7 @@ use crate::effect::{ReplicaMeta, RequestId};
 use crate::ledger::Ledger;
 
 /// The time of a step, read once by the shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Now {
     /// Wall clock, epoch milliseconds: timestamps and expiry, never safety.
     pub wall_ms: i64,
@@ -58,7 +58,7 @@ pub struct Facts {
 }
 
 /// The part of a topic's configuration that the machine acts on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReplicaConfig {
     /// Whether acknowledgements wait for the disk, or for the system's memory of it.
     pub durability: Durability,
@@ -77,7 +77,7 @@ impl ReplicaConfig {
 }
 
 /// What the control plane says about the partition: one version of its row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Assignment {
     /// Who leads.
     pub leader: Option<SpuId>,
@@ -100,7 +100,7 @@ pub struct Assignment {
 }
 
 /// A request to append.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Append {
     /// How the shell calls it.
     pub request: RequestId,

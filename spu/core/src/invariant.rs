@@ -21,6 +21,14 @@ pub fn batch_epoch_is_monotone(last: Option<LeaderEpoch>, next: LeaderEpoch) {
     );
 }
 
+/// 4: offsets are dense, so that a log is the same wherever it is.
+pub fn batch_is_next(end: Offset, base: Offset) {
+    assert!(
+        base == end,
+        "batch at {base:?} behind a log that ends at {end:?}"
+    );
+}
+
 /// 7: nothing committed is cut off.
 pub fn no_cut_below_high_watermark(cut: Offset, high_watermark: Offset) {
     assert!(

@@ -5,72 +5,132 @@
 //! before the producer is, so that it can read what it wrote.
 
 use tidegate_proto::batch::{ClientBatch, epoch_marker};
-use tidegate_proto::id::ProducerId;
-use tidegate_proto::position::Offset;
+use tidegate_proto::control::{IsrOutcome, IsrRefusal};
+use tidegate_proto::position::{LogPosition, Offset};
 use tidegate_proto::produce::{Acks, Durable};
 
+use crate::attach::{AttachRequest, MemberStatus, SessionId};
 use crate::effect::{Acknowledged, Effect, Effects, Refusal};
+use crate::guard::{self, Guard};
 use crate::input::{Append, Assignment, Now};
-use crate::ledger::records_digest;
+use crate::judgement::{Judgement, judge, records_of};
 use crate::parking::Parking;
-use crate::producer::{Reached, Verdict};
-use crate::request_key::{KeyVerdict, join_digests};
+use crate::proposals::Wish;
+use crate::sessions::Peers;
 use crate::standing::Standing;
 use crate::waiting::{Waiting, WaitingRequest};
 use crate::watermark::InSync;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Leader {
     in_sync: InSync,
+    peers: Peers,
+    /// The epoch's marker is committed, or there is nobody whose word would be needed for that (H3).
+    pub(crate) is_latest_known: bool,
     /// Until the own log is durable so far.
     waiting_leader: Waiting,
     /// Until the high watermark is there.
     waiting_quorum: Waiting,
     parked: Parking,
-}
-
-/// What is to be done with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Judgement {
-    /// Append all batches but the first `seen`, which stand at `seen_at` already.
-    Append {
-        seen: usize,
-        seen_at: Option<(Offset, i64)>,
-    },
-    /// All of it stands in the log already.
-    Duplicate {
-        base_offset: Offset,
-        timestamp_ms: i64,
-        end: Offset,
-    },
-    /// A gap before it; hold it for a moment.
-    Park {
-        producer: ProducerId,
-        refusal: Refusal,
-    },
-    /// Nothing happens.
-    Refuse(Refusal),
+    /// When time was told last.
+    ticked_ms: u64,
 }
 
 impl Leader {
-    pub(crate) fn new(assignment: &Assignment) -> Self {
-        Self {
-            in_sync: InSync::new(&assignment.isr, assignment.min_isr),
+    /// E4: where there are other copies the epoch gets its entry in the log at once.
+    pub(crate) fn new(
+        standing: &mut Standing,
+        now: Now,
+        row: &Assignment,
+        out: &mut Effects,
+    ) -> Self {
+        let mut leader = Self {
+            in_sync: InSync::new(&row.isr, row.min_isr, row.version),
+            peers: Peers::new(&row.replicas, standing.own, now.monotonic_ms),
+            is_latest_known: !standing.is_replicated,
             waiting_leader: Waiting::default(),
             waiting_quorum: Waiting::default(),
             parked: Parking::default(),
+            ticked_ms: now.monotonic_ms,
+        };
+        if standing.is_replicated {
+            standing.append(now, epoch_marker(now.wall_ms), out);
         }
+        leader.progress(standing, out);
+        leader
     }
 
     /// A newer row of the same epoch.
     pub(crate) fn reassigned(
         &mut self,
         standing: &mut Standing,
+        now: Now,
         row: &Assignment,
         out: &mut Effects,
     ) {
-        self.in_sync.replace(&row.isr, row.min_isr);
+        let now_ms = now.monotonic_ms;
+        self.in_sync.settle(&row.isr, row.min_isr, row.version);
+        self.peers.follow(&row.replicas, standing.own, now_ms, out);
         self.progress(standing, out);
+        self.review(standing, now_ms, out);
+    }
+
+    pub(crate) fn attach(
+        &mut self,
+        standing: &mut Standing,
+        now: Now,
+        (session, request, readable_from): (SessionId, &AttachRequest, Offset),
+        out: &mut Effects,
+    ) {
+        let now_ms = now.monotonic_ms;
+        self.peers
+            .attach(standing, now_ms, session, request, readable_from, out);
+        self.review(standing, now_ms, out);
+    }
+
+    pub(crate) fn acked(
+        &mut self,
+        standing: &mut Standing,
+        now: Now,
+        session: SessionId,
+        (position, ledger_as_of): (LogPosition, Option<Offset>),
+        out: &mut Effects,
+    ) {
+        // Nobody holds more of a log than there is.
+        let position = position.min(standing.position());
+        if self.peers.acked_in(session, position, ledger_as_of) {
+            self.peers.look(now.monotonic_ms, standing.position());
+            self.progress(standing, out);
+            self.review(standing, now.monotonic_ms, out);
+        }
+    }
+
+    pub(crate) fn detached(
+        &mut self,
+        standing: &Standing,
+        now: Now,
+        session: SessionId,
+        out: &mut Effects,
+    ) {
+        self.peers.detach(session);
+        self.review(standing, now.monotonic_ms, out);
+    }
+
+    pub(crate) fn isr_answered(
+        &mut self,
+        standing: &Standing,
+        now: Now,
+        version: u64,
+        outcome: IsrOutcome,
+        out: &mut Effects,
+    ) {
+        let is_stale = match outcome {
+            IsrOutcome::Accepted { .. } => true,
+            IsrOutcome::Refused { reason, .. } => reason == IsrRefusal::Stale,
+        };
+        if !is_stale && self.in_sync.refused(version, now.monotonic_ms) {
+            self.cancel(standing, now.monotonic_ms, out);
+        }
     }
 
     pub(crate) fn append(
@@ -80,6 +140,7 @@ impl Leader {
         append: Append,
         out: &mut Effects,
     ) {
+        self.peers.look(now.monotonic_ms, standing.position());
         let producer = append
             .batches
             .first()
@@ -110,7 +171,10 @@ impl Leader {
         if producer.is_some_and(|stamp| standing.ledger.producers.is_full_for(stamp)) {
             standing.ledger.producers.expire(now.wall_ms);
         }
-        match self.judge(standing, now, &append) {
+        let shortage = (append.acks == Acks::Quorum)
+            .then(|| self.shortage(standing, now))
+            .flatten();
+        match judge(standing, now, &append, shortage) {
             Judgement::Refuse(refusal) => {
                 out.push(Effect::Reply {
                     request: append.request,
@@ -205,19 +269,118 @@ impl Leader {
 
     /// Counts what is durable, moves the high watermark and answers what waited for it.
     pub(crate) fn progress(&mut self, standing: &mut Standing, out: &mut Effects) {
-        let own_end = standing.own_end();
-        self.in_sync
-            .acknowledge(standing.own, standing.incarnation, own_end);
-        if let Some(committed) = self.in_sync.committed() {
-            standing.commit(committed, out);
+        let own = standing.own_position();
+        let peers = &self.peers;
+        let agreed = self.in_sync.agreed(|member| {
+            if member.spu != standing.own {
+                peers.acked(member).unwrap_or_default()
+            } else if member.incarnation == standing.incarnation {
+                own
+            } else {
+                LogPosition::default()
+            }
+        });
+        if let Some((end, epoch)) = agreed {
+            let is_marked = epoch == Some(standing.meta.leader_epoch);
+            if !self.is_latest_known && guard::holds(Guard::MarkerBeforeLatest, is_marked) {
+                self.is_latest_known = true;
+                out.push(Effect::Publish);
+            }
+            // A follower may be ahead of the own disk; then the own position is the least.
+            standing.commit(end.min(own.end), out);
         }
         let durable_end = standing.durable_end;
-        self.waiting_leader.complete(own_end, durable_end, out);
+        self.waiting_leader.complete(own.end, durable_end, out);
         self.waiting_quorum
             .complete(standing.high_watermark, durable_end, out);
     }
 
-    pub(crate) fn tick(&mut self, now: Now, out: &mut Effects) {
+    /// A4: sizes when quorum appends must be refused.
+    fn shortage(&self, standing: &Standing, now: Now) -> Option<(u16, u16)> {
+        let required = self.in_sync.min_isr.max(1);
+        let in_sync = self.wish(standing, now.monotonic_ms).attached();
+        let is_enough = guard::holds(Guard::EnoughAttached, in_sync >= required);
+        (!is_enough).then_some((in_sync, required))
+    }
+
+    fn wish<'a>(&'a self, standing: &'a Standing, now_ms: u64) -> Wish<'a> {
+        Wish {
+            standing,
+            in_sync: &self.in_sync,
+            peers: &self.peers,
+            now_ms,
+        }
+    }
+
+    /// I1, I2: proposes what the in-sync set should be, or gives up what was proposed.
+    fn review(&mut self, standing: &Standing, now_ms: u64, out: &mut Effects) {
+        if self.peers.peers.is_empty() {
+            return;
+        }
+        let wish = self.wish(standing, now_ms);
+        if self.in_sync.added().any(|member| wish.is_lost(member)) {
+            self.cancel(standing, now_ms, out);
+        } else if self.in_sync.may_propose(now_ms)
+            && let Some(set) = wish.set()
+        {
+            self.in_sync.propose(set, now_ms);
+            self.say(standing, out);
+        }
+    }
+
+    fn cancel(&mut self, standing: &Standing, now_ms: u64, out: &mut Effects) {
+        let committed = self.wish(standing, now_ms).committed();
+        self.in_sync.cancel(committed, now_ms);
+        self.say(standing, out);
+    }
+
+    fn say(&self, standing: &Standing, out: &mut Effects) {
+        let epoch = standing.meta.leader_epoch;
+        out.extend(
+            self.in_sync
+                .proposal(standing.key, epoch)
+                .map(Effect::ProposeIsr),
+        );
+    }
+
+    /// Whether lagging copies are being timed, or a proposal waits for its row.
+    pub(crate) fn is_unsettled(&self, standing: &Standing) -> bool {
+        let wish = self.wish(standing, self.ticked_ms);
+        let is_timed = |member| {
+            let is_behind = self.peers.acked(member) < Some(standing.position());
+            member.spu != standing.own && is_behind && !wish.lags(member)
+        };
+        self.in_sync.has_pending() || self.in_sync.committed.iter().any(is_timed)
+    }
+
+    pub(crate) fn members(&self, standing: &Standing, now: Now) -> Vec<MemberStatus> {
+        let committed = &self.in_sync.committed;
+        let is_in_sync = |spu| committed.iter().any(|member| member.spu == spu);
+        let others = self.peers.peers.iter().map(|peer| MemberStatus {
+            spu: peer.spu,
+            is_in_sync: is_in_sync(peer.spu),
+            is_attached: peer.session.is_some(),
+            acked: peer.session.as_ref().and_then(|session| session.acked),
+            lag_ms: peer.lag_ms_now(now.monotonic_ms, standing.position()),
+        });
+        let own = MemberStatus {
+            spu: standing.own,
+            is_in_sync: is_in_sync(standing.own),
+            is_attached: true,
+            acked: Some(standing.own_position()),
+            lag_ms: 0,
+        };
+        std::iter::once(own).chain(others).collect()
+    }
+
+    pub(crate) fn tick(&mut self, standing: &Standing, now: Now, out: &mut Effects) {
+        let now_ms = now.monotonic_ms;
+        self.ticked_ms = now_ms;
+        self.peers.look(now_ms, standing.position());
+        if self.in_sync.is_due(now_ms) {
+            self.say(standing, out);
+        }
+        self.review(standing, now_ms, out);
         self.waiting_leader.expire(now.monotonic_ms, out);
         self.waiting_quorum.expire(now.monotonic_ms, out);
         self.parked.expire(now.monotonic_ms, out);
@@ -230,6 +393,7 @@ impl Leader {
         self.waiting_leader.end(out);
         self.waiting_quorum.end(out);
         self.parked.end(refusal, out);
+        self.peers.end(out);
     }
 
     /// The node stops: what was submitted may still be answered.
@@ -242,33 +406,6 @@ impl Leader {
             && self.waiting_quorum.is_empty()
             && self.parked.is_empty())
     }
-
-    fn judge(&self, standing: &Standing, now: Now, append: &Append) -> Judgement {
-        if append.deadline_ms <= now.monotonic_ms {
-            return Judgement::Refuse(Refusal::DeadlinePassed);
-        }
-        if let (Acks::Quorum, Some((in_sync, required))) = (append.acks, self.in_sync.shortage()) {
-            return Judgement::Refuse(Refusal::NotEnoughReplicas { in_sync, required });
-        }
-        let judgement = judge_producers(standing, &append.batches);
-        let Judgement::Append { seen, .. } = judgement else {
-            return judgement;
-        };
-        if seen == 0
-            && let Some(judgement) = judge_request_key(standing, now, &append.batches)
-        {
-            return judgement;
-        }
-        let before: u64 = records_of(append.batches.get(..seen).unwrap_or_default());
-        let matches = append
-            .expected_end
-            .is_none_or(|at| at.checked_add(before) == Some(standing.end));
-        if matches {
-            judgement
-        } else {
-            Judgement::Refuse(Refusal::PreconditionFailed { end: standing.end })
-        }
-    }
 }
 
 /// Where a request's records stand.
@@ -279,93 +416,4 @@ struct Placed {
     timestamp_ms: i64,
     end: Offset,
     duplicate: bool,
-}
-
-fn records_of(batches: &[ClientBatch]) -> u64 {
-    batches
-        .iter()
-        .map(|batch| u64::from(batch.record_count()))
-        .sum()
-}
-
-/// D1, D2, D7: the batches in line, as if those before them had been appended.
-fn judge_producers(standing: &Standing, batches: &[ClientBatch]) -> Judgement {
-    let mut reached: Vec<Reached> = Vec::new();
-    let (mut seen, mut seen_at, mut seen_end) = (0, None, Offset::ZERO);
-    for (at, batch) in batches.iter().enumerate() {
-        let Some(stamp) = batch.producer() else {
-            continue;
-        };
-        let count = batch.record_count();
-        let out_of_order = |expected| Refusal::OutOfOrder {
-            expected,
-            received: stamp.seq,
-        };
-        match standing.ledger.producers.judge(&stamp, count, &reached) {
-            // Only what follows asks for it.
-            Verdict::New if at + 1 == batches.len() => {}
-            Verdict::New => {
-                let next_seq = stamp.seq.wrapping_add(count);
-                reached.push(Reached {
-                    id: stamp.id,
-                    epoch: stamp.epoch,
-                    next_seq,
-                });
-            }
-            Verdict::Duplicate {
-                base_offset,
-                timestamp_ms,
-            } if seen == at => {
-                seen += 1;
-                seen_at = seen_at.or(Some((base_offset, timestamp_ms)));
-                seen_end = seen_end.max(base_offset.plus(u64::from(count)));
-            }
-            Verdict::Duplicate { .. } => return Judgement::Refuse(out_of_order(stamp.seq)),
-            Verdict::Early { expected, known } => {
-                let unknown = Refusal::UnknownProducer { producer: stamp.id };
-                let refusal = if known {
-                    out_of_order(expected)
-                } else {
-                    unknown
-                };
-                // Inside a request nothing can come in between: only the first may wait.
-                return if at == 0 {
-                    Judgement::Park {
-                        producer: stamp.id,
-                        refusal,
-                    }
-                } else {
-                    Judgement::Refuse(refusal)
-                };
-            }
-            Verdict::Behind { expected } => return Judgement::Refuse(out_of_order(expected)),
-            Verdict::Fenced { current } => return Judgement::Refuse(Refusal::Fenced { current }),
-            Verdict::Full if stamp.unordered => return Judgement::Refuse(Refusal::Unordered),
-            Verdict::Full => return Judgement::Refuse(Refusal::TooManyProducers),
-        }
-    }
-    match seen_at {
-        Some((base_offset, timestamp_ms)) if seen == batches.len() => Judgement::Duplicate {
-            base_offset,
-            timestamp_ms,
-            end: seen_end,
-        },
-        _ => Judgement::Append { seen, seen_at },
-    }
-}
-
-/// D6: none when the request has no key or the key is new.
-fn judge_request_key(standing: &Standing, now: Now, batches: &[ClientBatch]) -> Option<Judgement> {
-    let key = batches.first()?.request_key()?;
-    let digest = batches.iter().map(records_digest).reduce(join_digests)?;
-    let count = u32::try_from(records_of(batches)).ok()?;
-    match standing.ledger.keys.judge(&key, digest, count, now.wall_ms) {
-        KeyVerdict::New => None,
-        KeyVerdict::Reused => Some(Judgement::Refuse(Refusal::KeyReused)),
-        KeyVerdict::Duplicate(seen) => Some(Judgement::Duplicate {
-            base_offset: seen.base_offset,
-            timestamp_ms: seen.at_ms,
-            end: seen.base_offset.plus(u64::from(seen.count)),
-        }),
-    }
 }

@@ -27,7 +27,7 @@ const SNAPSHOT_VERSION_OLDEST: u8 = 1;
 const CLIENT_HEADER_LEN: usize = 64;
 
 /// What the ledger needs to know of a batch: all of it is in the two headers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BatchFacts {
     /// Offset of the first record.
     pub base_offset: Offset,
@@ -76,7 +76,7 @@ pub fn records_crc(whole: u32, client_header: &[u8], records_len: usize) -> u32 
 }
 
 /// A snapshot that cannot be used.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq, Hash)]
 pub enum SnapshotError {
     /// Written by a version that this one does not know.
     #[error("snapshot version {0} is not known")]
@@ -95,7 +95,7 @@ pub enum SnapshotError {
 }
 
 /// Producers, request keys and epochs of one log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ledger {
     pub(crate) producers: ProducerTable,
     pub(crate) keys: RequestKeys,
@@ -147,11 +147,23 @@ impl Ledger {
         ms.max(self.producers.unquiet_ms(now_ms))
     }
 
+    /// A snapshot of a log that ends at `as_of`. A marker there takes no offset, and a cut to it would take
+    /// it away: whoever reads the log from there finds it again.
+    pub(crate) fn encode_below(&self, as_of: Offset) -> Vec<u8> {
+        let starts = self.epochs.entries();
+        let below = starts.partition_point(|(_, start)| *start < as_of);
+        self.encode_with(starts.get(..below).unwrap_or_default())
+    }
+
     /// The snapshot's bytes: version, epochs, producers, keys, unordered producers, CRC32C; little endian.
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_with(self.epochs.entries())
+    }
+
+    fn encode_with(&self, epochs: &[(LeaderEpoch, Offset)]) -> Vec<u8> {
         let mut out = vec![SNAPSHOT_VERSION];
-        out.put_u32_le(length(self.epochs.entries().len()));
-        for (epoch, start) in self.epochs.entries() {
+        out.put_u32_le(length(epochs.len()));
+        for (epoch, start) in epochs {
             out.put_u64_le(epoch.0);
             out.put_u64_le(start.get());
         }

@@ -37,6 +37,11 @@ mod status;
 mod waiting;
 mod watermark;
 
+mod judgement;
+mod sessions;
+
+mod proposals;
+
 mod follower;
 mod leader;
 

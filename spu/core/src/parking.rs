@@ -10,7 +10,7 @@ use crate::effect::{Effect, Effects, Refusal};
 use crate::input::{Append, Now};
 use crate::limits::{PARK_MS_MAX, PARKED_PER_PARTITION_MAX};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Parked {
     producer: ProducerId,
     until_ms: u64,
@@ -20,7 +20,7 @@ struct Parked {
 }
 
 /// All early requests of a partition, in order of arrival.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Parking {
     requests: Vec<Parked>,
 }

@@ -21,7 +21,7 @@ use crate::unordered::{Sight, UnorderedTable};
 const HALF: u32 = 1 << 31;
 
 /// What the table says about a batch before it is appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Verdict {
     /// The next one in line.
     New,
@@ -41,7 +41,7 @@ pub(crate) enum Verdict {
 }
 
 /// A run of sequence numbers whose records stand side by side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SeqRange {
     pub(crate) first_seq: u32,
     pub(crate) count: u32,
@@ -50,7 +50,7 @@ pub(crate) struct SeqRange {
     pub(crate) timestamp_ms: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Producer {
     pub(crate) epoch: u16,
     pub(crate) next_seq: u32,
@@ -59,14 +59,14 @@ pub(crate) struct Producer {
 }
 
 /// All producers of a partition.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct ProducerTable {
     producers: BTreeMap<ProducerId, Producer>,
     pub(crate) unordered: UnorderedTable,
 }
 
 /// A position in a producer's sequence that a request in the making has reached already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Reached {
     pub(crate) id: ProducerId,
     pub(crate) epoch: u16,

@@ -5,31 +5,33 @@
 
 use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
 
-use crate::attach::{AttachAnswer, AttachRefusal, MemberStatus};
-use crate::effect::{Effect, Effects, Refusal, ReplicaMeta, RoleName, Survey};
+use crate::attach::MemberStatus;
+use crate::effect::{Effect, Effects, Refusal, RoleName, Survey};
 use crate::epoch::EpochIndex;
 use crate::follower::Follower;
 use crate::input::{Append, Assignment, Facts, Input, Now};
-use crate::invariant;
 use crate::leader::Leader;
 use crate::ledger::Ledger;
 use crate::standing::Standing;
 use crate::status::Status;
 
+mod adoption;
+mod hearing;
+
 /// One replica of one partition.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Replica {
     standing: Standing,
     role: Role,
     stopping: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Role {
     /// Nothing was confirmed since the start: what is committed may be read, nothing more (S6).
     Idle,
     /// The epoch that this replica is to lead is not durable yet.
-    Opening(Box<Assignment>),
+    Opening(Box<Opening>),
     Leading(Box<Leader>),
     Following(Follower),
     /// The log takes nothing any more.
@@ -37,6 +39,13 @@ enum Role {
         no_space: bool,
     },
     Closed,
+}
+
+/// About to lead; the epoch is journalled, or it is not yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Opening {
+    row: Assignment,
+    is_durable: bool,
 }
 
 impl Replica {
@@ -67,27 +76,42 @@ impl Replica {
             end: at.end,
             last_epoch: at.ledger.epochs().last(),
             last_append_ms: at.last_append_ms,
-            is_latest_known: true,
+            is_latest_known: match &self.role {
+                Role::Leading(leader) => leader.is_latest_known,
+                Role::Idle
+                | Role::Opening(_)
+                | Role::Following(_)
+                | Role::Failed { .. }
+                | Role::Closed => true,
+            },
         }
     }
 
     /// How far its log reaches.
     pub fn position(&self) -> LogPosition {
-        LogPosition {
-            end: self.standing.end,
-            last_epoch: self.standing.ledger.epochs().last(),
-        }
+        self.standing.position()
     }
 
     /// All copies in the eyes of this one, if it leads; empty otherwise.
-    pub fn members(&self, _now: Now) -> Vec<MemberStatus> {
-        Vec::new()
+    pub fn members(&self, now: Now) -> Vec<MemberStatus> {
+        match &self.role {
+            Role::Leading(leader) => leader.members(&self.standing, now),
+            Role::Idle
+            | Role::Opening(_)
+            | Role::Following(_)
+            | Role::Failed { .. }
+            | Role::Closed => Vec::new(),
+        }
     }
 
     /// Whether copies lag, proposals are open or an attach is to be tried again, so that
     /// [`Input::Tick`] is wanted every [`crate::limits::UNSETTLED_TICK_MS`].
     pub fn is_unsettled(&self) -> bool {
-        false
+        match &self.role {
+            Role::Leading(leader) => leader.is_unsettled(&self.standing),
+            Role::Following(follower) => follower.is_unsettled(),
+            Role::Idle | Role::Opening(_) | Role::Failed { .. } | Role::Closed => false,
+        }
     }
 
     /// Exclusive end of its log.
@@ -125,7 +149,7 @@ impl Replica {
     /// Whether [`Input::Persisted`] is wanted.
     pub fn awaits_epoch(&self) -> bool {
         match &self.role {
-            Role::Opening(_) => true,
+            Role::Opening(opening) => !opening.is_durable,
             Role::Following(follower) => !follower.is_durable,
             Role::Idle | Role::Leading(_) | Role::Failed { .. } | Role::Closed => false,
         }
@@ -138,7 +162,8 @@ impl Replica {
             Role::Following(Follower {
                 leader: None,
                 is_barred: false,
-                is_durable: true
+                is_durable: true,
+                ..
             })
         );
         (is_sealed && self.standing.meta.leader_epoch == epoch)
@@ -168,28 +193,24 @@ impl Replica {
         let before = self.role();
         match input {
             Input::Append(append) => self.append(now, append, out),
-            Input::Durable { position, .. } => {
-                self.moved(out, |standing| standing.durable(position.end));
-            }
+            Input::Durable {
+                position,
+                snapshot_as_of,
+                ..
+            } => self.moved(out, |standing| standing.durable(position, snapshot_as_of)),
             Input::Written { position, .. } => {
-                self.moved(out, |standing| standing.written(position.end));
+                self.moved(out, |standing| standing.written(position));
             }
-            Input::Attach { session, .. } => out.push(Effect::Attached {
-                session,
-                answer: AttachAnswer::Refused {
-                    leader_epoch: self.standing.meta.leader_epoch,
-                    reason: AttachRefusal::NotLeading,
-                },
-            }),
-            Input::Acked { .. }
+            Input::Attach { .. }
+            | Input::Acked { .. }
             | Input::Detached { .. }
-            | Input::IsrAnswered { .. }
-            | Input::AttachAnswered { .. }
-            | Input::Pushed { .. }
-            | Input::Unlinked { .. }
-            | Input::Truncated(_) => {}
-            Input::Assigned(assignment) => self.assigned(assignment, out),
-            Input::Persisted { epoch } => self.persisted(epoch, out),
+            | Input::IsrAnswered { .. } => self.heard_as_leader(now, input, out),
+            Input::AttachAnswered { .. } | Input::Pushed { .. } | Input::Unlinked { .. } => {
+                self.heard_as_follower(now, input, out);
+            }
+            Input::Truncated(found) => self.truncated(now, *found, out),
+            Input::Assigned(assignment) => self.assigned(now, assignment, out),
+            Input::Persisted { epoch } => self.persisted(now, epoch, out),
             Input::LogFailed { no_space } => self.log_failed(no_space, out),
             Input::Tick => self.tick(now, out),
             Input::Configure(config) => {
@@ -197,7 +218,8 @@ impl Replica {
                 self.progress(out);
             }
             Input::Retain { to } => {
-                if !self.is_dead() {
+                // Of a copy the leader decides what goes.
+                if !self.is_dead() && !matches!(self.role, Role::Following(_)) {
                     self.standing.retain(to, out);
                 }
             }
@@ -226,7 +248,7 @@ impl Replica {
         let refusal = match &mut self.role {
             Role::Leading(_) | Role::Following(_) if self.stopping => Refusal::Closed,
             Role::Leading(leader) => return leader.append(&mut self.standing, now, append, out),
-            Role::Following(follower) => return follower.append(&append, out),
+            Role::Following(follower) => return follower.append(&self.standing, &append, out),
             Role::Idle | Role::Opening(_) => Refusal::NotReady,
             Role::Failed { no_space } => Refusal::LogFailed {
                 no_space: *no_space,
@@ -248,101 +270,21 @@ impl Replica {
     }
 
     fn progress(&mut self, out: &mut Effects) {
-        if let Role::Leading(leader) = &mut self.role {
-            leader.progress(&mut self.standing, out);
+        match &mut self.role {
+            Role::Leading(leader) => leader.progress(&mut self.standing, out),
+            Role::Following(follower) => follower.ack(&self.standing, out),
+            Role::Idle | Role::Opening(_) | Role::Failed { .. } | Role::Closed => {}
         }
     }
 
     fn tick(&mut self, now: Now, out: &mut Effects) {
-        if let Role::Leading(leader) = &mut self.role {
-            leader.tick(now, out);
-            self.standing.sweep(now);
-        }
-    }
-
-    /// E1-E3: only a greater epoch changes the role; within an epoch only the set may change.
-    fn assigned(&mut self, row: Assignment, out: &mut Effects) {
-        let accepted = self.standing.meta.leader_epoch;
-        if self.is_dead() {
-            return;
-        }
-        if row.leader_epoch < accepted {
-            // A delayed row while one of this epoch is held; else the metadata went back in time.
-            if matches!(self.role, Role::Idle) {
-                out.push(Effect::Alarm(
-                    "the control plane names an epoch older than the journal's",
-                ));
-            }
-            return;
-        }
-        let leads = row.leader == Some(self.standing.own);
-        if row.leader_epoch == accepted {
-            match &mut self.role {
-                Role::Leading(leader) if leads => {
-                    if row.version > self.standing.meta.version {
-                        self.standing.meta.version = row.version;
-                        leader.reassigned(&mut self.standing, &row, out);
-                    }
-                    return;
-                }
-                Role::Opening(pending) if leads => {
-                    if row.version > pending.version {
-                        **pending = row;
-                    }
-                    return;
-                }
-                Role::Following(follower) if !leads && follower.leader == row.leader => return,
-                Role::Following(follower) if leads && follower.is_barred => return,
-                Role::Leading(_) | Role::Opening(_) | Role::Following(_) => {
-                    out.push(Effect::Alarm("one epoch names two leaders"));
-                    self.end_role(Refusal::NotLeader { leader: None }, out);
-                    self.role = Role::Idle;
-                    return;
-                }
-                Role::Idle | Role::Failed { .. } | Role::Closed => {}
-            }
-        }
-        self.adopt(row, leads, out);
-    }
-
-    fn adopt(&mut self, row: Assignment, leads: bool, out: &mut Effects) {
-        invariant::epoch_is_monotone(self.standing.meta.leader_epoch, row.leader_epoch);
-        self.end_role(Refusal::NotLeader { leader: row.leader }, out);
-        self.standing.begin_at(row.begins_at, out);
-        self.standing.meta = ReplicaMeta {
-            replica_gen: self.standing.meta.replica_gen,
-            leader_epoch: row.leader_epoch,
-            version: row.version,
-            recovery_gen: row.recovery_gen,
-        };
-        out.push(Effect::Persist(self.standing.meta));
-        self.role = match (leads, self.standing.intact) {
-            (true, true) => Role::Opening(Box::new(row)),
-            (true, false) => {
-                out.push(Effect::Alarm(
-                    "a damaged replica is named leader: it does not lead",
-                ));
-                Role::Following(Follower::barred())
-            }
-            (false, _) => Role::Following(Follower::new(row.leader)),
-        };
-        out.push(Effect::Publish);
-    }
-
-    fn persisted(&mut self, epoch: LeaderEpoch, out: &mut Effects) {
-        if epoch != self.standing.meta.leader_epoch {
-            return;
-        }
         match &mut self.role {
-            Role::Opening(row) => {
-                let mut leader = Box::new(Leader::new(row));
-                self.standing.meta.version = row.version;
-                leader.progress(&mut self.standing, out);
-                self.role = Role::Leading(leader);
-                out.push(Effect::Publish);
+            Role::Leading(leader) => {
+                leader.tick(&self.standing, now, out);
+                self.standing.sweep(now);
             }
-            Role::Following(follower) => follower.is_durable = true,
-            Role::Idle | Role::Leading(_) | Role::Failed { .. } | Role::Closed => {}
+            Role::Following(follower) => follower.tick(&mut self.standing, now, out),
+            Role::Idle | Role::Opening(_) | Role::Failed { .. } | Role::Closed => {}
         }
     }
 
@@ -355,8 +297,10 @@ impl Replica {
 
     fn stop(&mut self, out: &mut Effects) {
         self.stopping = true;
-        if let Role::Leading(leader) = &mut self.role {
-            leader.stop(out);
+        match &mut self.role {
+            Role::Leading(leader) => leader.stop(out),
+            Role::Following(follower) => follower.end(out),
+            Role::Idle | Role::Opening(_) | Role::Failed { .. } | Role::Closed => {}
         }
         if !self.is_dead() && self.standing.outgrew_snapshot() {
             self.standing.take_snapshot(out);
@@ -364,8 +308,10 @@ impl Replica {
     }
 
     fn end_role(&mut self, refusal: Refusal, out: &mut Effects) {
-        if let Role::Leading(leader) = &mut self.role {
-            leader.end(refusal, out);
+        match &mut self.role {
+            Role::Leading(leader) => leader.end(refusal, out),
+            Role::Following(follower) => follower.end(out),
+            Role::Idle | Role::Opening(_) | Role::Failed { .. } | Role::Closed => {}
         }
     }
 

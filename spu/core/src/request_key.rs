@@ -13,7 +13,7 @@ use tidegate_proto::position::Offset;
 pub(crate) type RequestKey = [u8; 16];
 
 /// What is remembered of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct KeyedRequest {
     pub(crate) base_offset: Offset,
     pub(crate) count: u32,
@@ -23,7 +23,7 @@ pub(crate) struct KeyedRequest {
     pub(crate) at_ms: i64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum KeyVerdict {
     New,
     Duplicate(KeyedRequest),
@@ -31,7 +31,7 @@ pub(crate) enum KeyVerdict {
 }
 
 /// Requests by key, and the keys in order of age.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct RequestKeys {
     by_key: BTreeMap<RequestKey, KeyedRequest>,
     by_age: VecDeque<RequestKey>,

@@ -7,17 +7,19 @@ use bytes::Bytes;
 use tidegate_proto::batch::ClientBatch;
 use tidegate_proto::batch::{Batch, Placement};
 use tidegate_proto::id::{Incarnation, SpuId};
-use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
 
+use crate::attach::Truncation;
 use crate::effect::{Effect, Effects, ReplicaMeta, Survey};
-use crate::input::{Facts, Now, ReplicaConfig};
+use crate::guard::{self, Guard};
+use crate::input::{Facts, Now, ReplicaConfig, Truncated};
 use crate::invariant;
 use crate::ledger::{BatchFacts, Ledger};
 use crate::limits::{
     PRODUCER_SWEEP_MS, SNAPSHOT_AT_STOP_BYTES, SNAPSHOT_EVERY_BYTES, SNAPSHOT_EVERY_MS,
 };
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Standing {
     pub(crate) key: ReplicaKey,
     pub(crate) own: SpuId,
@@ -31,15 +33,31 @@ pub(crate) struct Standing {
     pub(crate) durable_end: Offset,
     /// What the system has of the log, synced or not; followed while the topic does not wait for syncs.
     pub(crate) written_end: Offset,
+    /// Epochs of the last batches of both parts, as far as the log told.
+    durable_epoch: Option<LeaderEpoch>,
+    written_epoch: Option<LeaderEpoch>,
+    /// The highest high watermark that this replica ever heard of, in its batches too: below it nothing
+    /// is cut (T3).
+    promised: Offset,
     pub(crate) last_append_ms: Option<i64>,
     pub(crate) ledger: Ledger,
+    /// The ledger lacks nothing below the end. A leader's never does: nobody knows better.
+    pub(crate) is_whole: bool,
+    /// How far the newest durable snapshot of the ledger reaches.
+    pub(crate) ledger_as_of: Option<Offset>,
+    /// The partition has other copies.
+    pub(crate) is_replicated: bool,
+    /// The log is being changed: its ends and its ledger are known when that is durable.
+    truncating: Option<Truncation>,
+    /// Counts attaches, so that what belongs to an earlier one is known as such (T4).
+    pub(crate) attempts: u64,
     snapshot: SnapshotState,
     checkpointed: Offset,
     swept_ms: i64,
 }
 
 /// Where the ledger's snapshots are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct SnapshotState {
     /// The newest one that was submitted.
     as_of: Offset,
@@ -55,11 +73,21 @@ impl Standing {
         let high_watermark = facts.high_watermark.min(facts.end).max(facts.log_start);
         invariant::high_watermark_is_visible(high_watermark, facts.end);
         invariant::durable_end_is_within(Offset::ZERO, facts.durable_end, facts.end);
+        let last_epoch = facts.ledger.epochs().last();
+        let durable_epoch = if facts.durable_end == facts.end {
+            last_epoch
+        } else {
+            facts.ledger.epochs().at(facts.durable_end)
+        };
+        let meta = ReplicaMeta {
+            leader_epoch: facts.meta.leader_epoch.max(last_epoch.unwrap_or_default()),
+            ..facts.meta
+        };
         Self {
             key: facts.key,
             own: facts.own,
             incarnation: facts.incarnation,
-            meta: facts.meta,
+            meta,
             config: facts.config,
             intact: facts.intact,
             log_start: facts.log_start,
@@ -67,8 +95,16 @@ impl Standing {
             end: facts.end,
             durable_end: facts.durable_end,
             written_end: facts.durable_end,
+            durable_epoch,
+            written_epoch: durable_epoch,
+            promised: high_watermark,
             last_append_ms: facts.last_append_ms,
             ledger: facts.ledger,
+            is_whole: facts.intact && is_whole(facts.log_start, facts.snapshot_as_of),
+            ledger_as_of: facts.snapshot_as_of,
+            is_replicated: false,
+            truncating: None,
+            attempts: 0,
             snapshot: SnapshotState {
                 as_of: facts.snapshot_as_of.unwrap_or(facts.log_start),
                 bytes_since: facts.bytes_since_snapshot,
@@ -84,19 +120,26 @@ impl Standing {
         self.config.defers_sync()
     }
 
+    pub(crate) fn position(&self) -> LogPosition {
+        LogPosition {
+            end: self.end,
+            last_epoch: self.ledger.epochs().last(),
+        }
+    }
+
     /// How far this replica's own log counts towards the high watermark (H2): never further than what
     /// outlives the process.
-    pub(crate) fn own_end(&self) -> Offset {
-        if self.is_interval() {
-            self.written_end
+    pub(crate) fn own_position(&self) -> LogPosition {
+        let (end, last_epoch) = if self.is_interval() {
+            (self.written_end, self.written_epoch)
         } else {
-            self.durable_end
-        }
+            (self.durable_end, self.durable_epoch)
+        };
+        LogPosition { end, last_epoch }
     }
 
     /// Places a client's batch at the end of the log and submits it.
     pub(crate) fn append(&mut self, now: Now, client: ClientBatch, effects: &mut Effects) {
-        invariant::batch_epoch_is_monotone(self.ledger.epochs().last(), self.meta.leader_epoch);
         let batch = Batch {
             placement: Placement {
                 key: self.key,
@@ -108,9 +151,18 @@ impl Standing {
             },
             client,
         };
+        self.take(now, batch, effects);
+    }
+
+    /// Takes the next batch of the log, as its leader placed it, and submits it.
+    pub(crate) fn take(&mut self, now: Now, batch: Batch, effects: &mut Effects) {
+        let placement = &batch.placement;
+        invariant::batch_epoch_is_monotone(self.ledger.epochs().last(), placement.leader_epoch);
+        invariant::batch_is_next(self.end, placement.base_offset);
         self.ledger.observe(&BatchFacts::of(&batch));
         self.end = batch.next_offset();
-        self.last_append_ms = Some(now.wall_ms);
+        self.last_append_ms = Some(placement.append_time_ms);
+        self.promised = self.promised.max(placement.high_watermark);
         self.snapshot.bytes_since += batch.encoded_len() as u64;
         effects.push(Effect::Submit(batch));
         let since_ms = now.monotonic_ms.saturating_sub(self.snapshot.taken_ms);
@@ -121,17 +173,28 @@ impl Standing {
     }
 
     /// The journal synced a round.
-    pub(crate) fn durable(&mut self, end: Offset) {
+    pub(crate) fn durable(&mut self, position: LogPosition, snapshot_as_of: Option<Offset>) {
+        if self.is_truncating() {
+            return; // Told of a log that is going to be another one.
+        }
+        let LogPosition { end, last_epoch } = position;
         invariant::durable_end_is_within(self.durable_end, end, self.end);
         self.durable_end = end;
+        self.durable_epoch = self.durable_epoch.max(last_epoch);
         self.written_end = self.written_end.max(end);
+        self.written_epoch = self.written_epoch.max(last_epoch);
+        self.ledger_as_of = self.ledger_as_of.max(snapshot_as_of);
     }
 
     /// The journal wrote a round, which is not synced yet.
-    pub(crate) fn written(&mut self, end: Offset) {
-        let end = end.max(self.written_end);
+    pub(crate) fn written(&mut self, position: LogPosition) {
+        if self.is_truncating() {
+            return;
+        }
+        let end = position.end.max(self.written_end);
         invariant::written_end_is_within(self.durable_end, end, self.end);
         self.written_end = end;
+        self.written_epoch = self.written_epoch.max(position.last_epoch);
     }
 
     /// Moves the high watermark up to `committed`, and tells readers when it moved.
@@ -141,19 +204,39 @@ impl Standing {
         invariant::high_watermark_is_visible(next, self.end);
         if next > self.high_watermark {
             self.high_watermark = next;
+            self.promised = self.promised.max(next);
             effects.push(Effect::Publish);
         }
         self.submit_snapshot(effects);
     }
 
+    /// A snapshot of the ledger was shipped, and the log ends where it does: what producers did below
+    /// that is known from now on. Epochs are those of the own log.
+    pub(crate) fn complete_ledger(&mut self, mut ledger: Ledger, bytes: Bytes) {
+        std::mem::swap(&mut ledger.epochs, &mut self.ledger.epochs);
+        self.ledger = ledger;
+        self.is_whole = self.intact;
+        self.snapshot.pending = Some(Box::new((self.end, bytes)));
+        self.snapshot.bytes_since = 0;
+    }
+
     /// Encodes the ledger now; it goes to the journal when all that it holds is committed.
     pub(crate) fn take_snapshot(&mut self, effects: &mut Effects) {
-        if !self.intact {
-            return; // It would claim to know what stands behind the rot.
+        if !self.is_whole || self.is_truncating() {
+            return; // It would claim to know what it does not.
         }
-        self.snapshot.pending = Some(Box::new((self.end, self.ledger.encode().into())));
+        let bytes = self.ledger.encode_below(self.end);
+        self.snapshot.pending = Some(Box::new((self.end, bytes.into())));
         self.snapshot.bytes_since = 0;
         self.submit_snapshot(effects);
+    }
+
+    /// A snapshot is needed by somebody, unless one is under way.
+    pub(crate) fn want_snapshot(&mut self, effects: &mut Effects) {
+        let is_submitted = self.snapshot.as_of > self.ledger_as_of.unwrap_or(self.log_start);
+        if !is_submitted && self.snapshot.pending.is_none() {
+            self.take_snapshot(effects);
+        }
     }
 
     fn submit_snapshot(&mut self, effects: &mut Effects) {
@@ -184,10 +267,12 @@ impl Standing {
     pub(crate) fn retain(&mut self, to: Offset, effects: &mut Effects) {
         let to = to.min(self.high_watermark);
         // Of a damaged log nothing goes by itself: it may be all that is left.
-        if to <= self.log_start || !self.intact {
+        if to <= self.log_start || !self.intact || self.is_truncating() {
             return;
         }
-        if self.snapshot.as_of < to && !self.ledger.is_empty() {
+        // Where there are other copies one may have to be brought up to date by it, however empty it is.
+        let is_of_use = self.is_replicated || !self.ledger.is_empty();
+        if self.snapshot.as_of < to && is_of_use {
             self.take_snapshot(effects);
             if self.snapshot.pending.is_some() {
                 return; // Once it is committed the next retention run finds it.
@@ -202,7 +287,7 @@ impl Standing {
 
     /// A copy that was just made begins where the one before it ended, which held no record any more.
     pub(crate) fn begin_at(&mut self, to: Offset, effects: &mut Effects) {
-        if to <= self.end {
+        if to <= self.end || self.is_truncating() {
             return;
         }
         if self.log_start != self.end || !self.ledger.is_empty() {
@@ -215,13 +300,16 @@ impl Standing {
         }
         // Durable, and so counted, with the round that this goes to.
         (self.log_start, self.high_watermark, self.end) = (to, to, to);
+        self.promised = to;
+        // There is nothing that anybody would have to know of what was before.
         self.snapshot.as_of = to;
+        self.is_whole = self.intact;
         effects.push(Effect::Trim { to });
     }
 
     /// What the log holds; none while a part of it is not durable.
     pub(crate) fn survey(&mut self, now: Now) -> Option<Survey> {
-        if self.durable_end < self.end {
+        if self.durable_end < self.end || self.is_truncating() {
             return None;
         }
         Some(Survey {
@@ -234,6 +322,66 @@ impl Standing {
         })
     }
 
+    pub(crate) const fn is_truncating(&self) -> bool {
+        self.truncating.is_some()
+    }
+
+    /// T2, T5: changes the log; nothing is known of it until that is durable. With `loses`, an operator
+    /// accepted that what was committed may go; otherwise false, and nothing happened, when it would (T3).
+    #[must_use]
+    pub(crate) fn truncate(
+        &mut self,
+        truncation: Truncation,
+        loses: bool,
+        effects: &mut Effects,
+    ) -> bool {
+        let (Truncation::Cut { to } | Truncation::Reset { to }) = truncation;
+        let keeps = (loses || to >= self.promised) && to >= self.log_start;
+        if !guard::holds(Guard::KeepCommitted, keeps) {
+            return false;
+        }
+        match truncation {
+            Truncation::Cut { to } => {
+                self.end = self.end.min(to);
+                self.ledger.epochs.cut(to);
+            }
+            Truncation::Reset { to } => {
+                (self.log_start, self.end) = (to, to);
+                self.ledger = Ledger::default();
+                self.is_whole = false;
+            }
+        }
+        self.snapshot.pending = None;
+        self.truncating = Some(truncation);
+        effects.push(Effect::Truncate(truncation));
+        true
+    }
+
+    /// The log is as it was asked to be, and durable; false when nothing was asked.
+    pub(crate) fn truncated(&mut self, found: Truncated, effects: &mut Effects) -> bool {
+        let Some(truncation) = self.truncating.take() else {
+            return false;
+        };
+        if matches!(truncation, Truncation::Reset { .. }) {
+            self.intact = true; // Nothing is left of what was damaged.
+        }
+        (self.log_start, self.end) = (found.log_start, found.end);
+        (self.durable_end, self.written_end) = (found.end, found.end);
+        self.ledger = found.ledger;
+        self.durable_epoch = self.ledger.epochs().last();
+        self.written_epoch = self.durable_epoch;
+        self.high_watermark = self.high_watermark.min(found.end).max(found.log_start);
+        self.promised = self.promised.min(found.end).max(self.high_watermark);
+        self.checkpointed = self.checkpointed.min(self.high_watermark);
+        self.last_append_ms = found.last_append_ms;
+        self.ledger_as_of = found.snapshot_as_of;
+        self.is_whole = self.intact && is_whole(found.log_start, found.snapshot_as_of);
+        self.snapshot.as_of = found.snapshot_as_of.unwrap_or(found.log_start);
+        self.snapshot.bytes_since = found.bytes_since_snapshot;
+        effects.push(Effect::Publish);
+        true
+    }
+
     /// Forgets request keys and runs of unordered producers that are too old, and idle producers now and then.
     pub(crate) fn sweep(&mut self, now: Now) {
         self.ledger.keys.expire(now.wall_ms);
@@ -243,4 +391,10 @@ impl Standing {
             self.ledger.producers.expire(now.wall_ms);
         }
     }
+}
+
+/// Whether a recovered ledger knows all that was below the end: the log goes back to the first record, or
+/// a snapshot tells what was in the part that is gone.
+fn is_whole(log_start: Offset, snapshot_as_of: Option<Offset>) -> bool {
+    log_start == Offset::ZERO || snapshot_as_of.is_some_and(|as_of| as_of >= log_start)
 }

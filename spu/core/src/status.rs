@@ -8,7 +8,7 @@ use tidegate_proto::position::{LeaderEpoch, Offset};
 use crate::effect::{ReplicaMeta, RoleName};
 
 /// Where a replica stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Status {
     /// Its role.
     pub role: RoleName,

@@ -25,7 +25,7 @@ const START: u64 = 1 << 32;
 const HALF: u64 = 1 << 31;
 
 /// What is known of a batch before it is appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Sight {
     /// Never seen.
     New,
@@ -43,7 +43,7 @@ pub(crate) enum Sight {
 }
 
 /// Sequence numbers that were seen and whose records stand side by side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Run {
     pub(crate) count: u64,
     pub(crate) base_offset: Offset,
@@ -51,7 +51,7 @@ pub(crate) struct Run {
     pub(crate) timestamp_ms: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Unordered {
     pub(crate) epoch: u16,
     pub(crate) touched_ms: i64,
@@ -64,7 +64,7 @@ pub(crate) struct Unordered {
 }
 
 /// All unordered producers of a partition.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct UnorderedTable {
     producers: BTreeMap<ProducerId, Unordered>,
 }

@@ -10,7 +10,7 @@ use tidegate_proto::produce::Durable;
 
 use crate::effect::{Acknowledged, Effect, Effects, Refusal, RequestId};
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct WaitingRequest {
     pub(crate) request: RequestId,
     pub(crate) deadline_ms: u64,
@@ -18,7 +18,7 @@ pub(crate) struct WaitingRequest {
     pub(crate) answer: Acknowledged,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Waiting {
     requests: VecDeque<WaitingRequest>,
 }

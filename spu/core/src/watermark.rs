@@ -1,111 +1,215 @@
-//! The high watermark: how far the log is committed (H1, H2).
+//! The high watermark: how far the log is committed (H1, H2), and with whose consent.
 //!
-//! It is computed over a set of members, of which a single replica is the smallest case; followers
-//! are members whose acknowledged end arrives by message. It holds no log and moves nothing itself.
+//! It is computed over MaxISR: the committed in-sync set and every proposed one that no row has settled. A
+//! single replica is the smallest case. It holds no log, knows nobody's acknowledgements itself and moves
+//! nothing.
 
-use tidegate_proto::control::IsrMember;
-use tidegate_proto::id::{Incarnation, SpuId};
-use tidegate_proto::position::Offset;
+use tidegate_proto::control::{IsrCandidate, IsrMember, IsrProposal};
+use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
 
-/// A member of the in-sync set, and how far it acknowledged in this epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Member {
-    spu: SpuId,
-    incarnation: Incarnation,
-    acked: Offset,
+use crate::guard::{self, Guard};
+use crate::limits::PROPOSAL_RETRY_MS;
+
+/// The committed in-sync set, and what was proposed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct InSync {
+    pub(crate) committed: Vec<IsrMember>,
+    pub(crate) min_isr: u16,
+    /// Of the row that says so.
+    version: u64,
+    pending: Option<Pending>,
+    /// No new proposal before this time: the last one was refused.
+    quiet_until_ms: u64,
 }
 
-/// The members that must hold a record before it is committed (MaxISR).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct InSync {
-    members: Vec<Member>,
-    committed_len: u16,
-    min_isr: u16,
+/// A proposal that may still be carried out, whatever was answered (H1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Pending {
+    wanted: Vec<IsrCandidate>,
+    /// It is given up: what is said now is the committed set, at the same version. Only one of the two can
+    /// be carried out, and either makes the version grow.
+    cancel: Option<Vec<IsrCandidate>>,
+    said_ms: u64,
 }
 
 impl InSync {
-    /// The set of a row. Acknowledgements count only inside their epoch, so all start from zero.
-    pub(crate) fn new(isr: &[IsrMember], min_isr: u16) -> Self {
-        let member = |at: &IsrMember| Member {
-            spu: at.spu,
-            incarnation: at.incarnation,
-            acked: Offset::ZERO,
-        };
-        let committed_len = u16::try_from(isr.len()).unwrap_or(u16::MAX);
+    pub(crate) fn new(isr: &[IsrMember], min_isr: u16, version: u64) -> Self {
         Self {
-            members: isr.iter().map(member).collect(),
-            committed_len,
+            committed: isr.to_vec(),
             min_isr,
+            version,
+            pending: None,
+            quiet_until_ms: 0,
         }
     }
 
-    /// A newer row of the same epoch: members that stay keep what they acknowledged.
-    pub(crate) fn replace(&mut self, isr: &[IsrMember], min_isr: u16) {
-        let before = std::mem::replace(self, Self::new(isr, min_isr));
-        for old in before.members {
-            self.acknowledge(old.spu, old.incarnation, old.acked);
+    /// A newer row of the same epoch: what was proposed on an older one will not happen any more.
+    pub(crate) fn settle(&mut self, isr: &[IsrMember], min_isr: u16, version: u64) {
+        let quiet_until_ms = self.quiet_until_ms;
+        *self = Self::new(isr, min_isr, version);
+        self.quiet_until_ms = quiet_until_ms;
+    }
+
+    /// H2: the largest position that every member holds, if enough of them are in sync.
+    pub(crate) fn agreed(
+        &self,
+        acked: impl Fn(&IsrMember) -> LogPosition,
+    ) -> Option<(Offset, Option<LeaderEpoch>)> {
+        let is_enough = self.committed.len() >= usize::from(self.min_isr);
+        if !guard::holds(Guard::CommitMinIsr, is_enough) {
+            return None;
+        }
+        let mut least: Option<(Offset, Option<LeaderEpoch>)> = None;
+        let wanted = self
+            .pending
+            .as_ref()
+            .filter(|_| !guard::holds(Guard::PendingCounts, false));
+        let wanted = wanted.map_or(&[][..], |pending| &pending.wanted);
+        let proposed = wanted.iter().map(|candidate| &candidate.member);
+        for member in self.committed.iter().chain(proposed) {
+            let at = acked(member);
+            least = Some(match least {
+                // Both are the least of their kind: members ack the two together, but not at once.
+                Some((end, epoch)) => (end.min(at.end), epoch.min(at.last_epoch)),
+                None => (at.end, at.last_epoch),
+            });
+        }
+        least
+    }
+
+    pub(crate) const fn has_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Whether a proposal may be made now.
+    pub(crate) fn may_propose(&self, now_ms: u64) -> bool {
+        self.pending.is_none() && self.quiet_until_ms <= now_ms
+    }
+
+    pub(crate) fn propose(&mut self, wanted: Vec<IsrCandidate>, now_ms: u64) {
+        self.pending = Some(Pending {
+            wanted,
+            cancel: None,
+            said_ms: now_ms,
+        });
+    }
+
+    /// Whom the pending proposal would add, unless it is given up already.
+    pub(crate) fn added(&self) -> impl Iterator<Item = &IsrMember> {
+        let open = self
+            .pending
+            .iter()
+            .filter(|pending| pending.cancel.is_none());
+        let members = open.flat_map(|pending| pending.wanted.iter().map(|one| &one.member));
+        members.filter(|member| !self.committed.contains(member))
+    }
+
+    /// Gives the pending proposal up; its members count until a row settles it.
+    pub(crate) fn cancel(&mut self, committed: Vec<IsrCandidate>, now_ms: u64) {
+        if let Some(pending) = &mut self.pending {
+            pending.cancel = Some(committed);
+            pending.said_ms = now_ms;
         }
     }
 
-    /// A member holds everything below `end` durably. Others, and other incarnations, do not count.
-    pub(crate) fn acknowledge(&mut self, spu: SpuId, incarnation: Incarnation, end: Offset) {
-        let same = |at: &&mut Member| at.spu == spu && at.incarnation == incarnation;
-        if let Some(member) = self.members.iter_mut().find(same) {
-            member.acked = member.acked.max(end);
+    /// Whether the pending proposal waits to be said again.
+    pub(crate) fn is_due(&mut self, now_ms: u64) -> bool {
+        let late = |at: &&mut Pending| now_ms.saturating_sub(at.said_ms) >= PROPOSAL_RETRY_MS;
+        let due = self.pending.as_mut().filter(late);
+        due.map(|pending| pending.said_ms = now_ms).is_some()
+    }
+
+    /// The controllers refused what was proposed on this version; true when it has to be given up.
+    pub(crate) fn refused(&mut self, version: u64, now_ms: u64) -> bool {
+        let is_it = version == self.version && self.pending.is_some();
+        if is_it {
+            self.quiet_until_ms = now_ms.saturating_add(PROPOSAL_RETRY_MS);
+            let settles = guard::holds(Guard::SettleByVersion, false);
+            self.pending.take_if(|_| settles);
         }
+        is_it
+            && self
+                .pending
+                .as_ref()
+                .is_some_and(|pending| pending.cancel.is_none())
     }
 
-    /// H2: the largest offset that every member holds, if enough of them are in sync.
-    pub(crate) fn committed(&self) -> Option<Offset> {
-        let least = self.members.iter().map(|member| member.acked).min();
-        least.filter(|_| self.committed_len >= self.min_isr)
-    }
-
-    /// A4: sizes when quorum appends must be refused.
-    pub(crate) fn shortage(&self) -> Option<(u16, u16)> {
-        let required = self.min_isr.max(1);
-        (self.committed_len < required).then_some((self.committed_len, required))
+    /// What is to be said to the controllers, if anything.
+    pub(crate) fn proposal(
+        &self,
+        key: ReplicaKey,
+        leader_epoch: LeaderEpoch,
+    ) -> Option<IsrProposal> {
+        let pending = self.pending.as_ref()?;
+        Some(IsrProposal {
+            key,
+            leader_epoch,
+            version: self.version,
+            isr: pending.cancel.as_ref().unwrap_or(&pending.wanted).clone(),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
+
     use super::*;
 
-    fn member(spu: u32, incarnation: u64) -> IsrMember {
+    fn member(spu: u32) -> IsrMember {
         IsrMember {
             spu: SpuId(spu),
-            incarnation: Incarnation(incarnation),
+            incarnation: Incarnation(7),
         }
     }
 
-    #[test]
-    fn the_slowest_member_decides() {
-        let mut set = InSync::new(&[member(1, 7), member(2, 8)], 2);
-        set.acknowledge(SpuId(1), Incarnation(7), Offset::new(10));
-        assert_eq!(set.committed(), Some(Offset::ZERO));
-        set.acknowledge(SpuId(2), Incarnation(8), Offset::new(4));
-        assert_eq!(set.committed(), Some(Offset::new(4)));
+    fn candidate(spu: u32) -> IsrCandidate {
+        IsrCandidate {
+            member: member(spu),
+            replica_gen: ReplicaGen::from_bytes([1; 16]),
+        }
+    }
+
+    /// Member n holds 10 n.
+    fn agreed(set: &InSync) -> Option<u64> {
+        let acked = |member: &IsrMember| LogPosition {
+            end: Offset::new(10 * u64::from(member.spu.0)),
+            last_epoch: None,
+        };
+        set.agreed(acked).map(|(end, _)| end.get())
     }
 
     #[test]
-    fn an_older_life_of_a_member_does_not_count() {
-        let mut set = InSync::new(&[member(1, 7)], 1);
-        set.acknowledge(SpuId(1), Incarnation(6), Offset::new(10));
-        assert_eq!(set.committed(), Some(Offset::ZERO));
-    }
-
-    #[test]
-    fn below_the_minimum_nothing_is_committed() {
-        let mut set = InSync::new(&[member(1, 7)], 2);
-        set.acknowledge(SpuId(1), Incarnation(7), Offset::new(10));
-        assert_eq!((set.committed(), set.shortage()), (None, Some((1, 2))));
-        set.replace(&[member(1, 7), member(2, 1)], 2);
+    fn the_slowest_member_decides_and_below_the_minimum_nobody_does() {
         assert_eq!(
-            (set.committed(), set.shortage()),
-            (Some(Offset::ZERO), None)
+            agreed(&InSync::new(&[member(3), member(2)], 2, 1)),
+            Some(20)
         );
-        set.replace(&[member(1, 7)], 1);
-        assert_eq!(set.committed(), Some(Offset::new(10)));
+        assert_eq!(agreed(&InSync::new(&[member(3)], 2, 1)), None);
+    }
+
+    #[test]
+    fn who_was_proposed_counts_until_a_newer_row_whatever_was_answered() {
+        let mut set = InSync::new(&[member(3), member(2)], 2, 1);
+        set.propose(vec![candidate(3), candidate(2), candidate(1)], 0);
+        assert_eq!(agreed(&set), Some(10));
+        assert!(set.refused(1, 5));
+        set.cancel(vec![candidate(3), candidate(2)], 5);
+        assert!(
+            !set.refused(1, 6),
+            "a cancel is said again, and not cancelled"
+        );
+        assert_eq!(agreed(&set), Some(10));
+        set.settle(&[member(3), member(2)], 2, 2);
+        assert_eq!(agreed(&set), Some(20));
+        assert!(!set.may_propose(PROPOSAL_RETRY_MS), "refused a moment ago");
+        assert!(set.may_propose(6 + PROPOSAL_RETRY_MS));
+    }
+
+    #[test]
+    fn who_would_leave_counts_too() {
+        let mut set = InSync::new(&[member(3), member(1)], 1, 1);
+        set.propose(vec![candidate(3)], 0);
+        assert_eq!(agreed(&set), Some(10));
     }
 }

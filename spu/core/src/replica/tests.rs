@@ -16,8 +16,9 @@ use tidegate_proto::record::{Datum, RecordRef};
 use tidegate_proto::position::LogPosition;
 
 use super::*;
-use crate::effect::{Acknowledged, RequestId};
+use crate::effect::{Acknowledged, ReplicaMeta, RequestId};
 use crate::input::ReplicaConfig;
+use crate::invariant;
 use crate::ledger::BatchFacts;
 
 mod histories;

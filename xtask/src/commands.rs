@@ -121,6 +121,13 @@ pub(crate) fn images(arguments: &[String]) -> Result<(), String> {
     finish(program(&binary.to_string_lossy()).args(arguments))
 }
 
+/// Searches the protocol model of replication.
+pub(crate) fn model(arguments: &[String]) -> Result<(), String> {
+    finish(cargo().args(["build", "--release", "--package", "tidegate-model"]))?;
+    let binary = target().join("release/tidegate-model");
+    finish(program(&binary.to_string_lossy()).args(arguments))
+}
+
 /// Runs a simulated cluster, seed after seed.
 pub(crate) fn simulate(arguments: &[String]) -> Result<(), String> {
     finish(cargo().args(["build", "--release", "--package", "tidegate-simulation"]))?;

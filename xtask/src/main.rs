@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask up | test | ci | bench | images | simulate | histories | histcheck |
+//! Developer commands: `cargo xtask up | test | ci | bench | images | model | simulate | histories | histcheck |
 //! cluster-trial | dist | openapi | lint-api | schemathesis | fuzz`.
 //!
 //! Standard library only, so that it builds in a second on a fresh machine. Every command is a
@@ -24,6 +24,7 @@ Usage: cargo xtask <command> [arguments]
   ci            formatting, lints, supply chain, then all tests
   bench [..]    run the benchmarks; arguments go to them
   images [..]   boot crash images of the log; --help says how many and which
+  model [..]    search the protocol model of replication; --help says how far, --gate takes its guards away
   simulate [..] a whole cluster as events of one queue, seed after seed; --help says how
   histories     run the tests that generate their inputs on new ones; arguments: how many of each, test names
   histcheck ..  check histories of what clients saw, one file each (tests/histcheck says what they hold)
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         "ci" => commands::ci(),
         "bench" => commands::bench(&rest),
         "images" => commands::images(&rest),
+        "model" => commands::model(&rest),
         "simulate" => commands::simulate(&rest),
         "histories" => commands::histories(&rest),
         "histcheck" => commands::histcheck(&rest),

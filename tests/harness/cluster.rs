@@ -236,6 +236,29 @@ impl Cluster {
         self.start_with(&name, &[("TIDEGATE_JOIN_TOKEN", &token)]);
     }
 
+    /// Stops one process where it is (SIGSTOP): to the others it looks cut off.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn freeze(&self, name: &str) {
+        kill_process(self.pid(name), Signal::STOP).expect("it runs");
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn thaw(&self, name: &str) {
+        kill_process(self.pid(name), Signal::CONT).expect("it runs");
+    }
+
+    fn pid(&self, name: &str) -> Pid {
+        let own = self.by_hand.iter().find(|(known, _)| known == name);
+        let pid = own.map_or_else(|| self.member(name).pid, |(_, child)| child.id());
+        let pid = i32::try_from(pid).expect("a process id");
+        Pid::from_raw(pid).expect("a process id")
+    }
+
     /// kill -9 for one process.
     ///
     /// # Panics
@@ -253,11 +276,9 @@ impl Cluster {
     }
 
     fn end(&mut self, name: &str, signal: Signal) {
+        let pid = self.pid(name);
         let own = self.by_hand.iter().position(|(known, _)| known == name);
         let mut own = own.map(|at| self.by_hand.remove(at).1);
-        let pid = own.as_ref().map_or(self.member(name).pid, Child::id);
-        let pid = i32::try_from(pid).expect("a process id");
-        let pid = Pid::from_raw(pid).expect("a process id");
         kill_process(pid, signal).expect("it runs");
         wait_blocking("the end of a process", || match &mut own {
             Some(child) => child.try_wait().expect("it can be asked").map(drop),
@@ -355,6 +376,13 @@ impl Drop for Cluster {
             #[expect(clippy::print_stderr, reason = "the report of a failing test")]
             {
                 eprintln!("{words}");
+            }
+        }
+        for node in self.manifest.iter().flat_map(|manifest| &manifest.nodes) {
+            // One that a failed test left frozen would not end; those that ended are gone.
+            let pid = i32::try_from(node.pid).ok().and_then(Pid::from_raw);
+            if let Some(pid) = pid.filter(|_| std::thread::panicking()) {
+                kill_process(pid, Signal::CONT).ok();
             }
         }
         if let Some(mut holder) = self.holder.take() {

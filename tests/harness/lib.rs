@@ -21,6 +21,10 @@ pub mod socket;
 pub mod doors;
 pub mod watching;
 
+pub mod copies;
+pub mod recorded;
+pub mod recorded_readers;
+
 pub mod cluster;
 pub mod server;
 

@@ -42,7 +42,10 @@ const PACKAGES: [(&str, &[&str]); 6] = [
         &["kit", "data-plane", "spu", "sc", "gateway", "cli", "tests"],
     ),
     ("rustix", &["spu/log", "cli", "tests"]),
-    ("anyhow", &["cli", "tests", "tests/images", "tests/simulation"]),
+    (
+        "anyhow",
+        &["cli", "tests", "tests/images", "tests/simulation"],
+    ),
     ("clap", &["cli", "tests"]),
 ];
 

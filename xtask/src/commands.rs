@@ -161,6 +161,7 @@ pub(crate) fn cluster_trial(arguments: &[String]) -> Result<(), String> {
         "1",
         "--nocapture",
         "cluster_changes",
+        "cluster_replication",
         "cluster_restarts",
     ]);
     trial.env("TIDEGATE_TRIAL_ROUNDS", rounds);

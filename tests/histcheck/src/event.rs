@@ -85,16 +85,17 @@ pub enum What {
         offset: u64,
     },
 
-    /// A client asks where the log ends. Readings of one scope (a leader epoch, say) are judged among each
-    /// other; those without a scope also against acknowledgements and reads.
+    /// A client asks where the log ends.
     AskLatest {
         op: u64,
         partition: u32,
-        scope: Option<u64>,
     },
+    /// Answers of one scope (a leader epoch, say, where a leader that was replaced may still answer) are judged
+    /// among each other; those without a scope also against acknowledgements and reads.
     Latest {
         op: u64,
         offset: u64,
+        scope: Option<u64>,
     },
 
     /// A member of a group commits its position.

@@ -73,6 +73,7 @@ pub(crate) struct Scanned<'a> {
 pub(crate) enum Question {
     Latest {
         partition: u32,
+        /// Known when it is answered.
         scope: Option<u64>,
     },
     Commit {
@@ -138,7 +139,7 @@ impl<'a> Facts<'a> {
                 base_offset,
             } => self.place(at, *op, *partition, *base_offset),
             What::Failed { op } => self.fail(at, *op),
-            What::Unknown { op } => self.end(at, *op).map(|_| ()),
+            What::Unknown { op } => self.end(at, *op).map(drop),
             What::ReadFrom {
                 reader, partition, ..
             } => match self.readers.insert(*reader, *partition) {
@@ -160,29 +161,17 @@ impl<'a> Facts<'a> {
             What::AskLatest { .. } | What::Commit { .. } | What::AskCommitted { .. } => {
                 self.begin_question(at, what)
             }
-            What::Latest { op, offset } => self.answer(at, *op, Some(*offset)),
-            What::FoundCommitted { op, offset } => self.answer(at, *op, *offset),
-            What::Committed { op } => self.answer(at, *op, None),
-            What::LossAccepted { partition, from } => {
-                self.losses.push(Loss {
-                    at,
-                    partition: *partition,
-                    from: *from,
-                });
+            What::Latest { op, offset, scope } => {
+                let index = self.answer(at, *op, Some(*offset))?;
+                if let Question::Latest { scope: of, .. } = &mut self.asked[index].question {
+                    *of = *scope;
+                }
                 Ok(())
             }
-            What::Scan {
-                partition,
-                replica,
-                log_start,
-                records,
-            } => {
-                self.scans.push(Scanned {
-                    partition: *partition,
-                    replica: *replica,
-                    log_start: *log_start,
-                    records,
-                });
+            What::FoundCommitted { op, offset } => self.answer(at, *op, *offset).map(drop),
+            What::Committed { op } => self.answer(at, *op, None).map(drop),
+            What::LossAccepted { .. } | What::Scan { .. } => {
+                self.take_end(at, what);
                 Ok(())
             }
             What::Watched { watch, .. } if !self.watches.insert(*watch) => {
@@ -199,6 +188,32 @@ impl<'a> Facts<'a> {
             | What::Watched { .. }
             | What::Revision { .. }
             | What::Compacted { .. } => Ok(()),
+        }
+    }
+
+    fn take_end(&mut self, at: usize, what: &'a What) {
+        match what {
+            What::LossAccepted { partition, from } => {
+                self.losses.push(Loss {
+                    at,
+                    partition: *partition,
+                    from: *from,
+                });
+            }
+            What::Scan {
+                partition,
+                replica,
+                log_start,
+                records,
+            } => {
+                self.scans.push(Scanned {
+                    partition: *partition,
+                    replica: *replica,
+                    log_start: *log_start,
+                    records,
+                });
+            }
+            _ => {}
         }
     }
 
@@ -237,11 +252,10 @@ impl<'a> Facts<'a> {
 
     fn begin_question(&mut self, at: usize, what: &What) -> Result<(), Malformed> {
         let (op, question) = match *what {
-            What::AskLatest {
-                op,
-                partition,
-                scope,
-            } => (op, Question::Latest { partition, scope }),
+            What::AskLatest { op, partition } => {
+                let scope = None;
+                (op, Question::Latest { partition, scope })
+            }
             What::Commit {
                 op,
                 group,
@@ -301,13 +315,13 @@ impl<'a> Facts<'a> {
         Ok(())
     }
 
-    fn answer(&mut self, at: usize, op: u64, answer: Option<u64>) -> Result<(), Malformed> {
+    fn answer(&mut self, at: usize, op: u64, answer: Option<u64>) -> Result<usize, Malformed> {
         let Begun::Asked(index) = self.end(at, op)? else {
             return Err(Malformed::NotBegun { at, op });
         };
         self.asked[index].ended = Some(at);
         self.asked[index].answer = answer;
-        Ok(())
+        Ok(index)
     }
 
     fn read(&mut self, at: usize, reader: u64, records: &[Seen]) -> Result<(), Malformed> {

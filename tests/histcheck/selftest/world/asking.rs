@@ -56,12 +56,7 @@ impl World {
         let group = self.random.below(2) as u32;
         let (about, what) = match self.random.below(5) {
             0 | 1 => {
-                let scope = None;
-                let what = What::AskLatest {
-                    op,
-                    partition,
-                    scope,
-                };
+                let what = What::AskLatest { op, partition };
                 (About::Latest(partition), what)
             }
             2 => {
@@ -119,7 +114,8 @@ impl World {
         let answer = match about {
             About::Latest(partition) => {
                 let offset = self.of(partition).mark;
-                What::Latest { op, offset }
+                let scope = None;
+                What::Latest { op, offset, scope }
             }
             About::Committed(group, partition) => {
                 let state = self.groups.entry((group, partition)).or_default();

@@ -1,0 +1,152 @@
+//! Topics with three copies, on real processes: leaders are killed under load, followers frozen, a leader cut
+//! off while another takes over, a leader that wrote what nobody else has comes back, and everything is
+//! killed at once. Each time the histories of all clients are judged and the copies compared byte by byte.
+
+mod site;
+
+use site::{Site, Standing, UNITS};
+use tidegate_tests::effort::Effort;
+use tidegate_tests::wait::wait_for;
+
+/// Records acknowledged by a leader alone before it dies.
+const ALONE: u64 = 20;
+
+fn unit(number: u64) -> String {
+    format!("spu-{number}")
+}
+
+/// Each partition is led by another than before.
+fn all_moved(before: &[Standing], gone: u64, now: &[Standing]) -> bool {
+    let mut pairs = before.iter().zip(now);
+    pairs.all(|(before, now)| {
+        now.leader != gone && (before.leader != gone || now.epoch > before.epoch)
+    })
+}
+
+/// A leader is killed with thousands of records in flight, and its successor as soon as it leads.
+async fn kill_two_leaders(site: &mut Site) {
+    site.burst().await;
+    let before = site.standings().await.expect("leaders");
+    let first = before[0].leader;
+    site.cluster.kill(&unit(first));
+    let next = site.wait_standings("other leaders", |now| all_moved(&before, first, now));
+    let next = next.await;
+    site.cluster.start_by_hand(&unit(first));
+    let second = next[0].leader;
+    site.cluster.kill(&unit(second));
+    site.wait_standings("leaders after the second kill", |now| {
+        all_moved(&next, second, now)
+    })
+    .await;
+    site.settle().await;
+    site.recorder.burst(false);
+    site.cluster.start_by_hand(&unit(second));
+    site.wait_whole().await;
+    site.settle().await;
+}
+
+/// Everything but the database is killed with thousands of records in flight, and started again.
+async fn kill_everything(site: &mut Site) {
+    site.burst().await;
+    let all = UNITS.iter().chain(&["sc-1", "gateway-1", "gateway-2"]);
+    for name in all.clone() {
+        site.cluster.kill(name);
+    }
+    site.recorder.burst(false);
+    for name in ["sc-1"]
+        .iter()
+        .chain(&UNITS)
+        .chain(&["gateway-1", "gateway-2"])
+    {
+        site.cluster.start_by_hand(name);
+    }
+    site.settle().await;
+    site.wait_whole().await;
+}
+
+/// A unit that leads nothing does not go on: records are acknowledged all the same.
+async fn freeze_a_follower(site: &mut Site) {
+    let before = site.standings().await.expect("leaders");
+    let leads = |number: u64| before.iter().any(|one| one.leader == number);
+    let idle = (1..=3).find(|number| !leads(*number));
+    let idle = idle.expect("a unit that leads nothing");
+    site.burst().await;
+    site.cluster.freeze(&unit(idle));
+    site.settle().await;
+    site.wait_standings("a smaller set of copies in sync", |now| {
+        now.iter().all(|one| !one.in_sync.contains(&idle))
+    })
+    .await;
+    site.recorder.burst(false);
+    site.settle().await;
+    site.cluster.thaw(&unit(idle));
+    site.wait_whole().await;
+}
+
+/// A leader does not go on until others lead and acknowledge; then it does, with requests that still lie
+/// before it.
+async fn freeze_a_leader(site: &mut Site) {
+    site.burst().await;
+    let before = site.standings().await.expect("leaders");
+    let old = before[0].leader;
+    site.cluster.freeze(&unit(old));
+    site.wait_standings("other leaders", |now| all_moved(&before, old, now))
+        .await;
+    site.settle().await;
+    site.cluster.thaw(&unit(old));
+    site.settle().await;
+    site.recorder.burst(false);
+    site.wait_whole().await;
+}
+
+/// A leader acknowledges alone what its followers do not get, and dies; it comes back when others have written
+/// over it.
+async fn diverge(site: &mut Site) {
+    let before = site.standings().await.expect("leaders");
+    let old = before[0].leader;
+    let others: Vec<String> = (1..=3).filter(|one| *one != old).map(unit).collect();
+    for other in &others {
+        site.cluster.freeze(other);
+    }
+    let enough = site.recorder.acked_by_leader() + ALONE;
+    wait_for("records that the leader alone has", async || {
+        (site.recorder.acked_by_leader() >= enough).then_some(())
+    })
+    .await;
+    site.cluster.kill(&unit(old));
+    for other in &others {
+        site.cluster.thaw(other);
+    }
+    site.wait_standings("other leaders", |now| all_moved(&before, old, now))
+        .await;
+    site.settle().await;
+    site.cluster.start_by_hand(&unit(old));
+    site.wait_whole().await;
+    site.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_records_survive_two_kills_of_leaders_and_one_of_everything() {
+    let effort = Effort::of_environment();
+    let mut site = Site::start(effort).await;
+    for _ in 0..effort.rounds {
+        kill_two_leaders(&mut site).await;
+        kill_everything(&mut site).await;
+    }
+    let verdict = site.judge("kills").await;
+    assert!(verdict.counts.acked > 10_000, "{verdict}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_acknowledged_falsely_and_copies_agree_after_units_were_cut_off() {
+    let effort = Effort::of_environment();
+    let mut site = Site::start(effort).await;
+    for _ in 0..effort.rounds {
+        freeze_a_follower(&mut site).await;
+        freeze_a_leader(&mut site).await;
+        diverge(&mut site).await;
+    }
+    let verdict = site.judge("cut-off").await;
+    let lost = verdict.counts.lost_of_leader;
+    assert!(lost >= ALONE, "the copies never differed: {verdict}");
+}

@@ -21,6 +21,7 @@ use crate::input::ReplicaConfig;
 use crate::invariant;
 use crate::ledger::BatchFacts;
 
+mod copies;
 mod histories;
 mod scenarios;
 mod seals;

@@ -175,7 +175,7 @@ impl Standing {
     /// The journal synced a round.
     pub(crate) fn durable(&mut self, position: LogPosition, snapshot_as_of: Option<Offset>) {
         if self.is_truncating() {
-            return; // Told of a log that is going to be another one.
+            return;
         }
         let LogPosition { end, last_epoch } = position;
         invariant::durable_end_is_within(self.durable_end, end, self.end);
@@ -301,7 +301,6 @@ impl Standing {
         // Durable, and so counted, with the round that this goes to.
         (self.log_start, self.high_watermark, self.end) = (to, to, to);
         self.promised = to;
-        // There is nothing that anybody would have to know of what was before.
         self.snapshot.as_of = to;
         self.is_whole = self.intact;
         effects.push(Effect::Trim { to });
@@ -336,7 +335,7 @@ impl Standing {
         effects: &mut Effects,
     ) -> bool {
         let (Truncation::Cut { to } | Truncation::Reset { to }) = truncation;
-        let keeps = (loses || to >= self.promised) && to >= self.log_start;
+        let keeps = (loses && to >= self.log_start) || to >= self.promised;
         if !guard::holds(Guard::KeepCommitted, keeps) {
             return false;
         }
@@ -358,12 +357,14 @@ impl Standing {
     }
 
     /// The log is as it was asked to be, and durable; false when nothing was asked.
-    pub(crate) fn truncated(&mut self, found: Truncated, effects: &mut Effects) -> bool {
+    pub(crate) fn truncated(&mut self, mut found: Truncated, effects: &mut Effects) -> bool {
         let Some(truncation) = self.truncating.take() else {
             return false;
         };
         if matches!(truncation, Truncation::Reset { .. }) {
             self.intact = true; // Nothing is left of what was damaged.
+            // What an old snapshot knows ends before what is missing.
+            (found.ledger, found.snapshot_as_of) = (Ledger::default(), None);
         }
         (self.log_start, self.end) = (found.log_start, found.end);
         (self.durable_end, self.written_end) = (found.end, found.end);

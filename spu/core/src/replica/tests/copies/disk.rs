@@ -65,6 +65,8 @@ impl Image {
     fn reset(&mut self, to: Offset) {
         (self.log_start, self.end) = (to, to);
         self.batches.clear();
+        // It knows of what was before the gap, and nothing of what is in it.
+        self.snapshot.take_if(|(as_of, _)| *as_of < to);
     }
 
     pub(super) fn position(&self) -> LogPosition {

@@ -324,27 +324,34 @@ impl Cluster {
                 position,
                 ledger_as_of,
             } => {
-                let durable = &at.disk.durable;
-                // Of a log without a batch the ledger remembers the last one that there was.
-                let known = durable.position().last_epoch.or(position.last_epoch);
-                let is_true = position.end <= durable.end && position.last_epoch <= known;
-                assert!(is_true, "R-11: an early ack");
-                if let Some(leader) = self
-                    .row
-                    .leaders
-                    .get(&at.replica.as_ref().unwrap().status().meta.leader_epoch)
-                {
-                    let message = Message::Ack {
-                        from,
-                        attempt,
-                        position,
-                        ledger_as_of,
-                    };
-                    self.post(self.address(*leader), message);
-                }
+                self.acknowledge(node, attempt, position, ledger_as_of);
             }
             Effect::Alarm(what) => self.alarms.push(what),
             Effect::StopFollowing | Effect::Publish | Effect::Became(_) => {}
+        }
+    }
+
+    fn acknowledge(
+        &mut self,
+        node: usize,
+        attempt: u64,
+        position: LogPosition,
+        ledger_as_of: Option<Offset>,
+    ) {
+        let durable = &self.nodes[node].disk.durable;
+        // Of a log without a batch the ledger remembers the last one that there was.
+        let known = durable.position().last_epoch.or(position.last_epoch);
+        let is_true = position.end <= durable.end && position.last_epoch <= known;
+        assert!(is_true, "R-11: an early ack");
+        let epoch = self.status(node).meta.leader_epoch;
+        if let Some(leader) = self.row.leaders.get(&epoch) {
+            let message = Message::Ack {
+                from: self.address(node),
+                attempt,
+                position,
+                ledger_as_of,
+            };
+            self.post(self.address(*leader), message);
         }
     }
 

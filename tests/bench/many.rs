@@ -31,11 +31,18 @@ pub(crate) async fn measure(effort: Effort, report: &mut Report) -> Result<()> {
     produce(&server, "one", 0).await?;
     let before = at_rest(&server, effort.rest).await;
 
+    let busy = busy_with_one(effort).await?;
+
     let start = now();
     server.create_topic("t", count).await;
     produce(&server, "t", count - 1).await?;
     let made = start.elapsed().as_secs_f64();
-    each_once(&address(&server), one_record_each(&server, count), 32).await?;
+    each_once(
+        &address(&server),
+        one_record_each(&server, count, count),
+        32,
+    )
+    .await?;
     let produced = at_rest(&server, effort.rest).await;
     server.stop();
 
@@ -48,13 +55,14 @@ pub(crate) async fn measure(effort: Effort, report: &mut Report) -> Result<()> {
     delete(&server).await?;
     let deleted = start.elapsed().as_secs_f64();
 
-    let each = |after: u64| after.saturating_sub(before) as f64 / f64::from(count) / 1024.0;
+    let each =
+        |after: u64, before: u64| after.saturating_sub(before) as f64 / f64::from(count) / 1024.0;
     let rows = [
         ("topic made and its last partition served", made, 10.0, "s", "one topic, from the request to the answer of a durable produce into its last partition".to_owned()),
         ("restart after a clean stop", clean, 3.0, "s", "from the start of the process to the answers of durable produces into the first and the last partition".to_owned()),
         ("restart after a kill", killed, 10.0, "s", format!("the same, with {} MiB of journal over all partitions to fold", folded >> 20)),
-        ("memory each, after a restart", each(rested), 4.0, "KiB", format!("resident, whole process, less that with 1 partition; one record in each, and no request for {} s", effort.rest.as_secs())),
-        ("memory each, after they were made and written to", each(produced), 4.0, "KiB", "the same, in the process that made them".to_owned()),
+        ("memory each, after a restart", each(rested, before), 4.0, "KiB", format!("resident, whole process, less that with 1 partition; one record in each, and no request for {} s", effort.rest.as_secs())),
+        ("memory each, after they were made and written to", each(produced, busy), 4.0, "KiB", "the same, in the process that made them, less that of one that made and was asked as much, all of it of 1 partition".to_owned()),
         ("topic deleted and its replicas closed", deleted, 5.0, "s", "from the request until another topic of the node serves a durable produce".to_owned()),
     ];
     for (what, figure, bound, unit, setting) in rows {
@@ -68,10 +76,25 @@ fn address(server: &Server) -> String {
     server.url().trim_start_matches("http://").to_owned()
 }
 
-fn one_record_each(server: &Server, count: u32) -> Arc<Vec<Vec<u8>>> {
+/// Resident bytes of a server that took as many requests as there are partitions to be, for a single one.
+async fn busy_with_one(effort: Effort) -> Result<u64> {
+    let server = Server::start_dev();
+    server.create_topic("t", 1).await;
+    produce(&server, "t", 0).await?;
+    each_once(
+        &address(&server),
+        one_record_each(&server, effort.idle, 1),
+        32,
+    )
+    .await?;
+    Ok(at_rest(&server, effort.rest).await)
+}
+
+/// So many requests, in turn to each of `partitions`.
+fn one_record_each(server: &Server, count: u32, partitions: u32) -> Arc<Vec<Vec<u8>>> {
     let address = address(server);
     let one = |number| {
-        let path = format!("/v1/topics/t/partitions/{number}/records");
+        let path = format!("/v1/topics/t/partitions/{}/records", number % partitions);
         post(&address, &path, "text/plain", b"a record")
     };
     Arc::new((0..count).map(one).collect())

@@ -9,22 +9,14 @@ mod roles;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustls::pki_types::ServerName;
 use tempfile::TempDir;
-use tidegate_tests::http::tls_config;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
 
 use crate::Effort;
 use crate::batch::batch;
-use crate::load::{answer, post};
+use crate::load::{answers_over_tls, post};
 use crate::now;
 use crate::report::Report;
 pub(crate) use roles::play;
@@ -205,38 +197,8 @@ impl Site {
 
     async fn requests(&self, load: &Load<'_>, port: u16, length: Duration) -> Result<f64> {
         let address = format!("127.0.0.1:{port}");
-        let request: Arc<[u8]> = post(&address, load.path, load.kind, load.body).into();
-        let connector = TlsConnector::from(Arc::new(tls_config(&self.ca_pem)?));
-        let count = Arc::new(AtomicU64::new(0));
-        let mut tasks = JoinSet::new();
-        for _ in 0..load.connections {
-            let tcp = TcpStream::connect(&address).await?;
-            tcp.set_nodelay(true)?;
-            let name = ServerName::try_from("localhost")?;
-            let stream = connector.connect(name, tcp).await?;
-            let (request, count) = (Arc::clone(&request), Arc::clone(&count));
-            tasks.spawn(send_again_and_again(stream, request, count, length));
-        }
-        while let Some(ended) = tasks.join_next().await {
-            ended??;
-        }
-        Ok(count.load(Ordering::Relaxed) as f64)
+        let request = post(&address, load.path, load.kind, load.body);
+        let answers = answers_over_tls(&address, &self.ca_pem, request, load.connections, length);
+        Ok(answers.await? as f64)
     }
-}
-
-async fn send_again_and_again<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: S,
-    request: Arc<[u8]>,
-    count: Arc<AtomicU64>,
-    length: Duration,
-) -> Result<()> {
-    let start = now();
-    let mut buffer = Vec::with_capacity(4096);
-    while start.elapsed() < length {
-        stream.write_all(&request).await?;
-        stream.flush().await?;
-        answer(&mut stream, &mut buffer).await?;
-        count.fetch_add(1, Ordering::Relaxed);
-    }
-    Ok(())
 }

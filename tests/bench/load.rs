@@ -8,9 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use rustls::pki_types::ServerName;
+use tidegate_tests::http::tls_config;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::now;
 
@@ -21,6 +25,62 @@ pub(crate) fn post(address: &str, path: &str, kind: &str, body: &[u8]) -> Vec<u8
         body.len()
     );
     [head.as_bytes(), body].concat()
+}
+
+/// The same from somebody with a token.
+pub(crate) fn post_as(token: &str, address: &str, path: &str, kind: &str, body: &[u8]) -> Vec<u8> {
+    let kind = format!("{kind}\r\nauthorization: Bearer {token}");
+    post(address, path, &kind, body)
+}
+
+/// A connection over TLS.
+pub(crate) async fn open_tls(address: &str, ca_pem: &str) -> Result<TlsStream<TcpStream>> {
+    let connector = TlsConnector::from(Arc::new(tls_config(ca_pem)?));
+    let tcp = TcpStream::connect(address).await.context("connect")?;
+    tcp.set_nodelay(true)?;
+    let name = ServerName::try_from("localhost")?;
+    Ok(connector.connect(name, tcp).await?)
+}
+
+/// Sends `request` over `connections` with TLS for `length`; gives how many were answered.
+pub(crate) async fn answers_over_tls(
+    address: &str,
+    ca_pem: &str,
+    request: Vec<u8>,
+    connections: usize,
+    length: Duration,
+) -> Result<u64> {
+    let request: Arc<[u8]> = request.into();
+    let mut tasks = JoinSet::new();
+    for _ in 0..connections {
+        let stream = open_tls(address, ca_pem).await?;
+        let request = Arc::clone(&request);
+        tasks.spawn(one_after_the_other(stream, request, length));
+    }
+    let mut count = 0;
+    while let Some(ended) = tasks.join_next().await {
+        count += ended??.len() as u64;
+    }
+    Ok(count)
+}
+
+/// How long each answer took, in microseconds, in their order.
+pub(crate) async fn one_after_the_other<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    request: Arc<[u8]>,
+    length: Duration,
+) -> Result<Vec<f64>> {
+    let start = now();
+    let mut buffer = Vec::with_capacity(4096);
+    let mut took = Vec::new();
+    while start.elapsed() < length {
+        let sent = now();
+        stream.write_all(&request).await?;
+        stream.flush().await?;
+        answer(&mut stream, &mut buffer).await?;
+        took.push(sent.elapsed().as_secs_f64() * 1e6);
+    }
+    Ok(took)
 }
 
 /// Sends `request` over `connections` for `length`; gives answers per second.

@@ -18,6 +18,7 @@ mod load;
 mod many;
 mod partitions;
 mod raw_log;
+mod replication;
 mod report;
 mod single;
 mod sockets;
@@ -56,6 +57,8 @@ struct Effort {
     sockets: usize,
     /// Idle sockets that are open at once.
     sockets_open: usize,
+    /// What a follower has to catch up with.
+    behind_bytes: usize,
     cold_readers: usize,
     /// What a cold reader has to catch up with.
     cold_bytes: usize,
@@ -76,6 +79,7 @@ const FULL: Effort = Effort {
     folded_bytes: 1 << 30,
     sockets: 10_000,
     sockets_open: 20_000,
+    behind_bytes: 512 << 20,
     cold_readers: 1_000,
     cold_bytes: 256 << 20,
 };
@@ -94,6 +98,7 @@ const QUICK: Effort = Effort {
     folded_bytes: 8 << 20,
     sockets: 300,
     sockets_open: 2_000,
+    behind_bytes: 4 << 20,
     cold_readers: 20,
     cold_bytes: 4 << 20,
 };
@@ -115,7 +120,7 @@ async fn main() -> Result<()> {
             "--only" => only = arguments.next(),
             "--write" => write = arguments.next(),
             other => bail!(
-                "unknown argument {other}: [--quick] [--seconds N] [--only single|batch|latency|fanout|backlog|start|partitions|many|sockets|cold-readers|hop|control] [--write FILE]"
+                "unknown argument {other}: [--quick] [--seconds N] [--only single|batch|latency|fanout|backlog|start|partitions|many|sockets|cold-readers|hop|control|replication] [--write FILE]"
             ),
         }
     }
@@ -159,6 +164,10 @@ async fn main() -> Result<()> {
     }
     if wanted("control") {
         control::measure(effort, &mut report).await?;
+    }
+    // Asked for by name until every unit replicates.
+    if only.as_deref() == Some("replication") {
+        replication::measure(effort, &mut report).await?;
     }
     report.print();
     if let Some(file) = write {

@@ -43,6 +43,8 @@ const MANNERS: [Manner; 12] = [
 /// Records of one request under a burst: all writers together have thousands in flight.
 const BURST_RECORDS: u64 = 400;
 pub(crate) const IN_FLIGHT_MIN: u64 = 2_000;
+/// Records that are acknowledged before something happens under a burst.
+const BURST_MIN: u64 = 4_000;
 /// Acknowledged records of each partition that show that it is well.
 const WELL: u64 = 5;
 
@@ -188,7 +190,9 @@ impl Site {
             (self.recorder.under_way() >= IN_FLIGHT_MIN).then_some(())
         })
         .await;
-        self.settle().await;
+        let acked = || self.recorder.acked().iter().sum::<u64>();
+        let enough = acked() + BURST_MIN;
+        wait_for("a burst", async || (acked() >= enough).then_some(())).await;
     }
 
     /// Ends everybody's work, reads all copies, compares them, and judges the history.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tidegate_proto::limits::REPLICA_LAG_MS_DEFAULT;
+
 /// Bytes of produce requests that one partition holds between admission and durability: two bodies of
 /// the largest size, so that a partition whose disk is slow leaves room for others.
 pub const PARTITION_APPEND_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -147,3 +149,31 @@ pub const SURVEY_WAIT: Duration = Duration::from_millis(200);
 /// How long until a controller that took an answer and did not act is told again: it may have been behind,
 /// and took it for the answer to another question.
 pub const SEAL_TELL_AGAIN: Duration = Duration::from_secs(2);
+/// How long silence of a follower's, or a leader's, stream is borne: as long as a copy may lag.
+pub const REPLICATION_SILENCE_MAX: Duration = Duration::from_millis(REPLICA_LAG_MS_DEFAULT);
+/// How often both sides give a sign of life: twenty may be lost before the silence counts.
+pub const REPLICATION_HEARTBEAT: Duration = Duration::from_millis(500);
+/// Bytes of batches that a leader may have on the way to one follower, on each of two streams: what a
+/// gigabit carries in a round trip of 30 ms.
+pub const REPLICATION_CREDIT_BYTES: u32 = 4 * 1024 * 1024;
+/// Bytes that one such stream holds at the follower until they are durable; a frame that is larger comes
+/// alone.
+pub const REPLICATION_HELD_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of batches in one push, so that the partitions of a stream take turns.
+pub const REPLICATION_PUSH_BYTES: usize = 256 * 1024;
+/// Partitions that one follower may have attached on one stream: all of a large node.
+pub const REPLICATION_SESSIONS_MAX: usize = 100_000;
+/// Reads of a leader's disk for followers at once, beside those for clients.
+pub const REPLICATION_READS_MAX: usize = 2;
+/// Most bytes of a shipped snapshot: some times what a ledger can have.
+pub const REPLICATION_SNAPSHOT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long a leader is waited for to open a stream.
+pub const REPLICATION_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// First and longest pause between attempts to reach a leader: one that starts again is back in a second.
+pub const REPLICATION_RETRY_BASE: Duration = Duration::from_millis(50);
+/// See [`REPLICATION_RETRY_BASE`].
+pub const REPLICATION_RETRY_MAX: Duration = Duration::from_secs(1);
+/// How long an attach that ended for no reason of its own rests before it is tried again.
+pub const ATTACH_REST: Duration = Duration::from_millis(100);
+/// No two requests with proposals of in-sync sets are closer (I3).
+pub const PROPOSAL_PAUSE: Duration = Duration::from_millis(50);

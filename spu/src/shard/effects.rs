@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use tidegate_data_plane::partitions::Tail;
 use tidegate_log::{Entry, Log, LogDead, ReplicaMeta as LogMeta, SubmitError};
-use tidegate_proto::position::Offset;
+use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_spu_core::{
-    Acknowledged, Effect, Effects, Input, Now, Refusal, ReplicaMeta, RoleName,
+    Acknowledged, AttachAnswer, Effect, Effects, Input, Now, Refusal, ReplicaMeta, RoleName,
+    Truncation,
 };
 use tokio::sync::oneshot;
 
 use super::directory::Directory;
 use super::hosted::Hosted;
+use super::peers::{PeerCall, Peers, Session, SessionEvent};
 use super::reader::{Reader, tail_of};
 use super::replies::{Outcome, Replies};
 use super::rota::Rota;
@@ -33,6 +35,10 @@ enum Delivery {
         reader: Arc<Reader>,
         role: RoleName,
     },
+    /// A follower's stream has something to send.
+    Stir(Arc<Session>),
+    Tell(Arc<Session>, SessionEvent),
+    Peer(ReplicaKey, PeerCall),
     Reply {
         reply: oneshot::Sender<Outcome>,
         outcome: Outcome,
@@ -44,6 +50,7 @@ enum Delivery {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     shard: u16,
+    pub(crate) peers: Arc<dyn Peers>,
     /// Of one step; empty in between.
     effects: Effects,
     entries: Vec<Entry>,
@@ -67,9 +74,10 @@ struct Submitted {
 }
 
 impl Outbox {
-    pub(crate) fn new(shard: u16, traffic: Arc<TrafficCounter>) -> Self {
+    pub(crate) fn new(shard: u16, traffic: Arc<TrafficCounter>, peers: Arc<dyn Peers>) -> Self {
         Self {
             shard,
+            peers,
             effects: Effects::new(),
             entries: Vec::new(),
             deliveries: Vec::new(),
@@ -104,9 +112,12 @@ impl Outbox {
 
     fn collect(&mut self, hosted: &mut Hosted, replies: &mut Replies, effects: &mut Effects) {
         let key = hosted.reader.key;
+        let is_followed = !hosted.sessions.is_empty();
+        let mut is_moved = false;
         for effect in effects.drain(..) {
             match effect {
                 Effect::Submit(batch) => {
+                    is_moved = true;
                     self.batches += 1;
                     self.records += u64::from(batch.client.record_count());
                     let bytes = batch.encoded_len();
@@ -149,6 +160,7 @@ impl Outbox {
                     });
                 }
                 Effect::Publish => {
+                    is_moved = true;
                     let tail = tail_of(&hosted.machine.status());
                     let reader = Arc::clone(&hosted.reader);
                     self.deliveries.push(Delivery::Publish { reader, tail });
@@ -157,19 +169,61 @@ impl Outbox {
                     let reader = Arc::clone(&hosted.reader);
                     self.deliveries.push(Delivery::Became { reader, role });
                 }
-                // Nobody attaches to anybody yet: partitions have one copy.
+                Effect::Truncate(truncation) => {
+                    hosted.is_truncating = true;
+                    self.entries.push(match truncation {
+                        Truncation::Cut { to } => Entry::Cut { key, to },
+                        Truncation::Reset { to } => Entry::Trim { key, to },
+                    });
+                }
                 Effect::Attached { .. }
                 | Effect::Detach { .. }
                 | Effect::ProposeIsr(_)
                 | Effect::Attach { .. }
                 | Effect::Ack { .. }
-                | Effect::StopFollowing
-                | Effect::Truncate(_) => {}
+                | Effect::StopFollowing => self.collect_for_peers(hosted, effect),
                 Effect::Alarm(reason) => {
                     tracing::error!(topic_id = %key.topic_id, partition = %key.partition, reason);
                 }
             }
         }
+        if is_followed && is_moved {
+            let sessions = hosted.sessions.iter();
+            let stirred = sessions.map(|session| Delivery::Stir(Arc::clone(session)));
+            self.deliveries.extend(stirred);
+        }
+    }
+
+    /// What other nodes are told.
+    fn collect_for_peers(&mut self, hosted: &mut Hosted, effect: Effect) {
+        let key = hosted.reader.key;
+        let call = match effect {
+            Effect::Attached { session, answer } => {
+                let stays = matches!(answer, AttachAnswer::Attached { .. });
+                let event = SessionEvent::Answered(answer);
+                let told = hosted.session(session, stays);
+                let told = told.map(|session| Delivery::Tell(session, event));
+                return self.deliveries.extend(told);
+            }
+            Effect::Detach { session } => {
+                let told = hosted.session(session, false);
+                let told = told.map(|session| Delivery::Tell(session, SessionEvent::Over));
+                return self.deliveries.extend(told);
+            }
+            Effect::ProposeIsr(proposal) => PeerCall::Propose(Box::new(proposal)),
+            Effect::Attach {
+                attempt,
+                leader,
+                request,
+            } => PeerCall::Attach(attempt, leader, Box::new(request)),
+            Effect::Ack {
+                attempt,
+                position,
+                ledger_as_of,
+            } => PeerCall::Ack(attempt, position, ledger_as_of),
+            _ => PeerCall::StopFollowing,
+        };
+        self.deliveries.push(Delivery::Peer(key, call));
     }
 
     /// Submits, then tells. When the log is dead nothing of the submission happened.
@@ -192,6 +246,13 @@ impl Outbox {
                 Delivery::Became { reader, role } => {
                     reader.became(role);
                     touched = true;
+                }
+                Delivery::Stir(session) => session.stir(),
+                Delivery::Tell(session, event) => session.tell(event),
+                Delivery::Peer(key, call) => {
+                    if submitted.is_ok() {
+                        call.make(key, &*self.peers);
+                    }
                 }
                 Delivery::Reply {
                     reply,

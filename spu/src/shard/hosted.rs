@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tidegate_kit::budget::BytePermit;
 use tidegate_proto::control::{Cleanup, PartitionSpec, TopicConfig};
 use tidegate_proto::position::Offset;
-use tidegate_spu_core::{Input, Replica};
+use tidegate_spu_core::{Input, Replica, SessionId};
 
+use super::peers::Session;
 use super::permit::AppendPermit;
 use super::reader::Reader;
 
@@ -42,6 +44,14 @@ pub(crate) struct Hosted {
     pub(crate) first: Option<Box<Input>>,
     /// Bytes of requests that were answered before their batches were durable.
     pub(crate) inflight: VecDeque<(Offset, AppendPermit)>,
+    /// Bytes of a leader's batches that are not durable here yet.
+    pub(crate) arrived: VecDeque<(Offset, BytePermit)>,
+    /// Followers that are attached here, or about to be.
+    pub(crate) sessions: Vec<Arc<Session>>,
+    /// The log is being shortened; the ledger is read again when that is durable.
+    pub(crate) is_truncating: bool,
+    /// The machine wants to be looked at from time to time.
+    pub(crate) is_unsettled: bool,
     /// Something happened to it since the last look by the clock.
     pub(crate) is_stirred: bool,
 }
@@ -59,6 +69,10 @@ impl Hosted {
             retention,
             first: Some(Box::new(first)),
             inflight: VecDeque::new(),
+            arrived: VecDeque::new(),
+            sessions: Vec::new(),
+            is_truncating: false,
+            is_unsettled: false,
             is_stirred: false,
         }
     }
@@ -72,6 +86,22 @@ impl Hosted {
         {
             self.inflight.pop_front();
         }
+        while self
+            .arrived
+            .front()
+            .is_some_and(|(end, _)| *end <= durable_end)
+        {
+            self.arrived.pop_front();
+        }
+    }
+
+    /// The session of that name; it is forgotten unless it stays.
+    pub(crate) fn session(&mut self, id: SessionId, stays: bool) -> Option<Arc<Session>> {
+        let at = self.sessions.iter().position(|session| session.id == id)?;
+        if stays {
+            return Some(Arc::clone(&self.sessions[at]));
+        }
+        Some(self.sessions.swap_remove(at))
     }
 
     /// Where retention or truncation would cut now, if anywhere.

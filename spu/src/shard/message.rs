@@ -1,15 +1,18 @@
 //! What a shard is told, and the clock that deadlines are told by.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_kit::budget::BytePermit;
 use tidegate_kit::clock;
-use tidegate_proto::batch::ClientBatch;
-use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
+use tidegate_proto::batch::{Batch, ClientBatch};
+use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
 use tidegate_proto::produce::Acks;
-use tidegate_spu_core::{Assignment, ReplicaConfig, Survey};
+use tidegate_spu_core::{Assignment, AttachRequest, Input, ReplicaConfig, SessionId, Survey};
 use tokio::sync::oneshot;
 
 use super::hosted::{Hosted, Retention};
+use super::peers::Session;
 use super::replies::Pending;
 
 /// What a shard is told beside appends.
@@ -23,10 +26,50 @@ pub(crate) enum Message {
     Configure(ReplicaKey, ReplicaConfig, Retention),
     /// What does it hold, once nobody leads in this epoch (L3)? Not answered when a later one comes.
     Survey(ReplicaKey, LeaderEpoch, oneshot::Sender<Survey>),
+    /// A follower wants to attach.
+    Attach(Box<AttachMessage>),
+    /// What followers hold durably.
+    Acked(Vec<Acked>),
+    /// Sessions that ended on the way.
+    Detached(Vec<(ReplicaKey, SessionId)>),
+    /// What a leader sent.
+    Pushed(Box<Pushed>),
+    /// Something else that happened to a replica.
+    Input(ReplicaKey, Box<Input>),
     /// The partition goes away; answered when the machine has ended.
     Close(ReplicaKey, oneshot::Sender<()>),
     /// The node stops; answered when all that was submitted is durable.
     Stop(oneshot::Sender<()>),
+}
+
+/// A follower wants to attach.
+#[derive(Debug)]
+pub(crate) struct AttachMessage {
+    pub(crate) key: ReplicaKey,
+    pub(crate) session: Arc<Session>,
+    pub(crate) request: AttachRequest,
+    pub(crate) readable_from: Offset,
+}
+
+/// What of one session is durable at its follower.
+#[derive(Debug)]
+pub(crate) struct Acked {
+    pub(crate) key: ReplicaKey,
+    pub(crate) session: SessionId,
+    pub(crate) position: LogPosition,
+    pub(crate) ledger_as_of: Option<Offset>,
+}
+
+/// What a leader sent inside one attempt.
+#[derive(Debug)]
+pub(crate) struct Pushed {
+    pub(crate) key: ReplicaKey,
+    pub(crate) attempt: u64,
+    pub(crate) batches: Vec<Batch>,
+    pub(crate) high_watermark: Offset,
+    pub(crate) log_start: Offset,
+    /// Its memory, until it is durable.
+    pub(crate) permit: Option<BytePermit>,
 }
 
 #[derive(Debug)]

@@ -4,6 +4,8 @@
 //! a busy shard submits rarely and much, and an idle one at once. Who steps it, and when, is the seat's
 //! business.
 
+mod following;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,8 +21,10 @@ use super::effects::Outbox;
 use super::hosted::Hosted;
 use super::inbox::{Completion, Inbox, Stage, Waiting};
 use super::message::{AppendMessage, Message, Uptime};
+use super::peers::{Peers, SessionEvent};
 use super::replies::Replies;
 use super::surveys::Surveys;
+use super::unsettled::Unsettled;
 use crate::calendar::Calendar;
 use crate::limits::SUBMISSION_BYTES_TARGET;
 use crate::traffic::TrafficCounter;
@@ -34,6 +38,7 @@ pub(crate) struct ShardParts {
     pub(crate) directory: Directory,
     pub(crate) uptime: Uptime,
     pub(crate) calendar: Arc<Calendar>,
+    pub(crate) peers: Arc<dyn Peers>,
 }
 
 /// A shard's state, owned by whoever is at its seat.
@@ -52,6 +57,7 @@ pub(crate) struct Shard {
     /// Whether somebody looks at deadlines from time to time.
     is_timed: bool,
     surveys: Surveys,
+    unsettled: Unsettled,
     /// A submission whose time to durability is being measured.
     measured: Option<(ReplicaKey, Offset, Instant)>,
 }
@@ -59,7 +65,11 @@ pub(crate) struct Shard {
 impl Shard {
     pub(crate) fn new(parts: ShardParts) -> Self {
         Self {
-            outbox: Outbox::new(parts.number, Arc::clone(&parts.traffic)),
+            outbox: Outbox::new(
+                parts.number,
+                Arc::clone(&parts.traffic),
+                Arc::clone(&parts.peers),
+            ),
             parts,
             hosted: HashMap::new(),
             replies: Replies::default(),
@@ -68,6 +78,7 @@ impl Shard {
             stopping: None,
             is_timed: false,
             surveys: Surveys::default(),
+            unsettled: Unsettled::default(),
             measured: None,
         }
     }
@@ -97,7 +108,8 @@ impl Shard {
     /// Whether the task is to be rung: requests wait and nobody looks at their deadlines, or all is
     /// done before the stop.
     pub(crate) fn wants_task(&mut self) -> bool {
-        let is_untimed = !self.is_timed && !self.replies.is_empty();
+        let is_waiting = !self.replies.is_empty() || !self.unsettled.is_empty();
+        let is_untimed = !self.is_timed && is_waiting;
         self.is_timed |= is_untimed;
         is_untimed || self.is_settled()
     }
@@ -143,10 +155,18 @@ impl Shard {
             Message::Close(key, done) => {
                 self.step(now, key, Input::Close);
                 self.flush();
-                self.hosted.remove(&key);
+                if let Some(hosted) = self.hosted.remove(&key) {
+                    let mut left = hosted.sessions.iter();
+                    left.for_each(|session| session.tell(SessionEvent::Over));
+                }
                 self.surveys.forget(key);
                 let _ = done.send(());
             }
+            Message::Attach(message) => self.attach(now, *message),
+            Message::Acked(acks) => self.acked(now, acks),
+            Message::Detached(ended) => self.detached(now, ended),
+            Message::Pushed(pushed) => self.pushed(now, *pushed),
+            Message::Input(key, input) => self.told(now, key, *input),
             Message::Stop(done) => self.stop(Some(done)),
         }
     }
@@ -205,6 +225,7 @@ impl Shard {
     fn step(&mut self, now: Now, key: ReplicaKey, input: Input) {
         if let Some(hosted) = self.hosted.get_mut(&key) {
             self.outbox.step(hosted, &mut self.replies, now, input);
+            self.unsettled.note(hosted);
         }
     }
 
@@ -268,6 +289,11 @@ impl Shard {
             outbox.step(hosted, replies, now, Input::Persisted { epoch });
         }
         hosted.release(end);
+        self.unsettled.note(hosted);
+        if hosted.is_truncating && log.is_shortened() {
+            hosted.is_truncating = false;
+            self.outbox.peers.read_again(key);
+        }
         if !self.surveys.is_empty() {
             self.survey(now, key);
         }
@@ -284,6 +310,15 @@ impl Shard {
     pub(crate) fn tick(&mut self) {
         self.is_timed = !self.replies.is_empty();
         let now = self.dated(self.now());
+        for key in self.unsettled.take() {
+            if let Some(hosted) = self.hosted.get_mut(&key) {
+                hosted.is_unsettled = false;
+                let (outbox, replies) = (&mut self.outbox, &mut self.replies);
+                outbox.step(hosted, replies, now, Input::Tick);
+                self.unsettled.note(hosted);
+            }
+        }
+        self.is_timed |= !self.unsettled.is_empty();
         // Whatever waits was stepped since the last maintenance, or was found waiting by it.
         let stirred: Vec<ReplicaKey> = self.outbox.rota.stirred().collect();
         for key in stirred {
@@ -318,7 +353,10 @@ impl Shard {
                 continue;
             };
             hosted.is_stirred = true;
-            let retain = hosted.expired(now.wall_ms).map(|to| Input::Retain { to });
+            // At a follower the leader's start decides.
+            let leads = hosted.machine.role() == RoleName::Leading;
+            let expired = leads.then(|| hosted.expired(now.wall_ms)).flatten();
+            let retain = expired.map(|to| Input::Retain { to });
             let wanted = hosted.reader.log.take_snapshot_wanted();
             let snapshot = wanted.then_some(Input::Snapshot);
             let inputs = retain.into_iter().chain(snapshot);
@@ -326,6 +364,7 @@ impl Shard {
                 self.outbox.step(hosted, &mut self.replies, now, input);
             }
             hosted.is_stirred = false;
+            self.unsettled.note(hosted);
             if hosted.machine.is_waiting() {
                 self.outbox.rota.stir(&mut hosted.is_stirred, key);
             }

@@ -1,0 +1,496 @@
+//! One of the two streams to one leader: opens it while something is wanted there, says what is to be said,
+//! and hands what comes to the shards.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request};
+use tidegate_kit::backoff::Backoff;
+use tidegate_kit::budget::ByteBudget;
+use tidegate_kit::channel::{Channel, ChannelBody, ChannelConfig};
+use tidegate_kit::clock;
+use tidegate_kit::frames::{Arrived, FrameFault, FrameReader, Keep};
+use tidegate_kit::outlet::Outlet;
+use tidegate_kit::secret::random_u64;
+use tidegate_kit::tasks::Tasks;
+use tidegate_kit::tls::{Expect, NodeTls};
+use tidegate_proto::control::{Audience, Topology};
+use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_proto::private::replicate::{
+    Acked, AttachRefusal, EndReason, Event, FIXED_PAYLOAD_MAX, LANE_HEADER, Lane, PUSH,
+    PUSH_PAYLOAD_MAX, Push, SNAPSHOT, SNAPSHOT_PAYLOAD_MAX, SnapshotPiece, Wish, encode_acks,
+};
+use tidegate_proto::private::{
+    FRAMES_MEDIA_TYPE, FrameError, FrameHeader, Pieces, REPLICATE_PATH, VERSION_HEADER, VERSIONS,
+};
+use tidegate_spu_core::{AttachAnswer, AttachRefusal as Refusal, Input};
+use tokio::sync::watch;
+use tokio::time::{interval, sleep, timeout};
+
+use super::{Hint, Link, Wanted, after_rest, number};
+use crate::limits::{
+    ATTACH_REST, REPLICATION_CREDIT_BYTES, REPLICATION_HEARTBEAT, REPLICATION_HELD_BYTES_MAX,
+    REPLICATION_OPEN_TIMEOUT, REPLICATION_RETRY_BASE, REPLICATION_RETRY_MAX,
+    REPLICATION_SILENCE_MAX, REPLICATION_SNAPSHOT_BYTES_MAX,
+};
+use crate::shard::{Directory, Message, Pushed};
+
+/// What one lane of a link is made of.
+pub(super) struct LaneRun {
+    pub(super) link: Arc<Link>,
+    pub(super) lane: Lane,
+    pub(super) tls: NodeTls,
+    pub(super) topology: watch::Receiver<Arc<Topology>>,
+    pub(super) directory: Directory,
+    pub(super) tasks: Tasks,
+}
+
+/// A channel, and to which addresses.
+struct Dialled {
+    endpoints: Vec<String>,
+    channel: Channel,
+}
+
+/// An answer whose snapshot is on its way.
+struct Shipped {
+    handle: u32,
+    answer: AttachAnswer,
+    bytes: BytesMut,
+}
+
+/// What is known of the stream that is open.
+struct Open {
+    outlet: Outlet<Pieces>,
+    /// Bytes that arrived since credit was given.
+    taken: u32,
+    shipped: Vec<Shipped>,
+    heard: Instant,
+}
+
+impl LaneRun {
+    /// Runs until it is dropped.
+    pub(super) async fn run(self) {
+        let seed = random_u64().unwrap_or_default();
+        let mut backoff = Backoff::new(REPLICATION_RETRY_BASE, REPLICATION_RETRY_MAX, seed);
+        let mut dialled: Option<Dialled> = None;
+        loop {
+            while !self.is_wanted() {
+                self.link.bells[number(self.lane)].notified().await;
+            }
+            match self.open(&mut dialled).await {
+                Ok((outlet, body)) => {
+                    backoff.reset();
+                    if let Err(fault) = self.serve(outlet, body).await {
+                        tracing::info!(%fault, "a leader's stream broke");
+                    }
+                    self.lost();
+                }
+                Err(reason) => tracing::debug!(reason, "no stream to a leader"),
+            }
+            sleep(backoff.next_delay()).await;
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        let state = self.link.lock();
+        let mut wanted = state.wanted.values();
+        wanted.any(|wanted| wanted.lane == self.lane)
+    }
+
+    async fn open(
+        &self,
+        dialled: &mut Option<Dialled>,
+    ) -> Result<(Outlet<Pieces>, ChannelBody), String> {
+        let endpoints: Vec<String> = {
+            let topology = self.topology.borrow();
+            let unit = topology.spu(self.link.spu);
+            let urls = unit.map(|unit| unit.endpoints_for(Audience::Peers).map(str::to_owned));
+            urls.into_iter().flatten().collect()
+        };
+        if dialled.as_ref().is_none_or(|known| known.endpoints != endpoints) {
+            let config = ChannelConfig {
+                endpoints: endpoints.clone(),
+                tls: self.tls.clone(),
+                expect: Expect::spu(self.link.spu),
+                tasks: self.tasks.clone(),
+            };
+            let channel = Channel::new(&config).map_err(|error| error.to_string())?;
+            *dialled = Some(Dialled { endpoints, channel });
+        }
+        let Some(Dialled { channel, .. }) = dialled else {
+            return Err("no channel".to_owned());
+        };
+        let (outlet, body) = Outlet::new(Pieces::default());
+        let mut request = Request::post(REPLICATE_PATH)
+            .header(VERSION_HEADER, VERSIONS.to_string())
+            .header(LANE_HEADER, self.lane.to_string())
+            .body(Body::new(body))
+            .map_err(|error| error.to_string())?;
+        let media = HeaderValue::from_static(FRAMES_MEDIA_TYPE);
+        request.headers_mut().insert(CONTENT_TYPE, media);
+        let answer = timeout(REPLICATION_OPEN_TIMEOUT, channel.send(request)).await;
+        let answer = answer
+            .map_err(|_| "no answer in time".to_owned())?
+            .map_err(|error| error.to_string())?;
+        if !answer.status().is_success() {
+            return Err(format!("it answers {}", answer.status()));
+        }
+        Ok((outlet, answer.into_body()))
+    }
+
+    async fn serve(&self, outlet: Outlet<Pieces>, body: ChannelBody) -> Result<(), FrameFault> {
+        let mut reader = FrameReader::new(body);
+        let held = ByteBudget::new(REPLICATION_HELD_BYTES_MAX);
+        let mut open = Open {
+            outlet,
+            taken: 0,
+            shipped: Vec::new(),
+            heard: clock::monotonic(),
+        };
+        let credit = Wish::Credit {
+            bytes: REPLICATION_CREDIT_BYTES,
+        };
+        open.outlet.with(|pieces| credit.encode(pieces));
+        let (mut beats, mut looks) = (interval(REPLICATION_HEARTBEAT), interval(ATTACH_REST));
+        let bell = &self.link.bells[number(self.lane)];
+        let mut has_resting = self.speak(&open);
+        loop {
+            tokio::select! {
+                arrived = reader.next(|header| keep(header, &held)) => {
+                    let Some(arrived) = arrived? else {
+                        return Ok(());
+                    };
+                    open.heard = clock::monotonic();
+                    self.take(arrived, &mut open)?;
+                }
+                () = bell.notified() => has_resting = self.speak(&open),
+                _ = looks.tick(), if has_resting => has_resting = self.speak(&open),
+                _ = beats.tick() => {
+                    open.outlet.with(|pieces| encode_acks(&[], pieces));
+                    let silence = clock::monotonic().saturating_duration_since(open.heard);
+                    // While what came waits for the disk, nothing more is read.
+                    if silence >= REPLICATION_SILENCE_MAX && held.held() == 0 {
+                        tracing::info!("a leader is silent: its stream ends");
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says what is to be said; whether an attach rests and is to be said later.
+    fn speak(&self, open: &Open) -> bool {
+        let (at, now) = (number(self.lane), clock::monotonic());
+        let mut rests = false;
+        let mut state = self.link.lock();
+        let state = &mut *state;
+        open.outlet.with(|pieces| {
+            for handle in state.left[at].drain(..) {
+                Wish::Detach { handle }.encode(pieces);
+            }
+            let acks: Vec<Acked> = state.acks[at].drain().map(|(_, acked)| acked).collect();
+            if !acks.is_empty() {
+                encode_acks(&acks, pieces);
+            }
+            let unsaid = |wanted: &&mut Wanted| wanted.lane == self.lane && wanted.handle.is_none();
+            for (key, wanted) in &mut state.wanted {
+                let Some(wanted) = Some(wanted).filter(unsaid) else {
+                    continue;
+                };
+                if wanted.not_before > now {
+                    rests = true;
+                    continue;
+                }
+                let handle = state.next_handle;
+                state.next_handle = handle.wrapping_add(1);
+                wanted.handle = Some(handle);
+                state.handles[at].insert(handle, *key);
+                attach(handle, *key, wanted).encode(pieces);
+            }
+        });
+        rests
+    }
+
+    fn take(&self, arrived: Arrived, open: &mut Open) -> Result<(), FrameFault> {
+        if matches!(arrived.kind, PUSH | SNAPSHOT) {
+            open.taken += u32::try_from(arrived.payload_len).unwrap_or(u32::MAX / 2);
+            if open.taken >= REPLICATION_CREDIT_BYTES / 4 {
+                let bytes = std::mem::take(&mut open.taken);
+                open.outlet.with(|pieces| Wish::Credit { bytes }.encode(pieces));
+            }
+        }
+        match arrived.kind {
+            PUSH => self.pushed(arrived),
+            SNAPSHOT => self.shipped(SnapshotPiece::decode(arrived.payload)?, open),
+            kind => {
+                let event = Event::decode(kind, &arrived.payload)?;
+                self.event(event, open);
+                Ok(())
+            }
+        }
+    }
+
+    fn pushed(&self, arrived: Arrived) -> Result<(), FrameFault> {
+        let push = Push::decode(arrived.payload)?;
+        for batch in &push.batches {
+            batch.verify().map_err(FrameError::Batch)?;
+        }
+        self.give(
+            push.handle,
+            (push.high_watermark, push.log_start),
+            push.batches,
+            arrived.permit,
+        );
+        Ok(())
+    }
+
+    fn give(
+        &self,
+        handle: u32,
+        (high_watermark, log_start): (Offset, Offset),
+        batches: Vec<tidegate_proto::batch::Batch>,
+        permit: Option<tidegate_kit::budget::BytePermit>,
+    ) {
+        if let Some((key, wanted)) = self.wanted(handle)
+            && let Some(partition) = self.directory.get(key)
+        {
+            let pushed = Pushed {
+                key,
+                attempt: wanted.attempt,
+                batches,
+                high_watermark,
+                log_start,
+                permit,
+            };
+            partition.shard.tell(Message::Pushed(Box::new(pushed)));
+        }
+    }
+
+    /// Who is behind a handle, if it is still the partition's attach.
+    fn wanted(&self, handle: u32) -> Option<(ReplicaKey, Wanted)> {
+        let state = self.link.lock();
+        let key = *state.handles[number(self.lane)].get(&handle)?;
+        let wanted = *state.wanted.get(&key)?;
+        (wanted.handle == Some(handle)).then_some((key, wanted))
+    }
+
+    fn event(&self, event: Event, open: &mut Open) {
+        match event {
+            Event::Heartbeat => {}
+            Event::Moved {
+                handle,
+                high_watermark,
+                log_start,
+            } => self.give(handle, (high_watermark, log_start), Vec::new(), None),
+            Event::Ended { handle, reason } => {
+                let (lane, not_before) = match reason {
+                    EndReason::Behind => (Lane::CatchUp, clock::monotonic()),
+                    EndReason::CaughtUp => (Lane::Tail, clock::monotonic()),
+                    EndReason::Over | EndReason::Unreadable => (self.lane, after_rest()),
+                };
+                self.unlinked(handle, Hint { lane, not_before });
+            }
+            Event::Attached { handle, .. }
+            | Event::Diverged { handle, .. }
+            | Event::Reset { handle, .. }
+            | Event::Refused { handle, .. } => {
+                let Some((_, wanted)) = self.wanted(handle) else {
+                    return;
+                };
+                let answer = answer_of(event, &wanted);
+                let ships = matches!(event, Event::Attached { ships_snapshot: true, .. });
+                if ships {
+                    open.shipped.push(Shipped {
+                        handle,
+                        answer,
+                        bytes: BytesMut::new(),
+                    });
+                } else {
+                    self.answered(handle, answer, None);
+                }
+            }
+        }
+    }
+
+    /// The answer goes to the machine; unless batches follow, the handle is free.
+    fn answered(&self, handle: u32, answer: AttachAnswer, snapshot: Option<(Offset, Bytes)>) {
+        let Some((key, wanted)) = self.wanted(handle) else {
+            return;
+        };
+        if !matches!(answer, AttachAnswer::Attached { .. }) {
+            let mut state = self.link.lock();
+            state.handles[number(self.lane)].remove(&handle);
+            state.wanted.remove(&key);
+            let hint = Hint {
+                lane: self.lane,
+                not_before: clock::monotonic(),
+            };
+            state.hints.insert(key, hint);
+        }
+        let attempt = wanted.attempt;
+        self.tell(
+            key,
+            Input::AttachAnswered {
+                attempt,
+                answer,
+                snapshot,
+            },
+        );
+    }
+
+    fn shipped(&self, piece: SnapshotPiece, open: &mut Open) -> Result<(), FrameFault> {
+        let known = |shipped: &Shipped| shipped.handle == piece.handle;
+        let Some(at) = open.shipped.iter().position(known) else {
+            return Ok(());
+        };
+        let shipped = &mut open.shipped[at];
+        let len = shipped.bytes.len() + piece.bytes.len();
+        if len > REPLICATION_SNAPSHOT_BYTES_MAX {
+            return Err(FrameFault::Frame(FrameError::TooLong {
+                kind: SNAPSHOT,
+                len,
+                max: REPLICATION_SNAPSHOT_BYTES_MAX,
+            }));
+        }
+        shipped.bytes.extend_from_slice(&piece.bytes);
+        if piece.is_last {
+            let shipped = open.shipped.swap_remove(at);
+            let snapshot = Some((piece.as_of, shipped.bytes.freeze()));
+            self.answered(shipped.handle, shipped.answer, snapshot);
+        }
+        Ok(())
+    }
+
+    /// An attach came to its end.
+    fn unlinked(&self, handle: u32, hint: Hint) {
+        let Some((key, wanted)) = self.wanted(handle) else {
+            return;
+        };
+        {
+            let mut state = self.link.lock();
+            let at = number(self.lane);
+            state.handles[at].remove(&handle);
+            state.acks[at].remove(&handle);
+            state.wanted.remove(&key);
+            state.hints.insert(key, hint);
+        }
+        let attempt = wanted.attempt;
+        self.tell(key, Input::Unlinked { attempt });
+    }
+
+    /// The stream broke: so did every attach on it.
+    fn lost(&self) {
+        let at = number(self.lane);
+        let handles: Vec<u32> = {
+            let mut state = self.link.lock();
+            state.left[at].clear();
+            state.handles[at].keys().copied().collect()
+        };
+        for handle in handles {
+            let hint = Hint {
+                lane: self.lane,
+                not_before: after_rest(),
+            };
+            self.unlinked(handle, hint);
+        }
+        let mut state = self.link.lock();
+        state.handles[at].clear();
+        state.acks[at].clear();
+    }
+
+    fn tell(&self, key: ReplicaKey, input: Input) {
+        if let Some(partition) = self.directory.get(key) {
+            partition.shard.tell(Message::Input(key, Box::new(input)));
+        }
+    }
+}
+
+fn keep(header: FrameHeader, held: &ByteBudget) -> Result<Keep, FrameError> {
+    let max = match header.kind {
+        PUSH => {
+            header.check(PUSH_PAYLOAD_MAX)?;
+            return Ok(Keep::PaidAtMost(held.clone()));
+        }
+        SNAPSHOT => SNAPSHOT_PAYLOAD_MAX,
+        _ => FIXED_PAYLOAD_MAX,
+    };
+    header.check(max)?;
+    Ok(Keep::Shared)
+}
+
+fn attach(handle: u32, key: ReplicaKey, wanted: &Wanted) -> Wish {
+    let request = wanted.request;
+    Wish::Attach {
+        handle,
+        key,
+        replica_gen: request.replica_gen,
+        leader_epoch: request.leader_epoch,
+        incarnation: request.follower.incarnation,
+        position: request.position,
+        log_start: request.log_start,
+        is_whole: request.is_whole,
+        is_intact: request.is_intact,
+    }
+}
+
+/// What the leader said, as a machine hears it.
+fn answer_of(event: Event, wanted: &Wanted) -> AttachAnswer {
+    match event {
+        Event::Attached {
+            leader_epoch,
+            high_watermark,
+            log_start,
+            ships_snapshot,
+            ..
+        } => AttachAnswer::Attached {
+            leader_epoch,
+            // The leader goes on where the follower said that it is.
+            from: wanted.request.position,
+            high_watermark,
+            log_start,
+            ships_snapshot,
+        },
+        Event::Diverged {
+            leader_epoch,
+            epoch,
+            end,
+            ..
+        } => AttachAnswer::Diverged {
+            leader_epoch,
+            epoch,
+            end,
+        },
+        Event::Reset {
+            leader_epoch,
+            log_start,
+            ..
+        } => AttachAnswer::Reset {
+            leader_epoch,
+            log_start,
+        },
+        Event::Refused {
+            leader_epoch,
+            reason,
+            ..
+        } => AttachAnswer::Refused {
+            leader_epoch,
+            reason: match reason {
+                AttachRefusal::Epoch if leader_epoch > wanted.request.leader_epoch => {
+                    Refusal::EpochBehind
+                }
+                AttachRefusal::Epoch => Refusal::EpochAhead,
+                AttachRefusal::NotLeading => Refusal::NotLeading,
+                AttachRefusal::NotReplica => Refusal::NotReplica,
+                AttachRefusal::Incarnation => Refusal::Superseded,
+                AttachRefusal::Busy => Refusal::NotReady,
+            },
+        },
+        Event::Moved { .. } | Event::Ended { .. } | Event::Heartbeat => AttachAnswer::Refused {
+            leader_epoch: wanted.request.leader_epoch,
+            reason: Refusal::NotReady,
+        },
+    }
+}

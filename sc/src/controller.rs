@@ -117,7 +117,7 @@ impl ControllerSettings {
             private_address,
             spu_timeout: Some(Duration::from_millis(SPU_TIMEOUT_MS_DEFAULT)),
             is_alone: false,
-            replication_factor_max: 1,
+            replication_factor_max: u16::MAX,
         }
     }
 }

@@ -29,6 +29,8 @@ mod storage;
 mod departed;
 mod seals;
 
+mod replication;
+
 mod assign;
 mod leftovers;
 mod local;
@@ -45,5 +47,6 @@ pub mod session;
 pub use config::{ScrubConfig, SpuConfig};
 pub use leftovers::Leftovers;
 pub use node::{Node, NodeError, Statuses};
+pub use replication::{Followers, Membership};
 pub use seals::Seals;
 pub use tidegate_log::{SpaceConfig, SpaceLevel};

@@ -5,6 +5,7 @@
 //! of a clean stop; without it a restart recovers from the journal, slower and with the same outcome.
 
 mod found;
+mod peers;
 mod statuses;
 
 use found::{Found, judge};
@@ -12,7 +13,7 @@ pub use statuses::Statuses;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use thiserror::Error;
 use tidegate_data_plane::partitions::Partitions;
@@ -36,6 +37,7 @@ use crate::lane::Lane;
 use crate::leftovers::Leftovers;
 use crate::limits::{SHARDS_MAX, STOP_WAIT_MAX};
 use crate::local::LocalPartitions;
+use crate::replication::Membership;
 use crate::scrub::Scrub;
 use crate::seals::{Sealed, Seals};
 use crate::shard::{Directory, Listener, Message, Seat, Shard, ShardHandle, ShardParts, Uptime};
@@ -99,6 +101,8 @@ pub struct Node {
     closings: watch::Sender<u64>,
     sealed: watch::Sender<Sealed>,
     notice: watch::Sender<Option<Notice>>,
+    /// Known before the start where there are other units.
+    membership: OnceLock<Membership>,
     stage: Mutex<Stage>,
     /// The log keeps within it by itself; taken so that nobody counts on it.
     _log_memory: Option<BytePermit>,
@@ -165,6 +169,7 @@ impl Node {
             closings: watch::Sender::new(0),
             sealed: watch::Sender::new(Sealed::new()),
             notice: watch::Sender::new(None),
+            membership: OnceLock::new(),
             stage: Mutex::new(Stage::Opened(seats)),
             _log_memory: log_memory,
         })
@@ -220,6 +225,7 @@ impl Node {
         self.log.start_threads()?;
         self.log.set_incarnation(incarnation)?;
         self.local.start(topology.clone(), serving.clone());
+        let peers = self.peers(incarnation, topology.clone(), &upkeep);
         let counters = self.traffic.shards.iter();
         for ((number, seat), traffic) in (0u16..).zip(seats).zip(counters) {
             let parts = ShardParts {
@@ -229,6 +235,7 @@ impl Node {
                 directory: self.directory.clone(),
                 uptime: self.uptime,
                 calendar: Arc::clone(&self.calendar),
+                peers: Arc::clone(&peers),
             };
             // Here, not in the task: what is told from now on must not find an empty seat.
             seat.install(Shard::new(parts));

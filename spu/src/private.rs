@@ -30,11 +30,14 @@ use tidegate_kit::outlet::{Feed, Outlet};
 use tidegate_kit::peer::PeerIdentity;
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_proto::node::NodeRole;
+use tidegate_proto::private::replicate::LANE_HEADER;
 use tidegate_proto::private::{
-    APPEND_PATH, ASK_PATH, FRAMES_MEDIA_TYPE, Pieces, TAIL_PATH, VERSION_HEADER, VERSIONS,
+    APPEND_PATH, ASK_PATH, FRAMES_MEDIA_TYPE, Pieces, REPLICATE_PATH, TAIL_PATH, VERSION_HEADER,
+    VERSIONS,
 };
 use tracing::info_span;
 
+use crate::replication::Followers;
 use append::AppendStream;
 use tail::TailStream;
 
@@ -46,6 +49,8 @@ const PEERS: [NodeRole; 2] = [NodeRole::Gateway, NodeRole::Spu];
 pub struct PrivateConfig {
     /// Where records are.
     pub partitions: Arc<dyn Partitions>,
+    /// Who sends to other units what they follow here; none where there is one unit only.
+    pub followers: Option<Followers>,
     /// What arrives is paid for out of its bodies.
     pub memory: Memory,
     /// Streams are tasks of it, and end in order when it is told to stop.
@@ -74,6 +79,7 @@ pub fn service(config: PrivateConfig) -> Router {
         .route(APPEND_PATH, post(append_stream))
         .route(TAIL_PATH, post(tail_stream))
         .route(ASK_PATH, post(ask_once))
+        .route(REPLICATE_PATH, post(replicate_stream))
         .with_state(doors)
 }
 
@@ -124,6 +130,25 @@ async fn tail_stream(
     let span = info_span!("tails", peer = %peer.0.name());
     let tasks = &doors.config.tasks;
     tasks.spawn(TaskKind::Stream, span, stream.run(body, stop, age_max));
+    Ok(frames(version, events))
+}
+
+/// Only storage units follow, and each for itself: who it is says its certificate.
+async fn replicate_stream(
+    State(doors): State<Doors>,
+    peer: PeerIdentity,
+    headers: HeaderMap,
+    body: Body,
+) -> ApiResult<Response> {
+    let spu = peer.require_spu()?;
+    let version = agreed(&headers)?;
+    let lane = headers.get(LANE_HEADER);
+    let lane = lane.and_then(|value| value.to_str().ok()?.parse().ok());
+    let lane = lane.ok_or_else(|| not_supported(&format!("a stream without {LANE_HEADER}")))?;
+    let followers = doors.config.followers.as_ref();
+    let followers = followers.ok_or_else(|| not_supported("copies on other units"))?;
+    let tasks = &doors.config.tasks;
+    let events = followers.serve((spu, lane), body, doors.age_max(), tasks);
     Ok(frames(version, events))
 }
 

@@ -26,6 +26,7 @@ use tidegate_proto::control::{IsrMember, IsrProposal, Topology};
 use tidegate_proto::id::SpuId;
 use tidegate_proto::position::{LogPosition, Offset, ReplicaKey};
 use tidegate_spu_core::AttachRequest;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::info_span;
 
@@ -51,6 +52,8 @@ pub(crate) struct Replication {
     links: Links,
     proposals: Arc<Proposals>,
     shortened: Shortened,
+    /// Shards are stepped by the journal's thread as well, which is none of the runtime's.
+    runtime: Handle,
 }
 
 impl Replication {
@@ -73,12 +76,14 @@ impl Replication {
                 directory: directory.clone(),
                 tasks: tasks.clone(),
             },
+            runtime: Handle::current(),
         })
     }
 }
 
 impl Peers for Replication {
     fn attach(&self, key: ReplicaKey, attempt: u64, leader: SpuId, request: AttachRequest) {
+        let _inside = self.runtime.enter();
         self.links.attach(key, attempt, leader, request);
     }
 
@@ -95,6 +100,7 @@ impl Peers for Replication {
     }
 
     fn read_again(&self, key: ReplicaKey) {
+        let _inside = self.runtime.enter();
         self.shortened.read_again(key);
     }
 }

@@ -139,11 +139,11 @@ fn open(replica: Arc<LogReplica>, plan: OpenPlan) -> Result<Hosted, OpenFailure>
 
 /// What the log says of producers, keys and epochs.
 #[derive(Debug)]
-struct Recovered {
-    ledger: Ledger,
-    snapshot_as_of: Option<Offset>,
+pub(crate) struct Recovered {
+    pub(crate) ledger: Ledger,
+    pub(crate) snapshot_as_of: Option<Offset>,
     /// Of the batches behind the snapshot.
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// So much is known to be committed, by the snapshot and the batches behind it (T3).
     committed: Offset,
     /// False when rot hides a part of it, or the snapshot is needed and of no use.
@@ -153,7 +153,7 @@ struct Recovered {
 }
 
 /// The newest snapshot, and every batch behind it, up to the first that is damaged.
-fn recover(replica: &LogReplica) -> Result<Recovered, ReadError> {
+pub(crate) fn recover(replica: &LogReplica) -> Result<Recovered, ReadError> {
     let (log_start, end) = (replica.log_start(), replica.end());
     let (decoded, intact) = match snapshot(replica, end) {
         Ok(decoded) => (decoded, true),

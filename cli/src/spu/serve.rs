@@ -16,7 +16,7 @@ use tidegate_proto::control::{Audience, Endpoint, LeaveRequest, NodeSite, Regist
 use tidegate_proto::node::NodeRole;
 use tidegate_spu::private::{PrivateConfig, service};
 use tidegate_spu::session::{self, Excluded, Heart};
-use tidegate_spu::{Node, SpuConfig};
+use tidegate_spu::{Membership, Node, SpuConfig};
 use tokio::sync::watch;
 use tracing::info_span;
 
@@ -118,6 +118,10 @@ impl SpuServer {
         let node = open(settings, &base, &doors).await?;
         let registered = admit(&node, &control, &tls, settings).await?;
         let topology = control.followed.topology.clone();
+        node.join(Membership {
+            tls: tls.clone(),
+            client: control.client.clone(),
+        });
         node.start(registered, topology, &stages.storage)
             .map_err(|error| failures::node(base.directory.path(), &error))?;
         let leftovers = Leftovers::new(control.clone(), node.watch_leftovers());
@@ -294,6 +298,7 @@ fn serve_private(
 ) -> Result<(), Failure> {
     let router = service(PrivateConfig {
         partitions: node.partitions(),
+        followers: Some(node.followers()),
         memory: base.memory.clone(),
         tasks: edge.clone(),
     });

@@ -73,6 +73,7 @@ impl Cluster {
     fn unit(&self, spu: SpuId, partitions: Arc<dyn Partitions>) -> Unit {
         let tasks = Tasks::new();
         let routes = service(PrivateConfig {
+            followers: None,
             partitions,
             memory: Memory::default(),
             tasks: tasks.child(),

@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tidegate_proto::control::{
-    Heartbeat, HeartbeatAnswer, LeaveRequest, Register, Registered, SealAnswer, SealRequest, Seen,
-    WatchStart,
+    Heartbeat, HeartbeatAnswer, IsrAnswer, IsrRequest, LeaveRequest, Register, Registered,
+    SealAnswer, SealRequest, Seen, WatchStart,
 };
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::TopicId;
@@ -121,6 +121,14 @@ impl ControllerClient {
     pub async fn answer_seals(&self, answers: Vec<SealAnswer>) -> Result<(), CallError> {
         let request = SealRequest { answers };
         self.tell("/internal/v1/seal", &request).await
+    }
+
+    /// Proposes in-sync sets; an outcome for each, in order.
+    ///
+    /// # Errors
+    /// [`CallError`]: then nobody knows what became of any of them.
+    pub async fn propose_isr(&self, request: &IsrRequest) -> Result<IsrAnswer, CallError> {
+        self.post("/internal/v1/isr", request).await
     }
 
     /// Tells that a storage unit stops on purpose.

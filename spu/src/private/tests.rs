@@ -318,6 +318,7 @@ async fn a_stream_of_something_else_ends() {
 async fn only_nodes_that_may_and_that_speak_a_known_version_are_let_in() {
     let (memory, _) = partition();
     let routes = service(PrivateConfig {
+        followers: None,
         partitions: memory,
         memory: Memory::default(),
         tasks: Tasks::new(),

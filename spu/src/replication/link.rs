@@ -4,6 +4,8 @@
 //! breaks, what was attached on it is told, and attached anew by its machine. Invariant: an acknowledgement
 //! goes out on the stream, and under the handle, of the attach that it is of.
 
+mod dial;
+mod heard;
 mod lane;
 
 use std::collections::HashMap;

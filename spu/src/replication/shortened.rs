@@ -36,12 +36,13 @@ impl Shortened {
             }
         };
         let tasks = self.tasks.clone();
-        self.tasks.spawn(TaskKind::Request, Span::current(), async move {
-            // Its failure is logged where it happens.
-            let _ = tasks
-                .spawn_blocking(TaskKind::Blocking, Span::current(), work)
-                .await;
-        });
+        self.tasks
+            .spawn(TaskKind::Request, Span::current(), async move {
+                // Its failure is logged where it happens.
+                let _ = tasks
+                    .spawn_blocking(TaskKind::Blocking, Span::current(), work)
+                    .await;
+            });
     }
 }
 

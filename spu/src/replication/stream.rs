@@ -5,6 +5,7 @@
 //! of memory, on that of catching up out of the log's files; who is on the wrong one is told to attach on
 //! the other. Invariant: what is sent in a session was in the log while its epoch was led here.
 
+mod answers;
 mod pushing;
 
 use std::collections::{HashMap, VecDeque};
@@ -29,7 +30,7 @@ use tidegate_proto::private::replicate::{
     decode_acks,
 };
 use tidegate_proto::private::{FrameError, FrameHeader, Pieces};
-use tidegate_spu_core::{AttachAnswer, AttachRequest, SessionId};
+use tidegate_spu_core::AttachRequest;
 use tokio::time::{interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -156,7 +157,7 @@ impl FollowerStream {
     }
 
     fn is_full(&self) -> bool {
-        super::super::private::queued(&self.outlet) >= STREAM_QUEUED_BYTES_MAX
+        self.outlet.look(|pieces| pieces.len()) >= STREAM_QUEUED_BYTES_MAX
     }
 
     /// Whether the follower has been silent for too long.
@@ -233,12 +234,19 @@ impl FollowerStream {
         let log = &partition.reader.log;
         let is_behind = log.read_after_cached(request.position, 1).is_none();
         let lacks_something = request.position != log.durable_position();
-        if self.lane == Lane::Tail && is_behind && lacks_something && request.position.end <= log.end()
+        if self.lane == Lane::Tail
+            && is_behind
+            && lacks_something
+            && request.position.end <= log.end()
         {
             let reason = EndReason::Behind;
             return self.say(Event::Ended { handle, reason });
         }
-        let session = Session::new(self.followers.new_session(), handle, Arc::clone(&self.queue));
+        let session = Session::new(
+            self.followers.new_session(),
+            handle,
+            Arc::clone(&self.queue),
+        );
         let reader = Arc::clone(&partition.reader);
         let sending = Sending {
             session: Arc::new(session),
@@ -314,54 +322,6 @@ impl FollowerStream {
         }
     }
 
-    fn over(&mut self, handle: u32) {
-        if let Some(sending) = self.sending.remove(&handle)
-            && !matches!(sending.state, State::Over)
-        {
-            let reason = EndReason::Over;
-            self.say(Event::Ended { handle, reason });
-        }
-    }
-
-    fn answered(&mut self, handle: u32, answer: AttachAnswer) {
-        let Some(sending) = self.sending.get_mut(&handle) else {
-            return;
-        };
-        if let AttachAnswer::Attached {
-            leader_epoch,
-            from,
-            high_watermark,
-            log_start,
-            ships_snapshot,
-        } = answer
-        {
-            let cursor = Cursor {
-                epoch: leader_epoch,
-                at: from,
-                told: (high_watermark, log_start),
-                is_reading: false,
-            };
-            sending.state = if ships_snapshot {
-                State::Shipping(cursor)
-            } else {
-                State::Open(cursor)
-            };
-            let reader = Arc::clone(&sending.partition.reader);
-            self.say(event_of(handle, answer));
-            if ships_snapshot {
-                let feed = self.feed.clone();
-                self.reads.push(Box::pin(async move {
-                    Found::Snapshot(handle, feed.snapshot(reader).await)
-                }));
-            } else {
-                self.push(handle);
-            }
-            return;
-        }
-        self.sending.remove(&handle);
-        self.say(event_of(handle, answer));
-    }
-
     fn found(&mut self, found: Found) {
         match found {
             Found::Start(handle, request, start) => {
@@ -386,14 +346,6 @@ impl FollowerStream {
             Found::Snapshot(handle, snapshot) => self.ship(handle, snapshot),
         }
     }
-
-    /// Nothing more is sent in that session.
-    fn end(&mut self, handle: u32, reason: EndReason) {
-        if let Some(sending) = self.sending.get_mut(&handle) {
-            sending.state = State::Over;
-            self.say(Event::Ended { handle, reason });
-        }
-    }
 }
 
 fn keep(header: FrameHeader) -> Result<Keep, FrameError> {
@@ -404,56 +356,4 @@ fn keep(header: FrameHeader) -> Result<Keep, FrameError> {
     };
     header.check(max)?;
     Ok(Keep::Shared)
-}
-
-fn event_of(handle: u32, answer: AttachAnswer) -> Event {
-    use tidegate_spu_core::AttachRefusal as Refusal;
-    match answer {
-        AttachAnswer::Attached {
-            leader_epoch,
-            from,
-            high_watermark,
-            log_start,
-            ships_snapshot,
-        } => Event::Attached {
-            handle,
-            leader_epoch,
-            from: from.end,
-            high_watermark,
-            log_start,
-            ships_snapshot,
-        },
-        AttachAnswer::Diverged {
-            leader_epoch,
-            epoch,
-            end,
-        } => Event::Diverged {
-            handle,
-            leader_epoch,
-            epoch,
-            end,
-        },
-        AttachAnswer::Reset {
-            leader_epoch,
-            log_start,
-        } => Event::Reset {
-            handle,
-            leader_epoch,
-            log_start,
-        },
-        AttachAnswer::Refused {
-            leader_epoch,
-            reason,
-        } => Event::Refused {
-            handle,
-            leader_epoch,
-            reason: match reason {
-                Refusal::NotLeading => AttachRefusal::NotLeading,
-                Refusal::NotReady | Refusal::SnapshotPending => AttachRefusal::Busy,
-                Refusal::EpochBehind | Refusal::EpochAhead => AttachRefusal::Epoch,
-                Refusal::NotReplica => AttachRefusal::NotReplica,
-                Refusal::Superseded => AttachRefusal::Incarnation,
-            },
-        },
-    }
 }

@@ -43,6 +43,11 @@ impl ShardHandle {
         self.seat.tell(message)
     }
 
+    /// Whether both lead to one shard.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.seat, &other.seat)
+    }
+
     /// Whether the shard is gone because a step of it panicked.
     pub(crate) fn is_broken(&self) -> bool {
         self.seat.is_broken()

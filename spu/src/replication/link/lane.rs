@@ -4,37 +4,34 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Request};
 use tidegate_kit::backoff::Backoff;
-use tidegate_kit::budget::ByteBudget;
-use tidegate_kit::channel::{Channel, ChannelBody, ChannelConfig};
+use tidegate_kit::budget::{ByteBudget, BytePermit};
+use tidegate_kit::channel::ChannelBody;
 use tidegate_kit::clock;
-use tidegate_kit::frames::{Arrived, FrameFault, FrameReader, Keep};
+use tidegate_kit::frames::{Arrived, FrameFault, FrameReader};
 use tidegate_kit::outlet::Outlet;
 use tidegate_kit::secret::random_u64;
 use tidegate_kit::tasks::Tasks;
-use tidegate_kit::tls::{Expect, NodeTls};
-use tidegate_proto::control::{Audience, Topology};
+use tidegate_kit::tls::NodeTls;
+use tidegate_proto::batch::Batch;
+use tidegate_proto::control::Topology;
 use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_proto::private::replicate::{
-    Acked, AttachRefusal, EndReason, Event, FIXED_PAYLOAD_MAX, LANE_HEADER, Lane, PUSH,
-    PUSH_PAYLOAD_MAX, Push, SNAPSHOT, SNAPSHOT_PAYLOAD_MAX, SnapshotPiece, Wish, encode_acks,
+    Acked, EndReason, Event, Lane, PUSH, Push, SNAPSHOT, SnapshotPiece, Wish, encode_acks,
 };
-use tidegate_proto::private::{
-    FRAMES_MEDIA_TYPE, FrameError, FrameHeader, Pieces, REPLICATE_PATH, VERSION_HEADER, VERSIONS,
-};
-use tidegate_spu_core::{AttachAnswer, AttachRefusal as Refusal, Input};
+use tidegate_proto::private::{FrameError, Pieces};
+use tidegate_spu_core::{AttachAnswer, Input};
 use tokio::sync::watch;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{interval, sleep};
 
+use super::dial::Dialled;
+use super::heard::{answer_of, attach, keep};
 use super::{Hint, Link, Wanted, after_rest, number};
 use crate::limits::{
     ATTACH_REST, REPLICATION_CREDIT_BYTES, REPLICATION_HEARTBEAT, REPLICATION_HELD_BYTES_MAX,
-    REPLICATION_OPEN_TIMEOUT, REPLICATION_RETRY_BASE, REPLICATION_RETRY_MAX,
-    REPLICATION_SILENCE_MAX, REPLICATION_SNAPSHOT_BYTES_MAX,
+    REPLICATION_RETRY_BASE, REPLICATION_RETRY_MAX, REPLICATION_SILENCE_MAX,
+    REPLICATION_SNAPSHOT_BYTES_MAX,
 };
 use crate::shard::{Directory, Message, Pushed};
 
@@ -46,12 +43,6 @@ pub(super) struct LaneRun {
     pub(super) topology: watch::Receiver<Arc<Topology>>,
     pub(super) directory: Directory,
     pub(super) tasks: Tasks,
-}
-
-/// A channel, and to which addresses.
-struct Dialled {
-    endpoints: Vec<String>,
-    channel: Channel,
 }
 
 /// An answer whose snapshot is on its way.
@@ -98,47 +89,6 @@ impl LaneRun {
         let state = self.link.lock();
         let mut wanted = state.wanted.values();
         wanted.any(|wanted| wanted.lane == self.lane)
-    }
-
-    async fn open(
-        &self,
-        dialled: &mut Option<Dialled>,
-    ) -> Result<(Outlet<Pieces>, ChannelBody), String> {
-        let endpoints: Vec<String> = {
-            let topology = self.topology.borrow();
-            let unit = topology.spu(self.link.spu);
-            let urls = unit.map(|unit| unit.endpoints_for(Audience::Peers).map(str::to_owned));
-            urls.into_iter().flatten().collect()
-        };
-        if dialled.as_ref().is_none_or(|known| known.endpoints != endpoints) {
-            let config = ChannelConfig {
-                endpoints: endpoints.clone(),
-                tls: self.tls.clone(),
-                expect: Expect::spu(self.link.spu),
-                tasks: self.tasks.clone(),
-            };
-            let channel = Channel::new(&config).map_err(|error| error.to_string())?;
-            *dialled = Some(Dialled { endpoints, channel });
-        }
-        let Some(Dialled { channel, .. }) = dialled else {
-            return Err("no channel".to_owned());
-        };
-        let (outlet, body) = Outlet::new(Pieces::default());
-        let mut request = Request::post(REPLICATE_PATH)
-            .header(VERSION_HEADER, VERSIONS.to_string())
-            .header(LANE_HEADER, self.lane.to_string())
-            .body(Body::new(body))
-            .map_err(|error| error.to_string())?;
-        let media = HeaderValue::from_static(FRAMES_MEDIA_TYPE);
-        request.headers_mut().insert(CONTENT_TYPE, media);
-        let answer = timeout(REPLICATION_OPEN_TIMEOUT, channel.send(request)).await;
-        let answer = answer
-            .map_err(|_| "no answer in time".to_owned())?
-            .map_err(|error| error.to_string())?;
-        if !answer.status().is_success() {
-            return Err(format!("it answers {}", answer.status()));
-        }
-        Ok((outlet, answer.into_body()))
     }
 
     async fn serve(&self, outlet: Outlet<Pieces>, body: ChannelBody) -> Result<(), FrameFault> {
@@ -219,7 +169,8 @@ impl LaneRun {
             open.taken += u32::try_from(arrived.payload_len).unwrap_or(u32::MAX / 2);
             if open.taken >= REPLICATION_CREDIT_BYTES / 4 {
                 let bytes = std::mem::take(&mut open.taken);
-                open.outlet.with(|pieces| Wish::Credit { bytes }.encode(pieces));
+                open.outlet
+                    .with(|pieces| Wish::Credit { bytes }.encode(pieces));
             }
         }
         match arrived.kind {
@@ -251,8 +202,8 @@ impl LaneRun {
         &self,
         handle: u32,
         (high_watermark, log_start): (Offset, Offset),
-        batches: Vec<tidegate_proto::batch::Batch>,
-        permit: Option<tidegate_kit::budget::BytePermit>,
+        batches: Vec<Batch>,
+        permit: Option<BytePermit>,
     ) {
         if let Some((key, wanted)) = self.wanted(handle)
             && let Some(partition) = self.directory.get(key)
@@ -301,7 +252,13 @@ impl LaneRun {
                     return;
                 };
                 let answer = answer_of(event, &wanted);
-                let ships = matches!(event, Event::Attached { ships_snapshot: true, .. });
+                let ships = matches!(
+                    event,
+                    Event::Attached {
+                        ships_snapshot: true,
+                        ..
+                    }
+                );
                 if ships {
                     open.shipped.push(Shipped {
                         handle,
@@ -405,92 +362,5 @@ impl LaneRun {
         if let Some(partition) = self.directory.get(key) {
             partition.shard.tell(Message::Input(key, Box::new(input)));
         }
-    }
-}
-
-fn keep(header: FrameHeader, held: &ByteBudget) -> Result<Keep, FrameError> {
-    let max = match header.kind {
-        PUSH => {
-            header.check(PUSH_PAYLOAD_MAX)?;
-            return Ok(Keep::PaidAtMost(held.clone()));
-        }
-        SNAPSHOT => SNAPSHOT_PAYLOAD_MAX,
-        _ => FIXED_PAYLOAD_MAX,
-    };
-    header.check(max)?;
-    Ok(Keep::Shared)
-}
-
-fn attach(handle: u32, key: ReplicaKey, wanted: &Wanted) -> Wish {
-    let request = wanted.request;
-    Wish::Attach {
-        handle,
-        key,
-        replica_gen: request.replica_gen,
-        leader_epoch: request.leader_epoch,
-        incarnation: request.follower.incarnation,
-        position: request.position,
-        log_start: request.log_start,
-        is_whole: request.is_whole,
-        is_intact: request.is_intact,
-    }
-}
-
-/// What the leader said, as a machine hears it.
-fn answer_of(event: Event, wanted: &Wanted) -> AttachAnswer {
-    match event {
-        Event::Attached {
-            leader_epoch,
-            high_watermark,
-            log_start,
-            ships_snapshot,
-            ..
-        } => AttachAnswer::Attached {
-            leader_epoch,
-            // The leader goes on where the follower said that it is.
-            from: wanted.request.position,
-            high_watermark,
-            log_start,
-            ships_snapshot,
-        },
-        Event::Diverged {
-            leader_epoch,
-            epoch,
-            end,
-            ..
-        } => AttachAnswer::Diverged {
-            leader_epoch,
-            epoch,
-            end,
-        },
-        Event::Reset {
-            leader_epoch,
-            log_start,
-            ..
-        } => AttachAnswer::Reset {
-            leader_epoch,
-            log_start,
-        },
-        Event::Refused {
-            leader_epoch,
-            reason,
-            ..
-        } => AttachAnswer::Refused {
-            leader_epoch,
-            reason: match reason {
-                AttachRefusal::Epoch if leader_epoch > wanted.request.leader_epoch => {
-                    Refusal::EpochBehind
-                }
-                AttachRefusal::Epoch => Refusal::EpochAhead,
-                AttachRefusal::NotLeading => Refusal::NotLeading,
-                AttachRefusal::NotReplica => Refusal::NotReplica,
-                AttachRefusal::Incarnation => Refusal::Superseded,
-                AttachRefusal::Busy => Refusal::NotReady,
-            },
-        },
-        Event::Moved { .. } | Event::Ended { .. } | Event::Heartbeat => AttachAnswer::Refused {
-            leader_epoch: wanted.request.leader_epoch,
-            reason: Refusal::NotReady,
-        },
     }
 }

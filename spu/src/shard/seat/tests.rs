@@ -88,6 +88,7 @@ fn bench() -> Bench {
         directory: Directory::new(),
         uptime,
         calendar: Arc::new(Calendar::new(None, 0, 0)),
+        peers: Arc::new(super::super::peers::NoPeers),
     }));
     let (_, hosted) = storage::open_all(&log, vec![plan()]).remove(0);
     let hosted = hosted.unwrap();

@@ -94,6 +94,7 @@ impl Bench {
             directory: Directory::new(),
             uptime: Uptime::start(),
             calendar: Arc::new(Calendar::new(None, clock::now_ms(), 0)),
+            peers: Arc::new(super::super::peers::NoPeers),
         });
         Self {
             shard,

@@ -1,0 +1,49 @@
+//! The node among others: whom its replicas follow, and who follows them.
+
+use std::sync::Arc;
+
+use tidegate_kit::tasks::Tasks;
+use tidegate_proto::control::{IsrMember, Topology};
+use tidegate_proto::id::Incarnation;
+use tokio::sync::watch;
+
+use super::Node;
+use crate::lane::Lane;
+use crate::limits::REPLICATION_READS_MAX;
+use crate::replication::{Followers, Membership, Replication};
+use crate::shard::{NoPeers, Peers};
+
+impl Node {
+    /// There are other units: replicas here may follow theirs. Before [`Node::start`].
+    pub fn join(&self, membership: Membership) {
+        // A second one changes nothing.
+        let _ = self.membership.set(membership);
+    }
+
+    /// Who sends to the units that follow this one.
+    pub fn followers(&self) -> Followers {
+        let reads = Lane::new(
+            REPLICATION_READS_MAX,
+            self.config.memory.reads.clone(),
+            self.config.catch_up_bytes_per_second,
+        );
+        Followers::new(self.directory.clone(), reads)
+    }
+
+    pub(super) fn peers(
+        &self,
+        incarnation: Incarnation,
+        topology: watch::Receiver<Arc<Topology>>,
+        tasks: &Tasks,
+    ) -> Arc<dyn Peers> {
+        let Some(membership) = self.membership.get().cloned() else {
+            return Arc::new(NoPeers);
+        };
+        let own = IsrMember {
+            spu: self.config.spu_id,
+            incarnation,
+        };
+        let log = self.log.clone();
+        Replication::start(own, membership, log, &self.directory, topology, tasks)
+    }
+}

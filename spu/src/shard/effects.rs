@@ -19,7 +19,7 @@ use super::directory::Directory;
 use super::hosted::Hosted;
 use super::peers::{PeerCall, Peers, Session, SessionEvent};
 use super::reader::{Reader, tail_of};
-use super::replies::{Outcome, Replies};
+use super::replies::{Outcome, Pending, Replies};
 use super::rota::Rota;
 use crate::metrics::ShardCounters;
 use crate::traffic::TrafficCounter;
@@ -143,21 +143,7 @@ impl Outbox {
                 }
                 Effect::Trim { to } => self.entries.push(Entry::Trim { key, to }),
                 Effect::Reply { request, outcome } => {
-                    let durable_end = hosted.machine.durable_end();
-                    let pending = replies.take(request);
-                    let needs = rests_on(&outcome, hosted.machine.end());
-                    // One that is unknown was submitted before: it stays unknown.
-                    let rests_on_submission = matches!(&outcome,
-                        Ok(answer) if answer.end > hosted.machine.written_end());
-                    if let Some(end) = needs.filter(|end| *end > durable_end) {
-                        hosted.inflight.push_back((end, pending.permit));
-                    }
-                    let reply = pending.reply;
-                    self.deliveries.push(Delivery::Reply {
-                        reply,
-                        outcome,
-                        rests_on_submission,
-                    });
+                    self.collect_reply(hosted, replies.take(request), outcome);
                 }
                 Effect::Publish => {
                     is_moved = true;
@@ -192,6 +178,23 @@ impl Outbox {
             let stirred = sessions.map(|session| Delivery::Stir(Arc::clone(session)));
             self.deliveries.extend(stirred);
         }
+    }
+
+    fn collect_reply(&mut self, hosted: &mut Hosted, pending: Pending, outcome: Outcome) {
+        let durable_end = hosted.machine.durable_end();
+        let needs = rests_on(&outcome, hosted.machine.end());
+        // One that is unknown was submitted before: it stays unknown.
+        let rests_on_submission = matches!(&outcome,
+            Ok(answer) if answer.end > hosted.machine.written_end());
+        if let Some(end) = needs.filter(|end| *end > durable_end) {
+            hosted.inflight.push_back((end, pending.permit));
+        }
+        let reply = pending.reply;
+        self.deliveries.push(Delivery::Reply {
+            reply,
+            outcome,
+            rests_on_submission,
+        });
     }
 
     /// What other nodes are told.

@@ -31,6 +31,10 @@ pub fn heal(steps: &Steps, world: &World) -> Result<(), &'static str> {
         world = revive(steps, world);
         world = calm(steps, world)?;
         for own in 0..UNITS {
+            if is_cut_off(&world, own) {
+                world.left.breaks = u8::MAX;
+                world = steps.act(&world, Action::Unlink(own)).unwrap_or(world);
+            }
             world.left.waits = u8::MAX;
             if let Some(next) = steps.act(&world, Action::Wait(own)) {
                 world = next;
@@ -66,6 +70,15 @@ fn revive(steps: &Steps, mut world: World) -> World {
         }
     }
     world
+}
+
+/// Whether a follower's stream has nobody at its other end.
+fn is_cut_off(world: &World, own: usize) -> bool {
+    let process = world.nodes[own].process.as_ref();
+    let Some(link) = process.and_then(|process| process.link) else {
+        return false;
+    };
+    world.nodes[link.leader].session(link).is_none()
 }
 
 /// Everything that is on its way arrives, in the order in which it was sent.

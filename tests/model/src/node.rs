@@ -538,6 +538,6 @@ impl Hash for Node {
         (process.incarnation, &process.live, &process.pending).hash(state);
         (process.cursor, &process.sessions, process.next_session).hash(state);
         (process.is_truncating, process.clock_ms, process.link).hash(state);
-        format!("{:?}", process.replica).hash(state);
+        process.replica.hash(state);
     }
 }

@@ -29,6 +29,8 @@ pub mod sketch;
 
 pub mod model;
 
+pub mod walks;
+
 pub mod scopes;
 
 pub mod gate;

@@ -15,9 +15,10 @@ use std::sync::Arc;
 use ledger::Ledger;
 use options::Options;
 use tidegate_model::gate::MUTANTS;
-use tidegate_model::model::{Report, Search};
+use tidegate_model::model::Search;
 use tidegate_model::scopes;
 use tidegate_model::sketch::Sketch;
+use tidegate_model::walks::Walked;
 
 /// One state of so many is healed: healing takes about a hundred steps, and so costs as much as the rest.
 const HEALS_EVERY: u64 = 128;
@@ -35,6 +36,8 @@ fn main() -> ExitCode {
     }
     told(if options.is_gate {
         gate(&options)
+    } else if options.is_walk {
+        walk(&options)
     } else {
         search(&options)
     })
@@ -89,23 +92,40 @@ fn search(options: &Options) -> Result<(), String> {
     }
 }
 
+/// Walks of every scope with all guards; each ends with everything at rest.
+fn walk(options: &Options) -> Result<(), String> {
+    let mut broken = 0;
+    for scope in scopes::ALL {
+        if options
+            .scope
+            .as_deref()
+            .is_some_and(|name| name != scope.name)
+        {
+            continue;
+        }
+        let mut search = Search::of(scope);
+        search.heals_every = 1;
+        let walked = search.walk(options.order, options.walks);
+        broken += usize::from(walked.broken.is_some());
+        say(&row(&search, "", &walked));
+    }
+    match broken {
+        0 => Ok(()),
+        _ => Err(format!(
+            "{broken} scopes have a walk on which something breaks"
+        )),
+    }
+}
+
 /// Each guard taken away in turn: the search has to find something.
 fn gate(options: &Options) -> Result<(), String> {
     let mut missed = Vec::new();
     for mutant in MUTANTS {
-        let mut search = Search::of(mutant.scope).without(mutant.removed);
-        let mut found = None;
-        // Breadth first finds the shortest way; where that is too long, depth first in other orders.
-        for order in 0..=options.orders {
-            search.order = order;
-            let report = search.run(options.steps);
-            say(&row(mutant.name, mutant.scope.name, order, &report));
-            if report.broken.is_some() {
-                found = report.broken;
-                break;
-            }
-        }
-        if found.is_none() {
+        let search = Search::of(mutant.scope).without(mutant.removed);
+        let walked = search.walk(options.order, options.walks);
+        let found = walked.broken.is_some();
+        say(&row(&search, mutant.name, &walked));
+        if !found {
             missed.push(mutant.name);
         }
     }
@@ -115,14 +135,14 @@ fn gate(options: &Options) -> Result<(), String> {
     }
 }
 
-fn row(name: &str, scope: &str, order: u64, report: &Report) -> String {
-    let (what, way) = match &report.broken {
-        Some((what, way)) => (what.as_str(), format!("{way:?}")),
+fn row(search: &Search, name: &str, walked: &Walked) -> String {
+    let (what, way) = match &walked.broken {
+        Some((what, way)) => (what.as_str(), format!("{:?}", search.shorten(way))),
         None => ("-", String::new()),
     };
     format!(
-        "{name:26} {scope:10} order {order:2} states {:8} depth {:3}  {what} {way}\n",
-        report.states, report.depth
+        "{name:28} {:10} walks {:6} steps {:8}  {what} {way}\n",
+        search.steps.scope.name, walked.walks, walked.steps
     )
 }
 

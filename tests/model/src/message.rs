@@ -63,6 +63,19 @@ pub enum Message {
 }
 
 impl Message {
+    /// The unit that it goes to; none when to the controllers.
+    #[must_use]
+    pub const fn receiver(&self) -> Option<usize> {
+        match self {
+            Self::Attach { link, .. } | Self::Ack { link, .. } => Some(link.leader),
+            Self::Answer { link, .. } | Self::Push { link, .. } | Self::Ended { link } => {
+                Some(link.follower)
+            }
+            Self::Proposed { leader, .. } => Some(leader.spu.0 as usize),
+            Self::Propose { .. } => None,
+        }
+    }
+
     /// The stream that carries it; requests stand alone.
     #[must_use]
     pub const fn link(&self) -> Option<Link> {

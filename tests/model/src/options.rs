@@ -10,8 +10,9 @@ Searches the protocol model: every order of events, with the real machines.
   --scope NAME   only slices of this scope
   --order N      begin with this order: 0 is breadth first, others are depth first, each another way (0)
   --ledger FILE  go on with what this file says is done; distinct states are counted in FILE.sketch
-  --gate         take each guard away in turn; --steps and --orders say how hard to search
-  --orders N     orders that the gate tries after breadth first (4)
+  --gate         take each guard away in turn, and walk until something breaks; --order is the first seed
+  --walk         walk through each scope with all guards; each walk ends with everything at rest
+  --walks N      walks of each scope, or of the gate for each guard (20000)
 ";
 
 #[derive(Debug)]
@@ -20,9 +21,10 @@ pub(crate) struct Options {
     pub(crate) steps: usize,
     pub(crate) scope: Option<String>,
     pub(crate) order: u64,
-    pub(crate) orders: u64,
+    pub(crate) walks: u64,
     pub(crate) ledger: Option<PathBuf>,
     pub(crate) is_gate: bool,
+    pub(crate) is_walk: bool,
     pub(crate) is_help: bool,
 }
 
@@ -33,14 +35,16 @@ impl Options {
             steps: 400_000,
             scope: None,
             order: 0,
-            orders: 4,
+            walks: 20_000,
             ledger: None,
             is_gate: false,
+            is_walk: false,
             is_help: false,
         };
         let mut arguments = arguments;
         while let Some(name) = arguments.next() {
             match name.as_str() {
+                "--walk" => options.is_walk = true,
                 "--gate" => options.is_gate = true,
                 "--help" | "-h" => options.is_help = true,
                 _ => {
@@ -64,7 +68,7 @@ impl Options {
             "--states" => self.states = number()?,
             "--steps" => self.steps = usize::try_from(number()?).unwrap_or(usize::MAX),
             "--order" => self.order = number()?,
-            "--orders" => self.orders = number()?,
+            "--walks" => self.walks = number()?,
             "--scope" => self.scope = Some(value),
             "--ledger" => self.ledger = Some(PathBuf::from(value)),
             _ => return Err(format!("there is no {name}; --help says what there is")),

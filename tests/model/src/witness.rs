@@ -78,6 +78,8 @@ pub struct Witness {
     leaders: BTreeMap<u64, usize>,
     appenders: BTreeMap<u64, usize>,
     recovery_gen: u64,
+    /// A disk lost what was on it: how many copies there are says nothing any more.
+    is_disk_lost: bool,
     /// The newest that a row ever had, whatever the store remembers of it.
     newest_epoch: LeaderEpoch,
 }
@@ -116,7 +118,12 @@ impl Witness {
         let copies = nodes.iter().filter(has).count();
         self.acked.push(found);
         self.acked_end = self.acked_end.max(batch.next_offset());
-        (copies < usize::from(min_isr)).then_some(ACK_DURABLE)
+        (copies < usize::from(min_isr) && !self.is_disk_lost).then_some(ACK_DURABLE)
+    }
+
+    /// A disk was changed behind its unit's back.
+    pub const fn see_disk_lost(&mut self) {
+        self.is_disk_lost = true;
     }
 
     /// A unit took a step: who leads, who appends, what is committed.

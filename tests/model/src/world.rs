@@ -460,11 +460,8 @@ impl World {
         if out.cuts.iter().any(|to| Some(*to) < committed) && self.is_same_gen(own) {
             self.broken = Some(witness::NO_CUT);
         }
-        if out
-            .alarms
-            .iter()
-            .any(|text| text.contains("high watermark"))
-        {
+        // T3 is the last line: where it has to hold, something committed was lost before.
+        if out.alarms.iter().any(|text| text.contains("(T3)")) && !self.store.is_frozen {
             self.broken = Some(witness::NO_CUT);
         }
         let is_changed = was != self.nodes[own] || !out.messages.is_empty();
@@ -686,6 +683,7 @@ impl World {
             change(&mut node.disk);
             node.disk.is_tampered = true;
         });
+        self.witness.change(Witness::see_disk_lost);
         true
     }
 }

@@ -27,6 +27,12 @@ pub fn heal(steps: &Steps, world: &World) -> Result<(), &'static str> {
         crashes: u8::MAX,
         ..Budget::default()
     };
+    // What was lost or overtaken on a stream is what a stream breaks by: they are all made anew.
+    world.wire.retain(|message| message.link().is_none());
+    for own in 0..UNITS {
+        world.left.breaks = u8::MAX;
+        world = steps.act(&world, Action::Unlink(own)).unwrap_or(world);
+    }
     for round in 0..ROUNDS_MAX {
         world = revive(steps, world);
         world = calm(steps, world)?;
@@ -124,11 +130,10 @@ fn rests(world: &World) -> Result<(), &'static str> {
     let (true, Some(replica), Some(log)) = (leader.leads(), leader.replica(), leader.log()) else {
         return Err("the leader of the row does not lead");
     };
-    if replica.is_waiting() {
-        return Err("a request waits for ever");
-    }
     let status = replica.status();
-    if status.high_watermark != status.end && row.isr.len() >= usize::from(row.min_isr) {
+    // Damaged copies never count: with too few others, nothing is committed until an operator acts.
+    let is_enough = row.isr.len() >= usize::from(row.min_isr);
+    if is_enough && (status.high_watermark != status.end || replica.is_waiting()) {
         return Err("what was appended is never committed");
     }
     for copy in &row.replicas {

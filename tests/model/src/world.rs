@@ -211,7 +211,9 @@ impl World {
         if left.wipes > 0 && disk.replica.is_some() {
             actions.push(Action::Wipe(own));
         }
-        if disk.earlier.is_some() {
+        // One of the same registration nobody could tell (S2).
+        let earlier = disk.earlier.as_ref();
+        if earlier.is_some_and(|earlier| earlier.last_incarnation < disk.last_incarnation) {
             actions.push(Action::PutBack(own));
         }
     }

@@ -53,19 +53,19 @@ mod switch {
     use super::Rule;
 
     thread_local! {
-        static REMOVED: Cell<Option<Rule>> = const { Cell::new(None) };
+        static REMOVED: Cell<&'static [Rule]> = const { Cell::new(&[]) };
     }
 
-    /// Runs without that guard, on this thread; with all of them when there is none.
-    pub fn without<T>(rule: Option<Rule>, run: impl FnOnce() -> T) -> T {
-        let before = REMOVED.replace(rule);
+    /// Runs without those guards, on this thread.
+    pub fn without<T>(removed: &'static [Rule], run: impl FnOnce() -> T) -> T {
+        let before = REMOVED.replace(removed);
         let result = run();
         REMOVED.set(before);
         result
     }
 
     pub(super) fn stands(rule: Rule) -> bool {
-        REMOVED.get() != Some(rule)
+        !REMOVED.get().contains(&rule)
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn only_the_guard_that_was_taken_away_lets_everything_pass() {
-        without(Some(Rule::RowVersion), || {
+        without(&[Rule::RowVersion], || {
             assert!(holds(Rule::RowVersion, false));
             assert!(!holds(Rule::IsrFloor, false));
         });

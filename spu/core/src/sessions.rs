@@ -163,11 +163,10 @@ impl Peers {
             let before = peer.session.take();
             effects.extend(before.iter().map(|old| Effect::Detach { session: old.id }));
             if let AttachAnswer::Attached { ships_snapshot, .. } = answer {
-                let carried = before.and_then(|old| old.acked);
                 peer.session = Some(Session {
                     id: session,
                     incarnation: request.follower.incarnation,
-                    acked: carried.filter(|_| guard::holds(Guard::AckEpoch, false)),
+                    acked: None,
                     is_intact: request.is_intact,
                     needs_ledger: standing.ledger_as_of.filter(|_| ships_snapshot),
                 });
@@ -237,7 +236,8 @@ impl Peers {
             .peers
             .iter_mut()
             .filter_map(|peer| peer.session.as_mut());
-        let Some(session) = sessions.into_iter().find(|open| open.id == session) else {
+        let is_it = |open: &&mut Session| guard::holds(Guard::AckEpoch, open.id == session);
+        let Some(session) = sessions.into_iter().find(is_it) else {
             return false;
         };
         session.acked = session.acked.max(Some(position));

@@ -124,14 +124,17 @@ impl InSync {
         let is_it = version == self.version && self.pending.is_some();
         if is_it {
             self.quiet_until_ms = now_ms.saturating_add(PROPOSAL_RETRY_MS);
-            let settles = guard::holds(Guard::SettleByVersion, false);
-            self.pending.take_if(|_| settles);
         }
         is_it
             && self
                 .pending
                 .as_ref()
                 .is_some_and(|pending| pending.cancel.is_none())
+    }
+
+    /// What H1 forbids: that an answer settles a proposal.
+    pub(crate) fn forget(&mut self, version: u64) {
+        self.pending.take_if(|_| version == self.version);
     }
 
     /// What is to be said to the controllers, if anything.

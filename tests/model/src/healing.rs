@@ -84,7 +84,7 @@ fn is_cut_off(world: &World, own: usize) -> bool {
     let Some(link) = process.and_then(|process| process.link) else {
         return false;
     };
-    world.nodes[link.leader].session(link).is_none()
+    !world.nodes[link.leader].has_open(link)
 }
 
 /// Everything that is on its way arrives, in the order in which it was sent.

@@ -33,7 +33,11 @@ impl Search {
         Self {
             steps: Steps {
                 scope,
-                removed: Removed::Nothing,
+                removed: Removed {
+                    machine: &[],
+                    control: &[],
+                    notice_of_rollback: false,
+                },
             },
             order: 0,
             heals_every: 0,
@@ -44,7 +48,7 @@ impl Search {
     /// The same without a guard.
     #[must_use]
     pub fn without(mut self, removed: Removed) -> Self {
-        if matches!(removed, Removed::RollbackNoticed) {
+        if removed.notice_of_rollback {
             self.steps.scope.notices_rollback = false;
         }
         self.steps.removed = removed;

@@ -291,6 +291,14 @@ impl Node {
         found.next().map(|(session, _)| *session)
     }
 
+    /// Whether the stream of that link has somebody at this end.
+    #[must_use]
+    pub fn has_open(&self, link: Link) -> bool {
+        let sessions = self.process.iter().flat_map(|at| at.sessions.values());
+        let mut open = sessions.filter(|session| session.is_open);
+        open.any(|session| session.link == link)
+    }
+
     /// Whether something could be sent in a session.
     #[must_use]
     pub fn can_push(&self, session: SessionId) -> bool {
@@ -335,8 +343,9 @@ impl Node {
 
     /// The stream of a session ended.
     pub fn detach(&mut self, session: SessionId, out: &mut Outbox) {
-        if let Some(process) = &mut self.process {
-            process.sessions.remove(&session);
+        let process = self.process.as_mut();
+        if let Some(at) = process.and_then(|process| process.sessions.get_mut(&session)) {
+            at.is_open = false;
         }
         self.step(Input::Detached { session }, out);
     }
@@ -424,7 +433,9 @@ impl Process {
             }
             Effect::Attached { session, answer } => self.answer(session, answer, out),
             Effect::Detach { session } => {
-                if let Some(at) = self.sessions.remove(&session) {
+                // What was acknowledged in it may still come.
+                if let Some(at) = self.sessions.get_mut(&session) {
+                    at.is_open = false;
                     out.messages.push(Message::Ended { link: at.link });
                 }
             }

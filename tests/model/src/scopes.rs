@@ -29,6 +29,7 @@ const BASE: Scope = Scope {
     budget: QUIET,
     is_disk_quick: true,
     is_watch_late: false,
+    puts_back_late: false,
     epochs: 4,
     notices_rollback: true,
 };
@@ -56,6 +57,22 @@ pub const PARTING: Scope = Scope {
         crashes: 2,
         fences: 3,
         waits: 2,
+        ..QUIET
+    },
+    epochs: 5,
+    ..BASE
+};
+
+/// Three copies of which one is enough: two that led part from each other.
+pub const FORKS: Scope = Scope {
+    name: "forks",
+    copies: 3,
+    min_isr: 1,
+    budget: Budget {
+        appends: 3,
+        crashes: 2,
+        fences: 3,
+        waits: 1,
         ..QUIET
     },
     epochs: 5,
@@ -116,7 +133,7 @@ pub const BACKUPS: Scope = Scope {
     name: "backups",
     budget: Budget {
         appends: 2,
-        crashes: 2,
+        crashes: 4,
         disk_rollbacks: 1,
         fences: 1,
         waits: 1,
@@ -222,6 +239,7 @@ pub const EDITS: Scope = Scope {
 };
 
 /// All of them.
-pub const ALL: [Scope; 12] = [
-    FAILOVER, PARTING, POWER, SETS, LOSSES, BACKUPS, MOVES, SURVEYS, ROLLBACKS, LATE, TRIMS, EDITS,
+pub const ALL: [Scope; 13] = [
+    FAILOVER, PARTING, FORKS, POWER, SETS, LOSSES, BACKUPS, MOVES, SURVEYS, ROLLBACKS, LATE, TRIMS,
+    EDITS,
 ];

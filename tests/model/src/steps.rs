@@ -6,17 +6,15 @@ use tidegate_spu_core::guard::{self, Guard};
 use crate::scope::Scope;
 use crate::world::{Action, World};
 
-/// A guard that is taken away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removed {
-    /// None.
-    Nothing,
-    /// One of the replica machine.
-    Machine(Guard),
-    /// One of the control state.
-    Control(Rule),
+/// What is taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Removed {
+    /// Of the replica machine.
+    pub machine: &'static [Guard],
+    /// Of the control state.
+    pub control: &'static [Rule],
     /// X1, which is the shell's: the model plays it.
-    RollbackNoticed,
+    pub notice_of_rollback: bool,
 }
 
 /// What can happen, and what does not hold it back.
@@ -30,11 +28,11 @@ impl Steps {
     /// One step; none when it changes nothing.
     #[must_use]
     pub fn act(&self, world: &World, action: Action) -> Option<World> {
-        let run = || world.act(&self.scope, action);
-        match self.removed {
-            Removed::Nothing | Removed::RollbackNoticed => run(),
-            Removed::Machine(guard) => guard::without(Some(guard), run),
-            Removed::Control(rule) => rule::without(Some(rule), run),
-        }
+        let Removed {
+            machine, control, ..
+        } = self.removed;
+        guard::without(machine, || {
+            rule::without(control, || world.act(&self.scope, action))
+        })
     }
 }

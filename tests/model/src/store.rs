@@ -117,6 +117,12 @@ impl Store {
         (row.incarnation, row.fenced)
     }
 
+    /// The registration that a unit is known to have on its disk.
+    #[must_use]
+    pub fn persisted(&self, spu: SpuId) -> Option<Incarnation> {
+        self.model.spus.get(&spu)?.persisted
+    }
+
     /// Decides and commits at once.
     pub fn ask(&mut self, request: &Request) -> Answer {
         if self.is_frozen {

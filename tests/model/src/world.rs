@@ -211,9 +211,10 @@ impl World {
         if left.wipes > 0 && disk.replica.is_some() {
             actions.push(Action::Wipe(own));
         }
-        // One of the same registration nobody could tell (S2).
         let earlier = disk.earlier.as_ref();
-        if earlier.is_some_and(|earlier| earlier.last_incarnation < disk.last_incarnation) {
+        let known = self.store.persisted(spu(own));
+        // One that the store cannot tell from the last one is beyond what S2 promises.
+        if earlier.is_some_and(|at| scope.puts_back_late || at.last_incarnation < known) {
             actions.push(Action::PutBack(own));
         }
     }
@@ -242,7 +243,7 @@ impl World {
             if node.can_push(*session) {
                 actions.push(Action::Push(own, *session));
             }
-            if left.breaks > 0 {
+            if left.breaks > 0 && process.sessions[session].is_open {
                 actions.push(Action::Detach(own, *session));
             }
         }

@@ -79,6 +79,9 @@ impl Leader {
         outcome: IsrOutcome,
         out: &mut Effects,
     ) {
+        if guard::holds(Guard::SettleByVersion, false) {
+            self.in_sync.forget(version);
+        }
         let is_stale = match outcome {
             IsrOutcome::Accepted { .. } => true,
             IsrOutcome::Refused { reason, .. } => reason == IsrRefusal::Stale,

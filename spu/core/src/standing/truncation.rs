@@ -3,7 +3,6 @@
 //! Asked for here, carried out by the shell, and known again when it is durable. Invariant: nothing that was
 //! committed is cut, unless an operator accepted that.
 
-
 use super::{Standing, is_whole};
 use crate::attach::Truncation;
 use crate::effect::{Effect, Effects};

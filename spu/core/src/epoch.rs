@@ -54,12 +54,12 @@ impl EpochIndex {
         self.starts.retain(|(_, start)| *start < to);
     }
 
-    /// Forgets epochs that end at or below `log_start`; the one that covers it stays.
+    /// Forgets epochs that end below `log_start`. That of the last record before it stays, and markers
+    /// behind that: a complete copy that ends there has no older one, so that it is never taken for one
+    /// that differs.
     pub fn trim(&mut self, log_start: Offset) {
-        let covering = self
-            .starts
-            .partition_point(|(_, start)| *start <= log_start);
-        self.starts.drain(..covering.saturating_sub(1));
+        let before = self.starts.partition_point(|(_, start)| *start < log_start);
+        self.starts.drain(..before.saturating_sub(1));
     }
 
     pub(crate) fn entries(&self) -> &[(LeaderEpoch, Offset)] {
@@ -111,5 +111,12 @@ mod tests {
         index.trim(Offset::new(12));
         assert_eq!(end_of(&index, 2), None);
         assert_eq!(end_of(&index, 3), Some((3, 30)));
+        index.note(LeaderEpoch(8), Offset::new(30));
+        index.trim(Offset::new(30));
+        assert_eq!(
+            end_of(&index, 3),
+            Some((3, 30)),
+            "who ends there may have no later one"
+        );
     }
 }

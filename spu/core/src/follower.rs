@@ -126,11 +126,28 @@ impl Follower {
                 replica_gen: standing.meta.replica_gen,
                 leader_epoch: standing.meta.leader_epoch,
                 log_start: standing.log_start,
-                position: standing.position(),
+                position: self.comparable(standing),
                 is_whole: standing.is_whole,
                 is_intact: standing.intact,
             },
         });
+    }
+
+    /// The position, with an epoch as far as there is anything to compare: of a log that is all committed
+    /// nothing can differ, and the leader may not know its epochs any more. A marker at the end is not
+    /// covered by a high watermark.
+    fn comparable(&self, standing: &Standing) -> LogPosition {
+        let LogPosition { end, last_epoch } = standing.position();
+        let ends_in_records = standing.ledger.epochs().at(end) == last_epoch;
+        let is_committed = end <= standing.promised && ends_in_records && !self.loses(standing);
+        let is_settled = end == standing.log_start && ends_in_records;
+        let last_epoch = last_epoch.filter(|_| !(is_committed || is_settled));
+        LogPosition { end, last_epoch }
+    }
+
+    /// An operator accepted that what was committed here may go.
+    fn loses(&self, standing: &Standing) -> bool {
+        self.recovery_gen > standing.meta.recovery_gen
     }
 
     pub(crate) fn answered(
@@ -166,7 +183,7 @@ impl Follower {
                 Ok(())
             }
             AttachAnswer::Diverged { epoch, end, .. } => {
-                let to = point_of_cut(standing, epoch, end);
+                let to = self.point_of_cut(standing, epoch, end);
                 self.truncate(standing, Truncation::Cut { to }, effects)
             }
             AttachAnswer::Reset { log_start: to, .. } if to > standing.end => {
@@ -187,7 +204,7 @@ impl Follower {
         effects: &mut Effects,
     ) {
         self.link = Link::Up { acked: None };
-        if self.recovery_gen > standing.meta.recovery_gen {
+        if self.loses(standing) {
             // What the operator gave up is given up here too: from now on nothing committed is cut.
             standing.meta.recovery_gen = self.recovery_gen;
             effects.push(Effect::Persist(standing.meta));
@@ -322,14 +339,34 @@ impl Follower {
         }
     }
 
+    /// T2: where the log is cut: at the end of that epoch in the leader's log or in the own one, whichever
+    /// comes first. Epochs never decrease along a log, so all that is of a later epoch goes with it. Where
+    /// none is known to be common, what is committed is.
+    fn point_of_cut(&self, standing: &Standing, epoch: LeaderEpoch, end: Offset) -> Offset {
+        if guard::holds(Guard::CutAtBothEnds, false) {
+            return end.min(standing.end);
+        }
+        let own_end = standing.ledger.epochs().end_of(epoch, standing.end);
+        let own_end = own_end.map_or_else(
+            || {
+                if self.loses(standing) {
+                    standing.log_start
+                } else {
+                    standing.promised
+                }
+            },
+            |(_, end)| end,
+        );
+        end.min(own_end)
+    }
+
     fn truncate(
         &mut self,
         standing: &mut Standing,
         truncation: Truncation,
         effects: &mut Effects,
     ) -> Result<(), Violation> {
-        let loses = self.recovery_gen > standing.meta.recovery_gen;
-        if !standing.truncate(truncation, loses, effects) {
+        if !standing.truncate(truncation, self.loses(standing), effects) {
             return Err(CUT_OF_COMMITTED);
         }
         self.link = Link::Down;
@@ -348,15 +385,4 @@ impl Follower {
         self.link = Link::Waiting { until_ms };
         self.shipped = None;
     }
-}
-
-/// T2: where the log is cut: at the end of that epoch in the leader's log or in the own one, whichever
-/// comes first. Epochs never decrease along a log, so all that is of a later epoch goes with it.
-fn point_of_cut(standing: &Standing, epoch: LeaderEpoch, end: Offset) -> Offset {
-    let own_end = standing.ledger.epochs().end_of(epoch, standing.end);
-    let own_end = own_end.map_or(standing.log_start, |(_, end)| end);
-    if guard::holds(Guard::CutAtBothEnds, false) {
-        return end.min(standing.end);
-    }
-    end.min(own_end)
 }

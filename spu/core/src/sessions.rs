@@ -5,7 +5,7 @@
 
 use tidegate_proto::control::{IsrMember, ReplicaSpec};
 use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
-use tidegate_proto::position::{LogPosition, Offset};
+use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset};
 
 use crate::attach::{AttachAnswer, AttachRefusal, AttachRequest, SessionId};
 use crate::effect::{Effect, Effects};
@@ -273,8 +273,8 @@ fn difference(
     let known = epochs.end_of(asked, standing.end);
     let (epoch, common_end) = match (known, epochs.first()) {
         (Some(found), _) => found,
-        // Its last epoch ended before the oldest that is known here began.
-        (None, Some((_, start))) if last_epoch.is_some() => (asked, start),
+        // Older than all that is known here: nothing but what is committed is surely the same.
+        (None, Some((_, start))) if last_epoch.is_some() => (LeaderEpoch(0), start.min(end)),
         (None, _) => (asked, standing.end),
     };
     let has_epoch = last_epoch.is_none() || epoch == asked;

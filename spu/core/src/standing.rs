@@ -39,7 +39,7 @@ pub(crate) struct Standing {
     written_epoch: Option<LeaderEpoch>,
     /// The highest high watermark that this replica ever heard of, in its batches too: below it nothing
     /// is cut (T3).
-    promised: Offset,
+    pub(crate) promised: Offset,
     pub(crate) last_append_ms: Option<i64>,
     pub(crate) ledger: Ledger,
     /// The ledger lacks nothing below the end. A leader's never does: nobody knows better.
@@ -212,9 +212,8 @@ impl Standing {
     }
 
     /// A snapshot of the ledger was shipped, and the log ends where it does: what producers did below
-    /// that is known from now on. Epochs are those of the own log.
-    pub(crate) fn complete_ledger(&mut self, mut ledger: Ledger, bytes: Bytes) {
-        std::mem::swap(&mut ledger.epochs, &mut self.ledger.epochs);
+    /// that is known from now on, and which epochs there were.
+    pub(crate) fn complete_ledger(&mut self, ledger: Ledger, bytes: Bytes) {
         self.ledger = ledger;
         self.is_whole = self.intact;
         self.snapshot.pending = Some(Box::new((self.end, bytes)));

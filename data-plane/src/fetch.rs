@@ -24,29 +24,31 @@ use tidegate_proto::api::records::FetchAnswer;
 use tidegate_proto::control::TopicSpec;
 use tidegate_proto::error::Problem;
 use tidegate_proto::name::TopicName;
-use tidegate_proto::position::StartPosition;
+use tidegate_proto::position::{ReplicaKey, StartPosition};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::any_copy::AnyCopy;
 use crate::caller::Caller;
 use crate::events::{last_event_id, open_events};
 use crate::follow::{self, Follower, any_moved};
 use crate::negotiate::{AnswerFormat, answer_format};
 use crate::opening::{self, Absent, Present, is_absence};
-use crate::partitions::BoxFuture;
-use crate::query::Query;
+use crate::partitions::{BoxFuture, Partitions};
+use crate::query::{Query, invalid};
 use crate::select::Selection;
 use crate::state::DataPlane;
 use crate::topics::{find_topic, parse_name, parse_partition};
 use page::{Bounds, Page};
 
-const PARAMETERS: [&str; 8] = [
+const PARAMETERS: [&str; 9] = [
     "from",
     "cursor",
     "max_records",
     "max_bytes",
     "min_bytes",
     "wait_ms",
+    "replica",
     "partitions",
     "ticket",
 ];
@@ -80,6 +82,7 @@ pub(crate) fn routes() -> OpenApiRouter<DataPlane> {
         ("max_bytes" = Option<u64>, Query, description = "Stop after so many bytes of answer, 1 to 8388608; default 1048576"),
         ("min_bytes" = Option<u64>, Query, description = "With wait_ms: wait for so many bytes; default 1"),
         ("wait_ms" = Option<u64>, Query, description = "Wait so long for records, 0 to 60000; default 0"),
+        ("replica" = Option<String>, Query, description = "leader (default), or any: any copy that is in sync may answer, up to what it knows to be committed, which may be a little less. A cursor never goes back: what a copy does not have yet is read from the leader, or comes with a later page"),
     ),
     responses(
         (status = 200, description = "Records; `Tidegate-Cursor` is where the next page starts", content(
@@ -135,6 +138,7 @@ pub(crate) async fn fetch_records(
         ("max_bytes" = Option<u64>, Query, description = "Stop after so many bytes of answer, 1 to 8388608; default 1048576"),
         ("min_bytes" = Option<u64>, Query, description = "With wait_ms: wait for so many bytes; default 1"),
         ("wait_ms" = Option<u64>, Query, description = "Wait so long for records, 0 to 60000; default 0"),
+        ("replica" = Option<String>, Query, description = "leader (default), or any: any copy that is in sync may answer, up to what it knows to be committed, which may be a little less. A cursor never goes back: what a copy does not have yet is read from the leader, or comes with a later page"),
     ),
     responses(
         (status = 200, description = "Records; `Tidegate-Cursor` is where the next page starts", content(
@@ -183,9 +187,9 @@ async fn fetch(
         .transpose()?;
     // Tickets are for event streams, and only the topic's path takes a list of partitions.
     let known = if partition.is_some() {
-        &PARAMETERS[..6]
-    } else {
         &PARAMETERS[..7]
+    } else {
+        &PARAMETERS[..8]
     };
     let query = Query::parse(head.uri.query(), known)?;
     let format = answer_format(&head.headers)?;
@@ -195,13 +199,23 @@ async fn fetch(
     };
     let bounds = Bounds::read(&query)?;
     let selection = Selection::read(&topic, partition, &query, resume, StartPosition::Earliest)?;
+    let is_any = reads_any(&query)?;
     if format == AnswerFormat::Events {
+        if is_any {
+            return Err(invalid("replica", "is for pages: event streams follow the leader"));
+        }
         return open_events(state, principal, topic, selection, None).await;
     }
-    let partitions = &**state.partitions();
+    let copies = is_any.then(|| Arc::new(AnyCopy::new(Arc::clone(state.partitions()))));
+    let partitions: Arc<dyn Partitions> = match &copies {
+        Some(copies) => Arc::clone(copies) as _,
+        None => Arc::clone(state.partitions()),
+    };
     let chosen = selection.partitions.as_deref();
-    let opened = opening::open(partitions, &topic, chosen, &selection.start).await?;
+    let opened = opening::open(&*partitions, &topic, chosen, &selection.start).await?;
     let mut reading = Reading {
+        partitions,
+        copies,
         followers: opened.present.into_iter().map(Follower::from).collect(),
         absent: opened.absent,
         waited_for: 0,
@@ -214,8 +228,20 @@ async fn fetch(
     page.into_response(&topic, &reading.followers, &reading.absent)
 }
 
+/// Whether any copy may answer.
+fn reads_any(query: &Query<'_>) -> Result<bool, Problem> {
+    match query.one("replica")? {
+        None | Some("leader") => Ok(false),
+        Some("any") => Ok(true),
+        Some(_) => Err(invalid("replica", "is `leader` or `any`")),
+    }
+}
+
 /// The partitions of one page.
 struct Reading {
+    partitions: Arc<dyn Partitions>,
+    /// The same, when any copy may answer.
+    copies: Option<Arc<AnyCopy>>,
     followers: Vec<Follower>,
     absent: Vec<Absent>,
     /// So many of them, the first ones, are waited for.
@@ -227,7 +253,8 @@ impl Reading {
     /// Waits from now on for all that are away: a page that waits for records takes theirs, too.
     fn wait_for_absent(&mut self, state: &DataPlane, topic: &Arc<TopicSpec>) {
         for absent in &self.absent[self.waited_for..] {
-            let join = opening::join(state.clone(), Arc::clone(topic), absent.clone());
+            let (partitions, seed) = (Arc::clone(&self.partitions), state.next_turn());
+            let join = opening::join(partitions, seed, Arc::clone(topic), absent.clone());
             self.waiting.push(Box::pin(join));
         }
         self.waited_for = self.absent.len();
@@ -251,8 +278,7 @@ impl Reading {
         index: usize,
         page: &mut Page,
     ) -> Result<Read, Problem> {
-        let partitions = &**state.partitions();
-        let read = self.followers[index].read(partitions, topic, page.room());
+        let read = self.followers[index].read(&*self.partitions, topic, page.room());
         let problem = match read.await {
             Ok(chunk) => {
                 page.add(&mut self.followers[index], &chunk)?;
@@ -269,6 +295,8 @@ impl Reading {
         match page.is_empty() {
             false => Ok(Read::Over),
             true => {
+                // Only the leader can say that something is gone.
+                let partitions = &**state.partitions();
                 let (followers, absent) = (&self.followers, &self.absent);
                 Err(follow::lost(partitions, topic, followers, absent, problem).await)
             }
@@ -322,6 +350,8 @@ async fn collect(
         }
         page.rest();
         reading.wait_for_absent(state, topic);
+        let copies = reading.copies.clone();
+        let keys: Vec<ReplicaKey> = reading.followers.iter().map(|one| one.key).collect();
         tokio::select! {
             biased;
             () = state.tasks().cancelled() => return Ok(()),
@@ -335,7 +365,16 @@ async fn collect(
                 Err(_) if !page.is_empty() => return Ok(()),
                 Err(problem) => return Err(problem),
             },
+            () = look(copies.as_deref(), &keys) => {}
             () = tokio::time::sleep_until(deadline.into()) => return Ok(()),
         }
+    }
+}
+
+/// Has copies looked at while somebody waits for them; tails of leaders move by themselves.
+async fn look(copies: Option<&AnyCopy>, keys: &[ReplicaKey]) {
+    match copies {
+        Some(copies) => copies.look(keys).await,
+        None => std::future::pending().await,
     }
 }

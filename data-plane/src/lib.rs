@@ -31,6 +31,8 @@ pub mod encode;
 mod opening;
 mod select;
 
+mod any_copy;
+
 mod follow;
 
 mod assemble;

@@ -89,3 +89,7 @@ pub(crate) const JOIN_PAUSE_MIN: Duration = Duration::from_millis(100);
 pub(crate) const JOIN_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Longest `Tidegate-Away` that names partitions, for the same reason as with the high watermarks.
 pub(crate) const AWAY_BYTES_MAX: usize = 2 * 1024;
+
+/// How often a request that waits for records of any copy looks how far copies are: what a person does not
+/// notice, and four questions a second for each partition that somebody waits for.
+pub(crate) const COPY_LOOK_EVERY: Duration = Duration::from_millis(250);

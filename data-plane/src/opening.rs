@@ -25,7 +25,6 @@ use crate::limits::{JOIN_PAUSE_MAX, JOIN_PAUSE_MIN, OPENED_AT_ONCE_MAX};
 use crate::partitions::{Partitions, Tail};
 use crate::position::{Start, cut_off, encode_cursor, resolve_at, resolve_start};
 use crate::query::invalid;
-use crate::state::DataPlane;
 use crate::topics::of_partition;
 
 /// The partitions of a reader.
@@ -323,13 +322,13 @@ fn later(wanted: Wanted) -> Wanted {
 /// # Errors
 /// What says that waiting has no sense: it is gone, led elsewhere for good, or unreadable.
 pub(crate) async fn join(
-    state: DataPlane,
+    partitions: Arc<dyn Partitions>,
+    seed: usize,
     topic: Arc<TopicSpec>,
     absent: Absent,
 ) -> Result<Present, Problem> {
-    let seed = state.next_turn() as u64;
-    let mut pauses = Backoff::new(JOIN_PAUSE_MIN, JOIN_PAUSE_MAX, seed);
-    let partitions = &**state.partitions();
+    let mut pauses = Backoff::new(JOIN_PAUSE_MIN, JOIN_PAUSE_MAX, seed as u64);
+    let partitions = &*partitions;
     loop {
         sleep(pauses.next_delay()).await;
         // A tail alone may be one from before.

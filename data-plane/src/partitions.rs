@@ -46,7 +46,20 @@ pub trait Partitions: Send + Sync + 'static {
         bytes_max: usize,
     ) -> BoxFuture<'_, Result<Chunk, Problem>>;
 
-    /// The same of what is in memory already: nothing is waited for, and nothing is begun. None when
+    /// The same of any copy that is in sync, whoever leads: up to what that copy knows to be committed, which
+    /// may be less than the leader does, and less than another copy did a moment ago. 503 `not_leader` where
+    /// there is none.
+    fn read_copy(
+        &self,
+        key: ReplicaKey,
+        from: Offset,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<Chunk, Problem>>;
+
+    /// The bounds as such a copy knows them.
+    fn copy_offsets(&self, key: ReplicaKey) -> BoxFuture<'_, Result<PartitionStatus, Problem>>;
+
+    /// The same as [`Partitions::read`] of what is in memory already: nothing is waited for, and nothing is begun. None when
     /// `from` is not there, or there is nothing after it.
     fn read_at_hand(&self, key: ReplicaKey, from: Offset, bytes_max: usize) -> Option<Chunk>;
 

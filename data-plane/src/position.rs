@@ -56,6 +56,11 @@ pub(crate) async fn resolve_at(
     position: StartPosition,
     status: &PartitionStatus,
 ) -> Result<Offset, Problem> {
+    let is_from_end = matches!(position, StartPosition::Latest | StartPosition::FromEnd(_));
+    if is_from_end && !status.is_latest_known {
+        let detail = "its leader has just taken over, and does not know yet what is the latest";
+        return Err(Problem::new(ErrorCode::Unavailable, detail).retry_after(1));
+    }
     match position {
         StartPosition::Earliest => Ok(status.log_start),
         StartPosition::Latest => Ok(status.high_watermark),

@@ -44,6 +44,8 @@ pub struct MemoryPartitions {
     now_ms: AtomicI64,
     tails_are_held: watch::Sender<bool>,
     cold_reads: AtomicUsize,
+    /// Copies that are not as far.
+    copies: Mutex<HashMap<ReplicaKey, Arc<Self>>>,
 }
 
 impl MemoryPartitions {
@@ -55,6 +57,7 @@ impl MemoryPartitions {
             now_ms: AtomicI64::new(START_MS),
             tails_are_held: watch::Sender::new(false),
             cold_reads: AtomicUsize::new(0),
+            copies: Mutex::new(HashMap::new()),
         })
     }
 
@@ -229,6 +232,17 @@ impl MemoryPartitions {
         self.trim(topic.key(partition), to);
     }
 
+    /// Whoever asks for any copy of `key` is answered by one that has all that is there now, and gets
+    /// nothing more.
+    pub fn copy(&self, key: ReplicaKey) {
+        let copy = Self::new();
+        if let Some(replica) = self.lock().get(&key) {
+            copy.lock().insert(key, replica.copy());
+        }
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        copies.insert(key, copy);
+    }
+
     /// Records before `to` are as if on a disk from now on.
     pub fn cool(&self, key: ReplicaKey, to: Offset) {
         if let Some(replica) = self.lock().get_mut(&key) {
@@ -327,6 +341,27 @@ impl Partitions for MemoryPartitions {
         })
     }
 
+    fn read_copy(
+        &self,
+        key: ReplicaKey,
+        from: Offset,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<Chunk, Problem>> {
+        let copy = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        match copy.get(&key).cloned() {
+            Some(copy) => Box::pin(async move { copy.read(key, from, bytes_max).await }),
+            None => self.read(key, from, bytes_max),
+        }
+    }
+
+    fn copy_offsets(&self, key: ReplicaKey) -> BoxFuture<'_, Result<PartitionStatus, Problem>> {
+        let copy = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        match copy.get(&key).cloned() {
+            Some(copy) => Box::pin(async move { copy.offsets(key).await }),
+            None => self.offsets(key),
+        }
+    }
+
     fn read_at_hand(&self, key: ReplicaKey, from: Offset, bytes_max: usize) -> Option<Chunk> {
         let read = |replica: &mut Replica| {
             let is_there = from >= replica.cold_before && from < replica.end;
@@ -350,6 +385,7 @@ impl Partitions for MemoryPartitions {
                         .sum(),
                     last_append_ms: replica.batches.last().map(|b| b.placement.append_time_ms),
                     damage: None,
+                    is_latest_known: true,
                 })
             })
         })

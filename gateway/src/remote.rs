@@ -37,6 +37,7 @@ mod tails;
 
 mod appending;
 mod asking;
+mod copying;
 
 use std::fmt;
 use std::sync::Arc;
@@ -203,28 +204,14 @@ impl RemotePartitions {
         };
         let (reply, permit) = self.ask(key, question).await?;
         metrics::read_leader();
-        let Reply::Chunk {
-            next,
-            bounds,
-            batches,
-        } = reply
-        else {
-            return Err(senseless());
-        };
+        let chunk = chunk_of(reply, permit.map_or_else(Held::default, Held::new))?;
         if let Some(tail) = &tail
-            && let Some(place) = tail.reached(next)
+            && let Some(place) = tail.reached(chunk.next)
             && let Some(unit) = self.units.known(place.spu)
         {
-            unit.link.want(tail, place, Some(next));
+            unit.link.want(tail, place, Some(chunk.next));
         }
-        Ok(Chunk {
-            batches,
-            next,
-            log_start: bounds.log_start,
-            high_watermark: bounds.high_watermark,
-            leader_epoch: bounds.leader_epoch,
-            held: permit.map_or_else(Held::default, Held::new),
-        })
+        Ok(chunk)
     }
 
     async fn status(&self, key: ReplicaKey) -> Result<PartitionStatus, Problem> {
@@ -275,6 +262,25 @@ impl RemotePartitions {
     }
 }
 
+fn chunk_of(reply: Reply, held: Held) -> Result<Chunk, Problem> {
+    let Reply::Chunk {
+        next,
+        bounds,
+        batches,
+    } = reply
+    else {
+        return Err(senseless());
+    };
+    Ok(Chunk {
+        batches,
+        next,
+        log_start: bounds.log_start,
+        high_watermark: bounds.high_watermark,
+        leader_epoch: bounds.leader_epoch,
+        held,
+    })
+}
+
 fn senseless() -> Problem {
     Problem::new(ErrorCode::Internal, "the leader answered another question")
 }
@@ -299,6 +305,19 @@ impl Partitions for RemotePartitions {
         bytes_max: usize,
     ) -> BoxFuture<'_, Result<Chunk, Problem>> {
         Box::pin(self.read_chunk(key, from, bytes_max))
+    }
+
+    fn read_copy(
+        &self,
+        key: ReplicaKey,
+        from: Offset,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<Chunk, Problem>> {
+        Box::pin(self.read_of_copy(key, from, bytes_max))
+    }
+
+    fn copy_offsets(&self, key: ReplicaKey) -> BoxFuture<'_, Result<PartitionStatus, Problem>> {
+        Box::pin(self.status_of_copy(key))
     }
 
     fn read_at_hand(&self, key: ReplicaKey, from: Offset, bytes_max: usize) -> Option<Chunk> {

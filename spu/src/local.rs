@@ -5,6 +5,8 @@
 //! reads can neither starve appends nor pile up. A partition that the topology knows and that is not open yet
 //! is waited for.
 
+mod found;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -16,7 +18,7 @@ use tidegate_kit::clock;
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_log::{Log, ReadError, SpaceLevel};
 use tidegate_proto::batch::Batch;
-use tidegate_proto::control::{Damage, PartitionStatus, Topology};
+use tidegate_proto::control::{PartitionSpec, PartitionStatus, Topology};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::SpuId;
 use tidegate_proto::limits::READ_BYTES_MAX;
@@ -30,6 +32,7 @@ use crate::limits::{COLD_CHUNK_BYTES, OPEN_WAIT_MAX};
 use crate::shard::{Directory, PartitionHandle, Reader, Service};
 use crate::traffic::TrafficCounter;
 use crate::{metrics, refusal};
+use found::{chunk, read_problem};
 
 /// What a node needs before it can serve.
 #[derive(Debug)]
@@ -98,9 +101,33 @@ impl LocalPartitions {
         }
     }
 
+    /// The same, unless somebody else leads it and knows more; with `any_copy` unless this one may lack what
+    /// is committed.
+    async fn readable(
+        &self,
+        key: ReplicaKey,
+        any_copy: bool,
+    ) -> Result<Arc<PartitionHandle>, Problem> {
+        let handle = self.partition(key, OPEN_WAIT_MAX).await?;
+        if handle.reader.service() != Service::Following {
+            return Ok(handle);
+        }
+        let topology = self.started.get().map(|started| started.topology.borrow());
+        let topic = topology.as_ref().and_then(|now| now.topic_by_id(key.topic_id));
+        let row = topic.and_then(|topic| topic.partition(key.partition));
+        match row {
+            Some(row) if any_copy && row.is_in_sync(self.own) => Ok(handle),
+            _ => Err(refusal::elsewhere(row.and_then(|row| row.leader), self.own)),
+        }
+    }
+
     fn settled(&self, key: ReplicaKey) -> Option<Arc<PartitionHandle>> {
         let handle = self.directory.get(key)?;
-        matches!(handle.reader.service(), Service::Full | Service::ReadOnly).then_some(handle)
+        let is_settled = matches!(
+            handle.reader.service(),
+            Service::Full | Service::ReadOnly | Service::Following
+        );
+        is_settled.then_some(handle)
     }
 
     async fn opened(&self, key: ReplicaKey) -> Result<Arc<PartitionHandle>, Problem> {
@@ -141,12 +168,7 @@ impl LocalPartitions {
         {
             return Ok(());
         }
-        let detail = "this node has no replica of the partition";
-        let problem = Problem::new(ErrorCode::NotLeader, detail);
-        Err(match partition.leader {
-            Some(leader) => problem.with("leader", leader.0),
-            None => problem,
-        })
+        Err(refusal::elsewhere(partition.leader, self.own))
     }
 
     async fn read_chunk(
@@ -154,8 +176,9 @@ impl LocalPartitions {
         key: ReplicaKey,
         from: Offset,
         bytes_max: usize,
+        any_copy: bool,
     ) -> Result<Chunk, Problem> {
-        let handle = self.partition(key, OPEN_WAIT_MAX).await?;
+        let handle = self.readable(key, any_copy).await?;
         let tail = handle.reader.tail();
         if from < tail.log_start {
             return Err(refusal::truncated(
@@ -238,63 +261,13 @@ impl LocalPartitions {
     }
 
     async fn offset_at_time(&self, key: ReplicaKey, time_ms: i64) -> Result<Offset, Problem> {
-        let handle = self.partition(key, OPEN_WAIT_MAX).await?;
+        let handle = self.readable(key, false).await?;
         let tail = handle.reader.tail();
         let upto = tail.high_watermark;
         let find = move |reader: &Reader| reader.log.offset_at(time_ms, upto);
         let (found, _turn) = self.cold(&handle, tail.log_start, find).await?;
         Ok(found.unwrap_or(upto))
     }
-}
-
-fn chunk(batches: Vec<Batch>, from: Offset, tail: Tail, held: Held) -> Chunk {
-    let next = batches
-        .last()
-        .map_or(from, |batch| batch.next_offset().max(from));
-    debug_assert!(
-        next <= tail.high_watermark.max(from),
-        "a read passed the high watermark"
-    );
-    Chunk {
-        batches,
-        next,
-        log_start: tail.log_start,
-        high_watermark: tail.high_watermark,
-        leader_epoch: tail.leader_epoch,
-        held,
-    }
-}
-
-fn read_problem(error: &ReadError, from: Offset, reader: &Reader) -> Problem {
-    let tail = reader.tail();
-    match error {
-        ReadError::Trimmed { log_start, .. } => refusal::truncated(from, *log_start, reader.end()),
-        ReadError::BeyondEnd { end, .. } => refusal::out_of_range(from, tail.log_start, *end),
-        ReadError::Corrupt { at, until, .. } => {
-            metrics::read_failed("corrupt");
-            unreadable(error, reader.key);
-            reader.damaged(Damage {
-                read_only: false,
-                from: Some(*at),
-                until: *until,
-            });
-            refusal::damaged(*at, *until)
-        }
-        ReadError::Io { .. } => {
-            metrics::read_failed("io");
-            unreadable(error, reader.key);
-            Problem::new(
-                ErrorCode::Internal,
-                "the records cannot be read from this node's disk",
-            )
-        }
-    }
-}
-
-/// The paths in it are for the operator, not for the client.
-fn unreadable(error: &ReadError, key: ReplicaKey) {
-    tracing::error!(topic_id = %key.topic_id, partition = %key.partition, %error,
-        "records cannot be read");
 }
 
 impl Partitions for LocalPartitions {
@@ -354,13 +327,27 @@ impl Partitions for LocalPartitions {
         from: Offset,
         bytes_max: usize,
     ) -> BoxFuture<'_, Result<Chunk, Problem>> {
-        Box::pin(self.read_chunk(key, from, bytes_max))
+        Box::pin(self.read_chunk(key, from, bytes_max, false))
+    }
+
+    fn read_copy(
+        &self,
+        key: ReplicaKey,
+        from: Offset,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<Chunk, Problem>> {
+        Box::pin(self.read_chunk(key, from, bytes_max, true))
+    }
+
+    fn copy_offsets(&self, key: ReplicaKey) -> BoxFuture<'_, Result<PartitionStatus, Problem>> {
+        Box::pin(async move { Ok(self.readable(key, true).await?.reader.status()) })
     }
 
     fn read_at_hand(&self, key: ReplicaKey, from: Offset, bytes_max: usize) -> Option<Chunk> {
         let handle = self.settled(key)?;
+        let is_following = handle.reader.service() == Service::Following;
         let tail = handle.reader.tail();
-        if from < tail.log_start || from >= tail.high_watermark {
+        if is_following || from < tail.log_start || from >= tail.high_watermark {
             return None;
         }
         let bytes_max = bytes_max.clamp(1, READ_BYTES_MAX);
@@ -369,12 +356,12 @@ impl Partitions for LocalPartitions {
     }
 
     fn offsets(&self, key: ReplicaKey) -> BoxFuture<'_, Result<PartitionStatus, Problem>> {
-        Box::pin(async move { Ok(self.partition(key, OPEN_WAIT_MAX).await?.reader.status()) })
+        Box::pin(async move { Ok(self.readable(key, false).await?.reader.status()) })
     }
 
     fn sealed_end(&self, key: ReplicaKey) -> BoxFuture<'_, Result<Offset, Problem>> {
         Box::pin(async move {
-            let handle = self.partition(key, OPEN_WAIT_MAX).await?;
+            let handle = self.readable(key, false).await?;
             let sealed = handle.reader.log.sealed_end();
             Ok(sealed.min(handle.reader.tail().high_watermark))
         })
@@ -385,7 +372,7 @@ impl Partitions for LocalPartitions {
     }
 
     fn tail(&self, key: ReplicaKey) -> BoxFuture<'_, Result<watch::Receiver<Tail>, Problem>> {
-        Box::pin(async move { Ok(self.partition(key, OPEN_WAIT_MAX).await?.reader.follow()) })
+        Box::pin(async move { Ok(self.readable(key, false).await?.reader.follow()) })
     }
 
     fn is_in_doubt(&self, key: ReplicaKey) -> bool {

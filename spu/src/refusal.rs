@@ -1,6 +1,7 @@
 //! From what a machine refused to what a client is told. The only mapping of its kind here.
 
 use tidegate_proto::error::{ErrorCode, Problem, SideEffects};
+use tidegate_proto::id::SpuId;
 use tidegate_proto::limits::RETRY_AFTER_DISK_FULL_S;
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use tidegate_spu_core::Refusal;
@@ -69,6 +70,17 @@ pub(crate) fn outcome_unknown(detail: impl Into<String>) -> Problem {
 pub(crate) fn behind(found: LeaderEpoch, wanted: LeaderEpoch) -> Problem {
     let detail = format!("this node knows the partition in epoch {found}, not yet in {wanted}");
     Problem::new(ErrorCode::NotLeader, detail)
+}
+
+/// Somebody else leads, or nobody does.
+pub(crate) fn elsewhere(leader: Option<SpuId>, own: SpuId) -> Problem {
+    let detail = "this node does not lead the partition";
+    let problem = Problem::new(ErrorCode::NotLeader, detail);
+    // It may lead by now, and be about to find out.
+    match leader.filter(|leader| *leader != own) {
+        Some(leader) => problem.with("leader", leader.0),
+        None => problem,
+    }
 }
 
 /// Too many bytes are under way.

@@ -271,8 +271,9 @@ impl Session {
             self.absences.tell(event(None, "away", &away).into());
         }
         for absent in absent {
-            let waiting =
-                opening::join(self.state.clone(), Arc::clone(&self.topic), absent.clone());
+            let (partitions, seed) = (Arc::clone(self.state.partitions()), self.state.next_turn());
+            let topic = Arc::clone(&self.topic);
+            let waiting = opening::join(partitions, seed, topic, absent.clone());
             self.absences.add(absent, Box::pin(waiting));
         }
     }

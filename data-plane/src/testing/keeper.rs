@@ -82,6 +82,22 @@ impl<K: Keeper> Partitions for Kept<K> {
         })
     }
 
+    fn read_copy(
+        &self,
+        key: ReplicaKey,
+        from: Offset,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<Chunk, Problem>> {
+        Box::pin(async move {
+            self.keeper.reads();
+            self.inner.read_copy(key, from, bytes_max).await
+        })
+    }
+
+    fn copy_offsets(&self, key: ReplicaKey) -> BoxFuture<'_, Result<PartitionStatus, Problem>> {
+        self.inner.copy_offsets(key)
+    }
+
     fn read_at_hand(&self, key: ReplicaKey, from: Offset, bytes_max: usize) -> Option<Chunk> {
         self.keeper.reads();
         self.inner.read_at_hand(key, from, bytes_max)

@@ -57,6 +57,16 @@ impl Replica {
         }
     }
 
+    /// Another one with the same records.
+    pub(super) fn copy(&self) -> Self {
+        let mut copy = Self::new(self.append_timestamps);
+        copy.batches.clone_from(&self.batches);
+        (copy.log_start, copy.end) = (self.log_start, self.end);
+        copy.epoch = self.epoch;
+        copy.publish();
+        copy
+    }
+
     pub(super) fn publish(&self) {
         self.tail.send_replace(Tail {
             log_start: self.log_start,

@@ -75,7 +75,8 @@ pub(crate) async fn join(
 ) -> Option<Result<Present, Problem>> {
     // Without its topic there is nothing to wait for: the topology tells the session so.
     let topic = find_topic(&sockets.data, name).ok()?;
-    Some(opening::join(sockets.data.clone(), topic, absent).await)
+    let (partitions, seed) = (Arc::clone(sockets.data.partitions()), sockets.data.next_turn());
+    Some(opening::join(partitions, seed, topic, absent).await)
 }
 
 /// Where a session starts to read.

@@ -87,3 +87,8 @@ pub(super) const GATHER_MAX: Duration = Duration::from_secs(3);
 pub(super) const GATHERING_PARTITIONS_MAX: usize = 16 * 1024;
 /// How often somebody who waits for a partition looks whether there is still somebody to wait for.
 pub(super) const AWAY_LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Copies that are asked for a read before the leader is.
+pub(super) const COPIES_ASKED_MAX: usize = 2;
+/// How long one copy is given to answer: others have the same.
+pub(super) const COPY_PATIENCE: Duration = Duration::from_secs(1);

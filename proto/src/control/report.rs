@@ -232,4 +232,12 @@ pub struct PartitionStatus {
     /// What is known to be damaged; none when nothing is.
     #[serde(default)]
     pub damage: Option<Damage>,
+    /// False while a leader that has just taken over does not know yet whether more is committed than it was
+    /// told of (H3): what is below `high_watermark` is, and nobody can say what is the latest.
+    #[serde(default = "yes")]
+    pub is_latest_known: bool,
+}
+
+const fn yes() -> bool {
+    true
 }

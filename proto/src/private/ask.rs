@@ -23,6 +23,10 @@ pub const STATUS: u8 = 33;
 pub const SEALED_END: u8 = 34;
 /// Kind of [`Question::OffsetAt`].
 pub const OFFSET_AT: u8 = 35;
+/// Kind of [`Question::ReadCopy`].
+pub const READ_COPY: u8 = 39;
+/// Kind of [`Question::CopyStatus`].
+pub const COPY_STATUS: u8 = 40;
 /// Kind of [`Reply::Chunk`].
 pub const CHUNK: u8 = 36;
 /// Kind of [`Reply::Status`].
@@ -36,12 +40,12 @@ const CHUNK_FIXED_LEN: usize = 8 + 24;
 /// Longest payload of a reply.
 pub const REPLY_PAYLOAD_MAX: usize = CHUNK_FIXED_LEN + FRAME_BATCHES_BYTES_MAX;
 
-/// What is asked of the leader of a partition.
+/// What is asked of the leader of a partition, or of any copy of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
     /// Which partition.
     pub key: ReplicaKey,
-    /// The epoch of the leader that the sender knows: a node that is not as far refuses.
+    /// The epoch of the leader that the sender knows, whoever is asked: a node that is not as far refuses.
     pub leader_epoch: LeaderEpoch,
     /// What.
     pub question: Question,
@@ -59,6 +63,15 @@ pub enum Question {
     },
     /// Its bounds and sizes.
     Status,
+    /// As [`Question::Read`], whether or not the one who is asked leads.
+    ReadCopy {
+        /// Where from.
+        from: Offset,
+        /// About so many bytes.
+        bytes_max: u32,
+    },
+    /// As [`Question::Status`], whether or not the one who is asked leads.
+    CopyStatus,
     /// The end of what is in closed segments.
     SealedEnd,
     /// The first offset at or after that time.
@@ -71,7 +84,7 @@ pub enum Question {
 /// What is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// To [`Question::Read`].
+    /// To [`Question::Read`] and [`Question::ReadCopy`].
     Chunk {
         /// Where the next read starts.
         next: Offset,
@@ -80,7 +93,7 @@ pub enum Reply {
         /// The batches; the first may begin below what was asked for.
         batches: Vec<Batch>,
     },
-    /// To [`Question::Status`].
+    /// To [`Question::Status`] and [`Question::CopyStatus`].
     Status(PartitionStatus),
     /// To [`Question::SealedEnd`] and [`Question::OffsetAt`].
     Offset(Offset),
@@ -99,7 +112,13 @@ impl Ask {
                 payload.extend_from_slice(&bytes_max.to_le_bytes());
                 READ
             }
+            Question::ReadCopy { from, bytes_max } => {
+                payload.extend_from_slice(&from.get().to_le_bytes());
+                payload.extend_from_slice(&bytes_max.to_le_bytes());
+                READ_COPY
+            }
             Question::Status => STATUS,
+            Question::CopyStatus => COPY_STATUS,
             Question::SealedEnd => SEALED_END,
             Question::OffsetAt { time_ms } => {
                 payload.extend_from_slice(&time_ms.to_le_bytes());
@@ -116,7 +135,7 @@ impl Ask {
     /// # Errors
     /// When it is none.
     pub fn decode(kind: u8, payload: &[u8]) -> Result<Self, FrameError> {
-        if !(READ..=OFFSET_AT).contains(&kind) {
+        if !matches!(kind, READ..=OFFSET_AT | READ_COPY | COPY_STATUS) {
             return Err(FrameError::Kind { kind });
         }
         whole(kind, payload, |reader| {
@@ -127,7 +146,12 @@ impl Ask {
                     from: Offset::new(reader.u64()?),
                     bytes_max: reader.u32()?,
                 },
+                READ_COPY => Question::ReadCopy {
+                    from: Offset::new(reader.u64()?),
+                    bytes_max: reader.u32()?,
+                },
                 STATUS => Question::Status,
+                COPY_STATUS => Question::CopyStatus,
                 SEALED_END => Question::SealedEnd,
                 _ => Question::OffsetAt {
                     time_ms: reader.i64()?,

@@ -58,6 +58,7 @@ impl Statuses for OnlyFirst {
                 from: Some(Offset::new(4)),
                 until: None,
             }),
+            is_latest_known: true,
         };
         (key.partition.0 == 0).then(|| Reported {
             status,

@@ -44,9 +44,12 @@ async fn question(body: Body) -> Result<Ask, Problem> {
 async fn reply(partitions: &dyn Partitions, ask: Ask) -> Result<(Reply, Held), Problem> {
     let key = ask.key;
     let reply = match ask.question {
-        Question::Read { from, bytes_max } => {
+        Question::Read { from, bytes_max } | Question::ReadCopy { from, bytes_max } => {
             let bytes_max = (bytes_max as usize).clamp(1, READ_BYTES_MAX);
-            let chunk = partitions.read(key, from, bytes_max).await?;
+            let chunk = match ask.question {
+                Question::ReadCopy { .. } => partitions.read_copy(key, from, bytes_max).await?,
+                _ => partitions.read(key, from, bytes_max).await?,
+            };
             is_current(chunk.leader_epoch, ask.leader_epoch)?;
             let bounds = Bounds {
                 log_start: chunk.log_start,
@@ -60,8 +63,11 @@ async fn reply(partitions: &dyn Partitions, ask: Ask) -> Result<(Reply, Held), P
             };
             return Ok((reply, chunk.held));
         }
-        Question::Status => {
-            let status = partitions.offsets(key).await?;
+        Question::Status | Question::CopyStatus => {
+            let status = match ask.question {
+                Question::CopyStatus => partitions.copy_offsets(key).await?,
+                _ => partitions.offsets(key).await?,
+            };
             is_current(status.leader_epoch, ask.leader_epoch)?;
             Reply::Status(status)
         }
@@ -110,7 +116,12 @@ mod tests {
             bytes_max: 1,
         };
         let at = Question::OffsetAt { time_ms: 1 };
-        for question in [read, Question::Status, Question::SealedEnd, at] {
+        let copy = Question::ReadCopy {
+            from: Offset::ZERO,
+            bytes_max: 1,
+        };
+        let (status, sealed) = (Question::Status, Question::SealedEnd);
+        for question in [read, copy, status, Question::CopyStatus, sealed, at] {
             let ask = |epoch| Ask {
                 key,
                 leader_epoch: LeaderEpoch(epoch),

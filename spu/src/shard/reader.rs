@@ -24,6 +24,8 @@ pub(crate) enum Service {
     Full,
     /// Reads of what is committed; appends are refused by the machine, with its reason.
     ReadOnly,
+    /// Reads of what it knows to be committed, for those who take any copy: somebody else leads.
+    Following,
     /// It went away.
     Gone,
 }
@@ -96,7 +98,8 @@ impl Reader {
         let service = match role {
             RoleName::Idle | RoleName::Opening => Service::Opening,
             RoleName::Leading => Service::Full,
-            RoleName::Following | RoleName::Failed => Service::ReadOnly,
+            RoleName::Following => Service::Following,
+            RoleName::Failed => Service::ReadOnly,
             RoleName::Closed => Service::Gone,
         };
         self.service.store(service as u8, Ordering::Release);
@@ -104,7 +107,13 @@ impl Reader {
 
     pub(crate) fn service(&self) -> Service {
         let service = self.service.load(Ordering::Acquire);
-        [Service::Full, Service::ReadOnly, Service::Gone]
+        let known = [
+            Service::Full,
+            Service::ReadOnly,
+            Service::Following,
+            Service::Gone,
+        ];
+        known
             .into_iter()
             .find(|known| *known as u8 == service)
             .unwrap_or(Service::Opening)
@@ -170,6 +179,7 @@ impl Reader {
         let tail = self.tail();
         let last_append_ms = self.last_append_ms.load(Ordering::Acquire);
         let damage = {
+            is_latest_known: true,
             let known = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
             known.as_deref().copied()
         };

@@ -53,6 +53,7 @@ fn ends_at(key: ReplicaKey, end: u64, leader_epoch: LeaderEpoch) -> StatusReport
             size_bytes: 10,
             last_append_ms: None,
             damage: None,
+            is_latest_known: true,
         },
         traffic: PartitionTraffic::default(),
         copies: Vec::new(),

@@ -50,39 +50,44 @@ impl AnyCopy {
         bytes_max: usize,
     ) -> Result<Chunk, Problem> {
         let copy = self.inner.read_copy(key, from, bytes_max).await;
-        let copy = match copy {
+        let nothing_new = match copy {
             Ok(chunk) if chunk.high_watermark >= from => {
                 self.saw(key, tail_of_chunk(&chunk));
                 return Ok(chunk);
             }
-            Ok(chunk) => Some(chunk),
-            Err(problem) if is_behind(&problem) => None,
+            Ok(chunk) => Some(nothing_at(from, tail_of_chunk(&chunk))),
+            Err(problem) if problem.code() == ErrorCode::OffsetOutOfRange => {
+                self.seen(key).map(|tail| nothing_at(from, tail))
+            }
+            Err(problem) if is_of_this_copy(&problem) => None,
             Err(problem) => return Err(problem),
         };
         let leaders = match self.inner.is_in_doubt(key) {
             true => Err(None),
             false => self.inner.read(key, from, bytes_max).await.map_err(Some),
         };
-        let chunk = match (leaders, copy) {
+        let chunk = match (leaders, nothing_new) {
             (Ok(chunk), _) => chunk,
             (Err(Some(problem)), _) if !is_absence(&problem) => return Err(problem),
-            (Err(_), Some(copy)) => nothing_new(copy, from),
-            (Err(problem), None) => {
-                let detail = "the copies at hand do not have this yet, and the leader is away";
-                let away = || Problem::new(ErrorCode::Unavailable, detail).retry_after(1);
-                return Err(problem.unwrap_or_else(away));
+            (Err(_), Some(nothing_new)) => nothing_new,
+            (Err(Some(problem)), None) => return Err(problem),
+            (Err(None), None) => {
+                let detail = "no copy at hand has this, and the leader is away";
+                return Err(Problem::new(ErrorCode::Unavailable, detail).retry_after(1));
             }
         };
         self.saw(key, tail_of_chunk(&chunk));
         Ok(chunk)
     }
 
+    fn seen(&self, key: ReplicaKey) -> Option<Tail> {
+        self.lock().get(&key).map(|tail| *tail.borrow())
+    }
+
     /// As whoever answered last knows them: what that one does not have is not waited for.
     fn saw(&self, key: ReplicaKey, tail: Tail) {
         let mut seen = self.lock();
-        let sender = seen
-            .entry(key)
-            .or_insert_with(|| watch::Sender::new(tail));
+        let sender = seen.entry(key).or_insert_with(|| watch::Sender::new(tail));
         sender.send_if_modified(|now| std::mem::replace(now, tail) != tail);
     }
 
@@ -92,20 +97,24 @@ impl AnyCopy {
     }
 }
 
-/// Whether a copy may say so of what another one has.
-fn is_behind(problem: &Problem) -> bool {
-    matches!(
+/// Whether another copy, or the leader, may say something else.
+fn is_of_this_copy(problem: &Problem) -> bool {
+    let is_elsewhere = matches!(
         problem.code(),
-        ErrorCode::OffsetOutOfRange | ErrorCode::LogTruncated | ErrorCode::NotLeader
-    ) || is_absence(problem)
+        ErrorCode::LogTruncated | ErrorCode::NotLeader
+    );
+    is_elsewhere || is_absence(problem)
 }
 
-fn nothing_new(copy: Chunk, from: Offset) -> Chunk {
+/// The copy is not as far.
+fn nothing_at(from: Offset, tail: Tail) -> Chunk {
     Chunk {
         batches: Vec::new(),
         next: from,
+        log_start: tail.log_start,
+        high_watermark: tail.high_watermark.min(from),
+        leader_epoch: tail.leader_epoch,
         held: Held::default(),
-        ..copy
     }
 }
 

@@ -35,6 +35,7 @@ use crate::follow::{self, Follower, any_moved};
 use crate::negotiate::{AnswerFormat, answer_format};
 use crate::opening::{self, Absent, Present, is_absence};
 use crate::partitions::{BoxFuture, Partitions};
+use crate::position::Start;
 use crate::query::{Query, invalid};
 use crate::select::Selection;
 use crate::state::DataPlane;
@@ -202,7 +203,10 @@ async fn fetch(
     let is_any = reads_any(&query)?;
     if format == AnswerFormat::Events {
         if is_any {
-            return Err(invalid("replica", "is for pages: event streams follow the leader"));
+            return Err(invalid(
+                "replica",
+                "is for pages: event streams follow the leader",
+            ));
         }
         return open_events(state, principal, topic, selection, None).await;
     }
@@ -216,6 +220,7 @@ async fn fetch(
     let mut reading = Reading {
         partitions,
         copies,
+        is_number: matches!(selection.start, Start::At(StartPosition::Offset(_))),
         followers: opened.present.into_iter().map(Follower::from).collect(),
         absent: opened.absent,
         waited_for: 0,
@@ -242,6 +247,8 @@ struct Reading {
     partitions: Arc<dyn Partitions>,
     /// The same, when any copy may answer.
     copies: Option<Arc<AnyCopy>>,
+    /// It starts at an offset that the client made up.
+    is_number: bool,
     followers: Vec<Follower>,
     absent: Vec<Absent>,
     /// So many of them, the first ones, are waited for.
@@ -294,13 +301,22 @@ impl Reading {
         // What was read before is good; the next page will tell.
         match page.is_empty() {
             false => Ok(Read::Over),
-            true => {
-                // Only the leader can say that something is gone.
-                let partitions = &**state.partitions();
-                let (followers, absent) = (&self.followers, &self.absent);
-                Err(follow::lost(partitions, topic, followers, absent, problem).await)
-            }
+            true => Err(self.lost(state, topic, problem).await),
         }
+    }
+}
+
+impl Reading {
+    /// The same problem, with where to go on.
+    async fn lost(&mut self, state: &DataPlane, topic: &TopicSpec, problem: Problem) -> Problem {
+        if self.copies.is_some() && self.is_number {
+            // What it means is found out by reading.
+            return problem;
+        }
+        // Only the leader can say that something is gone.
+        let partitions = &**state.partitions();
+        let (followers, absent) = (&self.followers, &self.absent);
+        follow::lost(partitions, topic, followers, absent, problem).await
     }
 }
 
@@ -363,7 +379,7 @@ async fn collect(
             Some(joined) = reading.waiting.next() => match joined {
                 Ok(present) => reading.join(present),
                 Err(_) if !page.is_empty() => return Ok(()),
-                Err(problem) => return Err(problem),
+                Err(problem) => return Err(reading.lost(state, topic, problem).await),
             },
             () = look(copies.as_deref(), &keys) => {}
             () = tokio::time::sleep_until(deadline.into()) => return Ok(()),

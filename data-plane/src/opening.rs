@@ -217,7 +217,8 @@ async fn look(
         }
         Wanted::Place(position) => {
             let asked = position.offset;
-            let reachable = asked.max(status.log_start).min(status.end);
+            let kept = given_up(partitions, key, topic, position).unwrap_or(asked);
+            let reachable = kept.max(status.log_start).min(status.end);
             let lost = (reachable != asked).then(|| {
                 let truncated = is_truncated(partitions, key, &topic.name, asked);
                 cut_off(partition, asked, &status, truncated)
@@ -253,6 +254,20 @@ pub(crate) fn is_truncated(
         .filter(|topic| topic.id == key.topic_id);
     let row = topic.and_then(|topic| topic.partition(key.partition));
     row.is_some_and(|row| offset < row.truncate_before)
+}
+
+/// Where what was read up to there goes on, when some of it was given up since by an operator.
+fn given_up(
+    partitions: &dyn Partitions,
+    key: ReplicaKey,
+    topic: &TopicSpec,
+    position: CursorPosition,
+) -> Option<Offset> {
+    let topology = partitions.topology();
+    let topology = topology.borrow();
+    let now = topology.topic(&topic.name).filter(|now| now.id == topic.id);
+    let row = now.and_then(|now| now.partition(key.partition))?;
+    row.kept_before(position.offset, position.leader_epoch)
 }
 
 fn gather(
@@ -334,8 +349,16 @@ pub(crate) async fn join(
         // A tail alone may be one from before.
         let found = look(partitions, &topic, absent.partition, absent.from);
         match found.await {
-            Ok(Look { mut present, .. }) => {
+            Ok(Look {
+                mut present, lost, ..
+            }) => {
                 if let Wanted::Place(position) = absent.from {
+                    // What was written in its place since would be taken for it.
+                    if given_up(partitions, present.key, &topic, position).is_some()
+                        && let Some(lost) = lost
+                    {
+                        return Err(lost);
+                    }
                     present.offset = position.offset;
                 }
                 return Ok(present);

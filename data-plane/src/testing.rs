@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_proto::control::{
-    PartitionSpec, PartitionStatus, ReplicaSpec, SpuSpec, SpuStanding, TimestampType, TopicConfig,
-    TopicSpec, Topology,
+    IsrMember, Loss, PartitionSpec, PartitionStatus, ReplicaSpec, SpuSpec, SpuStanding,
+    TimestampType, TopicConfig, TopicSpec, Topology,
 };
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::{Incarnation, PartitionId, ReplicaGen, SpuId, TopicId};
@@ -221,6 +221,24 @@ impl MemoryPartitions {
         }
     }
 
+    /// An operator accepts the loss of what is at and after `end`: the next leader does not have it.
+    pub fn give_up(&self, topic: &TopicSpec, partition: PartitionId, end: Offset) {
+        let key = topic.key(partition);
+        self.cut_off(key, end);
+        let before = self.lock().get(&key).map(|replica| replica.epoch);
+        self.edit_topology(|topology| {
+            let spec = topology.topics.get_mut(&topic.name);
+            let spec = Arc::make_mut(spec.expect("the topic is there"));
+            let row = spec.partitions.get_mut(partition.0 as usize);
+            let row = row.expect("the partition is there");
+            row.losses.push(Loss {
+                before: before.unwrap_or(EPOCH),
+                from: end,
+            });
+            row.recovery_gen += 1;
+        });
+    }
+
     /// Gives up what is before `to`, as an operator's truncation does: the topology says it too.
     pub fn truncate(&self, topic: &TopicSpec, partition: PartitionId, to: Offset) {
         self.edit_topology(|topology| {
@@ -230,6 +248,22 @@ impl MemoryPartitions {
             row.expect("the partition is there").truncate_before = to;
         });
         self.trim(topic.key(partition), to);
+    }
+
+    /// Those units are in sync.
+    pub fn in_sync(&self, topic: &TopicSpec, partition: PartitionId, units: &[SpuId]) {
+        self.edit_topology(|topology| {
+            let spec = topology.topics.get_mut(&topic.name);
+            let spec = Arc::make_mut(spec.expect("the topic is there"));
+            let row = spec.partitions.get_mut(partition.0 as usize);
+            let row = row.expect("the partition is there");
+            let member = |spu: &SpuId| IsrMember {
+                spu: *spu,
+                incarnation: Incarnation(1),
+            };
+            row.isr = units.iter().map(member).collect();
+            row.version += 1;
+        });
     }
 
     /// Whoever asks for any copy of `key` is answered by one that has all that is there now, and gets
@@ -426,5 +460,6 @@ fn partition(partition: PartitionId) -> PartitionSpec {
         truncate_before: Offset::ZERO,
         begins_at: Offset::ZERO,
         is_sealed: false,
+        losses: Vec::new(),
     }
 }

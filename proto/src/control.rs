@@ -171,6 +171,19 @@ pub struct PartitionSpec {
     /// Nobody leads in this epoch, and every copy is asked what it holds once it has accepted it (L3).
     #[serde(default)]
     pub is_sealed: bool,
+    /// What operators gave up, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<Loss>,
+}
+
+/// Records that an operator gave up: those at and after `from` of epochs before `before`. What stands there now
+/// was written later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Loss {
+    /// The first epoch after it.
+    pub before: LeaderEpoch,
+    /// Where what was kept ends.
+    pub from: Offset,
 }
 
 impl PartitionSpec {
@@ -178,6 +191,14 @@ impl PartitionSpec {
     #[must_use]
     pub fn is_in_sync(&self, spu: SpuId) -> bool {
         self.isr.iter().any(|member| member.spu == spu)
+    }
+
+    /// Where somebody has to go on who read up to `offset` in that epoch, when some of it was given up since.
+    #[must_use]
+    pub fn kept_before(&self, offset: Offset, epoch: LeaderEpoch) -> Option<Offset> {
+        let losses = self.losses.iter();
+        let lost = losses.filter(|loss| epoch < loss.before && loss.from < offset);
+        lost.map(|loss| loss.from).min()
     }
 }
 

@@ -18,7 +18,7 @@ use tidegate_kit::clock;
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_log::{Log, ReadError, SpaceLevel};
 use tidegate_proto::batch::Batch;
-use tidegate_proto::control::{PartitionSpec, PartitionStatus, Topology};
+use tidegate_proto::control::{PartitionStatus, Topology};
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::SpuId;
 use tidegate_proto::limits::READ_BYTES_MAX;
@@ -113,7 +113,9 @@ impl LocalPartitions {
             return Ok(handle);
         }
         let topology = self.started.get().map(|started| started.topology.borrow());
-        let topic = topology.as_ref().and_then(|now| now.topic_by_id(key.topic_id));
+        let topic = topology
+            .as_ref()
+            .and_then(|now| now.topic_by_id(key.topic_id));
         let row = topic.and_then(|topic| topic.partition(key.partition));
         match row {
             Some(row) if any_copy && row.is_in_sync(self.own) => Ok(handle),

@@ -80,7 +80,7 @@ impl Session {
             }
             // One that is behind all the time hears of these too.
             if let Some(joined) = self.absences.next().now_or_never() {
-                self.join(joined?);
+                self.join(joined).await?;
             }
             if self.topology.has_changed().is_ok_and(|changed| changed) {
                 self.follow_added().await?;
@@ -117,7 +117,7 @@ impl Session {
                     }
                 }
                 _ = self.ping.tick() => return Ok(self.tails().into()),
-                joined = self.absences.next() => self.join(joined?),
+                joined = self.absences.next() => self.join(joined).await?,
                 Ok(()) = self.topology.changed() => self.follow_added().await?,
             }
         }
@@ -278,12 +278,17 @@ impl Session {
         }
     }
 
-    fn join(&mut self, present: Present) {
+    async fn join(&mut self, joined: Result<Present, Problem>) -> Result<(), Problem> {
+        let present = match joined {
+            Ok(present) => present,
+            Err(problem) => return Err(self.lost(problem).await),
+        };
         let partitions = vec![present.partition.0];
         self.followers.push(Follower::from(present));
         self.has_caught_up = false;
         let back = event(None, "back", &BackEvent { partitions });
         self.absences.tell(back.into());
+        Ok(())
     }
 
     fn cursor(&self) -> Result<String, Problem> {

@@ -13,6 +13,8 @@ mod away;
 mod back;
 #[path = "tests/bad_input.rs"]
 mod bad_input;
+#[path = "tests/copies.rs"]
+mod copies;
 #[path = "tests/direct.rs"]
 mod direct;
 #[path = "tests/document.rs"]

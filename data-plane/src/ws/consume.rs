@@ -75,7 +75,10 @@ pub(crate) async fn join(
 ) -> Option<Result<Present, Problem>> {
     // Without its topic there is nothing to wait for: the topology tells the session so.
     let topic = find_topic(&sockets.data, name).ok()?;
-    let (partitions, seed) = (Arc::clone(sockets.data.partitions()), sockets.data.next_turn());
+    let (partitions, seed) = (
+        Arc::clone(sockets.data.partitions()),
+        sockets.data.next_turn(),
+    );
     Some(opening::join(partitions, seed, topic, absent).await)
 }
 

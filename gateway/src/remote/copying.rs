@@ -79,8 +79,7 @@ impl RemotePartitions {
         let topic = topology.topic_by_id(key.topic_id);
         let row = topic.and_then(|topic| topic.partition(key.partition));
         let members = row.iter().flat_map(|row| &row.isr);
-        let is_there =
-            |spu: &SpuId| topology.spu(*spu).is_some() && !self.units.is_in_doubt(*spu);
+        let is_there = |spu: &SpuId| topology.spu(*spu).is_some() && !self.units.is_in_doubt(*spu);
         let copies = members.map(|member| member.spu).filter(is_there).collect();
         Ok((route.leader_epoch, copies))
     }

@@ -149,7 +149,9 @@ proptest! {
     fn questions_and_replies_read_back(from: u64, bytes_max: u32, time_ms: i64, lens in proptest::collection::vec(0..20_000_usize, 0..4)) {
         let questions = [
             Question::Read { from: Offset::new(from), bytes_max },
+            Question::ReadCopy { from: Offset::new(from), bytes_max },
             Question::Status,
+            Question::CopyStatus,
             Question::SealedEnd,
             Question::OffsetAt { time_ms },
         ];

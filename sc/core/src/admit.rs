@@ -368,6 +368,7 @@ fn unplaced(row: &TopicRow, partition: u32) -> PartitionRow {
         begins_at: Offset::ZERO,
         stayed_at_ms: None,
         remembers_ms: 0,
+        losses: Vec::new(),
         moving: None,
         seal: None,
     }

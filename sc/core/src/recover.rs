@@ -7,16 +7,17 @@
 use std::collections::BTreeSet;
 
 use tidegate_proto::api::topic::WriteResult;
-use tidegate_proto::control::{IsrMember, SealAnswer};
+use tidegate_proto::control::{IsrMember, Loss, SealAnswer};
 use tidegate_proto::id::{PartitionId, SpuId};
 use tidegate_proto::name::TopicName;
-use tidegate_proto::position::{LeaderEpoch, ReplicaKey};
+use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
 use crate::decision::{Decision, Outcome};
 use crate::difference::moved;
 use crate::draft::{Draft, drafted};
 use crate::elect::{elect, is_live, lead, may_lead};
 use crate::ids::Ids;
+use crate::limits::LOSSES_MAX;
 use crate::model::Model;
 use crate::moves::put_empty;
 use crate::operation::{begin, count_failed, operation_of};
@@ -242,8 +243,24 @@ fn led_by_the_longest(
     row.seal = None;
     row.recovery_gen += u64::from(loses);
     lead(&mut row, Some(leader), LeaderEpoch(0));
+    if loses {
+        note_loss(&mut row, best.end);
+    }
     if let Some(topic) = draft.topic(row.topic_id) {
         crate::settle::follow_min_isr(topic, &mut row);
     }
     row
+}
+
+/// So that readers who were beyond it are told, whatever stands there by then. Beyond the most that are kept
+/// the two oldest become one, which covers both.
+fn note_loss(row: &mut PartitionRow, from: Offset) {
+    let before = row.leader_epoch;
+    row.losses.push(Loss { before, from });
+    if row.losses.len() > LOSSES_MAX {
+        let oldest = row.losses.remove(0);
+        if let Some(next) = row.losses.first_mut() {
+            next.from = next.from.min(oldest.from);
+        }
+    }
 }

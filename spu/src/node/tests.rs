@@ -198,6 +198,7 @@ fn row(partition: PartitionId, epoch: u64, replica_gen: ReplicaGen) -> Partition
         truncate_before: Offset::ZERO,
         begins_at: Offset::ZERO,
         is_sealed: false,
+        losses: Vec::new(),
     }
 }
 

@@ -179,7 +179,6 @@ impl Reader {
         let tail = self.tail();
         let last_append_ms = self.last_append_ms.load(Ordering::Acquire);
         let damage = {
-            is_latest_known: true,
             let known = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
             known.as_deref().copied()
         };
@@ -191,6 +190,7 @@ impl Reader {
             size_bytes: self.log.size_bytes(),
             last_append_ms: (last_append_ms != NEVER).then_some(last_append_ms),
             damage,
+            is_latest_known: true,
         }
     }
 }

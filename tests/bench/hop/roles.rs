@@ -214,6 +214,7 @@ fn topology() -> Result<Topology> {
         truncate_before: Offset::ZERO,
         begins_at: Offset::ZERO,
         is_sealed: false,
+        losses: Vec::new(),
     };
     let topic = TopicSpec {
         id: TopicId(Uuid::now_v7()),

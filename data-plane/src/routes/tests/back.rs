@@ -142,3 +142,36 @@ async fn a_stream_that_is_behind_takes_a_partition_up_as_soon_as_it_is_back() {
     }
     assert!(seen.contains(&1), "{seen:?}");
 }
+
+#[tokio::test]
+async fn who_was_beyond_what_an_operator_gave_up_is_told_also_when_there_are_other_records_by_then()
+{
+    let (surface, topic) = one_and_three().await;
+    let read = async |query: &str| {
+        let path = format!("/v1/topics/t/partitions/1/records?{query}");
+        surface.get(&path).await
+    };
+    let all = read("from=earliest")
+        .await
+        .header("tidegate-cursor")
+        .to_owned();
+    let first = read("max_records=1")
+        .await
+        .header("tidegate-cursor")
+        .to_owned();
+    surface
+        .memory
+        .give_up(&topic, PartitionId(1), Offset::new(1));
+    for value in ["x", "y", "z"] {
+        append(&surface, 1, value).await;
+    }
+    let told = read(&format!("cursor={all}")).await;
+    assert_eq!(told.refusal(), (410, "log_truncated".to_owned()));
+    let next = told.json()["next_cursor"].as_str().unwrap().to_owned();
+    for cursor in [next, first] {
+        let page = read(&format!("cursor={cursor}")).await.json();
+        let records = page["records"].as_array().unwrap().iter();
+        let values: Vec<_> = records.map(|record| record["value"].clone()).collect();
+        assert_eq!(values, ["x", "y", "z"]);
+    }
+}

@@ -311,3 +311,29 @@ async fn a_unit_that_is_not_as_far_as_the_topology_takes_nothing() {
     assert_eq!(all_values(&*far.remote, key).await, ["a", "c"]);
     far.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_copy_that_is_in_sync_answers_and_those_that_cannot_are_passed_over() {
+    let far = Far::new();
+    let topic = far.memory.create_topic("t", 1);
+    let key = topic.key(PartitionId(0));
+    far.memory.append(key, plain(&["a"])).await.unwrap();
+    far.memory.copy(key);
+    far.memory.append(key, plain(&["b"])).await.unwrap();
+    // Nobody is known to be in sync: the leader answers.
+    let read = async || {
+        let chunk = far.remote.read_copy(key, Offset::ZERO, 1 << 20).await;
+        values(&chunk.unwrap().batches)
+    };
+    assert_eq!(read().await, ["a", "b"]);
+    let gone = SpuId(9);
+    far.memory.enter(gone, Some(at_port(1)));
+    far.memory.in_sync(&topic, PartitionId(0), &[gone, SPU]);
+    for _ in 0..4 {
+        assert_eq!(read().await, ["a"]);
+    }
+    let status = far.remote.copy_offsets(key).await.unwrap();
+    assert_eq!(status.high_watermark, Offset::new(1));
+    assert_eq!(all_values(&*far.remote, key).await, ["a", "b"]);
+    far.end().await;
+}

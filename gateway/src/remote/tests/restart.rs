@@ -49,6 +49,7 @@ fn topic(epoch: u64, before: Option<&TopicSpec>) -> TopicSpec {
         truncate_before: Offset::ZERO,
         begins_at: Offset::ZERO,
         is_sealed: false,
+        losses: Vec::new(),
     };
     TopicSpec {
         id: before.map_or_else(|| TopicId(Uuid::new_v4()), |topic| topic.id),

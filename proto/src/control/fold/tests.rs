@@ -65,6 +65,7 @@ fn partition(number: u32, version: u64) -> TopologyChange {
         truncate_before: Offset::ZERO,
         begins_at: Offset::ZERO,
         is_sealed: false,
+        losses: Vec::new(),
     };
     TopologyChange::PutPartition {
         topic_id: TOPIC,

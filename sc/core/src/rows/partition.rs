@@ -4,7 +4,7 @@
 //! goes on with them. Invariants are checked in `invariant.rs`.
 
 use serde::{Deserialize, Serialize};
-use tidegate_proto::control::{IsrMember, PartitionSpec, ReplicaSpec, SealAnswer};
+use tidegate_proto::control::{IsrMember, Loss, PartitionSpec, ReplicaSpec, SealAnswer};
 use tidegate_proto::id::{OperationId, PartitionId, ReplicaGen, SpuId, TopicId};
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
@@ -72,6 +72,9 @@ pub struct PartitionRow {
     /// How long it remembers, from then on, what producers sent, and so cannot be moved that way.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub remembers_ms: u64,
+    /// What operators gave up, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<Loss>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving: Option<Box<Move>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,6 +153,7 @@ impl PartitionRow {
             truncate_before: self.truncate_before,
             begins_at: self.begins_at,
             is_sealed: self.seal.is_some(),
+            losses: self.losses.clone(),
         }
     }
 }

@@ -1,9 +1,12 @@
 //! What is shown of copies and partitions while units die and come back.
 
 use tidegate_proto::api::topic::CopyState;
-use tidegate_proto::id::SpuId;
+use tidegate_proto::control::Loss;
+use tidegate_proto::id::{PartitionId, SpuId};
+use tidegate_proto::position::{LeaderEpoch, Offset};
 
-use super::world::{World, asking};
+use super::world::{World, asking, name};
+use crate::decision::Request;
 use crate::health::{HealthCounts, copy_state, partition_reason};
 
 /// Longer than silence is borne.
@@ -85,4 +88,40 @@ fn what_has_no_place_is_neither_short_nor_offline() {
     let (state, reason) = copy_state(&world.model, row, SpuId(9), None);
     assert_eq!(state, CopyState::Offline);
     assert_eq!(reason.unwrap(), "storage unit 9 was removed");
+}
+
+#[test]
+fn a_loss_that_was_accepted_stays_in_the_row_with_where_it_begins() {
+    let mut world = World::new(3);
+    world.create("orders", asking(1, 3)).unwrap();
+    let row = world.partition("orders", 0);
+    let units: Vec<u32> = row.replicas.iter().map(|replica| replica.spu.0).collect();
+    world.logs.insert(row.key(), (0, 7));
+    for unit in [units[2], units[1], units[0]] {
+        world.die(unit);
+        world.pass(SILENCE_MS);
+    }
+    let report = world.remembered(units[2]);
+    world.register(&report);
+    world
+        .ask(&Request::Recover {
+            topic: name("orders"),
+            partition: PartitionId(0),
+            accept_loss: true,
+            force: false,
+        })
+        .unwrap();
+    world.settle();
+    let row = world.partition("orders", 0);
+    let loss = Loss {
+        before: row.leader_epoch,
+        from: Offset::new(7),
+    };
+    assert_eq!((row.leader, row.recovery_gen), (Some(SpuId(units[2])), 1));
+    assert_eq!(row.losses, [loss]);
+    let spec = row.spec();
+    let before = LeaderEpoch(loss.before.0 - 1);
+    assert_eq!(spec.kept_before(Offset::new(9), before), Some(loss.from));
+    assert_eq!(spec.kept_before(Offset::new(7), before), None);
+    assert_eq!(spec.kept_before(Offset::new(9), loss.before), None);
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use tidegate_proto::api::topic::WriteResult;
-use tidegate_proto::control::{IsrMember, IsrOutcome, IsrProposal, IsrRefusal};
+use tidegate_proto::control::{IsrCandidate, IsrMember, IsrOutcome, IsrProposal, IsrRefusal};
 use tidegate_proto::id::{Incarnation, SpuId};
 
 use crate::change::Change;
@@ -126,10 +126,10 @@ fn changed(draft: &Draft<'_>, row: &PartitionRow, proposal: &IsrProposal) -> Par
         .collect();
     for replica in &mut row.replicas {
         // Whoever is in sync has it; from now on a missing one is lost (S4).
-        replica.joined |= proposal
-            .isr
-            .iter()
-            .any(|added| added.member.spu == replica.spu);
+        let is_in_sync = |added: &IsrCandidate| added.member.spu == replica.spu;
+        let is_in_sync = proposal.isr.iter().any(is_in_sync);
+        replica.joined |= is_in_sync;
+        replica.vouched |= is_in_sync;
     }
     if let Some(topic) = draft.topic(row.topic_id) {
         follow_min_isr(topic, &mut row);

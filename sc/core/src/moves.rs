@@ -216,7 +216,11 @@ pub(crate) fn put_empty(
     let target = row.moving.as_ref()?.target.first().copied()?;
     let unit = draft.spu(target).filter(|unit| unit.is_at_hand())?;
     let mut row = row.clone();
-    row.replicas = vec![fresh(target, ids)];
+    // An empty log is a whole one: what began here was moved with its first offset.
+    row.replicas = vec![Replica {
+        vouched: true,
+        ..fresh(target, ids)
+    }];
     row.isr = vec![IsrMember {
         spu: target,
         incarnation: unit.incarnation,
@@ -235,6 +239,7 @@ fn fresh(spu: SpuId, ids: &mut Ids) -> Replica {
         spu,
         replica_gen: ReplicaGen(ids.next_id()),
         joined: false,
+        vouched: false,
     }
 }
 

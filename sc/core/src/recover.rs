@@ -187,12 +187,13 @@ fn end_relocation(
 
 fn end_recovery(draft: &Draft<'_>, row: &PartitionRow, seal: &Seal) -> Option<PartitionRow> {
     let live = |answer: &&SealAnswer| is_live(draft, &answer.member);
-    let clean: Vec<&SealAnswer> = seal
-        .answers
-        .iter()
-        .filter(live)
-        .filter(|a| a.intact)
-        .collect();
+    // One on a disk that was replaced is whole, and knows nothing of what quorums counted.
+    let counts = |answer: &&SealAnswer| {
+        let replica = row.replica(answer.member.spu);
+        let is_vouched = replica.is_some_and(|own| own.vouched) || row.isr.contains(&answer.member);
+        answer.intact && holds(Rule::SurveyVouched, is_vouched)
+    };
+    let clean: Vec<&SealAnswer> = seal.answers.iter().filter(live).filter(counts).collect();
     let is_enough = clean.len() >= usize::from(seal.answers_needed);
     if !clean.is_empty() && holds(Rule::SurveyAnswers, is_enough) {
         return Some(led_by_the_longest(draft, row, &clean, false));

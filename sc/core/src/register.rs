@@ -176,6 +176,7 @@ fn receive(arrival: &Arrival<'_>, draft: &mut Draft<'_>, key: ReplicaKey, ids: &
         }
     } else {
         partition.isr.retain(|member| member.spu != spu);
+        replica.vouched = false;
     }
     if let Some(seal) = &mut partition.seal {
         // What its earlier run answered is not what this one holds.

@@ -30,6 +30,8 @@ pub enum Rule {
     SurveyAnswers,
     /// L3: an answer counts at the epoch of the seal.
     SurveyEpoch,
+    /// L3, S3: the answer of a copy that was never in sync proves nothing.
+    SurveyVouched,
 }
 
 /// True when the condition holds, or when its guard was taken away.

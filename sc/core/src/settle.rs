@@ -38,6 +38,7 @@ pub(crate) fn set_place(partition: &mut PartitionRow, members: Vec<IsrMember>, i
         spu,
         replica_gen: ReplicaGen(ids.next_id()),
         joined: false,
+        vouched: true,
     };
     partition.replicas = members
         .iter()

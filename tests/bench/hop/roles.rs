@@ -97,7 +97,7 @@ pub(crate) async fn play(role: Option<String>, dir: Option<String>) -> Result<()
             };
             node.start(registered, topology.subscribe(), &tasks)?;
             let routes = service(PrivateConfig {
-            followers: None,
+                followers: None,
                 partitions: node.partitions(),
                 memory: memory.clone(),
                 tasks: tasks.child(),

@@ -17,6 +17,10 @@ pub struct Replica {
     pub replica_gen: ReplicaGen,
     /// True once its unit reported having it: from then on a missing one is lost, not new (S4).
     pub joined: bool,
+    /// True once it was in sync, until its disk is doubted: it may lack the end of the log, and nothing
+    /// before that. In a recovery only such copies are known to tell of what was acknowledged (L3, S2, S3).
+    #[serde(default)]
+    pub vouched: bool,
 }
 
 /// Where the copies of a partition shall be; gone when they are there.

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use tidegate_proto::id::{OperationId, PartitionId, SpuId};
+use tidegate_proto::control::Register;
+use tidegate_proto::id::{OperationId, PartitionId, SpuId, StorageId};
 
 use super::world::{World, asking, blank, name};
 use crate::decision::{Decision, MoveTerms, Outcome, Request, Target};
 use crate::refusal::Refusal;
 use crate::rows::{OperationState, Throttle};
+use crate::rule::{Rule, without};
 
 fn operation(decision: &Decision) -> OperationId {
     match decision.outcome {
@@ -341,4 +343,45 @@ fn the_replication_factor_of_a_live_topic_is_raised_and_lowered() {
         assert_eq!((row.replicas.len(), row.isr.len(), row.min_isr), (2, 2, 1));
         assert!(row.leader.is_some());
     }
+}
+
+/// Two of three copies answer, of which one is on a disk that was replaced.
+fn surveyed_with_a_wiped_copy() -> World {
+    let mut world = World::new(3);
+    world.create("orders", asking(1, 3)).unwrap();
+    let wiped = Register {
+        storage_id: StorageId(uuid::Uuid::from_u128(77)),
+        last_incarnation: None,
+        replicas: Vec::new(),
+        ..world.remembered(1)
+    };
+    world.register(&wiped);
+    // It made its copy anew meanwhile, empty and whole, and tells so.
+    let report = world.remembered(1);
+    assert!(report.replicas[0].intact);
+    world.register(&report);
+    world.die(2);
+    let request = Request::Recover {
+        topic: name("orders"),
+        partition: PartitionId(0),
+        accept_loss: false,
+        force: true,
+    };
+    world.ask(&request).unwrap();
+    world.follow();
+    world
+}
+
+#[test]
+fn a_recovery_does_not_count_a_copy_that_was_never_in_sync() {
+    let mut world = surveyed_with_a_wiped_copy();
+    let row = world.partition("orders", 0);
+    assert_eq!(row.seal.as_ref().unwrap().answers.len(), 2);
+    assert_eq!(row.leader, None);
+    let report = world.remembered(2);
+    world.register(&report);
+    world.follow();
+    assert!(world.partition("orders", 0).leader.is_some());
+    let careless = without(&[Rule::SurveyVouched], surveyed_with_a_wiped_copy);
+    assert!(careless.partition("orders", 0).leader.is_some());
 }

@@ -165,8 +165,7 @@ async fn main() -> Result<()> {
     if wanted("control") {
         control::measure(effort, &mut report).await?;
     }
-    // Asked for by name until every unit replicates.
-    if only.as_deref() == Some("replication") {
+    if wanted("replication") {
         replication::measure(effort, &mut report).await?;
     }
     report.print();

@@ -1,5 +1,7 @@
 //! One `tidegate cluster start` on loopback: its processes found, killed and started again by hand.
 
+mod manifest;
+
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -8,34 +10,13 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use http::Method;
 use rustix::process::{Pid, Signal, kill_process};
-use serde::Deserialize;
 use tempfile::TempDir;
 
 use crate::http::{Answer, Connection, Target};
 use crate::program;
 use crate::wait::wait_blocking;
 
-/// What `cluster.json` says.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Manifest {
-    pub pid: u32,
-    pub ca: PathBuf,
-    pub token: String,
-    pub database_url: String,
-    pub nodes: Vec<Member>,
-}
-
-/// One process.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Member {
-    pub name: String,
-    pub role: String,
-    pub pid: u32,
-    pub url: String,
-    pub operators_url: String,
-    pub data_dir: PathBuf,
-    pub argv: Vec<String>,
-}
+pub use manifest::{Manifest, Member};
 
 /// A cluster of processes; stopped when dropped.
 #[derive(Debug)]

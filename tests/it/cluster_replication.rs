@@ -29,6 +29,7 @@ async fn kill_two_leaders(site: &mut Site) {
     let before = site.standings().await.expect("leaders");
     let first = before[0].leader;
     site.cluster.kill(&unit(first));
+    // As much is in flight when the second is killed: those who wait write again as soon as it leads.
     let next = site.wait_standings("other leaders", |now| all_moved(&before, first, now));
     let next = next.await;
     site.cluster.start_by_hand(&unit(first));
@@ -38,11 +39,10 @@ async fn kill_two_leaders(site: &mut Site) {
         all_moved(&next, second, now)
     })
     .await;
-    site.settle().await;
     site.recorder.burst(false);
+    site.settle().await;
     site.cluster.start_by_hand(&unit(second));
     site.wait_whole().await;
-    site.settle().await;
 }
 
 /// Everything but the database is killed with thousands of records in flight, and started again.
@@ -72,13 +72,12 @@ async fn freeze_a_follower(site: &mut Site) {
     let idle = idle.expect("a unit that leads nothing");
     site.burst().await;
     site.cluster.freeze(&unit(idle));
+    site.recorder.burst(false);
     site.settle().await;
     site.wait_standings("a smaller set of copies in sync", |now| {
         now.iter().all(|one| !one.in_sync.contains(&idle))
     })
     .await;
-    site.recorder.burst(false);
-    site.settle().await;
     site.cluster.thaw(&unit(idle));
     site.wait_whole().await;
 }
@@ -90,23 +89,23 @@ async fn freeze_a_leader(site: &mut Site) {
     let before = site.standings().await.expect("leaders");
     let old = before[0].leader;
     site.cluster.freeze(&unit(old));
+    site.recorder.burst(false);
     site.wait_standings("other leaders", |now| all_moved(&before, old, now))
         .await;
     site.settle().await;
     site.cluster.thaw(&unit(old));
     site.settle().await;
-    site.recorder.burst(false);
     site.wait_whole().await;
 }
 
-/// A leader acknowledges alone what its followers do not get, and dies; it comes back when others have written
-/// over it.
+/// A leader acknowledges alone what its dead followers do not get, and dies; it comes back when they have
+/// written over it.
 async fn diverge(site: &mut Site) {
     let before = site.standings().await.expect("leaders");
     let old = before[0].leader;
     let others: Vec<String> = (1..=3).filter(|one| *one != old).map(unit).collect();
     for other in &others {
-        site.cluster.freeze(other);
+        site.cluster.kill(other);
     }
     let enough = site.recorder.acked_by_leader() + ALONE;
     wait_for("records that the leader alone has", async || {
@@ -115,14 +114,13 @@ async fn diverge(site: &mut Site) {
     .await;
     site.cluster.kill(&unit(old));
     for other in &others {
-        site.cluster.thaw(other);
+        site.cluster.start_by_hand(other);
     }
     site.wait_standings("other leaders", |now| all_moved(&before, old, now))
         .await;
     site.settle().await;
     site.cluster.start_by_hand(&unit(old));
     site.wait_whole().await;
-    site.settle().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,6 +11,7 @@ mod cluster_changes;
 mod cluster_drain;
 mod cluster_moves;
 mod cluster_operated;
+mod cluster_replication;
 mod cluster_restarts;
 mod cold_readers;
 mod deploy;

@@ -13,7 +13,7 @@ use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_proto::record::{Datum, RecordRef};
 use tidegate_spu_core::Refusal;
 
-use crate::history::{End, History, Seen, Sent, Value};
+use crate::history::{End, History, Op, Sent, Value};
 use crate::message::{Context, Message, Page, Produce, Produced, Timer};
 use crate::network::Node;
 use crate::options::{GATEWAYS, Writer, WriterPlan};
@@ -32,14 +32,10 @@ const POLL: Time = 90 * MS;
 
 #[derive(Debug)]
 struct Open {
-    /// Its place in the history.
-    at: usize,
+    at: Op,
     key: ReplicaKey,
     batch: ClientBatch,
     tries: u32,
-    /// Place in the producer's order; none for the others.
-    seq: Option<u32>,
-    count: u32,
     /// The call that is under way; 0 between two.
     call: u64,
     was_unknown: bool,
@@ -99,7 +95,7 @@ impl WriterClient {
                 self.write(cx, history);
             }
             Timer::TryAgain { call } => {
-                let at = usize::try_from(call).unwrap_or_default();
+                let at = Op(call);
                 if let Some(open) = self
                     .open
                     .iter_mut()
@@ -127,9 +123,9 @@ impl WriterClient {
         let count = u32::try_from(cx.random.between(1, 3)).unwrap_or(1);
         let values: Vec<Value> = (1..=u64::from(count)).map(|n| self.value(n)).collect();
         self.last_value += u64::from(count);
-        let (stamp, request_key, seq) = match self.plan.writer {
-            Writer::Plain | Writer::Bare => (None, None, None),
-            Writer::Keyed => (None, Some(cx.random.uuid().into_bytes()), None),
+        let (stamp, request_key) = match self.plan.writer {
+            Writer::Plain | Writer::Bare => (None, None),
+            Writer::Keyed => (None, Some(cx.random.uuid().into_bytes())),
             Writer::Idempotent { .. } => {
                 let epoch = self.epochs.get(&key).copied().unwrap_or_default();
                 let next = self.sequences.entry(key).or_default();
@@ -144,19 +140,17 @@ impl WriterClient {
                         unordered: false,
                     }),
                     None,
-                    Some(seq),
                 )
             }
         };
         let batch = batch(stamp, request_key, &values);
-        let at = history.begin(Sent {
+        let at = history.begin(&Sent {
             writer: self.id,
             kind: self.plan.writer,
             key,
-            values,
-            began: cx.now,
-            ended: 0,
-            end: End::Open,
+            acks: self.plan.acks,
+            stamp,
+            values: &values,
         });
         let (tries, call, was_unknown) = (0, 0, false);
         let mut open = Open {
@@ -164,8 +158,6 @@ impl WriterClient {
             key,
             batch,
             tries,
-            seq,
-            count,
             call,
             was_unknown,
         };
@@ -198,7 +190,6 @@ impl WriterClient {
         let end = match (outcome, self.plan.writer) {
             (Produced::Done(done), _) => Some(End::Done {
                 base: done.base_offset,
-                durable: done.durable,
             }),
             (Produced::Refused(refusal), Writer::Idempotent { .. }) => {
                 return self.refused(cx, history, place, refusal);
@@ -213,10 +204,10 @@ impl WriterClient {
             Some(end) => {
                 let at = open.at;
                 self.open.remove(place);
-                history.end(at, cx.now, end);
+                history.end(at, end);
             }
             None => {
-                let call = open.at as u64;
+                let call = open.at.0;
                 cx.after(PAUSE, Timer::TryAgain { call });
             }
         }
@@ -233,7 +224,7 @@ impl WriterClient {
             _ => false,
         };
         if !leads_nowhere {
-            let call = self.open[place].at as u64;
+            let call = self.open[place].at.0;
             return cx.after(PAUSE, Timer::TryAgain { call });
         }
         let epoch = self.epochs.entry(key).or_default();
@@ -241,35 +232,23 @@ impl WriterClient {
             Refusal::Fenced { current } => current.max(*epoch) + 1,
             _ => *epoch + 1,
         };
-        let epoch = *epoch;
-        let mut seq = 0;
         let mut kept = VecDeque::new();
-        for mut open in std::mem::take(&mut self.open) {
+        for open in std::mem::take(&mut self.open) {
             if open.key != key {
                 kept.push_back(open);
                 continue;
             }
             // What may be there already is not written again under another number.
-            if open.was_unknown || open.call != 0 {
-                history.end(open.at, cx.now, End::Unknown);
-                continue;
-            }
-            let id = self.producer;
-            let stamp = ProducerStamp {
-                id,
-                epoch,
-                seq,
-                unordered: false,
+            let may_be_there = open.was_unknown || open.call != 0;
+            let end = if may_be_there {
+                End::Unknown
+            } else {
+                End::Refused
             };
-            open.batch = open.batch.restamped(Some(stamp));
-            open.seq = Some(seq);
-            seq = seq.wrapping_add(open.count);
-            let call = open.at as u64;
-            cx.after(PAUSE, Timer::TryAgain { call });
-            kept.push_back(open);
+            history.end(open.at, end);
         }
         self.open = kept;
-        self.sequences.insert(key, seq);
+        self.sequences.insert(key, 0);
     }
 }
 
@@ -343,19 +322,19 @@ pub(crate) fn values(batch: &tidegate_proto::batch::Batch) -> Vec<(Offset, Value
 pub(crate) struct Consumer {
     id: u32,
     key: ReplicaKey,
+    reader: u64,
     next: Offset,
     call: u64,
-    recovery_gen: u64,
 }
 
 impl Consumer {
-    pub(crate) const fn new(id: u32, key: ReplicaKey) -> Self {
+    pub(crate) fn new(id: u32, key: ReplicaKey, history: &mut History) -> Self {
         Self {
             id,
             key,
+            reader: history.reads(id, key),
             next: Offset::ZERO,
             call: 0,
-            recovery_gen: 0,
         }
     }
 
@@ -371,26 +350,15 @@ impl Consumer {
         let Some(page) = page.filter(|_| self.call == call) else {
             return;
         };
-        if page.recovery_gen > self.recovery_gen {
-            self.recovery_gen = page.recovery_gen;
+        if page.log_start > self.next {
+            self.next = page.log_start;
+            history.moved(self.id, self.reader, self.next);
         }
-        self.next = self.next.max(page.log_start);
-        for batch in &page.batches {
-            for (offset, value) in values(batch) {
-                if offset < self.next {
-                    continue;
-                }
-                let (consumer, key) = (self.id, self.key);
-                let high_watermark = page.high_watermark;
-                history.seen.push(Seen {
-                    consumer,
-                    key,
-                    offset,
-                    value,
-                    high_watermark,
-                });
-                self.next = offset.plus(1);
-            }
+        let found = page.batches.iter().flat_map(values);
+        let found: Vec<_> = found.filter(|(offset, _)| *offset >= self.next).collect();
+        if let Some((last, _)) = found.last() {
+            self.next = last.plus(1);
+            history.read(self.id, self.reader, &found, page.high_watermark);
         }
     }
 }

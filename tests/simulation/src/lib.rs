@@ -15,7 +15,6 @@ mod history;
 mod network;
 
 mod disk;
-mod judge;
 mod store;
 mod truth;
 

@@ -178,7 +178,6 @@ pub(crate) enum Message {
 pub(crate) struct Page {
     pub(crate) log_start: Offset,
     pub(crate) high_watermark: Offset,
-    pub(crate) recovery_gen: u64,
     pub(crate) batches: Vec<Batch>,
 }
 
@@ -233,7 +232,7 @@ pub(crate) enum Note {
         to: Offset,
     },
     /// A replica leads from now on.
-    Leads { key: ReplicaKey },
+    Leads { key: ReplicaKey, epoch: LeaderEpoch },
     /// Something from there on is about to go: what is committed must not be among it.
     Cuts {
         key: ReplicaKey,

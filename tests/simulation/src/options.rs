@@ -207,7 +207,7 @@ impl Options {
             sync_us: (100, sync_us),
             replica_lag_ms: random.pick(&[800, 1_500, 3_000]).unwrap_or(1_500),
             spu_timeout_ms: random.pick(&[1_000, 1_500, 2_500]).unwrap_or(1_500),
-            skew_ms: random.pick(&[0, 50, 3_600_000]).unwrap_or(0),
+            skew_ms: random.pick(&[0, 50, 60_000]).unwrap_or(0),
             drift_per_mille: random.pick(&[0, 2, 50]).unwrap_or(0),
             faults,
             without: BTreeSet::new(),

@@ -10,7 +10,7 @@ pub struct Report {
     /// A hash over everything that happened: equal for equal runs.
     pub trace: u64,
     pub events: u64,
-    /// Records that were acknowledged.
+    /// Requests that were acknowledged.
     pub acknowledged: u64,
     /// Requests that clients made.
     pub requests: u64,
@@ -39,8 +39,8 @@ fn play(options: &Options, is_loud: bool) -> Report {
     Report {
         trace,
         events: world.events,
-        acknowledged: world.history.done(),
-        requests: world.history.sent.len() as u64,
+        acknowledged: world.history.acknowledged,
+        requests: world.history.requests,
         coverage: std::mem::take(&mut world.coverage),
         failure: world.failure.take(),
         said: std::mem::take(&mut world.said),

@@ -423,7 +423,10 @@ impl World {
                 }
                 self.mix(to.get());
             }
-            Note::Leads { key } => self.check_leader(unit, key),
+            Note::Leads { key, epoch } => {
+                self.history.led(unit, key, epoch);
+                self.check_leader(unit, key);
+            }
             Note::Cuts { key, dropped } => {
                 let outcome = self.truth.cuts(unit, key, &dropped);
                 self.check(outcome);

@@ -112,7 +112,6 @@ impl Hosted {
         Page {
             log_start: status.log_start,
             high_watermark: status.high_watermark,
-            recovery_gen: status.meta.recovery_gen,
             batches: self.log[first..]
                 .iter()
                 .take_while(committed)
@@ -258,7 +257,8 @@ impl Unit {
             Effect::Became(role) => {
                 cx.say(|| format!("{key} became {role:?}"));
                 if role == RoleName::Leading {
-                    cx.note(Note::Leads { key });
+                    let epoch = hosted.machine.status().meta.leader_epoch;
+                    cx.note(Note::Leads { key, epoch });
                 }
             }
             Effect::Alarm(what) => cx.note(Note::Alarm { key, what }),

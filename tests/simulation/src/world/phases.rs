@@ -184,7 +184,7 @@ impl World {
         for at in 0..self.options.consumers {
             let key = self.keys[at as usize % self.keys.len()];
             let id = u32::try_from(self.writers.len()).unwrap_or_default() + at;
-            let mut consumer = Consumer::new(id, key);
+            let mut consumer = Consumer::new(id, key, &mut self.history);
             let mut cx = self.context(Node::Client(id));
             consumer.poll(&mut cx);
             self.consumers.push(consumer);
@@ -298,19 +298,20 @@ impl World {
         self.enter(Phase::Over);
         self.check_logs();
         for key in self.keys.clone() {
-            let Some(leader) = self.store.model.partition(key).and_then(|row| row.leader) else {
-                continue;
-            };
-            self.check_leader(leader.0, key);
-            let unit = self.units[leader.0 as usize].as_ref();
-            let Some(hosted) = unit.and_then(|unit| unit.replicas.get(&key)) else {
-                continue;
-            };
-            self.history.starts.insert(key, hosted.log_start);
-            let scan = hosted.log.iter().flat_map(values).collect();
-            self.history.scans.insert(key, scan);
+            let leader = self.store.model.partition(key).and_then(|row| row.leader);
+            if let Some(leader) = leader {
+                self.check_leader(leader.0, key);
+            }
+            for (at, unit) in (0..).zip(&self.units) {
+                let hosted = unit.as_ref().and_then(|unit| unit.replicas.get(&key));
+                if let Some(hosted) = hosted {
+                    let all = hosted.log.iter().flat_map(values);
+                    let scan: Vec<_> = all.filter(|(at, _)| *at >= hosted.log_start).collect();
+                    self.history.scan(at, key, hosted.log_start, &scan);
+                }
+            }
         }
-        let outcome = crate::judge::judge(&self.history);
+        let outcome = self.history.judge();
         self.check(outcome);
     }
 }

@@ -106,6 +106,8 @@ pub(crate) enum Message {
     Ack {
         key: ReplicaKey,
         attempt: u64,
+        /// Counted from 1 in each attempt.
+        number: u64,
         /// None says only that the follower lives.
         position: Option<(LogPosition, Option<Offset>)>,
     },

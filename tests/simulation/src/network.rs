@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use crate::queue::Time;
 use crate::random::Random;
 
+/// The longest that a message takes.
+const DELAY_MAX: Time = 2_500_000;
+
 /// Somebody who sends and receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Node {
@@ -69,6 +72,8 @@ impl Network {
         if self.slow > 0 && matches!((from, to), (Node::Unit(_), Node::Unit(_))) {
             delay = delay * 20 + 50_000;
         }
+        // Longer, and a node would take the connection for gone.
+        let delay = delay.min(DELAY_MAX);
         let last = self.arrivals.entry((from, to)).or_default();
         *last = (*last).max(now + delay);
         Some(*last)

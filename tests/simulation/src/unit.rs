@@ -69,6 +69,8 @@ pub(crate) struct Unit {
     pub(crate) replicas: BTreeMap<ReplicaKey, Hosted>,
     journal: Journal,
     links: Links,
+    /// Tells attempts of this process from those of earlier ones, on the way between units.
+    salt: u64,
     proposals: Vec<IsrProposal>,
     proposed: BTreeMap<u64, Vec<(ReplicaKey, u64)>>,
     /// How many faults slow its disk down.
@@ -92,6 +94,7 @@ impl Unit {
             replicas: BTreeMap::new(),
             journal: Journal::default(),
             links: Links::default(),
+            salt: run.0.as_u64_pair().0,
             proposals: Vec::new(),
             proposed: BTreeMap::new(),
             slow: 0,

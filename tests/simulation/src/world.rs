@@ -86,6 +86,8 @@ pub(crate) struct World {
     pub(crate) coverage: Coverage,
     keys: Vec<ReplicaKey>,
     backups: BTreeMap<usize, Disk>,
+    /// When each disk lost something last.
+    lost_at: BTreeMap<usize, Time>,
     /// Which unit each fault that lasts is on.
     targets: BTreeMap<usize, u32>,
     /// The least that each partition needed in sync so far.
@@ -135,6 +137,7 @@ impl World {
             coverage: Coverage::default(),
             keys: Vec::new(),
             backups: BTreeMap::new(),
+            lost_at: BTreeMap::new(),
             targets: BTreeMap::new(),
             least_min_isr: BTreeMap::new(),
             checked: BTreeMap::new(),
@@ -593,8 +596,9 @@ fn deliver_to_unit(
         Message::Ack {
             key,
             attempt,
+            number,
             position,
-        } => unit.acked(cx, from, key, attempt, position),
+        } => unit.acked(cx, from, key, (attempt, number), position),
         Message::Detach { key, attempt } => unit.detached(cx, from, key, attempt),
         Message::Attached {
             key,

@@ -60,7 +60,7 @@ impl Hosted {
             incarnation,
             meta: image.meta,
             log_start: image.log_start,
-            high_watermark: image.high_watermark,
+            high_watermark: image.committed(),
             end,
             durable_end: end,
             intact: true,

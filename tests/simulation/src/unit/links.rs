@@ -39,6 +39,7 @@ struct Session {
     /// attached.
     cursor: Option<u64>,
     pushes: u64,
+    acks: u64,
     heard_at: Time,
     pushed_at: Time,
     told: (Offset, Offset),
@@ -53,6 +54,7 @@ struct Attempt {
     is_sent: bool,
     is_answered: bool,
     pushes: u64,
+    acks: u64,
     heard_at: Time,
     acked_at: Time,
 }
@@ -102,12 +104,15 @@ impl Unit {
                 };
                 if link.number == attempt {
                     link.acked_at = cx.now;
-                    let position = Some((position, ledger_as_of));
+                    link.acks += 1;
+                    let (number, position) = (link.acks, Some((position, ledger_as_of)));
+                    let attempt = attempt.wrapping_add(self.salt);
                     cx.send(
                         link.leader,
                         Message::Ack {
                             key,
                             attempt,
+                            number,
                             position,
                         },
                     );
@@ -115,7 +120,7 @@ impl Unit {
             }
             Effect::StopFollowing => {
                 if let Some(link) = self.links.attempts.remove(&key) {
-                    let attempt = link.number;
+                    let attempt = link.number.wrapping_add(self.salt);
                     cx.send(link.leader, Message::Detach { key, attempt });
                 }
             }
@@ -161,6 +166,7 @@ impl Unit {
             is_sent: false,
             is_answered: false,
             pushes: 0,
+            acks: 0,
             heard_at: cx.now,
             acked_at: cx.now,
         };
@@ -185,6 +191,7 @@ impl Unit {
             let request = link.request;
             self.links.attached_at.insert(key, cx.now);
             cx.say(|| format!("{key} attaches to {:?}: {request:?}", link.leader));
+            let attempt = attempt.wrapping_add(self.salt);
             cx.send(
                 link.leader,
                 Message::Attach {
@@ -218,6 +225,7 @@ impl Unit {
             attempt,
             cursor: None,
             pushes: 0,
+            acks: 0,
             heard_at: cx.now,
             pushed_at: cx.now,
             told: (Offset::ZERO, Offset::ZERO),
@@ -331,7 +339,7 @@ impl Unit {
         cx: &mut Context,
         follower: Node,
         key: ReplicaKey,
-        attempt: u64,
+        (attempt, number): (u64, u64),
         position: Option<(LogPosition, Option<Offset>)>,
     ) {
         let Some(session) = self.links.session_of(key, follower, attempt) else {
@@ -339,6 +347,11 @@ impl Unit {
         };
         if let Some(link) = self.links.sessions.get_mut(&session) {
             link.heard_at = cx.now;
+            link.acks += 1;
+            if link.acks != number {
+                // Something before it is lost: the connection is gone.
+                return self.end_session(cx, session);
+            }
         }
         if let Some((position, ledger_as_of)) = position {
             self.step(
@@ -376,6 +389,7 @@ impl Unit {
         answer: AttachAnswer,
         snapshot: Option<(Offset, Bytes)>,
     ) {
+        let attempt = attempt.wrapping_sub(self.salt);
         let link = self.links.attempts.get_mut(&key);
         if let Some(link) = link.filter(|link| link.number == attempt) {
             link.heard_at = cx.now;
@@ -401,6 +415,7 @@ impl Unit {
         batches: Vec<Batch>,
         (high_watermark, log_start): (Offset, Offset),
     ) {
+        let attempt = attempt.wrapping_sub(self.salt);
         let link = self.links.attempts.get_mut(&key);
         if let Some(link) = link.filter(|link| link.number == attempt) {
             link.heard_at = cx.now;
@@ -421,6 +436,7 @@ impl Unit {
 
     /// The leader ended the session, or knows of none.
     pub(crate) fn ended(&mut self, cx: &mut Context, key: ReplicaKey, attempt: u64) {
+        let attempt = attempt.wrapping_sub(self.salt);
         self.step(cx, key, Input::Unlinked { attempt });
     }
 
@@ -435,12 +451,15 @@ impl Unit {
                 lost.push((*key, link.number));
             } else if link.is_answered && cx.now > link.acked_at + HEARTBEAT {
                 link.acked_at = cx.now;
-                let (attempt, position) = (link.number, None);
+                link.acks += 1;
+                let attempt = link.number.wrapping_add(self.salt);
+                let (number, position) = (link.acks, None);
                 cx.send(
                     link.leader,
                     Message::Ack {
                         key: *key,
                         attempt,
+                        number,
                         position,
                     },
                 );

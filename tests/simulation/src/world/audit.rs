@@ -2,9 +2,14 @@
 //!
 //! Here is what needs to see more than one replica. Reading only.
 
+use tidegate_proto::id::SpuId;
 use tidegate_proto::position::{Offset, ReplicaKey};
 
 use super::World;
+use crate::queue::{MS, Time};
+
+/// How long an acknowledgement may be under way.
+const LATE: Time = 6_000 * MS;
 
 impl World {
     /// 8: what is promised is on the disks of enough units.
@@ -27,8 +32,20 @@ impl World {
                     .holds("", unit, key, (&image.log[first..], log_start), end)
                     .is_ok()
         };
-        let images = self.disks.iter().filter_map(|disk| disk.images.get(&key));
-        let copies = images.filter(|image| holds(image)).count();
+        // One that was lost between its acknowledgement and now was there.
+        let was_lost = |at: usize| {
+            let lost = self
+                .lost_at
+                .get(&at)
+                .is_some_and(|lost| self.queue.now() < lost + LATE);
+            lost && row
+                .replica(SpuId(u32::try_from(at).unwrap_or_default()))
+                .is_some()
+        };
+        let disks = self.disks.iter().enumerate();
+        let copies = disks
+            .filter(|(at, disk)| was_lost(*at) || disk.images.get(&key).is_some_and(holds))
+            .count();
         // While an operator changes it, the leader may know the earlier minimum.
         let required = self
             .least_min_isr

@@ -33,7 +33,12 @@ impl World {
             self.account(&fault, target);
             self.say(|| format!("fault {at}: {:?} on {target}", fault.kind));
             self.begin_fault(at, &fault, target);
-            let lasts = fault.lasts_ms * MS;
+            let longer_ms = if fault.kind == FaultKind::RollBackDisk {
+                2_000
+            } else {
+                0
+            };
+            let lasts = (fault.lasts_ms + longer_ms) * MS;
             self.queue.put_in(lasts, Event::Fault { at, begins: false });
         } else if let Some(target) = self.targets.remove(&at) {
             self.say(|| format!("fault {at} ends: {:?} on {target}", fault.kind));
@@ -71,9 +76,7 @@ impl World {
             FaultKind::PowerLoss => self.power_loss(unit),
             FaultKind::PowerLossAll => (0..UNITS).for_each(|unit| self.power_loss(unit)),
             FaultKind::LoseDisk => self.lose_disk(unit),
-            FaultKind::RollBackDisk => {
-                self.backups.insert(at, self.disks[unit as usize].clone());
-            }
+            FaultKind::RollBackDisk => self.back_up(at, fault, unit),
             FaultKind::StopUnit => self.stop_unit(unit),
             FaultKind::PauseUnit => self.pause(node, fault.lasts_ms),
             FaultKind::SlowDisk => self.slow_disk(unit, true),
@@ -179,7 +182,20 @@ impl World {
             is_tainted: true,
             ..Disk::new(storage)
         };
+        self.lost_at.insert(unit as usize, self.queue.now());
         self.coverage.reached("a disk is lost");
+    }
+
+    /// What will be the disk again later. Until then its unit registers twice: a disk that goes back within
+    /// one registration, or to the one before it, is a disk that lies, and not found (S2).
+    fn back_up(&mut self, at: usize, fault: &Fault, unit: u32) {
+        self.backups.insert(at, self.disks[unit as usize].clone());
+        let node = Node::Unit(unit);
+        self.crash_unit(unit, false);
+        self.queue.put_in(50 * MS, Event::Starts { node });
+        let (half, life) = ((fault.lasts_ms + 2_000) / 2 * MS, self.life(node) + 1);
+        self.queue.put_in(half, Event::Ends { node, life });
+        self.queue.put_in(half + 50 * MS, Event::Starts { node });
     }
 
     fn roll_back(&mut self, at: usize, unit: u32) {
@@ -188,12 +204,19 @@ impl World {
         };
         let mut keys = self.disks[unit as usize].images.keys();
         let is_same = self.disks[unit as usize].storage_id == backup.storage_id;
-        if is_same && keys.all(|key| self.may_lose(*key, unit)) {
+        let known = self
+            .store
+            .model
+            .spu(SpuId(unit))
+            .and_then(|row| row.persisted);
+        let is_found = backup.last_incarnation < known;
+        if is_same && is_found && keys.all(|key| self.may_lose(*key, unit)) {
             self.crash_unit(unit, true);
             self.disks[unit as usize] = Disk {
                 is_tainted: true,
                 ..backup
             };
+            self.lost_at.insert(unit as usize, self.queue.now());
             self.coverage.reached("a disk goes back in time");
         } else {
             self.crash_unit(unit, false);

@@ -68,10 +68,17 @@ impl Image {
 
     /// How much is known to be committed: as checkpointed, as batches say, and all that a snapshot holds (T3).
     pub(crate) fn committed(&self) -> Offset {
-        let told = self.log.iter().map(|batch| batch.placement.high_watermark).max();
+        let told = self
+            .log
+            .iter()
+            .map(|batch| batch.placement.high_watermark)
+            .max();
         let snapshot = self.snapshot.as_ref().map(|(as_of, _)| *as_of);
         let known = told.max(snapshot).unwrap_or_default();
-        known.max(self.high_watermark).max(self.log_start).min(self.end())
+        known
+            .max(self.high_watermark)
+            .max(self.log_start)
+            .min(self.end())
     }
 
     pub(crate) fn position(&self) -> LogPosition {

@@ -111,11 +111,13 @@ pub enum FaultKind {
     Retain,
     /// An operator wants the preferred leaders.
     ElectPreferred,
+    /// An operator has a partition surveyed, sometimes one that is led, and accepts no loss (L3).
+    Recover,
 }
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::KillUnit,
         Self::PowerLoss,
         Self::PowerLossAll,
@@ -143,6 +145,7 @@ impl FaultKind {
         Self::EditMinInSync,
         Self::Retain,
         Self::ElectPreferred,
+        Self::Recover,
     ];
 }
 

@@ -108,6 +108,7 @@ impl World {
                     self.operate(Request::ElectPreferred { topic, partitions });
                 }
             }
+            FaultKind::Recover => self.survey(fault),
         }
         let troubles = self.troubled.entry(node).or_default();
         *troubles += 1;
@@ -144,7 +145,8 @@ impl World {
             | FaultKind::MoveCopy
             | FaultKind::EditMinInSync
             | FaultKind::Retain
-            | FaultKind::ElectPreferred => {}
+            | FaultKind::ElectPreferred
+            | FaultKind::Recover => {}
         }
     }
 
@@ -239,6 +241,11 @@ impl World {
                 && is_known
                 && !(disk.lost_power && self.is_interval(key))
         };
+        // With one copy needed none may be lost: it might be the one that a shrinking set is left with.
+        let least = self.least_min_isr.get(&key).copied().unwrap_or(row.min_isr);
+        if least.min(row.min_isr) < 2 {
+            return false;
+        }
         let others = row.isr.iter().filter(|member| is_whole(member.spu)).count();
         others > 0
     }
@@ -416,6 +423,30 @@ impl World {
         self.operate(Request::Reassign {
             targets,
             terms: MoveTerms::default(),
+        });
+    }
+
+    fn survey(&mut self, fault: &Fault) {
+        let Some(key) = self
+            .keys
+            .get(fault.other as usize % self.keys.len().max(1))
+            .copied()
+        else {
+            return;
+        };
+        let Some(name) = self
+            .store
+            .model
+            .topic_by_id(key.topic_id)
+            .map(|topic| topic.row.name.clone())
+        else {
+            return;
+        };
+        self.operate(Request::Recover {
+            topic: name,
+            partition: key.partition,
+            accept_loss: false,
+            force: fault.target.is_multiple_of(3),
         });
     }
 

@@ -5,7 +5,7 @@
 
 use tidegate_proto::api::topic::{Setting, TopicConfigRequest, TopicRequest};
 use tidegate_proto::control::Durability;
-use tidegate_proto::id::ProducerId;
+use tidegate_proto::id::{ProducerId, SpuId};
 use tidegate_proto::name::TopicName;
 use tidegate_proto::position::ReplicaKey;
 use tidegate_sc_core::decide::decide;
@@ -241,7 +241,12 @@ impl World {
             else {
                 continue;
             };
-            if row.leader.is_none() && row.seal.is_none() && row.moving.is_none() {
+            if let Some(moving) = row.moving.as_ref().filter(|_| row.leader.is_none()) {
+                // It cannot go on, and is in the way.
+                self.operate(Request::CancelOperation {
+                    id: moving.operation,
+                });
+            } else if row.leader.is_none() && row.seal.is_none() {
                 self.coverage.reached("an operator recovers a partition");
                 self.operate(Request::Recover {
                     topic: topic.row.name.clone(),
@@ -263,7 +268,7 @@ impl World {
                 return Some(format!("{key} is gone"));
             };
             let Some(leader) = row.leader else {
-                return Some(format!("{key} has no leader"));
+                return Some(format!("{key} has no leader: {row:?}"));
             };
             if row.isr.len() < row.replicas.len() || row.moving.is_some() {
                 return Some(format!(
@@ -302,7 +307,12 @@ impl World {
             if let Some(leader) = leader {
                 self.check_leader(leader.0, key);
             }
+            let row = self.store.model.partition(key).cloned();
             for (at, unit) in (0..).zip(&self.units) {
+                // A unit may not know yet that its copy went elsewhere.
+                if row.as_ref().is_none_or(|row| row.replica(SpuId(at)).is_none()) {
+                    continue;
+                }
                 let hosted = unit.as_ref().and_then(|unit| unit.replicas.get(&key));
                 if let Some(hosted) = hosted {
                     let all = hosted.log.iter().flat_map(values);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use tidegate_proto::id::{Incarnation, SpuId};
+use tidegate_proto::id::{Incarnation, RunId, SpuId};
 use tidegate_sc_core::decide::decide;
 use tidegate_sc_core::decision::{Outcome, Request};
 use tidegate_sc_core::holdings::Untold;
@@ -31,6 +31,8 @@ pub(crate) const LEASE: Time = 2_000 * MS;
 const RENEWAL: Time = 500 * MS;
 /// Attempts at a request, each on a newer state.
 const TRIES_MAX: u32 = 8;
+/// How old a registration may be when it is decided: units begin anew no sooner after one that failed.
+const REGISTER_AGE_MAX: Time = 40 * MS;
 /// Requests that wait.
 const WORK_MAX: usize = 64;
 
@@ -40,6 +42,22 @@ struct Work {
     call: u64,
     request: Request,
     tries: u32,
+    asked_at: Time,
+    /// The run that the unit's row named when this was decided first; for registrations.
+    run: Option<Option<RunId>>,
+}
+
+impl Work {
+    /// A registration whose process gave it up, or that another process of that unit overtook: decided now,
+    /// its disk would look as if it had gone back in time (S2).
+    fn is_overtaken(&mut self, now: Time, model: &Model) -> bool {
+        let Request::Register(report) = &self.request else {
+            return false;
+        };
+        let run = model.spu(report.spu_id).and_then(|row| row.run_id);
+        let first = *self.run.get_or_insert(run);
+        now > self.asked_at + REGISTER_AGE_MAX || (run != first && run != Some(report.run_id))
+    }
 }
 
 #[derive(Debug)]
@@ -161,12 +179,14 @@ impl Controller {
 
     pub(crate) fn call(&mut self, cx: &mut Context, from: Node, call: u64, request: Request) {
         if self.work.len() < WORK_MAX {
-            let tries = 0;
+            let (tries, asked_at, run) = (0, cx.now, None);
             self.work.push_back(Work {
                 from,
                 call,
                 request,
                 tries,
+                asked_at,
+                run,
             });
             self.advance(cx);
         }
@@ -264,9 +284,12 @@ impl Controller {
             return;
         };
         while self.current.is_none() && !self.is_behind {
-            let Some(work) = self.work.pop_front() else {
+            let Some(mut work) = self.work.pop_front() else {
                 break;
             };
+            if work.is_overtaken(cx.now, &model) {
+                continue;
+            }
             let seed = cx.random.uuid();
             match decide(&model, cx.wall_ms, seed, &work.request) {
                 Err(refusal) => answer(cx, &work, Err(refusal)),

@@ -100,7 +100,9 @@ fn main() -> Result<()> {
     }
     let count = arguments.count;
     let faults = coverage.faults();
-    say(&coverage.table())?;
+    if count > 1 {
+        say(&coverage.table())?;
+    }
     say(&format!(
         "{count} seeds, {events} events, {acknowledged} records acknowledged, {faults} faults, {failed} failed\n"
     ))?;

@@ -174,8 +174,7 @@ impl World {
     }
 
     fn lose_disk(&mut self, unit: u32) {
-        let mut keys = self.disks[unit as usize].images.keys();
-        if !keys.all(|key| self.may_lose(*key, unit)) {
+        if !self.may_lose_all(unit) {
             return self.power_loss(unit);
         }
         self.crash_unit(unit, true);
@@ -204,7 +203,6 @@ impl World {
         let Some(backup) = self.backups.remove(&at) else {
             return;
         };
-        let mut keys = self.disks[unit as usize].images.keys();
         let is_same = self.disks[unit as usize].storage_id == backup.storage_id;
         let known = self
             .store
@@ -212,7 +210,7 @@ impl World {
             .spu(SpuId(unit))
             .and_then(|row| row.persisted);
         let is_found = backup.last_incarnation < known;
-        if is_same && is_found && keys.all(|key| self.may_lose(*key, unit)) {
+        if is_same && is_found && self.may_lose_all(unit) {
             self.crash_unit(unit, true);
             self.disks[unit as usize] = Disk {
                 is_tainted: true,
@@ -224,6 +222,13 @@ impl World {
             self.crash_unit(unit, false);
         }
         self.start(Node::Unit(unit));
+    }
+
+    /// Whether the unit may lose all that it has, or is said to have.
+    fn may_lose_all(&self, unit: u32) -> bool {
+        let images = self.disks[unit as usize].images.keys().copied();
+        let mut keys = images.chain(self.store.model.held_by(SpuId(unit)));
+        keys.all(|key| self.may_lose(key, unit))
     }
 
     /// Whether the unit may lose what it has of that partition: another member of the in-sync set has it
@@ -241,13 +246,22 @@ impl World {
                 && is_known
                 && !(disk.lost_power && self.is_interval(key))
         };
-        // With one copy needed none may be lost: it might be the one that a shrinking set is left with.
-        let least = self.least_min_isr.get(&key).copied().unwrap_or(row.min_isr);
-        if least.min(row.min_isr) < 2 {
-            return false;
-        }
-        let others = row.isr.iter().filter(|member| is_whole(member.spu)).count();
-        others > 0
+        // At most one fewer than an acknowledgement needs, until they have it all again.
+        let least = self
+            .least_min_isr
+            .get(&key)
+            .copied()
+            .unwrap_or(row.min_isr)
+            .min(row.min_isr);
+        let lost = row
+            .replicas
+            .iter()
+            .filter(|copy| copy.spu.0 != unit && !(copy.vouched && is_whole(copy.spu)));
+        let others = row
+            .isr
+            .iter()
+            .filter(|member| member.spu.0 != unit && is_whole(member.spu));
+        others.count() > 0 && lost.count() + 2 <= usize::from(least)
     }
 
     pub(super) fn is_interval(&self, key: ReplicaKey) -> bool {

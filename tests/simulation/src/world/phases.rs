@@ -260,9 +260,6 @@ impl World {
 
     /// What is not at rest yet.
     fn unrest(&self) -> Option<String> {
-        if let Some(writer) = self.writers.iter().position(WriterClient::is_waiting) {
-            return Some(format!("a request of writer {writer} does not end"));
-        }
         for key in &self.keys {
             let Some(row) = self.store.model.partition(*key) else {
                 return Some(format!("{key} is gone"));
@@ -295,6 +292,9 @@ impl World {
                 }
             }
         }
+        if let Some(writer) = self.writers.iter().position(WriterClient::is_waiting) {
+            return Some(format!("a request of writer {writer} does not end"));
+        }
         None
     }
 
@@ -310,7 +310,10 @@ impl World {
             let row = self.store.model.partition(key).cloned();
             for (at, unit) in (0..).zip(&self.units) {
                 // A unit may not know yet that its copy went elsewhere.
-                if row.as_ref().is_none_or(|row| row.replica(SpuId(at)).is_none()) {
+                if row
+                    .as_ref()
+                    .is_none_or(|row| row.replica(SpuId(at)).is_none())
+                {
                     continue;
                 }
                 let hosted = unit.as_ref().and_then(|unit| unit.replicas.get(&key));

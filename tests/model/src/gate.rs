@@ -117,7 +117,7 @@ pub const MUTANTS: [Mutant; 31] = [
     machine(
         "H2 epoch",
         &[Guard::AckEpoch],
-        scopes::PARTING,
+        scopes::RETURNS,
         Never(
             "a session ends with the epoch, and the model does not let one process lead twice often enough",
         ),
@@ -134,7 +134,7 @@ pub const MUTANTS: [Mutant; 31] = [
         "H2 min_isr",
         &[Guard::CommitMinIsr],
         scopes::LOSSES,
-        Never("after a disk was lost the model does not count copies"),
+        From(0),
     ),
     machine(
         "H3 marker",
@@ -245,7 +245,7 @@ pub const MUTANTS: [Mutant; 31] = [
     control(
         "L3 sealed epoch",
         &[Rule::SurveyEpoch],
-        scopes::SURVEYS,
+        scopes::SEALS,
         Never("the answers of the model are never late"),
     ),
     machine(

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 use tidegate_proto::batch::Batch;
-use tidegate_proto::control::{IsrMember, IsrOutcome, IsrProposal};
+use tidegate_proto::control::{IsrMember, IsrOutcome, IsrProposal, SealAnswer};
 use tidegate_proto::position::{LogPosition, Offset};
 use tidegate_spu_core::{AttachAnswer, AttachRequest};
 
@@ -54,6 +54,8 @@ pub enum Message {
         leader: IsrMember,
         proposal: IsrProposal,
     },
+    /// To the controllers: what a sealed copy holds.
+    Sealed { answer: SealAnswer },
     /// To the leader.
     Proposed {
         leader: IsrMember,
@@ -72,7 +74,7 @@ impl Message {
                 Some(link.follower)
             }
             Self::Proposed { leader, .. } => Some(leader.spu.0 as usize),
-            Self::Propose { .. } => None,
+            Self::Propose { .. } | Self::Sealed { .. } => None,
         }
     }
 
@@ -85,7 +87,7 @@ impl Message {
             | Self::Push { link, .. }
             | Self::Ended { link }
             | Self::Ack { link, .. } => Some(*link),
-            Self::Propose { .. } | Self::Proposed { .. } => None,
+            Self::Propose { .. } | Self::Proposed { .. } | Self::Sealed { .. } => None,
         }
     }
 }

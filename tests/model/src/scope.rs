@@ -18,6 +18,8 @@ pub struct Budget {
     pub disk_rollbacks: u8,
     /// Units that the controllers shut out, for silence.
     pub fences: u8,
+    /// Times that operators let the preferred copy lead.
+    pub elections: u8,
     /// Copies that operators take away and add again.
     pub moves: u8,
     /// Surveys that operators ask for.

@@ -9,6 +9,7 @@ const QUIET: Budget = Budget {
     wipes: 0,
     disk_rollbacks: 0,
     fences: 0,
+    elections: 0,
     moves: 0,
     recoveries: 0,
     accepted_losses: 0,
@@ -164,7 +165,7 @@ pub const SURVEYS: Scope = Scope {
         appends: 2,
         crashes: 2,
         fences: 2,
-        recoveries: 1,
+        recoveries: 2,
         accepted_losses: 1,
         waits: 1,
         ..QUIET
@@ -238,8 +239,51 @@ pub const EDITS: Scope = Scope {
     ..BASE
 };
 
+/// Nothing whole is left, and operators take what there is.
+pub const WRECKS: Scope = Scope {
+    name: "wrecks",
+    budget: Budget {
+        appends: 2,
+        crashes: 3,
+        damages: 3,
+        accepted_losses: 1,
+        waits: 1,
+        ..QUIET
+    },
+    ..BASE
+};
+
+/// A unit leads, follows, and leads again in one life.
+pub const RETURNS: Scope = Scope {
+    name: "returns",
+    copies: 3,
+    min_isr: 1,
+    budget: Budget {
+        appends: 3,
+        crashes: 2,
+        fences: 2,
+        elections: 2,
+        waits: 1,
+        ..QUIET
+    },
+    epochs: 6,
+    ..BASE
+};
+
+/// Two surveys, of which the answers to the first may come in the second.
+pub const SEALS: Scope = Scope {
+    name: "seals",
+    budget: Budget {
+        appends: 1,
+        lags: 1,
+        recoveries: 2,
+        ..QUIET
+    },
+    ..BASE
+};
+
 /// All of them.
-pub const ALL: [Scope; 13] = [
+pub const ALL: [Scope; 16] = [
     FAILOVER, PARTING, FORKS, POWER, SETS, LOSSES, BACKUPS, MOVES, SURVEYS, ROLLBACKS, LATE, TRIMS,
-    EDITS,
+    EDITS, WRECKS, RETURNS, SEALS,
 ];

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tidegate_proto::batch::Batch;
 use tidegate_proto::position::{LeaderEpoch, Offset};
 
-use crate::disk::{Stored, starts};
+use crate::disk::{Disk, Stored, starts};
 use crate::node::Node;
 use crate::store::Store;
 
@@ -78,8 +78,8 @@ pub struct Witness {
     leaders: BTreeMap<u64, usize>,
     appenders: BTreeMap<u64, usize>,
     recovery_gen: u64,
-    /// A disk lost what was on it: how many copies there are says nothing any more.
-    is_disk_lost: bool,
+    /// What was there when a disk lost what was on it: how many copies of it there are says nothing any more.
+    lost: Vec<u32>,
     /// The newest that a row ever had, whatever the store remembers of it.
     newest_epoch: LeaderEpoch,
 }
@@ -118,12 +118,14 @@ impl Witness {
         let copies = nodes.iter().filter(has).count();
         self.acked.push(found);
         self.acked_end = self.acked_end.max(batch.next_offset());
-        (copies < usize::from(min_isr) && !self.is_disk_lost).then_some(ACK_DURABLE)
+        let counts = !self.lost.contains(&found.crc);
+        (counts && copies < usize::from(min_isr)).then_some(ACK_DURABLE)
     }
 
-    /// A disk was changed behind its unit's back.
-    pub const fn see_disk_lost(&mut self) {
-        self.is_disk_lost = true;
+    /// A disk is about to be changed behind its unit's back.
+    pub fn see_disk_lost(&mut self, disk: &Disk) {
+        let batches = disk.replica.iter().flat_map(|stored| &stored.batches);
+        self.lost.extend(batches.map(|batch| batch.client.crc()));
     }
 
     /// A unit took a step: who leads, who appends, what is committed.

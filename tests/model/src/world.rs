@@ -98,6 +98,8 @@ pub enum Action {
     CommitLate,
     /// A controller does what is due.
     Tick,
+    /// An operator lets the preferred copy lead.
+    Elect,
     /// An operator takes a copy away.
     Remove(usize),
     /// An operator adds it again.
@@ -157,6 +159,9 @@ impl World {
             actions.push(Action::CommitLate);
         }
         actions.push(Action::Tick);
+        if self.left.elections > 0 {
+            actions.push(Action::Elect);
+        }
         if self.left.recoveries > 0 {
             actions.push(Action::Recover { accept_loss: false });
         }
@@ -268,7 +273,12 @@ impl World {
         if status.high_watermark > self.checkpointed(own) {
             actions.push(Action::Checkpoint(own));
         }
-        if self.store.row().seal.is_some() {
+        let seal = self.store.row().seal.as_ref();
+        let is_asked = seal.is_some_and(|seal| {
+            let mut answers = seal.answers.iter();
+            !answers.any(|answer| answer.member.spu == spu(own))
+        });
+        if is_asked {
             actions.push(Action::Survey(own));
         }
     }
@@ -403,6 +413,14 @@ impl World {
                     partition: tidegate_proto::id::PartitionId(0),
                     accept_loss,
                     force: true,
+                };
+                self.decide(|store| store.ask(&request))
+            }
+            Action::Elect => {
+                self.left.elections -= 1;
+                let request = Request::ElectPreferred {
+                    topic: topic(),
+                    partitions: Vec::new(),
                 };
                 self.decide(|store| store.ask(&request))
             }
@@ -581,6 +599,10 @@ impl World {
                     self.step(link.follower, |node, out| node.step(input, out));
                 }
             }
+            Message::Sealed { answer } => {
+                let request = Request::SealAnswers(vec![*answer]);
+                self.decide(|store| store.ask(&request));
+            }
             Message::Propose { leader, proposal } => {
                 let request = proposal_of(*leader, proposal.clone());
                 let mut answer = Answer::default();
@@ -678,15 +700,19 @@ impl World {
         let Some(answer) = answer else {
             return false;
         };
-        self.decide(|store| store.ask(&Request::SealAnswers(vec![answer])))
+        let sent = self.wire.len();
+        self.send(Message::Sealed { answer });
+        self.wire.len() > sent
     }
 
     fn tamper(&mut self, own: usize, change: impl FnOnce(&mut Disk)) -> bool {
+        let node = self.nodes[own].clone();
+        self.witness
+            .change(|witness| witness.see_disk_lost(&node.disk));
         self.nodes[own].change(|node| {
             change(&mut node.disk);
             node.disk.is_tampered = true;
         });
-        self.witness.change(Witness::see_disk_lost);
         true
     }
 }
@@ -749,7 +775,7 @@ fn to_follower(message: &Message) -> Input {
                 attempt: link.attempt,
             }
         }
-        Message::Propose { .. } | Message::Proposed { .. } => Input::Tick,
+        Message::Propose { .. } | Message::Proposed { .. } | Message::Sealed { .. } => Input::Tick,
     }
 }
 

@@ -22,7 +22,7 @@ mod copies;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Leader {
-    in_sync: InSync,
+    pub(crate) in_sync: InSync,
     peers: Peers,
     /// The epoch's marker is committed, or there is nobody whose word would be needed for that (H3).
     pub(crate) is_latest_known: bool,

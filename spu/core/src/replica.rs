@@ -114,6 +114,15 @@ impl Replica {
         }
     }
 
+    /// The members whose consent a commit needs (MaxISR), if it leads.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn counted(&self) -> Vec<tidegate_proto::control::IsrMember> {
+        match &self.role {
+            Role::Leading(leader) => leader.in_sync.counted(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Exclusive end of its log.
     pub fn end(&self) -> Offset {
         self.standing.end

@@ -50,6 +50,14 @@ impl InSync {
         self.quiet_until_ms = quiet_until_ms;
     }
 
+    /// MaxISR (H1).
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn counted(&self) -> Vec<IsrMember> {
+        let pending = self.pending.iter();
+        let wanted = pending.flat_map(|pending| pending.wanted.iter().map(|one| one.member));
+        self.committed.iter().copied().chain(wanted).collect()
+    }
+
     /// H2: the largest position that every member holds, if enough of them are in sync.
     pub(crate) fn agreed(
         &self,

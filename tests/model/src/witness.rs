@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_proto::batch::Batch;
+use tidegate_proto::control::IsrMember;
 use tidegate_proto::position::{LeaderEpoch, Offset};
 
 use crate::disk::{Disk, Stored, starts};
@@ -199,6 +200,12 @@ impl Witness {
             }
             if !self.acked.iter().all(|acked| contains(log, *acked)) {
                 return Some(LEADER_COMPLETENESS);
+            }
+            let counted = replica.counted();
+            let is_counted = |member: &IsrMember| counted.iter().any(|at| at.spu == member.spu);
+            let is_enough = row.isr.len() >= usize::from(row.min_isr);
+            if is_enough && !store.is_frozen && !row.isr.iter().all(is_counted) {
+                return Some(QUORUM_SUPERSET);
             }
             if status.is_latest_known && status.high_watermark < self.acked_end {
                 return Some(LATEST);

@@ -158,6 +158,11 @@ impl ProducerTable {
             base_offset,
             timestamp_ms,
         });
+        // A leader makes room by its clock before it takes a newcomer, and so never gets here; whoever reads
+        // its log knows nothing of that. What a leader forgot are those that were silent longest.
+        if self.producers.len() > PRODUCERS_PER_PARTITION_MAX + PRODUCERS_EVICTED_MAX {
+            self.forget_silent(i64::MAX, PRODUCERS_EVICTED_MAX);
+        }
     }
 
     /// Forgets producers that have been silent for too long, and, when the table is full, those that
@@ -169,13 +174,18 @@ impl ProducerTable {
         if self.producers.len() < PRODUCERS_PER_PARTITION_MAX {
             return;
         }
+        let silent_since_ms = now_ms.saturating_sub(PRODUCER_IDLE_MS_WHEN_FULL);
+        self.forget_silent(silent_since_ms, PRODUCERS_EVICTED_MAX);
+    }
+
+    /// Forgets so many of those that were last heard of before that time, the longest silent first.
+    fn forget_silent(&mut self, before_ms: i64, count: usize) {
         let silent = |(id, at): (&ProducerId, &Producer)| {
-            at.idle(now_ms, PRODUCER_IDLE_MS_WHEN_FULL)
-                .then_some((at.touched_ms, *id))
+            (at.touched_ms < before_ms).then_some((at.touched_ms, *id))
         };
         let mut silent: Vec<_> = self.producers.iter().filter_map(silent).collect();
         silent.sort_unstable();
-        for (_, id) in silent.into_iter().take(PRODUCERS_EVICTED_MAX) {
+        for (_, id) in silent.into_iter().take(count) {
             self.producers.remove(&id);
         }
     }
@@ -286,119 +296,4 @@ impl SeqRange {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn stamp(epoch: u16, seq: u32) -> ProducerStamp {
-        ProducerStamp {
-            id: ProducerId(9),
-            epoch,
-            seq,
-            unordered: false,
-        }
-    }
-
-    fn table(batches: &[(u16, u32, u32, u64)]) -> ProducerTable {
-        let mut table = ProducerTable::default();
-        for (epoch, seq, count, offset) in batches {
-            table.observe(&stamp(*epoch, *seq), *count, Offset::new(*offset), 5);
-        }
-        table
-    }
-
-    fn duplicate(offset: u64) -> Verdict {
-        Verdict::Duplicate {
-            base_offset: Offset::new(offset),
-            timestamp_ms: 5,
-        }
-    }
-
-    #[test]
-    fn verdicts_follow_the_sequence() {
-        let table = table(&[(1, 0, 10, 100), (1, 10, 5, 200)]);
-        let judge = |epoch, seq, count| table.judge(&stamp(epoch, seq), count, &[]);
-        assert_eq!(judge(1, 15, 1), Verdict::New);
-        assert_eq!(
-            judge(1, 16, 1),
-            Verdict::Early {
-                expected: 15,
-                known: true
-            }
-        );
-        assert_eq!(judge(1, 3, 2), duplicate(103));
-        assert_eq!(judge(1, 10, 5), duplicate(200));
-        assert_eq!(judge(1, 12, 5), Verdict::Behind { expected: 15 });
-        assert_eq!(judge(0, 15, 1), Verdict::Fenced { current: 1 });
-        assert_eq!(judge(2, 0, 1), Verdict::New);
-        assert_eq!(
-            judge(2, 1, 1),
-            Verdict::Early {
-                expected: 0,
-                known: true
-            }
-        );
-    }
-
-    #[test]
-    fn sequences_wrap() {
-        let table = table(&[(1, u32::MAX - 1, 4, 7)]);
-        assert_eq!(table.judge(&stamp(1, 2), 1, &[]), Verdict::New);
-        assert_eq!(table.judge(&stamp(1, 0), 2, &[]), duplicate(9));
-        assert_eq!(table.judge(&stamp(1, u32::MAX - 1), 4, &[]), duplicate(7));
-    }
-
-    #[test]
-    fn an_unknown_producer_starts_at_zero() {
-        let table = table(&[]);
-        assert_eq!(table.judge(&stamp(0, 0), 1, &[]), Verdict::New);
-        assert_eq!(
-            table.judge(&stamp(0, 4), 1, &[]),
-            Verdict::Early {
-                expected: 0,
-                known: false
-            }
-        );
-    }
-
-    #[test]
-    fn batches_of_one_request_are_judged_in_line() {
-        let table = table(&[(1, 0, 10, 100)]);
-        let reached = [Reached {
-            id: ProducerId(9),
-            epoch: 1,
-            next_seq: 14,
-        }];
-        assert_eq!(table.judge(&stamp(1, 14), 1, &reached), Verdict::New);
-        let early = Verdict::Early {
-            expected: 14,
-            known: true,
-        };
-        assert_eq!(table.judge(&stamp(1, 15), 1, &reached), early);
-    }
-
-    #[test]
-    fn a_full_table_makes_room_for_the_silent_only() {
-        let mut table = ProducerTable::default();
-        for id in 0..PRODUCERS_PER_PARTITION_MAX as u64 {
-            let stamp = ProducerStamp {
-                id: ProducerId(id),
-                epoch: 0,
-                seq: 0,
-                unordered: false,
-            };
-            table.observe(&stamp, 1, Offset::new(id), id as i64);
-        }
-        let newcomer = ProducerStamp {
-            id: ProducerId(1 << 40),
-            epoch: 0,
-            seq: 0,
-            unordered: false,
-        };
-        table.expire(PRODUCER_IDLE_MS_WHEN_FULL);
-        assert_eq!(table.judge(&newcomer, 1, &[]), Verdict::Full);
-        table.expire(PRODUCER_IDLE_MS_WHEN_FULL + 1);
-        assert_eq!(table.judge(&newcomer, 1, &[]), Verdict::New);
-        table.expire(PRODUCER_IDLE_MS_MAX + 500);
-        assert_eq!(table.len(), PRODUCERS_PER_PARTITION_MAX - 500);
-    }
-}
+mod tests;

@@ -111,6 +111,15 @@ impl UnorderedTable {
             timestamp_ms,
         };
         producer.push(producer.place_of(stamp.seq), run);
+        // A leader makes room by its clock, which whoever reads its log does not see.
+        while self.producers.len() > 2 * UNORDERED_PER_PARTITION_MAX {
+            let silent = self
+                .producers
+                .iter()
+                .map(|(id, at)| (at.touched_ms, *id))
+                .min();
+            silent.and_then(|(_, id)| self.producers.remove(&id));
+        }
     }
 
     /// Forgets what is too old of each producer, as its next batch would. Unlike [`Self::expire`] this takes

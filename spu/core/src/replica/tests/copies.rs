@@ -8,6 +8,7 @@ mod histories;
 mod invariants;
 mod named;
 mod row;
+mod sessions;
 
 use std::collections::VecDeque;
 
@@ -17,7 +18,7 @@ use self::disk::{Disk, Entry};
 use self::invariants::Truth;
 use self::row::Row;
 use super::*;
-use crate::attach::{AttachAnswer, AttachRequest, SessionId, Truncation};
+use crate::attach::{AttachAnswer, AttachRefusal, AttachRequest, SessionId, Truncation};
 use crate::input::Truncated;
 
 const LAG_MS: u64 = 1_000;
@@ -288,7 +289,9 @@ impl Cluster {
             Effect::Trim { to } => at.disk.submit(Entry::Trim(to)),
             Effect::Truncate(truncation) => {
                 let (Truncation::Cut { to } | Truncation::Reset { to }) = truncation;
-                assert!(to >= at.disk.log.high_watermark, "7: {truncation:?}");
+                let is_given_up = at.disk.log.meta.recovery_gen < self.row.recovery_gen;
+                let keeps = to >= at.disk.log.high_watermark;
+                assert!(keeps || is_given_up, "7: {truncation:?}");
                 at.disk.submit(Entry::Truncate(truncation));
             }
             Effect::Reply { request, outcome } => self.replied(node, request, outcome),
@@ -556,5 +559,27 @@ impl Cluster {
             .iter()
             .map(|member| member.spu.0 as usize)
             .collect()
+    }
+}
+
+impl Cluster {
+    /// Delivers what satisfies the test, in order, until there is none; the rest stays under way.
+    fn deliver_where(&mut self, is_it: impl Fn(&Letter) -> bool) {
+        while let Some(at) = self.letters.iter().position(&is_it) {
+            let letter = self.letters.remove(at).unwrap();
+            self.deliver(letter);
+        }
+    }
+
+    fn take_where(&mut self, is_it: impl Fn(&Letter) -> bool) -> Vec<Letter> {
+        let (taken, left): (Vec<Letter>, Vec<Letter>) = self.letters.drain(..).partition(is_it);
+        self.letters = left.into();
+        taken
+    }
+
+    /// A node crashes, and the controllers notice.
+    fn lose(&mut self, node: usize) {
+        self.crash(node);
+        self.fence(node);
     }
 }

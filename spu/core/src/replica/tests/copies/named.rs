@@ -16,28 +16,6 @@ fn epoch(cluster: &Cluster, node: usize) -> u64 {
     cluster.status(node).meta.leader_epoch.0
 }
 
-impl Cluster {
-    /// Delivers what satisfies the test, in order, until there is none; the rest stays under way.
-    fn deliver_where(&mut self, is_it: impl Fn(&Letter) -> bool) {
-        while let Some(at) = self.letters.iter().position(&is_it) {
-            let letter = self.letters.remove(at).unwrap();
-            self.deliver(letter);
-        }
-    }
-
-    fn take_where(&mut self, is_it: impl Fn(&Letter) -> bool) -> Vec<Letter> {
-        let (taken, left): (Vec<Letter>, Vec<Letter>) = self.letters.drain(..).partition(is_it);
-        self.letters = left.into();
-        taken
-    }
-
-    /// A node crashes, and the controllers notice.
-    fn lose(&mut self, node: usize) {
-        self.crash(node);
-        self.fence(node);
-    }
-}
-
 fn is_proposal(letter: &Letter) -> bool {
     matches!(letter.message, Message::Propose(_))
 }

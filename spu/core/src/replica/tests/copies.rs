@@ -300,7 +300,9 @@ impl Cluster {
                 at.sessions.remove(&session);
             }
             Effect::ProposeIsr(proposal) => {
-                assert_ne!(proposal.isr, vec![]);
+                let floor = usize::from(self.row.min_isr).min(self.row.isr.len());
+                let is_stale = proposal.version != self.row.version;
+                assert!(is_stale || proposal.isr.len() >= floor, "15: {proposal:?}");
                 self.letters.push_back(Letter {
                     to: from,
                     message: Message::Propose(proposal),

@@ -189,9 +189,9 @@ impl Disk {
 }
 
 impl Disk {
-    pub(super) fn has_unsynced_snapshot(&self) -> bool {
-        self.queue
-            .iter()
-            .any(|entry| matches!(entry, Entry::Snapshot(..)))
+    /// How many entries wait before a snapshot that waits.
+    pub(super) fn unsynced_before_snapshot(&self) -> Option<usize> {
+        let mut queue = self.queue.iter();
+        queue.position(|entry| matches!(entry, Entry::Snapshot(..)))
     }
 }

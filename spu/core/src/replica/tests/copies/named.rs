@@ -91,6 +91,27 @@ fn r_02_two_quick_failovers_cut_at_the_right_place() {
 }
 
 #[test]
+fn r_02_of_an_epoch_that_a_copy_never_had_its_own_end_before_it_counts() {
+    let mut cluster = Cluster::new(3, 1);
+    cluster.append(0, 2);
+    cluster.settle();
+    // In turn two copies lead alone for a moment, and append what reaches nobody.
+    for (node, count) in [(2, 3), (1, 4)] {
+        cluster.elect(node);
+        cluster.deliver_where(|letter| letter.to.node == node);
+        cluster.sync(node, 9);
+        assert!(cluster.leads(node));
+        cluster.append_as(node, vec![batch(None, count, None)], Acks::Leader);
+        cluster.sync(node, 9);
+        cluster.letters.clear();
+    }
+    cluster.elect(2);
+    cluster.pass(500);
+    assert_eq!(shape(&cluster, 1), shape(&cluster, 2));
+    assert_eq!([0, 1, 2].map(|node| cluster.end(node)), [5; 3]);
+}
+
+#[test]
 fn r_03_a_delayed_diverged_answer_of_another_epoch_cuts_nothing() {
     let mut cluster = Cluster::new(3, 2);
     cluster.append(0, 4);
@@ -518,18 +539,24 @@ fn a_shipped_ledger_counts_only_when_it_is_durable() {
     cluster.lose_disk(2);
     cluster.settle();
     cluster.step(0, Input::Retain { to: Offset::new(2) });
+    cluster.append(0, 3);
+    cluster.settle();
+    cluster.step(0, Input::Snapshot);
     cluster.settle();
     cluster.start(2);
     for _ in 0..30 {
         cluster.tick(100);
-        // All but the last entry of the newcomer's journal, which in the end is the snapshot.
-        let is_snapshot = cluster.nodes[2].disk.has_unsynced_snapshot();
         (0..2).for_each(|node| cluster.sync(node, 9));
-        cluster.sync(2, if is_snapshot { 0 } else { 1 });
+        let before = cluster.nodes[2].disk.unsynced_before_snapshot();
+        cluster.sync(2, before.unwrap_or(9));
         cluster.deliver_where(|_| true);
         (0..3).for_each(|node| cluster.pump(node, 9));
     }
-    assert!(cluster.nodes[2].disk.has_unsynced_snapshot());
+    let disk = &cluster.nodes[2].disk;
+    assert_eq!(
+        (disk.durable.end.get(), disk.unsynced_before_snapshot()),
+        (5, Some(0))
+    );
     assert!(!cluster.isr().contains(&2));
     cluster.pass(500);
     assert!(cluster.isr().contains(&2));

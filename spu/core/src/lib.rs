@@ -8,11 +8,19 @@
 //!   Idle --Assigned(leader = own)--> Opening --Persisted--> Leading
 //!     |                                 ^                      | higher epoch (E3)
 //!     +--Assigned(other leader)--> Following <-----------------+
-//!   any --LogFailed--> Failed        any --Close--> Closed
+//!   any --LogFailed, T3--> Failed    any --Close--> Closed
+//!
+//!   Following: Persisted -> Attach -> attached -> Pushed ... Ack ...
+//!                 ^           |
+//!                 +-Truncated-+ diverged, reset: Truncate
 //! ```
 //!
-//! Invariants kept here, by their numbers in the contract: 6 epochs never decrease, 7 no cut below
-//! the high watermark, 12 one offset per (producer, epoch, sequence), 13 the high watermark only
+//! Leading and following are the same at both ends: a leader holds a session for each attached follower,
+//! counts what each acknowledged in it, and proposes the in-sync set; a partition with one copy has none.
+//!
+//! Invariants kept here, by their numbers in the contract: 3 what may be in sync counts, 4 logs of one
+//! epoch agree, 6 epochs never decrease, 7 no cut below the high watermark, 9 no answer on the word of who
+//! follows somebody else, 12 one offset per (producer, epoch, sequence), 13 the high watermark only
 //! grows and never passes what may be seen.
 
 pub mod guard;

@@ -95,6 +95,12 @@ uuid_id!(
 );
 
 uuid_id!(
+    /// One attempt of a data directory to be registered. The directory knows it before the controllers do,
+    /// so that one that went back in time is told from one whose process ended in between.
+    AttemptId
+);
+
+uuid_id!(
     /// One long piece of work of the control plane: a move of replicas, a drain, a recovery.
     OperationId
 );

@@ -23,7 +23,7 @@ use tidegate_kit::health::Notice;
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_log::{Log, LogDead, OpenError, OsVfs, Vfs};
 use tidegate_proto::control::{IsrMember, Register, Registered, Topology};
-use tidegate_proto::id::{Incarnation, RunId, SpuId, TopicId};
+use tidegate_proto::id::{AttemptId, Incarnation, RunId, SpuId, TopicId};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{Span, info_span};
@@ -138,7 +138,9 @@ impl Node {
         let newest_ms = opened.replicas.iter().filter_map(|at| at.last_append_ms);
         let newest_ms = newest_ms.max();
         let calendar = Calendar::new(newest_ms, clock::now_ms(), uptime.now_ms());
-        let (log, found) = judge(opened);
+        let attempt = AttemptId(Uuid::new_v4());
+        let attempt = opened.log.attempt_registration(attempt)?;
+        let (log, found) = judge(opened, attempt);
         let handle = |seat: &Arc<Seat>| ShardHandle::new(Arc::clone(seat), appends.clone(), uptime);
         let shards = seats.iter().map(handle).collect();
         let directory = Directory::new();
@@ -187,6 +189,8 @@ impl Node {
             storage_id: self.found.storage_id,
             run_id: self.run_id,
             last_incarnation: self.found.last_incarnation,
+            attempt: Some(self.found.attempt.0),
+            granted: self.found.attempt.1,
             same_boot: self.found.same_boot,
             replicas: self.found.reports().clone(),
             group: self.config.group.clone(),

@@ -9,7 +9,7 @@ use super::IsrMember;
 use super::session::check_numbers;
 use crate::damage::Damage;
 use crate::error::Problem;
-use crate::id::{ClusterId, Incarnation, ReplicaGen, RunId, SpuId, StorageId};
+use crate::id::{AttemptId, ClusterId, Incarnation, ReplicaGen, RunId, SpuId, StorageId};
 use crate::name::SpuGroupName;
 use crate::position::{LeaderEpoch, Offset, ReplicaKey};
 
@@ -24,6 +24,14 @@ pub struct Register {
     pub run_id: RunId,
     /// The registration that the data directory remembers, if any.
     pub last_incarnation: Option<Incarnation>,
+    /// This attempt to be registered, which the data directory remembers until one is granted; and the one
+    /// that was granted last. A directory that remembers neither what the controllers granted last nor that
+    /// it asked for it is of an earlier time (S2). None from nodes of versions that did not tell.
+    #[serde(default)]
+    pub attempt: Option<AttemptId>,
+    /// See `attempt`.
+    #[serde(default)]
+    pub granted: Option<AttemptId>,
     /// False when the system went down since that registration, and the directory was not closed in
     /// order: records that were acknowledged before they were synced may be gone.
     #[serde(default)]

@@ -114,6 +114,7 @@ fn spu_row(model: &Model, known: SpuRow, report: &Register) -> SpuRow {
         // The revision of this registration, unless the row or the disk is ahead of it.
         incarnation: Incarnation((model.revision + 1).max(last_seen + 1).max(on_disk + 1)),
         persisted: report.last_incarnation.max(persisted),
+        attempt: report.attempt,
         fenced: false,
         endpoints: report.site.endpoints.clone(),
         ..known
@@ -124,10 +125,16 @@ fn disk(old: Option<&SpuRow>, report: &Register) -> Disk {
     match old.filter(|row| row.storage_id.is_some()) {
         None => Disk::Current,
         Some(row) if row.storage_id != Some(report.storage_id) => Disk::Other,
-        // A unit that died between being granted an incarnation and writing it down acted under
-        // none of those it was granted since: any from the last one written down on is current.
         Some(row) => {
-            let is_as_new = report.last_incarnation >= row.persisted;
+            let is_as_new = match row.attempt {
+                // It remembers that it was granted, or that it asked: then it died before it wrote the
+                // answer down, and so before it acted under it.
+                Some(_) if report.attempt.is_some() => {
+                    [report.attempt, report.granted].contains(&row.attempt)
+                }
+                // As far as can be told of versions that know no attempts.
+                Some(_) | None => report.last_incarnation >= row.persisted,
+            };
             if holds(Rule::DiskWentBack, is_as_new) {
                 Disk::Current
             } else {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use tidegate_proto::api::cluster::SpuKind;
 use tidegate_proto::api::topic::PlacementPolicy;
 use tidegate_proto::control::{Endpoint, SpuSpec, SpuStanding, TopicConfig, TopicSpec};
-use tidegate_proto::id::{Incarnation, RunId, SpuId, StorageId, TopicId};
+use tidegate_proto::id::{AttemptId, Incarnation, RunId, SpuId, StorageId, TopicId};
 use tidegate_proto::name::{SpuGroupName, TopicName};
 
 pub use operation::{OperationKind, OperationRow, OperationState, Progress, Throttle};
@@ -32,6 +32,9 @@ pub struct SpuRow {
     pub incarnation: Incarnation,
     /// The last incarnation that the unit is known to have on its disk; `None` before the first.
     pub persisted: Option<Incarnation>,
+    /// The attempt that was granted last; `None` when its unit told of none.
+    #[serde(default)]
+    pub attempt: Option<AttemptId>,
     pub fenced: bool,
     /// It gets no replicas and leads only what nobody else can.
     pub draining: bool,
@@ -65,6 +68,7 @@ impl SpuRow {
             run_id: None,
             incarnation: Incarnation(0),
             persisted: None,
+            attempt: None,
             fenced: true,
             draining: false,
             rack: None,

@@ -159,6 +159,8 @@ fn register() -> Register {
         storage_id: StorageId(Uuid::from_u128(1)),
         run_id: RunId(Uuid::from_u128(2)),
         last_incarnation: None,
+        attempt: None,
+        granted: None,
         same_boot: true,
         replicas: Vec::new(),
         group: Some(SpuGroupName::default()),

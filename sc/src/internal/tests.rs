@@ -84,6 +84,8 @@ fn registration(number: u32) -> Register {
         storage_id: StorageId(storage(number)),
         run_id: RunId(storage(number)),
         last_incarnation: None,
+        attempt: None,
+        granted: None,
         same_boot: true,
         replicas: Vec::new(),
         group: Some(SpuGroupName::default()),

@@ -83,6 +83,8 @@ fn registration(model: &Model) -> Request {
         storage_id: StorageId(Uuid::from_u128(1)),
         run_id: RunId(Uuid::from_u128(2)),
         last_incarnation: row.map(|row| row.incarnation),
+        attempt: None,
+        granted: None,
         same_boot: true,
         replicas: Vec::new(),
         group: Some(SpuGroupName::default()),

@@ -4,7 +4,7 @@
 //! The clean marker is taken away, durably, before anything else in the directory changes: a
 //! directory that says clean is clean.
 
-use tidegate_proto::id::{Incarnation, StorageId};
+use tidegate_proto::id::{AttemptId, Incarnation, StorageId};
 use uuid::Uuid;
 
 use crate::durable;
@@ -14,8 +14,8 @@ use crate::scalar::{Put as _, Reader, seal, unseal};
 use crate::vfs::Place;
 
 const MAGIC: [u8; 4] = *b"TGID";
-/// Files of format 1 are read: they name no boot.
-const FORMAT: u32 = 2;
+/// Files of older formats are read: 1 names no boot, 2 no attempts.
+const FORMAT: u32 = 3;
 
 /// What the identity file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub(crate) struct Identity {
     /// The run of the system in which it was last taken into service ([`crate::Vfs::boot_id`]): while
     /// that goes on, what was written and not synced is still there.
     pub(crate) boot: Option<Uuid>,
+    /// The attempt to be registered that is being made, or that ended before its answer was written down.
+    pub(crate) attempt: Option<AttemptId>,
+    /// The one that `last_incarnation` was granted to.
+    pub(crate) granted: Option<AttemptId>,
 }
 
 /// The marker of an orderly close.
@@ -64,13 +68,15 @@ impl Identity {
         let clean_incarnation = self.clean.and_then(|clean| clean.incarnation);
         body.put_optional_u64(clean_incarnation.map(|incarnation| incarnation.0));
         body.put_optional_uuid(self.boot);
+        body.put_optional_uuid(self.attempt.map(|attempt| attempt.0));
+        body.put_optional_uuid(self.granted.map(|granted| granted.0));
         body
     }
 
     fn decode(body: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(body);
         let format = reader.u32()?;
-        if ![1, FORMAT].contains(&format) {
+        if !(1..=FORMAT).contains(&format) {
             return None;
         }
         let storage_id = StorageId(reader.uuid()?);
@@ -81,16 +87,23 @@ impl Identity {
             incarnation,
             checkpoint,
         });
-        let boot = if format == 1 {
-            None
-        } else {
-            reader.optional_uuid()?
+        let mut uuid_since = |since: u32| {
+            if format < since {
+                Some(None)
+            } else {
+                reader.optional_uuid()
+            }
         };
+        let boot = uuid_since(2)?;
+        let attempt = uuid_since(3)?.map(AttemptId);
+        let granted = uuid_since(3)?.map(AttemptId);
         reader.is_empty().then_some(Self {
             storage_id,
             last_incarnation,
             clean,
             boot,
+            attempt,
+            granted,
         })
     }
 }
@@ -113,6 +126,8 @@ mod tests {
                 last_incarnation: Some(Incarnation(5)),
                 clean,
                 boot: Some(Uuid::from_u128(6)),
+                attempt: clean.map(|_| AttemptId(Uuid::from_u128(7))),
+                granted: Some(AttemptId(Uuid::from_u128(8))),
             };
             assert_eq!(Identity::decode(&identity.encode()), Some(identity));
         }
@@ -129,6 +144,7 @@ mod tests {
         let identity = Identity::decode(&body).unwrap();
         assert_eq!(identity.last_incarnation, Some(Incarnation(5)));
         assert_eq!((identity.clean, identity.boot), (None, None));
+        assert_eq!((identity.attempt, identity.granted), (None, None));
         body.push(0);
         assert_eq!(Identity::decode(&body), None);
     }

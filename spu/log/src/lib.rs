@@ -17,6 +17,7 @@
 //! log.run_sync() -> Result<bool, LogDead>                  what deferring replicas wrote
 //! log.run_compaction_step(now_ms) -> Result<CompactionStep, LogDead>                                  blocks; in production a thread calls it
 //! log.tick(now_ms)                                         about once a second: rolls by time, checkpoints by age
+//! log.attempt_registration(AttemptId) -> Result<(AttemptId, Option<AttemptId>), LogDead>              durable when it returns
 //! log.set_incarnation(Incarnation) -> Result<(), LogDead>  durable when it returns
 //! log.close(Option<Incarnation>) -> Result<(), LogDead>    flushes all, leaves the clean marker, ends the threads
 //! Scrubber::new(log, share).step(bytes_max) -> Scrubbed   checks stored bytes, around the page cache: blocks

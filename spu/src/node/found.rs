@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tidegate_log::{Log, Opened};
 use tidegate_proto::control::ReplicaReport;
-use tidegate_proto::id::{Incarnation, ReplicaGen, StorageId};
+use tidegate_proto::id::{AttemptId, Incarnation, ReplicaGen, StorageId};
 use tidegate_proto::position::{LeaderEpoch, ReplicaKey};
 
 /// What was in the data directory.
@@ -13,6 +13,8 @@ use tidegate_proto::position::{LeaderEpoch, ReplicaKey};
 pub(super) struct Found {
     pub(super) storage_id: StorageId,
     pub(super) last_incarnation: Option<Incarnation>,
+    /// The attempt to be registered, and the one that was granted last.
+    pub(super) attempt: (AttemptId, Option<AttemptId>),
     pub(super) same_boot: bool,
     /// Until the node is started: ten thousand of them are a megabyte.
     reports: Mutex<Vec<ReplicaReport>>,
@@ -26,7 +28,7 @@ impl Found {
 }
 
 /// Takes what was found out of what was opened, and tells operators.
-pub(super) fn judge(opened: Opened) -> (Log, Found) {
+pub(super) fn judge(opened: Opened, attempt: (AttemptId, Option<AttemptId>)) -> (Log, Found) {
     let report = |facts: &tidegate_log::ReplicaFacts| ReplicaReport {
         key: facts.key,
         replica_gen: facts.replica_gen,
@@ -60,6 +62,7 @@ pub(super) fn judge(opened: Opened) -> (Log, Found) {
     let found = Found {
         storage_id: opened.storage_id,
         last_incarnation: opened.last_incarnation,
+        attempt,
         same_boot: opened.same_boot,
         reports: Mutex::new(reports),
         missing,

@@ -104,6 +104,8 @@ impl Node {
         Register {
             storage_id: StorageId(Uuid::from_u128(blank.storage_id.0.as_u128() + moved)),
             last_incarnation: self.disk.last_incarnation,
+            attempt: None,
+            granted: None,
             replicas: held.collect(),
             ..blank
         }

@@ -308,6 +308,8 @@ pub fn blank(spu: SpuId) -> Register {
         storage_id: StorageId(Uuid::from_u128(1_000 + number)),
         run_id: RunId(Uuid::from_u128(2_000 + number)),
         last_incarnation: None,
+        attempt: None,
+        granted: None,
         same_boot: true,
         replicas: Vec::new(),
         group: Some(SpuGroupName::default()),

@@ -189,6 +189,8 @@ impl Unit {
             storage_id: disk.storage_id,
             run_id: self.run,
             last_incarnation: disk.last_incarnation,
+            attempt: None,
+            granted: None,
             same_boot: !disk.lost_power,
             replicas: replicas.collect(),
             group: Some(SpuGroupName::default()),

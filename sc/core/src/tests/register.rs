@@ -2,7 +2,7 @@
 
 use tidegate_proto::api::topic::{TopicConfigRequest, TopicRequest};
 use tidegate_proto::control::{Durability, Register};
-use tidegate_proto::id::{Incarnation, SpuId, StorageId};
+use tidegate_proto::id::{AttemptId, Incarnation, SpuId, StorageId};
 use tidegate_proto::position::LeaderEpoch;
 use uuid::Uuid;
 
@@ -85,6 +85,48 @@ fn a_disk_from_an_earlier_time_loses_every_place() {
         None,
         "a disk that forgot everything"
     );
+}
+
+/// The report of a directory that asks under `attempt` and was granted `granted` last.
+fn asking_under(world: &World, attempt: u128, granted: Option<u128>) -> Register {
+    let id = |number| AttemptId(Uuid::from_u128(number));
+    Register {
+        attempt: Some(id(attempt)),
+        granted: granted.map(id),
+        ..world.remembered(0)
+    }
+}
+
+#[test]
+fn a_disk_of_one_registration_before_loses_every_place() {
+    let mut world = alone();
+    let first = asking_under(&world, 1, None);
+    world.register(&first);
+    let backup = asking_under(&world, 3, Some(1));
+    let second = asking_under(&world, 2, Some(1));
+    world.register(&second);
+    // It served under the second; then the copy that was made before is put back.
+    world.register(&backup);
+    assert_eq!(world.partition("orders", 0).leader, None);
+}
+
+#[test]
+fn a_unit_that_died_before_it_wrote_down_what_it_was_granted_is_current() {
+    let mut world = alone();
+    let first = asking_under(&world, 1, None);
+    world.register(&first);
+    let second = asking_under(&world, 2, Some(1));
+    for _ in 0..3 {
+        world.register(&second);
+    }
+    let third = asking_under(&world, 3, Some(2));
+    world.register(&third);
+    assert_eq!(world.partition("orders", 0).leader, Some(SpuId(0)));
+    // A version that tells of no attempts is judged by what it can tell, and the next one again by both.
+    world.register(&world.remembered(0));
+    let fourth = asking_under(&world, 4, Some(3));
+    world.register(&fourth);
+    assert_eq!(world.partition("orders", 0).leader, Some(SpuId(0)));
 }
 
 #[test]

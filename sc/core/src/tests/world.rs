@@ -76,6 +76,8 @@ pub(super) fn blank(spu: u32) -> Register {
         storage_id: StorageId(Uuid::from_u128(1_000 + u128::from(spu))),
         run_id: RunId(Uuid::from_u128(2_000 + u128::from(spu))),
         last_incarnation: None,
+        attempt: None,
+        granted: None,
         same_boot: true,
         replicas: Vec::new(),
         group: Some(SpuGroupName::default()),

@@ -154,6 +154,8 @@ impl Sc {
             storage_id: StorageId(id),
             run_id: RunId(id),
             last_incarnation: None,
+            attempt: None,
+            granted: None,
             same_boot: true,
             replicas: Vec::new(),
             group: Some(SpuGroupName::default()),

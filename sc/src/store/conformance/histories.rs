@@ -124,6 +124,8 @@ fn request(ask: &Ask, model: &Model) -> Request {
                 storage_id: StorageId(Uuid::from_u128(u128::from(*spu) + 100)),
                 run_id: RunId(Uuid::from_u128(2)),
                 last_incarnation: row.map(|row| row.incarnation),
+                attempt: None,
+                granted: None,
                 same_boot: true,
                 replicas: Vec::new(),
                 group: Some(SpuGroupName::default()),

@@ -54,6 +54,8 @@ pub(super) fn load_or_make(root: &Place, config: &LogConfig) -> Result<Identity,
         last_incarnation: None::<Incarnation>,
         clean: None,
         boot: root.vfs.boot_id(),
+        attempt: None,
+        granted: None,
     };
     identity.save(root)?;
     sync_names(root)?;

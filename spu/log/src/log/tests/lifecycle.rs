@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_proto::id::Incarnation;
+use tidegate_proto::id::{AttemptId, Incarnation};
 use tidegate_proto::position::{LeaderEpoch, Offset};
+use uuid::Uuid;
 
 use super::{
     Ears, append, create, dir, files_named, generation, key, open, open_with, place, read_all,
@@ -82,6 +83,26 @@ fn a_clean_close_is_seen_once_and_carries_the_incarnation() {
     let opened = open(&vfs.killed());
     assert!(!opened.clean, "nobody closed it after the last opening");
     assert_eq!(opened.last_incarnation, Some(Incarnation(5)));
+}
+
+#[test]
+fn an_attempt_to_register_is_remembered_until_it_was_granted() {
+    let id = |number| AttemptId(Uuid::from_u128(number));
+    let vfs = MemVfs::new();
+    let opened = open(&vfs);
+    let asked = opened.log.attempt_registration(id(1)).unwrap();
+    assert_eq!(asked, (id(1), None));
+    drop(opened);
+    // Its process was killed, and power was lost, before an answer was written down.
+    let vfs = vfs.power_lost(&mut Dice::new(1));
+    let opened = open(&vfs);
+    let asked = opened.log.attempt_registration(id(2)).unwrap();
+    assert_eq!(asked, (id(1), None), "it may have been granted");
+    opened.log.set_incarnation(Incarnation(4)).unwrap();
+    drop(opened);
+    let opened = open(&vfs.killed());
+    let asked = opened.log.attempt_registration(id(3)).unwrap();
+    assert_eq!(asked, (id(3), Some(id(1))));
 }
 
 #[test]

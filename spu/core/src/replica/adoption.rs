@@ -78,20 +78,34 @@ impl Replica {
             },
         };
         out.push(Effect::Persist(self.standing.meta));
-        self.role = self.role_in(&row, leads, out);
+        let accepts_loss = row.recovery_gen > before.recovery_gen;
+        self.role = self.role_in(&row, leads, accepts_loss, out);
         out.push(Effect::Publish);
         self.go_on(now, out);
     }
 
-    fn role_in(&self, row: &Assignment, leads: bool, out: &mut Effects) -> Role {
+    /// With `accepts_loss`, an operator took what this copy has for all that there is (L3).
+    fn role_in(
+        &self,
+        row: &Assignment,
+        leads: bool,
+        accepts_loss: bool,
+        out: &mut Effects,
+    ) -> Role {
         if !leads {
             return Role::Following(Follower::new(row));
         }
-        if !guard::holds(Guard::DamagedLeadsNot, self.standing.intact) {
+        let may_lead = self.standing.intact || accepts_loss;
+        if !guard::holds(Guard::DamagedLeadsNot, may_lead) {
             out.push(Effect::Alarm(
                 "a damaged replica is named leader: it does not lead",
             ));
             return Role::Following(Follower::barred(row));
+        }
+        if !self.standing.intact {
+            out.push(Effect::Alarm(
+                "a damaged replica leads: an operator accepted the loss",
+            ));
         }
         // It led in this epoch before it was started anew, and others may have what it lost then: two
         // batches would have one name. The controllers know of the start and name a later epoch.

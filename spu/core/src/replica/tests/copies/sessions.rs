@@ -157,3 +157,25 @@ fn after_an_accepted_loss_what_was_committed_may_be_cut_once_and_also_after_a_re
         assert!(cluster.alarms.is_empty());
     }
 }
+
+#[test]
+fn a_damaged_copy_leads_when_an_operator_accepted_the_loss_and_not_otherwise() {
+    for accepted in [false, true] {
+        let mut cluster = Cluster::cold(1, 1);
+        cluster.start(0);
+        cluster.elect(0);
+        cluster.settle();
+        cluster.crash(0);
+        cluster.nodes[0].disk.is_intact = false;
+        cluster.start(0);
+        cluster.row.isr = vec![IsrMember {
+            spu: SpuId(0),
+            incarnation: Incarnation(cluster.nodes[0].incarnation),
+        }];
+        cluster.row.recovery_gen = u64::from(accepted);
+        cluster.elect(0);
+        cluster.settle();
+        assert_eq!(cluster.leads(0), accepted);
+        assert_eq!(cluster.alarms.len(), 1);
+    }
+}

@@ -50,6 +50,9 @@ pub(crate) fn show(partitions: &[Value]) -> Result<(), Failure> {
     for words in threatened(partitions) {
         output::say(&words);
     }
+    for words in partitions.iter().filter_map(surveyed) {
+        output::say(&words);
+    }
     Ok(())
 }
 
@@ -69,6 +72,48 @@ fn lag(partition: &Value) -> String {
             None => format!("{records} ({ms}ms)"),
         },
     }
+}
+
+/// What an operator has to know who is to accept a loss, or wait.
+fn surveyed(partition: &Value) -> Option<String> {
+    let survey = partition.get("survey").filter(|survey| !survey.is_null())?;
+    let number = |name: &str| survey.get(name).and_then(Value::as_u64);
+    let answers = survey.get("answers")?.as_array()?;
+    let told = answers.iter().map(|answer| {
+        let is_intact = answer.get("intact") == Some(&Value::Bool(true));
+        let (spu, end) = (cell(answer.get("spu")), cell(answer.get("end")));
+        let suffix = if is_intact {
+            ""
+        } else {
+            " and may lack something"
+        };
+        format!("storage unit {spu} ends at {end}{suffix}")
+    });
+    let told: Vec<String> = told.collect();
+    let told = match told.is_empty() {
+        true => "nobody has answered".to_owned(),
+        false => told.join(", "),
+    };
+    let stake = match (number("records_at_stake"), number("kept_to")) {
+        (Some(0), _) => {
+            "nothing that was committed would be lost, as far as its last leader said".to_owned()
+        }
+        (Some(records), Some(kept)) => format!(
+            "{} from offset {kept} on would be lost",
+            units::counted(records, "committed record")
+        ),
+        (_, Some(kept)) => {
+            format!("what is at and after offset {kept} would be lost, if there was more")
+        }
+        (_, None) => "what would be lost is not known".to_owned(),
+    };
+    Some(format!(
+        "partition {} is being recovered: {told}; of {} answers that are needed {} are there, silent: {}; {stake}",
+        cell(partition.get("partition")),
+        cell(survey.get("answers_needed")),
+        answers.len(),
+        cell(survey.get("silent")),
+    ))
 }
 
 /// What is amiss with those that are online, and with which copy; bounded, as there may be thousands.
@@ -157,6 +202,19 @@ mod tests {
         assert_eq!(said, [expected]);
         let whole = json!({ "partition": 0, "state": "online", "reason": null });
         assert!(threatened(&[whole]).is_empty());
+    }
+
+    #[test]
+    fn a_survey_says_who_answered_what_and_what_is_at_stake() {
+        let answers =
+            json!([{ "spu": 3, "last_epoch": 4, "log_start": 0, "end": 90, "intact": true }]);
+        let partition = json!({ "partition": 2, "survey": { "answers": answers, "answers_needed": 2,
+            "silent": [1, 2], "kept_to": 90, "committed_to": 100, "records_at_stake": 10 } });
+        let said = surveyed(&partition).unwrap();
+        let expected = "partition 2 is being recovered: storage unit 3 ends at 90; of 2 answers that are needed \
+                        1 are there, silent: [1,2]; 10 committed records from offset 90 on would be lost";
+        assert_eq!(said, expected);
+        assert_eq!(surveyed(&json!({ "partition": 2, "survey": null })), None);
     }
 
     #[test]

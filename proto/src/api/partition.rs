@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::control::Damage;
-use crate::id::SpuId;
+use crate::id::{OperationId, SpuId};
 use crate::position::Offset;
 
 /// Whether a partition can be written to.
@@ -50,6 +50,12 @@ pub struct Partition {
     /// Fewer copies are in sync and at hand than `min_in_sync`: `acks=quorum` is refused.
     #[serde(default)]
     pub below_min_in_sync: bool,
+    /// What its copies say while it is closed to be recovered; `null` otherwise.
+    #[serde(default)]
+    pub survey: Option<PartitionSurvey>,
+    /// Records that operators gave up, the oldest first.
+    #[serde(default)]
+    pub losses: Vec<AcceptedLoss>,
     /// Grows with every change of this partition's row.
     pub version: u64,
     /// First offset that is still kept.
@@ -102,6 +108,50 @@ pub struct PartitionCopy {
     pub lag_records: Option<u64>,
     /// For how long it has not had all that the leader had, in milliseconds; 0 when it has.
     pub lag_ms: Option<u64>,
+}
+
+/// What copies of a partition hold that is closed to be recovered, and what is at stake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PartitionSurvey {
+    /// The operation that asks.
+    pub operation: OperationId,
+    /// Somebody accepted that records may be lost.
+    pub accepts_loss: bool,
+    /// Answers of whole copies that a recovery without loss needs.
+    pub answers_needed: u16,
+    /// Exclusive end of the log that would lead now; `null` while nobody has answered.
+    pub kept_to: Option<Offset>,
+    /// Exclusive end of what the last leader said to be committed; `null` when nobody remembers.
+    pub committed_to: Option<Offset>,
+    /// Committed records that would be lost now; `null` when nobody knows.
+    pub records_at_stake: Option<u64>,
+    /// What was answered.
+    pub answers: Vec<SurveyAnswer>,
+    /// Storage units that have a copy and have not answered.
+    pub silent: Vec<SpuId>,
+}
+
+/// What one copy holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SurveyAnswer {
+    pub spu: SpuId,
+    /// Epoch of the last batch; of two logs the one with the higher goes further.
+    pub last_epoch: u64,
+    pub log_start: Offset,
+    /// Exclusive.
+    pub end: Offset,
+    /// Nothing that was acknowledged can be missing.
+    pub intact: bool,
+}
+
+/// Records that an operator gave up: those at and after `from` that were written in epochs before `before_epoch`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AcceptedLoss {
+    pub before_epoch: u64,
+    pub from: Offset,
 }
 
 /// A page of partitions, by number.

@@ -8,7 +8,10 @@
 use serde::de::IntoDeserializer as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use super::partition::{CopyState, Partition, PartitionCopy, PartitionList, PartitionState};
+pub use super::partition::{
+    AcceptedLoss, CopyState, Partition, PartitionCopy, PartitionList, PartitionState,
+    PartitionSurvey, SurveyAnswer,
+};
 use crate::control::{Cleanup, Durability, TimestampType, TopicCompression, TopicConfig};
 use crate::id::{SpuId, TopicId};
 use crate::name::TopicName;

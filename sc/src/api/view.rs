@@ -7,7 +7,9 @@ use tidegate_proto::api::cluster::{Cluster, Controller as ControllerInfo, Spu};
 use tidegate_proto::api::operation::{Operation, OperationState, OperationType, Progress};
 use tidegate_proto::api::spu::SpuGroup;
 use tidegate_proto::api::topic::{self, CopyState};
+use tidegate_proto::control::Loss;
 use tidegate_proto::id::SpuId;
+use tidegate_proto::position::Offset;
 use tidegate_sc_core::groups::units_of;
 use tidegate_sc_core::health::{
     copy_state, is_below_min_in_sync, is_under_replicated, partition_reason,
@@ -59,6 +61,8 @@ pub(super) fn partition(
             .collect(),
         under_replicated: is_under_replicated(topic, row),
         below_min_in_sync: is_below_min_in_sync(model, row),
+        survey: survey(row, status.map(|status| status.high_watermark)),
+        losses: row.losses.iter().map(accepted_loss).collect(),
         version: row.version,
         log_start: status.map(|status| status.log_start),
         high_watermark: status.map(|status| status.high_watermark),
@@ -70,14 +74,57 @@ pub(super) fn partition(
     }
 }
 
-/// How far a copy is counts from when its leader said so, and only in the epoch that the row is in.
+fn accepted_loss(loss: &Loss) -> topic::AcceptedLoss {
+    topic::AcceptedLoss {
+        before_epoch: loss.before.0,
+        from: loss.from,
+    }
+}
+
+/// What was found out of a partition that is closed to be recovered; `committed` is what its last leader said.
+fn survey(row: &PartitionRow, committed: Option<Offset>) -> Option<topic::PartitionSurvey> {
+    let seal = row.seal.as_ref().filter(|_| row.moving.is_none())?;
+    let answers = seal.answers.iter();
+    let has_answered = |spu: SpuId| seal.answers.iter().any(|answer| answer.member.spu == spu);
+    let replicas = row.replicas.iter().map(|replica| replica.spu);
+    let kept = answers
+        .clone()
+        .map(|answer| (answer.last_epoch, answer.end));
+    let kept_to = kept.max().map(|(_, end)| end);
+    Some(topic::PartitionSurvey {
+        operation: seal.operation,
+        accepts_loss: seal.accept_loss,
+        answers_needed: seal.answers_needed,
+        kept_to,
+        committed_to: committed,
+        records_at_stake: kept_to
+            .zip(committed)
+            .map(|(kept, committed)| committed.get().saturating_sub(kept.get())),
+        answers: answers
+            .map(|answer| topic::SurveyAnswer {
+                spu: answer.member.spu,
+                last_epoch: answer.last_epoch.0,
+                log_start: answer.log_start,
+                end: answer.end,
+                intact: answer.intact,
+            })
+            .collect(),
+        silent: replicas.filter(|spu| !has_answered(*spu)).collect(),
+    })
+}
+
+/// How far a copy is counts from when its leader said so, and only in the epoch that the row is in; of what
+/// nobody leads, what the last leader said.
 fn copy(
     model: &Model,
     row: &PartitionRow,
     spu: SpuId,
     reported: Option<&Reported>,
 ) -> topic::PartitionCopy {
-    let current = reported.filter(|reported| reported.status.leader_epoch == row.leader_epoch);
+    let is_current = |reported: &&Reported| {
+        row.leader.is_none() || reported.status.leader_epoch == row.leader_epoch
+    };
+    let current = reported.filter(is_current);
     let said = current.and_then(|reported| {
         let said = reported.copies.iter().find(|copy| copy.spu == spu)?;
         Some((reported, said))

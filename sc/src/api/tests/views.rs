@@ -17,6 +17,7 @@ async fn partitions_show_rows_and_what_their_leaders_say() {
         "end": 10, "size_bytes": 4096, "last_append_at": 77,
         "damage": { "read_only": true, "from": 4, "until": null }, "as_of": null,
         "reason": null, "under_replicated": false, "below_min_in_sync": false,
+        "survey": null, "losses": [],
         "copies": [{ "spu": 0, "state": "leading", "reason": null, "end": 10, "lag_records": 0,
             "lag_ms": 0 }]
     });

@@ -23,7 +23,8 @@ pub(crate) enum FoldedSnapshot {
     Untold,
     /// This is the newest one.
     Newest(Offset, Bytes),
-    /// The newest one was cut away, and had replaced whatever is on disk.
+    /// The newest one was cut away, and had replaced whatever is on disk; or a reset gave up whatever there
+    /// was.
     Cut,
 }
 
@@ -241,6 +242,7 @@ impl Folded {
         if to > self.state.end {
             self.state.end = to;
             self.batches.clear();
+            self.snapshot = FoldedSnapshot::Cut;
             self.reset = Some(to);
         }
     }

@@ -28,7 +28,7 @@ impl Statuses {
             key,
             status: handle.reader.status(),
             traffic: handle.reader.traffic(),
-            copies: Vec::new(),
+            copies: handle.reader.copies(),
         })
     }
 

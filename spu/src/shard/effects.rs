@@ -30,6 +30,7 @@ enum Delivery {
     Publish {
         reader: Arc<Reader>,
         tail: Tail,
+        is_latest_known: bool,
     },
     Became {
         reader: Arc<Reader>,
@@ -147,9 +148,12 @@ impl Outbox {
                 }
                 Effect::Publish => {
                     is_moved = true;
-                    let tail = tail_of(&hosted.machine.status());
-                    let reader = Arc::clone(&hosted.reader);
-                    self.deliveries.push(Delivery::Publish { reader, tail });
+                    let status = hosted.machine.status();
+                    self.deliveries.push(Delivery::Publish {
+                        reader: Arc::clone(&hosted.reader),
+                        tail: tail_of(&status),
+                        is_latest_known: status.is_latest_known,
+                    });
                 }
                 Effect::Became(role) => {
                     let reader = Arc::clone(&hosted.reader);
@@ -240,7 +244,12 @@ impl Outbox {
         let mut touched = false;
         for delivery in self.deliveries.drain(..) {
             match delivery {
-                Delivery::Publish { reader, tail } => {
+                Delivery::Publish {
+                    reader,
+                    tail,
+                    is_latest_known,
+                } => {
+                    reader.latest_known(is_latest_known);
                     // Of a log that has died nobody sees more than it holds.
                     if submitted.is_ok() || tail.high_watermark <= reader.log.written_end() {
                         reader.publish(tail);

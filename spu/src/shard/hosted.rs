@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tidegate_kit::budget::BytePermit;
-use tidegate_proto::control::{Cleanup, PartitionSpec, TopicConfig};
+use tidegate_proto::control::{Cleanup, CopyStatus, PartitionSpec, TopicConfig};
 use tidegate_proto::position::Offset;
-use tidegate_spu_core::{Input, Replica, SessionId};
+use tidegate_spu_core::{Input, Now, Replica, SessionId};
 
 use super::peers::Session;
 use super::permit::AppendPermit;
@@ -93,6 +93,23 @@ impl Hosted {
         {
             self.arrived.pop_front();
         }
+    }
+
+    /// Shows how the other copies are, while it is led here.
+    pub(crate) fn tell_copies(&self, now: Now) {
+        // The first is the own one.
+        let others = self.machine.members(now).into_iter().skip(1);
+        let copies = others.map(|member| {
+            let lag_ms = i64::try_from(member.lag_ms).unwrap_or(i64::MAX);
+            // In whole seconds: the same moment reckoned twice is one.
+            let since_ms = now.wall_ms.saturating_sub(lag_ms).div_euclid(1_000) * 1_000;
+            CopyStatus {
+                spu: member.spu,
+                end: member.acked.filter(|_| member.is_attached).map(|at| at.end),
+                behind_since_ms: (lag_ms > 0).then_some(since_ms),
+            }
+        });
+        self.reader.set_copies(copies.collect());
     }
 
     /// The session of that name; it is forgotten unless it stays.

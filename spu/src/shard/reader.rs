@@ -3,12 +3,12 @@
 //! Shared by all tasks and never waits for the shard. It decides nothing: its bounds are those that
 //! the machine gave, and no read passes the high watermark.
 
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_data_plane::partitions::Tail;
 use tidegate_log::Replica as LogReplica;
-use tidegate_proto::control::{Damage, PartitionStatus, PartitionTraffic};
+use tidegate_proto::control::{CopyStatus, Damage, PartitionStatus, PartitionTraffic};
 use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_spu_core::{RoleName, Status};
 use tokio::sync::watch;
@@ -40,6 +40,10 @@ pub(crate) struct Reader {
     end: AtomicU64,
     last_append_ms: AtomicI64,
     service: AtomicU8,
+    /// False while it leads and may not know all that was committed before (H3).
+    is_latest_known: AtomicBool,
+    /// How other copies are, while it leads and there are some.
+    copies: Mutex<Box<[CopyStatus]>>,
     /// Boxed, as hardly any has it.
     damage: Mutex<Option<Box<Damage>>>,
     bytes_in: AtomicU64,
@@ -70,6 +74,8 @@ impl Reader {
             end: AtomicU64::new(status.end.get()),
             last_append_ms: AtomicI64::new(status.last_append_ms.unwrap_or(NEVER)),
             service: AtomicU8::new(Service::Opening as u8),
+            is_latest_known: AtomicBool::new(status.is_latest_known),
+            copies: Mutex::default(),
             damage: Mutex::new(None),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
@@ -103,6 +109,28 @@ impl Reader {
             RoleName::Closed => Service::Gone,
         };
         self.service.store(service as u8, Ordering::Release);
+    }
+
+    pub(crate) fn latest_known(&self, is_known: bool) {
+        self.is_latest_known.store(is_known, Ordering::Release);
+    }
+
+    /// Whether the high watermark is all that was committed before it was led here.
+    pub(crate) fn is_latest_known(&self) -> bool {
+        self.is_latest_known.load(Ordering::Acquire)
+    }
+
+    /// How other copies are, as of about a second ago.
+    pub(crate) fn copies(&self) -> Vec<CopyStatus> {
+        let copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        copies.to_vec()
+    }
+
+    pub(crate) fn set_copies(&self, found: Vec<CopyStatus>) {
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        if **copies != *found {
+            *copies = found.into();
+        }
     }
 
     pub(crate) fn service(&self) -> Service {

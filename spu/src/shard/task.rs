@@ -299,6 +299,7 @@ impl Shard {
                 self.outbox.step(hosted, &mut self.replies, now, input);
             }
             hosted.is_stirred = false;
+            hosted.tell_copies(now);
             self.unsettled.note(hosted);
             if hosted.machine.is_waiting() {
                 self.outbox.rota.stir(&mut hosted.is_stirred, key);

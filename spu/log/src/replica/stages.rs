@@ -176,6 +176,9 @@ impl Replica {
                 if *to > state.durable_end {
                     state.durable_epoch = LeaderEpoch(0);
                     state.durable_end = *to;
+                    if let Some(told) = &mut state.told {
+                        told.snapshot_as_of = None;
+                    }
                 }
             }
             Item::Entry(Entry::Meta { meta, .. }) => state.durable_meta = *meta,

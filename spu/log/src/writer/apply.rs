@@ -185,6 +185,10 @@ impl SegmentWriter {
             }
             Item::Entry(Entry::Trim { to, .. }) => {
                 applied.state.log_start = applied.state.log_start.max(*to);
+                if *to > applied.segments.end {
+                    // Of batches that this log never had behind what it had.
+                    snapshot::remove(vfs, &replica.home.dir())?;
+                }
                 let gone = applied.segments.trim(*to, &mut work.unsynced);
                 work.trimmed
                     .extend(gone.into_iter().map(|id| (replica.home.clone(), id)));

@@ -140,6 +140,39 @@ fn a_reset_leaves_nothing_and_goes_on_at_the_new_start() {
 }
 
 #[test]
+fn a_reset_gives_up_the_snapshot_and_a_later_one_stays() {
+    for applied in [true, false] {
+        let vfs = MemVfs::new();
+        let log = open(&vfs).log;
+        let replica = with_idle_epochs(&log);
+        let snapshot = |as_of| Entry::Snapshot {
+            key: key(0),
+            as_of: Offset::new(as_of),
+            bytes: vec![1; 9].into(),
+        };
+        let as_of = |replica: &Replica| replica.snapshot().unwrap().map(|(as_of, _)| as_of);
+        submit(&log, vec![snapshot(4)]);
+        settle(&log);
+        log.checkpoint().unwrap();
+        assert_eq!(as_of(&replica), Some(Offset::new(4)));
+        let to = Offset::new(90);
+        submit(&log, vec![Entry::Trim { key: key(0), to }]);
+        while log.run_round().unwrap() {}
+        if applied {
+            log.checkpoint().unwrap();
+            assert_eq!(as_of(&replica), None);
+        }
+        let log = open(&vfs.killed()).log;
+        let replica = log.replica(key(0)).unwrap();
+        assert_eq!(as_of(&replica), None);
+        submit(&log, vec![snapshot(90)]);
+        while log.run_round().unwrap() {}
+        log.checkpoint().unwrap();
+        assert_eq!(as_of(&replica), Some(to));
+    }
+}
+
+#[test]
 fn what_a_start_within_a_batch_leaves_of_it_is_sent_whole() {
     let vfs = MemVfs::new();
     let log = open(&vfs).log;

@@ -116,7 +116,7 @@ impl Reader {
     }
 
     /// Whether the high watermark is all that was committed before it was led here.
-    pub(crate) fn is_latest_known(&self) -> bool {
+    fn is_latest_known(&self) -> bool {
         self.is_latest_known.load(Ordering::Acquire)
     }
 
@@ -218,7 +218,7 @@ impl Reader {
             size_bytes: self.log.size_bytes(),
             last_append_ms: (last_append_ms != NEVER).then_some(last_append_ms),
             damage,
-            is_latest_known: true,
+            is_latest_known: self.is_latest_known(),
         }
     }
 }

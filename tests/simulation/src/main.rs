@@ -2,13 +2,18 @@
 //!
 //! Invariant: what a run prints is enough to run exactly that seed again.
 
+mod ledger;
+
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
+use ledger::Ledger;
 use tidegate_simulation::{Coverage, Options, run, run_aloud, shrink};
 
 const HELP: &str = "\
 cargo xtask simulate [--seed N] [--count N] [--without N,N,..] [--alone] [--shrink] [--aloud]
+                     [--resume FILE]
 
   --seed N       the first seed (0)
   --count N      how many (1)
@@ -16,6 +21,7 @@ cargo xtask simulate [--seed N] [--count N] [--without N,N,..] [--alone] [--shri
   --alone        one copy of each partition
   --shrink       of seeds that fail, find faults that are not needed for that
   --aloud        print what happens
+  --resume FILE  seeds that the file has are not run again; the others are added to it
 ";
 
 #[derive(Debug, Default)]
@@ -27,6 +33,7 @@ struct Arguments {
     shrinks: bool,
     is_aloud: bool,
     is_help: bool,
+    resume: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -45,6 +52,7 @@ impl Arguments {
                         found.without.push(number.parse()?);
                     }
                 }
+                "--resume" => found.resume = Some(value()?.into()),
                 "--alone" => found.is_alone = true,
                 "--shrink" => found.shrinks = true,
                 "--aloud" => found.is_aloud = true,
@@ -69,9 +77,12 @@ fn main() -> Result<()> {
     if arguments.is_help {
         return say(HELP);
     }
-    let (mut failed, mut events, mut acknowledged) = (0, 0, 0);
+    let mut ledger = Ledger::open(arguments.resume.as_deref())?;
     let mut coverage = Coverage::default();
     for seed in arguments.seed..arguments.seed + arguments.count {
+        if ledger.has(seed) {
+            continue;
+        }
         let options = arguments.options(seed);
         let report = if arguments.is_aloud {
             run_aloud(&options)
@@ -82,8 +93,7 @@ fn main() -> Result<()> {
             say(&format!("{line}\n"))?;
         }
         coverage.add(&report.coverage);
-        events += report.events;
-        acknowledged += report.acknowledged;
+        ledger.add(seed, &report)?;
         if arguments.count == 1 {
             say(&format!(
                 "{options}{} events, {} requests, trace {:016x}\n",
@@ -91,20 +101,19 @@ fn main() -> Result<()> {
             ))?;
         }
         if let Some(failure) = report.failure {
-            failed += 1;
             say(&format!("FAILED seed {seed}: {failure}\n"))?;
             if arguments.shrinks {
                 tell_smaller(&options)?;
             }
         }
     }
-    let count = arguments.count;
-    let faults = coverage.faults();
-    if count > 1 {
+    if arguments.count > 1 {
         say(&coverage.table())?;
     }
+    let (count, failed) = (ledger.seeds(), ledger.failed);
     say(&format!(
-        "{count} seeds, {events} events, {acknowledged} records acknowledged, {faults} faults, {failed} failed\n"
+        "{count} seeds, {} events, {} requests acknowledged, {} faults, {failed} failed\n",
+        ledger.events, ledger.acknowledged, ledger.faults
     ))?;
     ensure!(failed == 0, "{failed} seeds failed");
     Ok(())

@@ -10,7 +10,7 @@ mod phases;
 use std::collections::BTreeMap;
 
 use tidegate_proto::id::{ClusterId, ProducerId, RunId, StorageId};
-use tidegate_proto::position::ReplicaKey;
+use tidegate_proto::position::{Offset, ReplicaKey};
 
 use crate::client::{Consumer, WriterClient};
 use crate::controller::{Controller, LEASE};
@@ -363,6 +363,10 @@ impl World {
     }
 
     fn deliver(&mut self, from: Node, to: Node, message: Message) {
+        let is_gone = matches!(from, Node::Unit(_)) && !self.is_up(from);
+        if is_gone && matches!(message, Message::Call { .. }) {
+            return; // Its connection is gone, and with it the request.
+        }
         if to == Node::Store {
             return self.ask_store(from, message);
         }
@@ -431,7 +435,15 @@ impl World {
                 self.check_leader(unit, key);
             }
             Note::Cuts { key, dropped } => {
-                let outcome = self.truth.cuts(unit, key, &dropped);
+                // What the leader gave up by retention may go in any way.
+                let leader = self.store.model.partition(key).and_then(|row| row.leader);
+                let led = leader.and_then(|leader| self.units[leader.0 as usize].as_ref());
+                let led = led.and_then(|unit| unit.replicas.get(&key));
+                let gone = led.map_or(Offset::ZERO, |hosted| hosted.log_start);
+                let kept = dropped.iter().position(|batch| batch.next_offset() > gone);
+                let outcome = self
+                    .truth
+                    .cuts(unit, key, &dropped[kept.unwrap_or(dropped.len())..]);
                 self.check(outcome);
             }
             Note::Alarm { key, what } => self.alarm(unit, key, what),

@@ -39,7 +39,7 @@ const HEAL: Time = 1_000 * MS;
 /// All has to be at rest by then (21): what clients may wait, a time-out of units, an election.
 const QUIET_MAX: Time = 20_000 * MS;
 /// Topics have to be made by then.
-const BEGIN_MAX: Time = 12_000 * MS;
+const BEGIN_MAX: Time = 30_000 * MS;
 
 impl World {
     /// Puts into the queue what is known from the start.

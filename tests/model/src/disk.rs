@@ -42,6 +42,8 @@ pub struct Disk {
     /// Grows when the disk is replaced.
     pub storage: u8,
     pub last_incarnation: Option<Incarnation>,
+    /// The attempt that it was registered under.
+    pub granted: Option<u8>,
     pub replica: Option<Stored>,
     /// A copy that may be put back.
     pub earlier: Option<Box<Disk>>,
@@ -56,6 +58,7 @@ impl Disk {
         Self {
             storage,
             last_incarnation: None,
+            granted: None,
             replica: None,
             earlier: None,
             is_tampered: false,

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::disk::{Disk, Entry, Stored};
 use crate::message::{Link, Message};
-use crate::store::blank;
+use crate::store::{attempt, blank};
 
 /// How long a follower may lag.
 pub const LAG_MS: u64 = 10_000;
@@ -28,6 +28,8 @@ pub const LAG_MS: u64 = 10_000;
 pub struct Node {
     pub own: usize,
     pub disk: Disk,
+    /// Its registrations: each is attempted under a number of its own, which the disk remembers.
+    pub attempts: u8,
     pub process: Option<Process>,
 }
 
@@ -79,6 +81,7 @@ impl Node {
         Self {
             own,
             disk: Disk::blank(0),
+            attempts: 0,
             process: None,
         }
     }
@@ -104,8 +107,8 @@ impl Node {
         Register {
             storage_id: StorageId(Uuid::from_u128(blank.storage_id.0.as_u128() + moved)),
             last_incarnation: self.disk.last_incarnation,
-            attempt: None,
-            granted: None,
+            attempt: Some(attempt(self.spu(), self.attempts + 1)),
+            granted: self.disk.granted.map(|number| attempt(self.spu(), number)),
             replicas: held.collect(),
             ..blank
         }
@@ -113,7 +116,9 @@ impl Node {
 
     /// The process runs, as the controllers admitted it.
     pub fn start(&mut self, incarnation: Incarnation, cursor: usize) {
+        self.attempts += 1;
         self.disk.last_incarnation = Some(incarnation);
+        self.disk.granted = Some(self.attempts);
         self.disk.is_tampered = false;
         self.process = Some(Process {
             incarnation,

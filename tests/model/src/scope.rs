@@ -59,8 +59,6 @@ pub struct Scope {
     pub is_disk_quick: bool,
     /// A unit may be told of rows that are older than its registration.
     pub is_watch_late: bool,
-    /// Disks may be put back by one registration, which the store does not tell from a start that failed.
-    pub puts_back_late: bool,
     /// Nobody is shut out any more from this epoch on.
     pub epochs: u64,
     /// X1: whoever saw more than the store has tells.

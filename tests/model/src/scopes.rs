@@ -30,7 +30,6 @@ const BASE: Scope = Scope {
     budget: QUIET,
     is_disk_quick: true,
     is_watch_late: false,
-    puts_back_late: false,
     epochs: 4,
     notices_rollback: true,
 };
@@ -239,7 +238,7 @@ pub const EDITS: Scope = Scope {
     ..BASE
 };
 
-/// Nothing whole is left, and operators take what there is. Not searched yet: what breaks is known.
+/// Nothing whole is left, and operators take what there is.
 pub const WRECKS: Scope = Scope {
     name: "wrecks",
     budget: Budget {
@@ -282,8 +281,8 @@ pub const SEALS: Scope = Scope {
     ..BASE
 };
 
-/// What is searched for faults; those of [`WRECKS`] are known.
-pub const ALL: [Scope; 15] = [
+/// What is searched for faults.
+pub const ALL: [Scope; 16] = [
     FAILOVER, PARTING, FORKS, POWER, SETS, LOSSES, BACKUPS, MOVES, SURVEYS, ROLLBACKS, LATE, TRIMS,
-    EDITS, RETURNS, SEALS,
+    EDITS, RETURNS, SEALS, WRECKS,
 ];

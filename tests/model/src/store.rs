@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tidegate_proto::api::topic::TopicRequest;
 use tidegate_proto::control::{IsrOutcome, NodeSite, PartitionSpec, Register};
-use tidegate_proto::id::{ClusterId, Incarnation, PartitionId, RunId, SpuId, StorageId};
+use tidegate_proto::id::{AttemptId, ClusterId, Incarnation, PartitionId, RunId, SpuId, StorageId};
 use tidegate_proto::name::{SpuGroupName, TopicName};
 use tidegate_proto::position::ReplicaKey;
 use tidegate_sc_core::change::{Change, Guard};
@@ -76,7 +76,10 @@ impl Store {
             keeps_earlier: false,
         };
         for spu in 0..units {
-            let answer = store.ask(&Request::Register(blank(SpuId(spu))));
+            let answer = store.ask(&Request::Register(Register {
+                attempt: Some(attempt(SpuId(spu), 1)),
+                ..blank(SpuId(spu))
+            }));
             assert!(!answer.is_refused, "unit {spu} is not taken in");
         }
         let write = TopicWrite {
@@ -115,12 +118,6 @@ impl Store {
     pub fn unit(&self, spu: SpuId) -> (Incarnation, bool) {
         let row = self.model.spus.get(&spu).expect("units stay");
         (row.incarnation, row.fenced)
-    }
-
-    /// The registration that a unit is known to have on its disk.
-    #[must_use]
-    pub fn persisted(&self, spu: SpuId) -> Option<Incarnation> {
-        self.model.spus.get(&spu)?.persisted
     }
 
     /// Decides and commits at once.
@@ -297,6 +294,12 @@ pub fn edit(min_isr: u16) -> Request {
         },
         if_match: None,
     })
+}
+
+/// A unit's attempt of that number to be registered.
+#[must_use]
+pub fn attempt(spu: SpuId, number: u8) -> AttemptId {
+    AttemptId(Uuid::from_u128(u128::from(spu.0) << 8 | u128::from(number)))
 }
 
 /// The report of a unit whose disk was never used.

@@ -217,9 +217,8 @@ impl World {
             actions.push(Action::Wipe(own));
         }
         let earlier = disk.earlier.as_ref();
-        let known = self.store.persisted(spu(own));
-        // One that the store cannot tell from the last one is beyond what S2 promises.
-        if earlier.is_some_and(|at| scope.puts_back_late || at.last_incarnation < known) {
+        // One of the same registration the store cannot tell: beyond what S2 promises.
+        if earlier.is_some_and(|at| at.granted < Some(self.nodes[own].attempts)) {
             actions.push(Action::PutBack(own));
         }
     }

@@ -177,3 +177,5 @@ pub const REPLICATION_RETRY_MAX: Duration = Duration::from_secs(1);
 pub const ATTACH_REST: Duration = Duration::from_millis(100);
 /// No two requests with proposals of in-sync sets are closer (I3).
 pub const PROPOSAL_PAUSE: Duration = Duration::from_millis(50);
+/// Proposals in one request: some megabytes of JSON, and fewer than a controller takes at once.
+pub const PROPOSALS_PER_REQUEST_MAX: usize = 10_000;

@@ -13,6 +13,8 @@ mod inner;
 
 mod pace;
 
+mod registration;
+
 mod room;
 
 mod rounds;
@@ -30,7 +32,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tidegate_proto::id::{AttemptId, Incarnation, StorageId};
+use tidegate_proto::id::{Incarnation, StorageId};
 use tidegate_proto::position::ReplicaKey;
 
 use crate::compaction::{CompactionStep, Compactor};
@@ -237,44 +239,6 @@ impl Log {
     /// checkpoints made by age.
     pub fn tick(&self, now_ms: i64) {
         self.inner.writer.tick(now_ms);
-    }
-
-    /// The attempt to register under which the controllers are to be asked, and the one that was granted
-    /// last. The first is `new`, unless an earlier one ended before its answer was written down: the
-    /// controllers may have granted that. Blocks; durable on return.
-    pub fn attempt_registration(
-        &self,
-        new: AttemptId,
-    ) -> Result<(AttemptId, Option<AttemptId>), LogDead> {
-        let inner = &self.inner;
-        inner.check_alive()?;
-        let mut identity = inner
-            .identity
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let attempt = *identity.attempt.get_or_insert(new);
-        if attempt == new {
-            let saved = inner.with_reserve(|| identity.save(&inner.root));
-            saved.map_err(|error| inner.fail(&error))?;
-        }
-        Ok((attempt, identity.granted))
-    }
-
-    /// Records the registration under which the directory is used, and that the attempt was granted. Blocks;
-    /// durable on return.
-    pub fn set_incarnation(&self, incarnation: Incarnation) -> Result<(), LogDead> {
-        let inner = &self.inner;
-        inner.check_alive()?;
-        let mut identity = inner
-            .identity
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        identity.last_incarnation = Some(incarnation);
-        identity.granted = identity.attempt.take().or(identity.granted);
-        // Not before: until the registration stands, whoever opens the directory must learn of a loss.
-        identity.boot = inner.root.vfs.boot_id();
-        let saved = inner.with_reserve(|| identity.save(&inner.root));
-        saved.map_err(|error| inner.fail(&error))
     }
 
     /// Makes everything durable, leaves the clean marker, ends the threads, gives up the lock.

@@ -13,7 +13,7 @@ use tidegate_spu_core::Input;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use crate::limits::PROPOSAL_PAUSE;
+use crate::limits::{PROPOSAL_PAUSE, PROPOSALS_PER_REQUEST_MAX};
 use crate::shard::{Directory, Message};
 
 /// The newest proposal of each partition that was not sent.
@@ -37,8 +37,7 @@ impl Proposals {
     ) {
         loop {
             self.bell.notified().await;
-            let proposals: Vec<IsrProposal> =
-                std::mem::take(&mut *self.lock()).into_values().collect();
+            let proposals = self.next();
             if !proposals.is_empty() {
                 let request = IsrRequest {
                     spu_id: own.spu,
@@ -49,6 +48,21 @@ impl Proposals {
             }
             sleep(PROPOSAL_PAUSE).await;
         }
+    }
+
+    /// As many as one request may have; the bell rings for the rest.
+    fn next(&self) -> Vec<IsrProposal> {
+        let mut waiting = self.lock();
+        let mut proposals = Vec::new();
+        while proposals.len() < PROPOSALS_PER_REQUEST_MAX
+            && let Some((_, proposal)) = waiting.pop_first()
+        {
+            proposals.push(proposal);
+        }
+        if !waiting.is_empty() {
+            self.bell.notify_one();
+        }
+        proposals
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ReplicaKey, IsrProposal>> {
@@ -71,5 +85,33 @@ async fn tell(request: &IsrRequest, client: &ControllerClient, directory: &Direc
             tracing::info!(%error, count = request.proposals.len(),
                 "proposals of in-sync sets were not answered");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_proto::id::{PartitionId, TopicId};
+    use tidegate_proto::position::LeaderEpoch;
+
+    use super::*;
+
+    #[test]
+    fn more_proposals_than_a_request_takes_go_in_several() {
+        let proposals = Proposals::default();
+        let count = PROPOSALS_PER_REQUEST_MAX + 1;
+        for number in (0..count).chain(0..10) {
+            let partition = PartitionId(u32::try_from(number).unwrap());
+            proposals.add(IsrProposal {
+                key: ReplicaKey {
+                    topic_id: TopicId::from_bytes([1; 16]),
+                    partition,
+                },
+                leader_epoch: LeaderEpoch(1),
+                version: 1,
+                isr: Vec::new(),
+            });
+        }
+        let sizes = [proposals.next(), proposals.next(), proposals.next()].map(|some| some.len());
+        assert_eq!(sizes, [PROPOSALS_PER_REQUEST_MAX, 1, 0]);
     }
 }

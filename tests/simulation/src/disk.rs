@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use tidegate_proto::batch::Batch;
-use tidegate_proto::id::{Incarnation, ReplicaGen, StorageId};
+use tidegate_proto::id::{AttemptId, Incarnation, ReplicaGen, StorageId};
 use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
 use tidegate_spu_core::{BatchFacts, Ledger, ReplicaMeta};
 
@@ -165,6 +165,9 @@ pub(crate) fn recover(
 pub(crate) struct Disk {
     pub(crate) storage_id: StorageId,
     pub(crate) last_incarnation: Option<Incarnation>,
+    /// The attempt to be registered whose answer was not written down yet, and the one granted last.
+    pub(crate) attempt: Option<AttemptId>,
+    pub(crate) granted: Option<AttemptId>,
     pub(crate) images: BTreeMap<ReplicaKey, Image>,
     /// It lost something that a round had put on it, and its unit did not register since.
     pub(crate) is_tainted: bool,
@@ -177,6 +180,8 @@ impl Disk {
         Self {
             storage_id,
             last_incarnation: None,
+            attempt: None,
+            granted: None,
             images: BTreeMap::new(),
             is_tainted: false,
             lost_power: false,

@@ -82,3 +82,28 @@ fn a_survey_does_not_count_copies_that_lost_their_disk() {
         assert_eq!(report.failure, None, "seed {seed}");
     }
 }
+
+/// A frozen controller that had a registration of a process before the last in its sockets took it for a
+/// disk that went back: the connection had gone with that process, and so has its request.
+#[test]
+fn a_registration_goes_with_the_process_that_asked_for_it() {
+    let report = run(&Options::of(8239));
+    assert_eq!(report.failure, None);
+}
+
+/// Who lowers `min_in_sync` while a copy is lost allows more to be lost than was: a survey then needs all copies,
+/// of which one does not count, and only an operator who gives it up or accepts a loss ends it (L3).
+#[test]
+fn min_in_sync_is_not_lowered_while_a_copy_is_lost() {
+    for seed in [9269, 14199, 14274, 16164] {
+        let report = run(&Options::of(seed));
+        assert_eq!(report.failure, None, "seed {seed}");
+    }
+}
+
+/// A disk that is put back within one registration is one that lies, and no fault that is to be found (S2).
+#[test]
+fn a_disk_goes_back_only_beyond_its_registration() {
+    let report = run(&Options::of(5340));
+    assert_eq!(report.failure, None);
+}

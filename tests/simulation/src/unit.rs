@@ -16,7 +16,7 @@ use tidegate_proto::control::{
     Durability, IsrMember, IsrProposal, NodeSite, Register, ReplicaReport, ReplicaSpec, SealAnswer,
     Standing, TimestampType, TopicConfig,
 };
-use tidegate_proto::id::{Incarnation, RunId, SpuId};
+use tidegate_proto::id::{AttemptId, Incarnation, RunId, SpuId};
 use tidegate_proto::name::SpuGroupName;
 use tidegate_proto::position::ReplicaKey;
 use tidegate_sc_core::decision::{Outcome, Request};
@@ -132,7 +132,7 @@ impl Unit {
         }
     }
 
-    fn beat(&mut self, cx: &mut Context, disk: &Disk) {
+    fn beat(&mut self, cx: &mut Context, disk: &mut Disk) {
         cx.after(BEAT, Timer::Beat);
         self.beats += 1;
         if cx.now > self.heard_at + CONTROLLER_PATIENCE {
@@ -176,7 +176,10 @@ impl Unit {
         );
     }
 
-    fn register(&mut self, cx: &mut Context, disk: &Disk) {
+    fn register(&mut self, cx: &mut Context, disk: &mut Disk) {
+        // On the disk before anybody is asked; one whose answer was not written down is asked for again.
+        let new = AttemptId(cx.random.uuid());
+        let attempt = *disk.attempt.get_or_insert(new);
         let replicas = disk.images.iter().map(|(key, image)| ReplicaReport {
             key: *key,
             replica_gen: image.meta.replica_gen,
@@ -189,14 +192,18 @@ impl Unit {
             storage_id: disk.storage_id,
             run_id: self.run,
             last_incarnation: disk.last_incarnation,
-            attempt: None,
-            granted: None,
+            attempt: Some(attempt),
+            granted: disk.granted,
             same_boot: !disk.lost_power,
             replicas: replicas.collect(),
             group: Some(SpuGroupName::default()),
             site: NodeSite::default(),
         };
         let call = cx.random.next();
+        cx.say(|| {
+            let (last, granted) = (disk.last_incarnation, disk.granted);
+            format!("asks to be registered: {attempt:?}, last {last:?} {granted:?}")
+        });
         self.registering = Some((call, cx.now));
         let request = Box::new(Request::Register(report));
         cx.send(
@@ -223,6 +230,7 @@ impl Unit {
         {
             self.incarnation = Some(incarnation);
             disk.last_incarnation = Some(incarnation);
+            disk.granted = disk.attempt.take().or(disk.granted);
             disk.is_tainted = false;
             disk.lost_power = false;
             cx.say(|| format!("registered as {incarnation}"));

@@ -30,11 +30,11 @@ use crate::unit::{Unit, UnitTerms};
 /// What is to happen.
 #[derive(Debug)]
 enum Event {
-    /// A message arrives, for that life of its receiver.
+    /// A message arrives, for that life of its receiver, from that one of its sender.
     Arrives {
         from: Node,
         to: Node,
-        life: u32,
+        lives: (u32, u32),
         message: Box<Message>,
     },
     /// A node wakes up, if it still lives that life.
@@ -222,9 +222,9 @@ impl World {
             Event::Arrives {
                 from,
                 to,
-                life,
+                lives,
                 message,
-            } => self.arrives(from, to, life, message),
+            } => self.arrives(from, to, lives, message),
             Event::Wakes { node, life, timer } => {
                 if self.life(node) != life || !self.is_up(node) {
                     return;
@@ -265,7 +265,8 @@ impl World {
         }
     }
 
-    fn arrives(&mut self, from: Node, to: Node, life: u32, message: Box<Message>) {
+    fn arrives(&mut self, from: Node, to: Node, lives: (u32, u32), message: Box<Message>) {
+        let (sent_by, life) = lives;
         if self.life(to) != life || !self.is_up(to) || !self.network.is_open(from, to) {
             return;
         }
@@ -276,10 +277,14 @@ impl World {
                 Event::Arrives {
                     from,
                     to,
-                    life,
+                    lives,
                     message,
                 },
             );
+        }
+        let is_gone = !self.is_up(from) || self.life(from) != sent_by;
+        if is_gone && matches!((from, &*message), (Node::Unit(_), Message::Call { .. })) {
+            return; // Its connection is gone with its process, and with it the request.
         }
         self.deliver(from, to, *message);
     }
@@ -311,13 +316,13 @@ impl World {
         }
         for (to, message) in cx.sent {
             if let Some(at) = self.network.send(self.queue.now(), node, to) {
-                let (from, life) = (node, self.life(to));
+                let (from, lives) = (node, (life, self.life(to)));
                 self.queue.put_at(
                     at,
                     Event::Arrives {
                         from,
                         to,
-                        life,
+                        lives,
                         message: Box::new(message),
                     },
                 );
@@ -363,10 +368,6 @@ impl World {
     }
 
     fn deliver(&mut self, from: Node, to: Node, message: Message) {
-        let is_gone = matches!(from, Node::Unit(_)) && !self.is_up(from);
-        if is_gone && matches!(message, Message::Call { .. }) {
-            return; // Its connection is gone, and with it the request.
-        }
         if to == Node::Store {
             return self.ask_store(from, message);
         }

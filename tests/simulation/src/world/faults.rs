@@ -187,8 +187,9 @@ impl World {
         self.coverage.reached("a disk is lost");
     }
 
-    /// What will be the disk again later. Until then its unit registers twice: a disk that goes back within
-    /// one registration, or to the one before it, is a disk that lies, and not found (S2).
+    /// What will be the disk again later. Until then its unit registers twice, so that what was asked for when
+    /// it was copied is not what was granted last: a disk that goes back within one registration is a disk
+    /// that lies, and not found (S2).
     fn back_up(&mut self, at: usize, fault: &Fault, unit: u32) {
         self.backups.insert(at, self.disks[unit as usize].clone());
         let node = Node::Unit(unit);
@@ -208,8 +209,8 @@ impl World {
             .store
             .model
             .spu(SpuId(unit))
-            .and_then(|row| row.persisted);
-        let is_found = backup.last_incarnation < known;
+            .and_then(|row| row.attempt);
+        let is_found = known.is_some() && ![backup.attempt, backup.granted].contains(&known);
         if is_same && is_found && self.may_lose_all(unit) {
             self.crash_unit(unit, true);
             self.disks[unit as usize] = Disk {
@@ -464,6 +465,8 @@ impl World {
         });
     }
 
+    /// Not lower while a copy is lost: what an acknowledgement needed then is what may be lost. From when it
+    /// is asked for, fewer may be.
     fn edit_min_in_sync(&mut self, fault: &Fault) {
         let Some(name) = self.topic_of(fault) else {
             return;
@@ -472,6 +475,20 @@ impl World {
             return;
         };
         let wanted = 1 + u16::try_from(fault.target).unwrap_or(0) % topic.row.replication_factor;
+        let keys: Vec<ReplicaKey> = topic.partitions.iter().map(|row| row.key()).collect();
+        let is_lower = topic.partitions.iter().any(|row| wanted < row.min_isr);
+        let is_lost = |unit: u32| {
+            let disk = &self.disks[unit as usize];
+            let has_lost_power = disk.lost_power && keys.iter().any(|key| self.is_interval(*key));
+            disk.is_tainted || has_lost_power
+        };
+        if is_lower && (0..UNITS).any(is_lost) {
+            return;
+        }
+        for key in keys {
+            let least = self.least_min_isr.entry(key).or_insert(wanted);
+            *least = (*least).min(wanted);
+        }
         let request = TopicRequest {
             min_in_sync: Setting::Value(wanted),
             ..TopicRequest::default()

@@ -118,8 +118,8 @@ impl LocalPartitions {
             .and_then(|now| now.topic_by_id(key.topic_id));
         let row = topic.and_then(|topic| topic.partition(key.partition));
         match row {
-            // One that is damaged leads nothing, and nobody has more of it.
-            Some(row) if row.leader == Some(self.own) => Ok(handle),
+            // One that is damaged leads nothing, and nobody has more of it; nor of the only copy.
+            Some(row) if row.leader == Some(self.own) || row.replicas.len() == 1 => Ok(handle),
             Some(row) if any_copy && row.is_in_sync(self.own) => Ok(handle),
             _ => Err(refusal::elsewhere(row.and_then(|row| row.leader), self.own)),
         }

@@ -117,6 +117,13 @@ fn insert(
     if request.partitions.is_absent() {
         request.partitions = Settings::defaults(at_hand).partitions.into();
     }
+    // Who places copies by hand says how many there are.
+    if request.replication_factor.is_absent()
+        && let Some(first) = request.assignment.value().and_then(|places| places.first())
+        && let Ok(copies) = u16::try_from(first.len().max(1))
+    {
+        request.replication_factor = copies.into();
+    }
     let settings = blank.merge(&request, at_hand)?;
     check_quota(model, settings.partitions)?;
     if model.topics.len() >= TOPICS_MAX {

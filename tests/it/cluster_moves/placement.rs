@@ -63,10 +63,11 @@ async fn plan(cluster: &Cluster) {
 async fn refuse(cluster: &Cluster) {
     let manual =
         json!({ "name": "plan", "placement": "manual", "partitions": 1, "assignment": [[9]] });
-    let copies = json!({ "name": "plan", "partitions": 3, "replication_factor": 3 });
+    let uneven = json!({ "name": "plan", "placement": "manual", "partitions": 2,
+        "assignment": [[1, 2], [3]] });
     let cases = [
         (manual, "invalid_parameter", "/assignment/0"),
-        (copies, "not_supported", "/replication_factor"),
+        (uneven, "invalid_parameter", "/assignment/1"),
     ];
     for (body, code, pointer) in cases {
         for path in ["/v1/topics?dry_run=true", "/v1/topics"] {

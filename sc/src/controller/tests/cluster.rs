@@ -52,6 +52,8 @@ pub(super) struct Cluster {
     began: std::time::Instant,
     /// How far the database's clock is ahead of ours.
     pub(super) skew: Duration,
+    /// Most copies that units can keep.
+    pub(super) replication_factor_max: u16,
 }
 
 pub(super) struct Sc {
@@ -70,6 +72,7 @@ impl Cluster {
             wires: Arc::new(Wires::default()),
             began: clock::monotonic(),
             skew: Duration::ZERO,
+            replication_factor_max: u16::MAX,
         }
     }
 
@@ -88,7 +91,10 @@ impl Cluster {
         let store = Arc::new(store);
         let tasks = Tasks::new();
         let address = Some(name.to_owned());
-        let settings = ControllerSettings::in_cluster(name.to_owned(), address);
+        let settings = ControllerSettings {
+            replication_factor_max: self.replication_factor_max,
+            ..ControllerSettings::in_cluster(name.to_owned(), address)
+        };
         let shared = Arc::clone(&store) as Arc<dyn MetaStore>;
         let controller = Controller::start(shared, settings, &tasks).await.unwrap();
         let link = Arc::clone(&self.wires) as Arc<dyn HolderLink>;
@@ -172,7 +178,10 @@ impl Sc {
     pub(super) async fn make(&self, name: &str) -> Result<Decided, Problem> {
         let write = TopicWrite {
             name: TopicName::parse(name).unwrap(),
-            request: TopicRequest::default(),
+            request: TopicRequest {
+                replication_factor: 1.into(),
+                ..TopicRequest::default()
+            },
             if_match: None,
         };
         change(&self.controller, Request::CreateTopic(write)).await

@@ -250,7 +250,8 @@ async fn what_expired_is_dropped_by_the_holder() {
 
 #[tokio::test(start_paused = true)]
 async fn more_copies_than_units_can_keep_are_refused_and_the_default_is_one() {
-    let cluster = Cluster::new();
+    let mut cluster = Cluster::new();
+    cluster.replication_factor_max = 1;
     let sc = cluster.sc("a").await;
     for number in 1..=3 {
         sc.register(number).await;

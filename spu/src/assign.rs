@@ -203,6 +203,15 @@ impl Assigner {
                 .tell(Message::Configure(key, config, retention));
         }
         if unchanged != Some(partition) {
+            let copies = |row: &PartitionSpec| row.replicas.len() > 1;
+            if copies(partition) && !unchanged.is_some_and(copies) {
+                // From now on others need what the log's snapshots know.
+                let newest = handle.reader.log.snapshot().ok().flatten();
+                handle
+                    .reader
+                    .log
+                    .set_replicated(newest.map(|(as_of, _)| as_of));
+            }
             handle.shard.tell(Message::Assign(key, assignment));
         }
     }

@@ -87,6 +87,15 @@ impl Link {
 }
 
 impl LinkState {
+    /// The attach behind that handle is over, unless the machine wants another one by now.
+    fn over(&mut self, key: ReplicaKey, handle: u32, hint: Hint) {
+        let wanted = self.wanted.get(&key);
+        if wanted.is_some_and(|wanted| wanted.handle == Some(handle)) {
+            self.wanted.remove(&key);
+            self.hints.insert(key, hint);
+        }
+    }
+
     /// Nothing is wanted for the partition any more; the lane that is to be told.
     fn forget(&mut self, key: ReplicaKey) -> Option<Lane> {
         let wanted = self.wanted.remove(&key)?;

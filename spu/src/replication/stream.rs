@@ -126,6 +126,10 @@ impl FollowerStream {
         tokio::pin!(too_old);
         let mut beats = interval(REPLICATION_HEARTBEAT);
         loop {
+            // Room may have come since the last push, with nobody to tell.
+            if !self.blocked.is_empty() && self.credit > 0 && !self.is_full() {
+                self.unblock();
+            }
             let is_full = self.is_full();
             tokio::select! {
                 biased;

@@ -280,12 +280,11 @@ impl LaneRun {
         if !matches!(answer, AttachAnswer::Attached { .. }) {
             let mut state = self.link.lock();
             state.handles[number(self.lane)].remove(&handle);
-            state.wanted.remove(&key);
             let hint = Hint {
                 lane: self.lane,
                 not_before: clock::monotonic(),
             };
-            state.hints.insert(key, hint);
+            state.over(key, handle, hint);
         }
         let attempt = wanted.attempt;
         self.tell(
@@ -331,8 +330,7 @@ impl LaneRun {
             let at = number(self.lane);
             state.handles[at].remove(&handle);
             state.acks[at].remove(&handle);
-            state.wanted.remove(&key);
-            state.hints.insert(key, hint);
+            state.over(key, handle, hint);
         }
         let attempt = wanted.attempt;
         self.tell(key, Input::Unlinked { attempt });

@@ -195,23 +195,14 @@ impl Assigner {
             handle.reader.log.set_config(segment(&topic.config));
             handle.reader.log.set_compaction(compaction(&topic.config));
             let config = replica_config(&topic.config);
-            let is_deferred = config.defers_sync();
-            handle.reader.log.set_sync_deferred(is_deferred);
+            handle.reader.log.set_sync_deferred(config.defers_sync());
             let retention = Retention::of(&topic.config, partition);
             handle
                 .shard
                 .tell(Message::Configure(key, config, retention));
         }
         if unchanged != Some(partition) {
-            let copies = |row: &PartitionSpec| row.replicas.len() > 1;
-            if copies(partition) && !unchanged.is_some_and(copies) {
-                // From now on others need what the log's snapshots know.
-                let newest = handle.reader.log.snapshot().ok().flatten();
-                handle
-                    .reader
-                    .log
-                    .set_replicated(newest.map(|(as_of, _)| as_of));
-            }
+            storage::replicate(&handle.reader.log, unchanged, partition);
             handle.shard.tell(Message::Assign(key, assignment));
         }
     }

@@ -11,6 +11,7 @@ use tidegate_log::{
     CompactionConfig, CreateError, Log, NewReplica, ReadError, Replica as LogReplica, SegmentConfig,
 };
 use tidegate_proto::control::Damage;
+use tidegate_proto::control::PartitionSpec;
 use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
 use tidegate_proto::position::{LogPosition, Offset, ReplicaKey};
 use tidegate_spu_core::{
@@ -238,5 +239,13 @@ fn snapshot(replica: &LogReplica, end: Offset) -> Result<Option<(Offset, Ledger)
             Ok(None)
         }
         Err(error) => Err(error.to_string()),
+    }
+}
+/// If others are to follow from now on, they need what the log's snapshots know. Blocks on the disk then.
+pub(crate) fn replicate(replica: &LogReplica, before: Option<&PartitionSpec>, now: &PartitionSpec) {
+    let has_copies = |row: &PartitionSpec| row.replicas.len() > 1;
+    if has_copies(now) && !before.is_some_and(has_copies) {
+        let newest = replica.snapshot().ok().flatten();
+        replica.set_replicated(newest.map(|(as_of, _)| as_of));
     }
 }

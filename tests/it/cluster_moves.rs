@@ -137,12 +137,14 @@ async fn reassign(cluster: &Cluster) {
         assert_eq!(done["state"], "done", "{done}");
     }
 
-    // One with records is copied, and takes more where it came to.
     let path = "/v1/topics/full/partitions/0/reassign";
-    let done = carry_out(cluster, path, &json!({ "replicas": [4] })).await;
-    assert_eq!(done["state"], "done", "{done}");
-    assert_eq!(leaders(cluster, "full").await[0], 4);
-    assert_eq!(append(cluster, "full", 0).await, 1);
+    let refused = post(cluster, path, &json!({ "replicas": [4], "force": true })).await;
+    assert_eq!(refused.code().as_deref(), Some("conflict"));
+    assert!(
+        refused.text().contains("only copy holds records"),
+        "{}",
+        refused.text()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,8 +18,8 @@ use crate::refusal::Refusal;
 use crate::rows::{Move, OperationKind, PartitionRow, Replica, Seal};
 
 /// What to do about single copies that hold records.
-pub(crate) const NOT_COPIED: &str = "storage units of this version do not copy records, so it stays where it is \
-     until retention or a truncation has emptied it, or its topic is deleted";
+pub(crate) const NOT_COPIED: &str = "its only copy holds records and stays where it is; to move it, raise \
+     the replication factor of its topic, reassign it, and lower the factor again";
 
 /// What can be done next for a partition that is to move.
 #[derive(Debug)]

@@ -209,7 +209,8 @@ impl Controller {
         | Request::Rebalance { terms }
         | Request::DrainSpu { terms, .. } = &mut request
         {
-            terms.can_copy = max > 1;
+            // A partition led from its only copy is moved by raising its factor, which operators do.
+            terms.can_copy = false;
         }
         Ok(request)
     }

@@ -292,7 +292,7 @@ async fn more_copies_than_units_can_keep_are_refused_and_the_default_is_one() {
     let refused = refused.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::Conflict);
     assert!(
-        refused.detail().contains("do not copy records"),
+        refused.detail().contains("only copy holds records"),
         "{refused}"
     );
     let moved = sc

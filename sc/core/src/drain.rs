@@ -103,7 +103,7 @@ fn failure_ahead(draft: &Draft<'_>, spu: SpuId, terms: &MoveTerms) -> Vec<String
             _ => "hold records and stay",
         };
         warnings.push(format!(
-            "the drain will fail: {what} {stays}: {names}; {NOT_COPIED}. Empty them so and drain it again"
+            "the drain will fail: {what} {stays}: {names}; {NOT_COPIED}. Then drain it again"
         ));
     }
     if !untold.is_empty() {

@@ -210,7 +210,7 @@ impl Controller {
         | Request::DrainSpu { terms, .. } = &mut request
         {
             // A partition led from its only copy is moved by raising its factor, which operators do.
-            terms.can_copy = false;
+            terms.can_copy = self.shared.settings.is_alone;
         }
         Ok(request)
     }

@@ -102,6 +102,12 @@ pub(crate) enum Command {
     #[cfg(unix)]
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Show in one look whether storage units are away and copies are missing.
+    #[command(
+        after_help = "Exit code 1 when nobody leads a partition, or too few of its copies are in sync for \
+        acks=quorum."
+    )]
+    Status,
     /// Create, list, describe, alter and delete topics.
     #[command(subcommand, visible_alias = "topics")]
     Topic(TopicCommand),

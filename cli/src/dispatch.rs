@@ -69,6 +69,7 @@ fn runtime() -> Result<Runtime, Failure> {
 async fn client(command: Command, connection: &Connection, output: Output) -> Result<(), Failure> {
     match command {
         Command::Topic(command) => topic::run(command, connection, output).await,
+        Command::Status => operate::status(connection, output).await,
         Command::Spu(SpuCommand::Of(command)) => operate::spu(command, connection, output).await,
         Command::SpuGroup(command) => operate::spu_group(command, connection, output).await,
         Command::Partition(command) => operate::partition(command, connection, output).await,

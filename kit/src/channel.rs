@@ -122,7 +122,8 @@ impl Channel {
         if endpoints.is_empty() {
             return Err(ChannelConfigError::NoEndpoint);
         }
-        let connector = Connector::new(config.tls.client_config(config.expect.clone())?);
+        let tls = config.tls.client_config(config.expect.clone())?;
+        let connector = Connector::new(tls, config.tls.dial());
         let stage = config.tasks.child();
         let (state_tx, state) = watch::channel(State::Connecting);
         let (left, left_rx) = watch::channel(Left::default());

@@ -22,6 +22,7 @@ pub mod outlet;
 pub mod boot;
 pub mod tasks;
 
+pub mod dial;
 pub mod http;
 pub mod metrics;
 pub mod tls;

@@ -4,7 +4,12 @@
 
 mod fuzz_bodies;
 
-use fuzz_bodies::{Body, batch_decode, cursor, json_check};
+use bytes::Bytes;
+use tidegate_proto::private::replicate::{
+    ACKS, Event, PUSH, Push, SNAPSHOT, SnapshotPiece, Wish, decode_acks,
+};
+
+use fuzz_bodies::{Body, batch_decode, cursor, json_check, replication_frames};
 
 /// Inputs per target: about a second each in an unoptimised build.
 const INPUTS: u64 = 12_000;
@@ -91,4 +96,26 @@ fn changed_json_is_judged_as_a_full_parser_does() {
         json_check,
         seeds!("json_check": "object" "numbers" "strings"),
     );
+}
+
+#[test]
+fn changed_frames_of_replication_do_no_harm() {
+    let seeds: &[&[u8]] = seeds!("replication_frames": "attach" "detach" "acks" "sign-of-life" "credit" "attached" "diverged" "reset" "refused" "snapshot" "push" "push-of-nothing" "moved" "ended" "heartbeat");
+    let are_frames = |seed: &&[u8]| is_frame(seed[0], &seed[1..]);
+    assert!(
+        seeds.iter().all(are_frames),
+        "a seed is of another form than frames are now"
+    );
+    run(replication_frames, seeds);
+}
+
+/// Whether it reads as a frame of that kind.
+fn is_frame(kind: u8, payload: &[u8]) -> bool {
+    let shared = Bytes::copy_from_slice(payload);
+    match kind {
+        ACKS => decode_acks(payload).is_ok(),
+        PUSH => Push::decode(shared).is_ok(),
+        SNAPSHOT => SnapshotPiece::decode(shared).is_ok(),
+        _ => Wish::decode(kind, payload).is_ok() || Event::decode(kind, payload).is_ok(),
+    }
 }

@@ -157,6 +157,20 @@ impl LocalPostgres {
         self.launch()
     }
 
+    /// From its next start on it is a standby that nobody sends anything, or a primary again: what answers
+    /// at an address after a failover that went wrong.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn set_standby(&self, is_standby: bool) -> Result<(), LocalPostgresError> {
+        let signal = self.data().join("standby.signal");
+        let done = match is_standby {
+            true => fs::write(&signal, b""),
+            false => fs::remove_file(&signal),
+        };
+        done.map_err(|error| LocalPostgresError::io(&signal, error))
+    }
+
     fn data(&self) -> PathBuf {
         self.options.dir.join("data")
     }

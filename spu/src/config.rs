@@ -52,6 +52,9 @@ pub struct SpuConfig {
     pub catch_up_reads: usize,
     /// What all readers of the disk together may read; none: as much as it gives.
     pub catch_up_bytes_per_second: Option<u64>,
+    /// What followers that catch up may read of it together; none: as much as the disk gives in their turns.
+    /// Those at the tail are sent what is in memory and wait for nothing of this.
+    pub replication_bytes_per_second: Option<u64>,
     /// How stored bytes are looked at for rot; `None` when they are not.
     pub scrub: Option<ScrubConfig>,
     /// Files with records that may be open; of these it takes no more than half of what the process may.
@@ -75,6 +78,7 @@ impl SpuConfig {
             memory: Memory::default(),
             catch_up_reads: cores.div_ceil(2).min(CATCH_UP_READS_MAX),
             catch_up_bytes_per_second: None,
+            replication_bytes_per_second: None,
             scrub: Some(ScrubConfig::weekly()),
             open_files_max: OPEN_FILES_MAX,
             space: SpaceConfig::BY_SIZE,

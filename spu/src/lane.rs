@@ -69,6 +69,16 @@ impl Lane {
         }
     }
 
+    /// Holds so many bytes that were read for as long as somebody else decides: of what is large no more than
+    /// half of the budget, as the other half may be held as long elsewhere.
+    pub(crate) async fn hold(&self, bytes: usize) -> Held {
+        if let Some(rate) = &self.rate {
+            rate.pay(bytes);
+        }
+        let most = self.memory.total() / 2;
+        Held::new(self.memory.acquire(bytes.min(most)).await)
+    }
+
     /// A read of so many bytes is done: counts them, and gives what goes on holding the turn.
     pub(crate) fn read(&self, mut turn: Turn, bytes: usize) -> Held {
         if let Some(rate) = &self.rate {

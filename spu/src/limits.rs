@@ -153,7 +153,7 @@ pub const SEAL_TELL_AGAIN: Duration = Duration::from_secs(2);
 pub const REPLICATION_SILENCE_MAX: Duration = Duration::from_millis(REPLICA_LAG_MS_DEFAULT);
 /// How often both sides give a sign of life: twenty may be lost before the silence counts.
 pub const REPLICATION_HEARTBEAT: Duration = Duration::from_millis(500);
-/// Bytes of batches that a leader may have on the way to one follower, on each of two streams: what a
+/// Bytes of batches and snapshots that a leader may have on the way to one follower, on each of two streams: what a
 /// gigabit carries in a round trip of 30 ms.
 pub const REPLICATION_CREDIT_BYTES: u32 = 4 * 1024 * 1024;
 /// Bytes that one such stream holds at the follower until they are durable; a frame that is larger comes
@@ -167,6 +167,17 @@ pub const REPLICATION_SESSIONS_MAX: usize = 100_000;
 pub const REPLICATION_READS_MAX: usize = 2;
 /// Most bytes of a shipped snapshot: some times what a ledger can have.
 pub const REPLICATION_SNAPSHOT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Snapshots of ledgers that are read, or on their way, for one stream at once: others wait in line, so that
+/// what a leader holds for a follower that takes nothing is two of them.
+pub const REPLICATION_SHIPMENTS_MAX: usize = 2;
+/// Bytes of snapshots that a follower has by one stream and whose logs have not come up to them; no further
+/// one is read meanwhile. Half of what a follower of usual size has room for, which pays twice for each.
+pub const REPLICATION_SHIPPED_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// First and longest pause of a follower that had no room for a snapshot: each attempt costs its leader a
+/// whole read, and room comes when other logs have caught up.
+pub const SHIPPED_REST_BASE: Duration = Duration::from_millis(200);
+/// See [`SHIPPED_REST_BASE`].
+pub const SHIPPED_REST_MAX: Duration = Duration::from_secs(30);
 /// How long a leader is waited for to open a stream.
 pub const REPLICATION_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// First and longest pause between attempts to reach a leader: one that starts again is back in a second.
@@ -175,6 +186,15 @@ pub const REPLICATION_RETRY_BASE: Duration = Duration::from_millis(50);
 pub const REPLICATION_RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long an attach that ended for no reason of its own rests before it is tried again.
 pub const ATTACH_REST: Duration = Duration::from_millis(100);
+/// How long is rested after each attempt to read a log that was cut, and failed to be read: what a disk or a
+/// process is short of for a moment is there again after some seconds.
+pub const READ_AGAIN_PAUSES: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::ZERO,
+];
 /// No two requests with proposals of in-sync sets are closer (I3).
 pub const PROPOSAL_PAUSE: Duration = Duration::from_millis(50);
 /// Proposals in one request: some megabytes of JSON, and fewer than a controller takes at once.

@@ -105,6 +105,22 @@ pub(crate) fn inflight(bytes: usize) {
     gauge!("tidegate_append_inflight_bytes").set(bytes as f64);
 }
 
+/// Batches and snapshots that went to followers; `lane` is `tail` or `catch-up`.
+pub(crate) fn replicated_out(lane: &'static str, bytes: u64) {
+    counter!("tidegate_replication_sent_bytes_total", "lane" => lane).increment(bytes);
+}
+
+/// The same that came from leaders.
+pub(crate) fn replicated_in(lane: &'static str, bytes: u64) {
+    counter!("tidegate_replication_received_bytes_total", "lane" => lane).increment(bytes);
+}
+
+/// How many more, or fewer, partitions follow on the lane that catches up, and records they lack.
+pub(crate) fn catching_up(partitions: f64, records: f64) {
+    gauge!("tidegate_replication_catch_up_partitions").increment(partitions);
+    gauge!("tidegate_replication_catch_up_records").increment(records);
+}
+
 /// Replicas that a node has open.
 pub(crate) fn replicas(count: usize) {
     gauge!("tidegate_replicas").set(count as f64);

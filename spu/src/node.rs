@@ -4,6 +4,7 @@
 //! serves what the controller confirmed. [`Node::stop`] makes everything durable and leaves the mark
 //! of a clean stop; without it a restart recovers from the journal, slower and with the same outcome.
 
+mod by_hand;
 mod found;
 mod peers;
 mod statuses;
@@ -21,7 +22,7 @@ use tidegate_kit::budget::BytePermit;
 use tidegate_kit::clock;
 use tidegate_kit::health::Notice;
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_log::{Log, LogDead, OpenError, OsVfs, Vfs};
+use tidegate_log::{Log, LogConfig, LogDead, OpenError, OsVfs, Vfs};
 use tidegate_proto::control::{IsrMember, Register, Registered, Topology};
 use tidegate_proto::id::{AttemptId, Incarnation, RunId, SpuId, TopicId};
 use tokio::sync::watch;
@@ -91,6 +92,7 @@ pub struct Node {
     config: SpuConfig,
     run_id: RunId,
     log: Log,
+    has_threads: bool,
     found: Found,
     shards: Vec<ShardHandle>,
     directory: Directory,
@@ -126,15 +128,14 @@ impl Node {
         Self::open_on(Arc::new(OsVfs), config)
     }
 
-    /// The same over any file system.
-    fn open_on(vfs: Arc<dyn Vfs>, config: SpuConfig) -> Result<Self, NodeError> {
+    fn open_with(vfs: Arc<dyn Vfs>, config: SpuConfig, log: LogConfig) -> Result<Self, NodeError> {
         let count = config.shards.clamp(1, SHARDS_MAX);
         let appends = &config.memory.appends;
         let uptime = Uptime::start();
         let seats: Vec<Arc<Seat>> = (0..count).map(|_| Seat::new()).collect();
         let listener = Arc::new(Listener::new(seats.clone()));
         let log_memory = config.memory.log.try_acquire(config.memory.log.total());
-        let opened = Log::open(vfs, &config.data_dir, config.log(), listener)?;
+        let opened = Log::open(vfs, &config.data_dir, log, listener)?;
         let newest_ms = opened.replicas.iter().filter_map(|at| at.last_append_ms);
         let newest_ms = newest_ms.max();
         let calendar = Calendar::new(newest_ms, clock::now_ms(), uptime.now_ms());
@@ -161,6 +162,7 @@ impl Node {
             run_id: RunId(Uuid::new_v4()),
             config,
             log,
+            has_threads: true,
             found,
             shards,
             directory,
@@ -226,7 +228,7 @@ impl Node {
                 }
             }
         };
-        self.log.start_threads()?;
+        self.start_threads()?;
         self.log.set_incarnation(incarnation)?;
         self.local.start(topology.clone(), serving.clone());
         let peers = self.peers(incarnation, topology.clone(), &upkeep);

@@ -19,6 +19,7 @@ mod streams;
 use std::sync::Arc;
 
 use tidegate_kit::controller::ControllerClient;
+use tidegate_kit::memory::Memory;
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_kit::tls::NodeTls;
 use tidegate_log::Log;
@@ -60,7 +61,7 @@ impl Replication {
     pub(crate) fn start(
         own: IsrMember,
         membership: Membership,
-        log: Log,
+        (log, memory): (Log, &Memory),
         directory: &Directory,
         topology: watch::Receiver<Arc<Topology>>,
         tasks: &Tasks,
@@ -69,7 +70,13 @@ impl Replication {
         let proposing = Arc::clone(&proposals).run(own, membership.client, directory.clone());
         tasks.spawn(TaskKind::Watch, info_span!("proposals"), proposing);
         Arc::new(Self {
-            links: Links::new(membership.tls, topology, directory.clone(), tasks.clone()),
+            links: Links::new(
+                membership.tls,
+                topology,
+                directory.clone(),
+                memory.reads.child("shipped", memory.reads.total() / 2),
+                tasks.clone(),
+            ),
             proposals,
             shortened: Shortened {
                 log,

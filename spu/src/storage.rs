@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 use tidegate_log::{
@@ -20,6 +21,13 @@ use tidegate_spu_core::{
 
 use crate::limits::RECOVERY_READ_BYTES;
 use crate::shard::{Hosted, Reader, Retention};
+
+/// How many replicas this process has made: each has attempts of its own, whatever the node.
+static REPLICAS_OPENED: AtomicU64 = AtomicU64::new(0);
+
+/// So many attempts, one every 200 ms at the least, take a replica decades; and so many replicas a node never
+/// opens.
+const ATTEMPT_BITS: u32 = 32;
 
 /// What is needed to open one replica.
 #[derive(Clone, Debug)]
@@ -124,6 +132,7 @@ fn open(replica: Arc<LogReplica>, plan: OpenPlan) -> Result<Hosted, OpenFailure>
         snapshot_as_of: recovered.snapshot_as_of,
         bytes_since_snapshot: recovered.bytes,
         ledger: recovered.ledger,
+        attempts_from: REPLICAS_OPENED.fetch_add(1, Ordering::Relaxed) << ATTEMPT_BITS,
         config: plan.config,
     });
     let reader = Arc::new(Reader::new(replica, &machine.status()));
@@ -148,9 +157,9 @@ pub(crate) struct Recovered {
     /// So much is known to be committed, by the snapshot and the batches behind it (T3).
     committed: Offset,
     /// False when rot hides a part of it, or the snapshot is needed and of no use.
-    intact: bool,
+    pub(crate) intact: bool,
     /// Where that is, for a replica that is not intact.
-    damage: Damage,
+    pub(crate) damage: Damage,
 }
 
 /// The newest snapshot, and every batch behind it, up to the first that is damaged.
@@ -245,6 +254,8 @@ fn snapshot(replica: &LogReplica, end: Offset) -> Result<Option<(Offset, Ledger)
 pub(crate) fn replicate(replica: &LogReplica, before: Option<&PartitionSpec>, now: &PartitionSpec) {
     let has_copies = |row: &PartitionSpec| row.replicas.len() > 1;
     if has_copies(now) && !before.is_some_and(has_copies) {
+        // Beginning with what is in the journal alone: the segment writer may not come by for long.
+        replica.set_replicated(None);
         let newest = replica.snapshot().ok().flatten();
         replica.set_replicated(newest.map(|(as_of, _)| as_of));
     }

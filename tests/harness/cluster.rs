@@ -116,6 +116,19 @@ impl Cluster {
         found.next().expect("a node of that name")
     }
 
+    pub(crate) fn member_mut(&mut self, name: &str) -> &mut Member {
+        let nodes = self.manifest.iter_mut().flat_map(|all| &mut all.nodes);
+        let mut found = nodes.filter(|node| node.name == name);
+        found.next().expect("a node of that name")
+    }
+
+    /// Has a unit look at every stored byte within seconds, from its next start by hand on.
+    pub fn look_for_rot_often(&mut self, name: &str) {
+        let often = ["--scrub-period", "1s", "--scrub-rate", "100MB"];
+        let argv = &mut self.member_mut(name).argv;
+        argv.extend(often.map(str::to_owned));
+    }
+
     /// Where and with what to reach it.
     ///
     /// # Panics

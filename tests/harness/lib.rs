@@ -22,10 +22,13 @@ pub mod doors;
 pub mod watching;
 
 pub mod copies;
+pub mod refusals;
+
 pub mod recorded;
 pub mod recorded_readers;
 
 pub mod cluster;
+pub mod network;
 pub mod server;
 
 pub mod browser;

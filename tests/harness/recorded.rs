@@ -15,6 +15,7 @@ use tidegate_histcheck::{Acks, Event, History, Producer, Seen, Send, What};
 use crate::doors::{Doors, Mishap, back_off, judge};
 use crate::http::Answer;
 use crate::random::Random;
+use crate::refusals::Refusals;
 
 /// Records of one request in calm times, at most.
 const CALM_RECORDS_MAX: u64 = 10;
@@ -51,6 +52,8 @@ pub struct Recorder {
     is_bursting: AtomicBool,
     is_stopping: AtomicBool,
     mishaps: Mutex<BTreeMap<(String, Mishap), Vec<String>>>,
+    /// What writers were told instead.
+    pub refusals: Refusals,
 }
 
 impl Recorder {
@@ -69,6 +72,7 @@ impl Recorder {
             is_bursting: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
             mishaps: Mutex::default(),
+            refusals: Refusals::default(),
         })
     }
 
@@ -264,6 +268,9 @@ impl Writer {
     }
 
     fn met(&self, mishap: Mishap, words: String) {
+        if matches!(mishap, Mishap::Refused | Mishap::Unknown) {
+            self.recorder.refusals.note(self.client, &words);
+        }
         let who = format!("{:?}", self.manner);
         self.recorder.met(&who, mishap, words);
     }

@@ -2,6 +2,7 @@
 //! off while another takes over, a leader that wrote what nobody else has comes back, and everything is
 //! killed at once. Each time the histories of all clients are judged and the copies compared byte by byte.
 
+mod isolated;
 mod site;
 
 use site::{Site, Standing, UNITS};
@@ -147,4 +148,65 @@ async fn nothing_is_acknowledged_falsely_and_copies_agree_after_units_were_cut_o
     let verdict = site.judge("cut-off").await;
     let lost = verdict.counts.lost_of_leader;
     assert!(lost >= ALONE, "the copies never differed: {verdict}");
+}
+
+/// two units hang, the third is killed, and those two go on and hang again, one after the other.
+async fn pause_two_and_crash_one(site: &mut Site) {
+    site.burst().await;
+    let before = site.standings().await.expect("leaders");
+    let crashed = before[0].leader;
+    let paused: Vec<String> = (1..=3).filter(|one| *one != crashed).map(unit).collect();
+    for name in &paused {
+        site.cluster.freeze(name);
+    }
+    site.cluster.kill(&unit(crashed));
+    site.recorder.burst(false);
+    site.cluster.thaw(&paused[0]);
+    site.cluster.start_by_hand(&unit(crashed));
+    site.cluster.freeze(&paused[0]);
+    site.cluster.thaw(&paused[1]);
+    site.settle().await;
+    site.cluster.thaw(&paused[0]);
+    site.settle().await;
+    site.wait_whole().await;
+}
+
+/// clients of every kind repeat what was refused or lost, as fast as they may, while whoever leads is killed or
+/// hangs before they have an answer.
+async fn storm(site: &mut Site) {
+    for kills in [true, false] {
+        site.burst().await;
+        let before = site.standings().await.expect("leaders");
+        let leader = before[0].leader;
+        if kills {
+            site.cluster.kill(&unit(leader));
+        } else {
+            site.cluster.freeze(&unit(leader));
+        }
+        site.wait_standings("other leaders in a storm", |now| {
+            all_moved(&before, leader, now)
+        })
+        .await;
+        if kills {
+            site.cluster.start_by_hand(&unit(leader));
+        } else {
+            site.cluster.thaw(&unit(leader));
+        }
+        site.wait_whole().await;
+    }
+    site.recorder.burst(false);
+    site.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r10_r12_storms_of_repetitions_and_units_that_hang_while_another_dies_neither_lose_nor_double()
+ {
+    let effort = Effort::of_environment();
+    let mut site = Site::start(effort).await;
+    for _ in 0..effort.rounds {
+        pause_two_and_crash_one(&mut site).await;
+        storm(&mut site).await;
+    }
+    let verdict = site.judge("storms").await;
+    assert_eq!(verdict.counts.doubled, 0, "{verdict}");
 }

@@ -166,8 +166,11 @@ pub(crate) fn sleep_in_tests(source: &Source) -> Vec<Complaint> {
     if source.path.starts_with("tests/tidy/") {
         return Vec::new();
     }
-    // `wait.rs` is the one place that polls, bounded; benchmarks pace themselves.
-    let exempt = source.path == "tests/harness/wait.rs" || source.path.starts_with("tests/bench/");
+    // `wait.rs` is the one place that polls, bounded; benchmarks pace themselves; on a simulated clock a
+    // sleep is an event like others.
+    let exempt = source.path == "tests/harness/wait.rs"
+        || source.path.starts_with("tests/bench/")
+        || source.path.starts_with("tests/net/");
     let all = source.is_test_code() && !exempt;
     let lines: Vec<(usize, &str)> = if all {
         source.code().chain(source.tests()).collect()

@@ -135,6 +135,13 @@ pub(crate) fn simulate(arguments: &[String]) -> Result<(), String> {
     finish(program(&binary.to_string_lossy()).args(arguments))
 }
 
+/// Runs storage units over a simulated network, seed after seed.
+pub(crate) fn net_sim(arguments: &[String]) -> Result<(), String> {
+    finish(cargo().args(["build", "--release", "--package", "tidegate-net-sim"]))?;
+    let binary = target().join("release/tidegate-net-sim");
+    finish(program(&binary.to_string_lossy()).args(arguments))
+}
+
 /// The long forms of the tests on a cluster of processes: `--rounds N`, `--seed S`.
 pub(crate) fn cluster_trial(arguments: &[String]) -> Result<(), String> {
     let (mut rounds, mut seed) = ("1", None);

@@ -1,5 +1,5 @@
-//! Developer commands: `cargo xtask up | test | ci | bench | images | model | simulate | histories | histcheck |
-//! cluster-trial | dist | openapi | lint-api | schemathesis | fuzz`.
+//! Developer commands: `cargo xtask up | test | ci | bench | images | model | simulate | net-sim | histories |
+//! histcheck | cluster-trial | dist | openapi | lint-api | schemathesis | fuzz`.
 //!
 //! Standard library only, so that it builds in a second on a fresh machine. Every command is a
 //! straight script over programs that are on the machine; what is missing is installed where that
@@ -26,6 +26,7 @@ Usage: cargo xtask <command> [arguments]
   images [..]   boot crash images of the log; --help says how many and which
   model [..]    search the protocol model of replication; --help says how far, --gate takes its guards away
   simulate [..] a whole cluster as events of one queue, seed after seed; --help says how
+  net-sim [..]  storage units over a simulated network, seed after seed; --help says how
   histories     run the tests that generate their inputs on new ones; arguments: how many of each, test names
   histcheck ..  check histories of what clients saw, one file each (tests/histcheck says what they hold)
   cluster-trial the long forms of the tests on a cluster of processes; arguments: --rounds N --seed S
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         "images" => commands::images(&rest),
         "model" => commands::model(&rest),
         "simulate" => commands::simulate(&rest),
+        "net-sim" => commands::net_sim(&rest),
         "histories" => commands::histories(&rest),
         "histcheck" => commands::histcheck(&rest),
         "cluster-trial" => commands::cluster_trial(&rest),

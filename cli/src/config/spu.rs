@@ -109,6 +109,12 @@ const KEYS: &[Key] = &[
         "SIZE",
         "Bytes a second that readers who catch up from disk may read together [default: no bound]",
     ),
+    Key::one(
+        "replication-rate",
+        "TIDEGATE_REPLICATION_RATE",
+        "SIZE",
+        "Bytes a second that copies on other units may read of this disk to catch up [default: no bound]",
+    ),
 ];
 
 /// The storage unit.
@@ -129,6 +135,7 @@ pub(crate) struct SpuSettings {
     pub(crate) trash_delay: Duration,
     pub(crate) scrub: Option<ScrubConfig>,
     pub(crate) catch_up_rate: Option<u64>,
+    pub(crate) replication_rate: Option<u64>,
 }
 
 impl Role for SpuRole {
@@ -165,6 +172,7 @@ impl Role for SpuRole {
             }),
             scrub: scrub(reader),
             catch_up_rate: reader.one("catch-up-rate", units::bytes),
+            replication_rate: reader.one("replication-rate", units::bytes),
             process: process?,
             spu_id: spu_id?,
             group,

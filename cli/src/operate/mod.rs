@@ -7,6 +7,7 @@ mod operation;
 mod partition;
 mod spu;
 mod spu_group;
+mod status;
 
 pub(crate) use operation::OperationCommand;
 pub(crate) use partition::PartitionCommand;
@@ -24,6 +25,11 @@ pub(crate) async fn spu(
     output: Output,
 ) -> Result<(), Failure> {
     spu::run(command, connection, output).await
+}
+
+/// `tidegate status`.
+pub(crate) async fn status(connection: &Connection, output: Output) -> Result<(), Failure> {
+    status::run(connection, output).await
 }
 
 /// `tidegate spu-group ..`.

@@ -236,6 +236,7 @@ async fn open(settings: &SpuSettings, base: &Base, doors: &Doors) -> Result<Node
         },
         memory: base.memory.clone(),
         catch_up_bytes_per_second: settings.catch_up_rate,
+        replication_bytes_per_second: settings.replication_rate,
         scrub: settings.scrub,
         space: settings.space,
         open_files_max: base.files.log_max,

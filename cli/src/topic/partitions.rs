@@ -80,14 +80,11 @@ fn surveyed(partition: &Value) -> Option<String> {
     let number = |name: &str| survey.get(name).and_then(Value::as_u64);
     let answers = survey.get("answers")?.as_array()?;
     let told = answers.iter().map(|answer| {
-        let is_intact = answer.get("intact") == Some(&Value::Bool(true));
         let (spu, end) = (cell(answer.get("spu")), cell(answer.get("end")));
-        let suffix = if is_intact {
-            ""
-        } else {
-            " and may lack something"
-        };
-        format!("storage unit {spu} ends at {end}{suffix}")
+        match answer.get("doubt").and_then(Value::as_str) {
+            Some(doubt) => format!("storage unit {spu} ends at {end} and does not count ({doubt})"),
+            None => format!("storage unit {spu} ends at {end}"),
+        }
     });
     let told: Vec<String> = told.collect();
     let told = match told.is_empty() {
@@ -107,11 +104,20 @@ fn surveyed(partition: &Value) -> Option<String> {
         }
         (_, None) => "what would be lost is not known".to_owned(),
     };
+    let (needed, counted) = (number("answers_needed")?, number("answers_counted")?);
+    let is_over = survey.get("silent").and_then(Value::as_array)?.is_empty();
+    let way_out = match is_over && counted < needed {
+        true => format!(
+            "; nobody else can be asked: `tidegate operation cancel {}`, and then recover with --accept-loss, or \
+             wait for other copies",
+            cell(survey.get("operation"))
+        ),
+        false => String::new(),
+    };
     Some(format!(
-        "partition {} is being recovered: {told}; of {} answers that are needed {} are there, silent: {}; {stake}",
+        "partition {} is being recovered: {told}; of {needed} answers that are needed {counted} are there, silent: \
+         {}; {stake}{way_out}",
         cell(partition.get("partition")),
-        cell(survey.get("answers_needed")),
-        answers.len(),
         cell(survey.get("silent")),
     ))
 }
@@ -209,12 +215,28 @@ mod tests {
         let answers =
             json!([{ "spu": 3, "last_epoch": 4, "log_start": 0, "end": 90, "intact": true }]);
         let partition = json!({ "partition": 2, "survey": { "answers": answers, "answers_needed": 2,
-            "silent": [1, 2], "kept_to": 90, "committed_to": 100, "records_at_stake": 10 } });
+            "answers_counted": 1, "silent": [1, 2], "kept_to": 90, "committed_to": 100, "records_at_stake": 10 } });
         let said = surveyed(&partition).unwrap();
         let expected = "partition 2 is being recovered: storage unit 3 ends at 90; of 2 answers that are needed \
                         1 are there, silent: [1,2]; 10 committed records from offset 90 on would be lost";
         assert_eq!(said, expected);
         assert_eq!(surveyed(&json!({ "partition": 2, "survey": null })), None);
+    }
+
+    #[test]
+    fn a_survey_that_gets_no_further_says_which_answers_do_not_count_and_what_can_be_done() {
+        let answers = json!([{ "spu": 1, "end": 90, "doubt": null },
+            { "spu": 2, "end": 80, "doubt": "its copy is damaged or may lack something" }]);
+        let partition = json!({ "partition": 2, "survey": { "operation": "7", "answers": answers,
+            "answers_needed": 2, "answers_counted": 1, "silent": [], "kept_to": 90 } });
+        let said = surveyed(&partition).unwrap();
+        for part in [
+            "storage unit 1 ends at 90, storage unit 2 ends at 80 and does not count (its copy is damaged",
+            "of 2 answers that are needed 1 are there",
+            "`tidegate operation cancel 7`, and then recover with --accept-loss",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
     }
 
     #[test]

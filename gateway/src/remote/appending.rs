@@ -14,6 +14,7 @@ use tidegate_proto::batch::ClientBatch;
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::position::ReplicaKey;
 use tidegate_proto::private::append::Append;
+use tidegate_proto::produce::Acks;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -55,6 +56,9 @@ impl RemotePartitions {
             let problem = match outcome {
                 Ok(mut appended) => {
                     self.counters.taken();
+                    if request.acks == Acks::Quorum {
+                        self.gatherings.has_gathered(key, route.leader_epoch);
+                    }
                     // The client sent it once.
                     appended.duplicate &= stamped.is_none();
                     return Ok(appended);

@@ -21,8 +21,8 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
+use crate::dial::{Dial, Dialled, Wire};
 use crate::limits;
 use crate::tls::handshake_reason;
 
@@ -47,11 +47,12 @@ pub(crate) enum ConnectError {
 /// Connects as one node to others.
 pub(crate) struct Connector {
     tls: TlsConnector,
+    dial: Option<Arc<dyn Dial>>,
     protocol: Builder<TokioExecutor>,
 }
 
 impl Connector {
-    pub(crate) fn new(tls: Arc<ClientConfig>) -> Self {
+    pub(crate) fn new(tls: Arc<ClientConfig>, dial: Option<Arc<dyn Dial>>) -> Self {
         let mut protocol = Builder::new(TokioExecutor::new());
         protocol
             .timer(TokioTimer::new())
@@ -65,6 +66,7 @@ impl Connector {
             .keep_alive_while_idle(true);
         Self {
             tls: tls.into(),
+            dial,
             protocol,
         }
     }
@@ -81,19 +83,10 @@ impl Connector {
         &self,
         endpoint: &Authority,
     ) -> Result<(SendRequest<Body>, Driven), ConnectError> {
-        let tcp = TcpStream::connect(endpoint.as_str());
-        let tcp = tcp.await.map_err(ConnectError::Reach)?;
-        tcp.set_nodelay(true).map_err(ConnectError::Reach)?;
-        // Who answers is read off the certificate; the name is neither sent nor looked at.
-        let name = DnsName::try_from_str("tidegate.invalid").map(ServerName::DnsName);
-        let name = name.map_err(|error| ConnectError::Handshake(error.to_string()))?;
-        let tls = self.tls.connect(name, tcp);
-        let tls = tls
-            .await
-            .map_err(|error| ConnectError::Handshake(handshake_reason(&error)))?;
+        let stream = self.wire(endpoint).await?;
         let (first, heard) = oneshot::channel();
         let stream = Heard {
-            stream: Box::new(tls),
+            stream,
             first: Some(first),
         };
         let spoken = self.protocol.handshake(TokioIo::new(stream)).await;
@@ -109,11 +102,36 @@ impl Connector {
             },
         }
     }
+
+    /// What the protocol is spoken over.
+    async fn wire(&self, endpoint: &Authority) -> Result<Box<dyn Wire>, ConnectError> {
+        let Some(dial) = &self.dial else {
+            let tcp = TcpStream::connect(endpoint.as_str());
+            let tcp = tcp.await.map_err(ConnectError::Reach)?;
+            tcp.set_nodelay(true).map_err(ConnectError::Reach)?;
+            return self.secured(tcp).await;
+        };
+        let dialled = dial.dial(endpoint.as_str()).await;
+        match dialled.map_err(ConnectError::Reach)? {
+            Dialled::Open(wire) => self.secured(wire).await,
+            Dialled::Trusted(wire) => Ok(wire),
+        }
+    }
+
+    async fn secured<W: Wire + 'static>(&self, wire: W) -> Result<Box<dyn Wire>, ConnectError> {
+        // Who answers is read off the certificate; the name is neither sent nor looked at.
+        let name = DnsName::try_from_str("tidegate.invalid").map(ServerName::DnsName);
+        let name = name.map_err(|error| ConnectError::Handshake(error.to_string()))?;
+        match self.tls.connect(name, wire).await {
+            Ok(tls) => Ok(Box::new(tls)),
+            Err(error) => Err(ConnectError::Handshake(handshake_reason(&error))),
+        }
+    }
 }
 
 /// A connection that tells when the server has said something.
 pub(crate) struct Heard {
-    stream: Box<TlsStream<TcpStream>>,
+    stream: Box<dyn Wire>,
     first: Option<oneshot::Sender<()>>,
 }
 

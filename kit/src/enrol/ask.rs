@@ -40,7 +40,7 @@ impl Joining {
     pub(super) fn new(pin: &str) -> Result<Self, PkiError> {
         let config = pinned_client_config(pin, Expect::Role(NodeRole::Sc))?;
         Ok(Self {
-            connector: Connector::new(config),
+            connector: Connector::new(config, None),
         })
     }
 

@@ -24,6 +24,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::identity::{identity_of, serial_of};
 use super::verify::{Clients, Expect, Faith, Servers, Trusting};
 use super::{PkiError, provider};
+use crate::dial::Dial;
 use crate::secret::Secret;
 
 /// The protocol of private connections.
@@ -53,6 +54,7 @@ pub enum ClientAuth {
 #[derive(Debug, Clone)]
 pub struct NodeTls {
     shared: Arc<Shared>,
+    dial: Option<Arc<dyn Dial>>,
 }
 
 #[derive(Debug)]
@@ -87,7 +89,21 @@ impl NodeTls {
                 provider,
                 current: RwLock::new(Arc::new(current)),
             }),
+            dial: None,
         })
+    }
+
+    /// The same node, for simulations: its channels are made of what `dial` connects.
+    #[must_use]
+    pub fn over(self, dial: Arc<dyn Dial>) -> Self {
+        Self {
+            dial: Some(dial),
+            ..self
+        }
+    }
+
+    pub(crate) fn dial(&self) -> Option<Arc<dyn Dial>> {
+        self.dial.clone()
     }
 
     /// Every handshake from now on uses these. Connections stay as they are.

@@ -120,6 +120,10 @@ pub struct PartitionSurvey {
     pub accepts_loss: bool,
     /// Answers of whole copies that a recovery without loss needs.
     pub answers_needed: u16,
+    /// Those of them that are there. When everybody has answered and too few count, nothing more comes by
+    /// itself: cancel `operation`, and accept the loss or wait for other copies.
+    #[serde(default)]
+    pub answers_counted: u16,
     /// Exclusive end of the log that would lead now; `null` while nobody has answered.
     pub kept_to: Option<Offset>,
     /// Exclusive end of what the last leader said to be committed; `null` when nobody remembers.
@@ -144,6 +148,9 @@ pub struct SurveyAnswer {
     pub end: Offset,
     /// Nothing that was acknowledged can be missing.
     pub intact: bool,
+    /// Why it does not count towards `answers_needed`; `null` when it does.
+    #[serde(default)]
+    pub doubt: Option<String>,
 }
 
 /// Records that an operator gave up: those at and after `from` that were written in epochs before `before_epoch`.

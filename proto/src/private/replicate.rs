@@ -14,9 +14,8 @@ pub use records::{Acked, Push, SnapshotPiece, decode_acks, encode_acks, encode_p
 use std::fmt;
 use std::str::FromStr;
 
-use crate::bytes::Reader;
 use crate::id::{Incarnation, ReplicaGen};
-use crate::limits::FRAME_BATCHES_BYTES_MAX;
+use crate::limits::{FRAME_BATCHES_BYTES_MAX, INTEGER_MAX};
 use crate::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
 use crate::private::append::{put_frame, put_key, take_key};
 use crate::private::fault::FrameError;
@@ -73,12 +72,20 @@ pub enum Lane {
     CatchUp,
 }
 
-impl fmt::Display for Lane {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Lane {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Tail => "tail",
             Self::CatchUp => "catch-up",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -215,28 +222,28 @@ impl Wish {
                     let key = take_key(reader)?;
                     let replica_gen = ReplicaGen(uuid::Uuid::from_bytes(reader.array()?));
                     let numbers = (reader.u64()?, reader.u64()?);
-                    let position = take_position(reader)?;
-                    let log_start = Offset::new(reader.u64()?);
+                    let (end, last_epoch) = (reader.u64()?, reader.u64()?);
+                    let log_start = reader.u64()?;
                     let flags = (reader.u8()?, reader.u8()?);
                     Some((
                         handle,
                         key,
                         replica_gen,
                         numbers,
-                        position,
+                        (end, last_epoch),
                         log_start,
                         flags,
                     ))
                 });
-                let (handle, key, replica_gen, numbers, position, log_start, flags) = fields?;
+                let (handle, key, replica_gen, numbers, at, log_start, flags) = fields?;
                 Ok(Self::Attach {
                     handle,
                     key,
                     replica_gen,
                     leader_epoch: LeaderEpoch(numbers.0),
                     incarnation: Incarnation(numbers.1),
-                    position,
-                    log_start,
+                    position: position_of(kind, at)?,
+                    log_start: offset_of(kind, log_start)?,
                     is_whole: take_flag(kind, flags.0)?,
                     is_intact: take_flag(kind, flags.1)?,
                 })
@@ -281,8 +288,17 @@ fn put_position(out: &mut Vec<u8>, position: LogPosition) {
     put_u64s(out, &[position.end.get(), last_epoch]);
 }
 
-fn take_position(reader: &mut Reader<'_>) -> Option<LogPosition> {
-    let end = Offset::new(reader.u64()?);
-    let last_epoch = Some(LeaderEpoch(reader.u64()?)).filter(|epoch| epoch.0 != 0);
-    Some(LogPosition { end, last_epoch })
+fn position_of(kind: u8, (end, last_epoch): (u64, u64)) -> Result<LogPosition, FrameError> {
+    let end = offset_of(kind, end)?;
+    let last_epoch = Some(LeaderEpoch(last_epoch)).filter(|epoch| epoch.0 != 0);
+    Ok(LogPosition { end, last_epoch })
+}
+
+/// No log grows beyond what all clients can read, so that what follows an offset is one as well.
+fn offset_of(kind: u8, number: u64) -> Result<Offset, FrameError> {
+    let is_one = number <= INTEGER_MAX;
+    let field = "an offset";
+    is_one
+        .then_some(Offset::new(number))
+        .ok_or(FrameError::Field { kind, field })
 }

@@ -3,6 +3,8 @@
 //!
 //! A body must hold for any bytes; it fails by panicking.
 
+mod frames;
+
 use bytes::Bytes;
 use tidegate_proto::batch::{
     Batch, BatchBuilder, ClientBatch, MAGIC, PLACEMENT_LEN, Placement, PlacementHeader,
@@ -15,6 +17,8 @@ use tidegate_proto::json::{JsonFault, check_json};
 use tidegate_proto::limits::{CURSOR_BYTES_MAX, JSON_DEPTH_MAX};
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use tidegate_proto::record::RecordRef;
+
+pub(crate) use frames::replication_frames;
 
 /// A target: its name, which is also that of its seed folder, and what it does.
 pub(crate) type Body = fn(&[u8]);

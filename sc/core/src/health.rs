@@ -4,11 +4,27 @@
 //! passed in. Invariant: what is counted for the whole cluster is what is shown of each partition.
 
 use tidegate_proto::api::topic::{CopyState, PartitionState};
+use tidegate_proto::control::{IsrMember, SealAnswer};
 use tidegate_proto::id::SpuId;
 
 use crate::model::{Model, Topic};
-use crate::rows::PartitionRow;
+use crate::rows::{PartitionRow, Seal};
+use crate::rule::{Rule, holds};
 use crate::status::partition_state;
+
+/// Why what a copy answered to a survey proves nothing of what quorums stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Doubt {
+    /// Its unit is away, or registered again since.
+    #[error("its storage unit went away since")]
+    Away,
+    /// Something that it acknowledged may be missing.
+    #[error("its copy is damaged or may lack something")]
+    NotIntact,
+    /// It was made anew, or left the copies in sync before.
+    #[error("its copy was not known to have everything")]
+    NotVouched,
+}
 
 /// How many partitions are not as they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,11 +111,7 @@ pub fn partition_reason(model: &Model, topic: &Topic, row: &PartitionRow) -> Opt
         PartitionState::Unplaced => Some("no storage unit has room for it yet".to_owned()),
         PartitionState::Offline if row.seal.is_some() => {
             let seal = row.seal.as_ref()?;
-            let (answers, needed) = (seal.answers.len(), seal.answers_needed);
-            Some(format!(
-                "it is closed, and its copies are asked what they hold: {answers} answered, {needed} are \
-                 needed"
-            ))
+            Some(surveyed(model, row, seal))
         }
         PartitionState::Offline if in_sync == 0 => Some(
             "none of its copies is known to have everything: `tidegate partition recover` finds out"
@@ -127,6 +139,49 @@ pub fn partition_reason(model: &Model, topic: &Topic, row: &PartitionRow) -> Opt
     }
 }
 
+/// Why the answer does not count towards those that a recovery without loss needs; none when it does.
+#[must_use]
+pub fn doubt(model: &Model, row: &PartitionRow, answer: &SealAnswer) -> Option<Doubt> {
+    doubted(row, answer, is_live(model, answer.member))
+}
+
+/// The same of an answer whose unit takes part under the registration that it answered in, or does not.
+pub(crate) fn doubted(row: &PartitionRow, answer: &SealAnswer, is_live: bool) -> Option<Doubt> {
+    // One on a disk that was replaced is whole, and knows nothing of what quorums counted.
+    let replica = row.replica(answer.member.spu);
+    let is_vouched = replica.is_some_and(|own| own.vouched) || row.isr.contains(&answer.member);
+    if !is_live {
+        Some(Doubt::Away)
+    } else if !answer.intact {
+        Some(Doubt::NotIntact)
+    } else if !holds(Rule::SurveyVouched, is_vouched) {
+        Some(Doubt::NotVouched)
+    } else {
+        None
+    }
+}
+
+/// How far a survey is: what is there, what counts, and what whoever waits for it can do.
+fn surveyed(model: &Model, row: &PartitionRow, seal: &Seal) -> String {
+    let doubts = seal.answers.iter().filter_map(|answer| {
+        let (spu, doubt) = (answer.member.spu, doubt(model, row, answer)?);
+        Some(format!("; that of {spu} does not count: {doubt}"))
+    });
+    let doubts: Vec<String> = doubts.collect();
+    let (answers, needed) = (seal.answers.len(), seal.answers_needed);
+    let counted = answers - doubts.len();
+    let is_over = answers == row.replicas.len() && row.moving.is_none();
+    let way_out = match is_over && counted < usize::from(needed) {
+        true => "; nobody else can be asked: cancel the recovery, and accept the loss or wait",
+        false => "",
+    };
+    format!(
+        "it is closed, and its copies are asked what they hold: {answers} answered, {counted} of them count, \
+         {needed} are needed{}{way_out}",
+        doubts.concat()
+    )
+}
+
 /// Copies that there should be.
 fn wanted(topic: &Topic, row: &PartitionRow) -> usize {
     row.replicas
@@ -136,12 +191,13 @@ fn wanted(topic: &Topic, row: &PartitionRow) -> usize {
 
 /// Members of the in-sync set that take part under the registration they were admitted with.
 fn live<'a>(model: &'a Model, row: &'a PartitionRow) -> impl Iterator<Item = SpuId> + 'a {
-    let is_live = |spu, incarnation| {
-        let unit = model.spu(spu);
-        unit.is_some_and(|unit| !unit.fenced && unit.incarnation == incarnation)
-    };
     let members = row.isr.iter();
     members
-        .filter(move |member| is_live(member.spu, member.incarnation))
+        .filter(move |member| is_live(model, **member))
         .map(|member| member.spu)
+}
+
+fn is_live(model: &Model, member: IsrMember) -> bool {
+    let unit = model.spu(member.spu);
+    unit.is_some_and(|unit| !unit.fenced && unit.incarnation == member.incarnation)
 }

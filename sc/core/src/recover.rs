@@ -16,6 +16,7 @@ use crate::decision::{Decision, Outcome};
 use crate::difference::moved;
 use crate::draft::{Draft, drafted};
 use crate::elect::{elect, is_live, lead, may_lead};
+use crate::health::doubted;
 use crate::ids::Ids;
 use crate::limits::LOSSES_MAX;
 use crate::model::Model;
@@ -24,6 +25,31 @@ use crate::operation::{begin, count_failed, operation_of};
 use crate::refusal::Refusal;
 use crate::rows::{OperationKind, PartitionRow, Seal};
 use crate::rule::{Rule, holds};
+
+/// What a survey waits for whose answers are all in and prove too little; none while it may end by itself.
+pub(crate) fn stuck(draft: &Draft<'_>, row: &PartitionRow) -> Option<String> {
+    let seal = row.seal.as_ref().filter(|_| row.moving.is_none())?;
+    let has_answered = |spu: SpuId| seal.answers.iter().any(|answer| answer.member.spu == spu);
+    if !row.replicas.iter().all(|own| has_answered(own.spu)) {
+        return None;
+    }
+    let doubts = seal.answers.iter().filter_map(|answer| {
+        let spu = answer.member.spu;
+        doubted(row, answer, is_live(draft, &answer.member))
+            .map(|doubt| format!("that of {spu} does not count: {doubt}"))
+    });
+    let doubts: Vec<String> = doubts.collect();
+    let counted = seal.answers.len() - doubts.len();
+    let (key, needed, why) = (
+        draft.told(row.key()),
+        seal.answers_needed,
+        doubts.join(", "),
+    );
+    Some(format!(
+        "{key} waits: {counted} of the {needed} answers that are needed count; {why}; cancel this operation, \
+         and recover with --accept-loss or wait for other copies"
+    ))
+}
 
 /// What an operator allows a recovery.
 #[derive(Debug, Clone, Copy)]
@@ -187,13 +213,9 @@ fn end_relocation(
 
 fn end_recovery(draft: &Draft<'_>, row: &PartitionRow, seal: &Seal) -> Option<PartitionRow> {
     let live = |answer: &&SealAnswer| is_live(draft, &answer.member);
-    // One on a disk that was replaced is whole, and knows nothing of what quorums counted.
-    let counts = |answer: &&SealAnswer| {
-        let replica = row.replica(answer.member.spu);
-        let is_vouched = replica.is_some_and(|own| own.vouched) || row.isr.contains(&answer.member);
-        answer.intact && holds(Rule::SurveyVouched, is_vouched)
-    };
-    let clean: Vec<&SealAnswer> = seal.answers.iter().filter(live).filter(counts).collect();
+    let counts =
+        |answer: &&SealAnswer| doubted(row, answer, is_live(draft, &answer.member)).is_none();
+    let clean: Vec<&SealAnswer> = seal.answers.iter().filter(counts).collect();
     let is_enough = clean.len() >= usize::from(seal.answers_needed);
     if !clean.is_empty() && holds(Rule::SurveyAnswers, is_enough) {
         return Some(led_by_the_longest(draft, row, &clean, false));

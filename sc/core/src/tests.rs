@@ -6,6 +6,7 @@ mod create;
 mod health;
 mod histories;
 mod moves;
+mod named;
 mod register;
 mod single;
 mod stale;

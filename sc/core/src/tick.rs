@@ -20,7 +20,7 @@ use crate::liveness::Liveness;
 use crate::model::Model;
 use crate::moves::{Step, give_up, is_copying, next_step};
 use crate::operation::{count_failed, forget_old, keep_books, operation_of};
-use crate::recover::end_survey;
+use crate::recover::{end_survey, stuck};
 use crate::register::place_what_waits;
 use crate::rows::{PartitionRow, SpuRow};
 
@@ -143,7 +143,11 @@ fn move_on(draft: &mut Draft<'_>, now_ms: i64, ids: &mut Ids) -> BTreeMap<Operat
         if row.seal.is_some() {
             // Units may have come or gone since the last answer.
             end_survey(draft, now_ms, ids, row.key());
-            if let Some(why) = unheard(draft, row) {
+            let is_open = draft
+                .partition(row.key())
+                .is_some_and(|now| now.seal.is_some());
+            let why = unheard(draft, row).or_else(|| stuck(draft, row).filter(|_| is_open));
+            if let Some(why) = why {
                 waits.entry(id).or_insert(why);
             }
             continue;

@@ -12,7 +12,7 @@ use tidegate_proto::id::SpuId;
 use tidegate_proto::position::Offset;
 use tidegate_sc_core::groups::units_of;
 use tidegate_sc_core::health::{
-    copy_state, is_below_min_in_sync, is_under_replicated, partition_reason,
+    copy_state, doubt, is_below_min_in_sync, is_under_replicated, partition_reason,
 };
 use tidegate_sc_core::model::{Model, Topic};
 use tidegate_sc_core::rows::{
@@ -61,7 +61,7 @@ pub(super) fn partition(
             .collect(),
         under_replicated: is_under_replicated(topic, row),
         below_min_in_sync: is_below_min_in_sync(model, row),
-        survey: survey(row, status.map(|status| status.high_watermark)),
+        survey: survey(model, row, status.map(|status| status.high_watermark)),
         losses: row.losses.iter().map(accepted_loss).collect(),
         version: row.version,
         log_start: status.map(|status| status.log_start),
@@ -82,7 +82,11 @@ fn accepted_loss(loss: &Loss) -> topic::AcceptedLoss {
 }
 
 /// What was found out of a partition that is closed to be recovered; `committed` is what its last leader said.
-fn survey(row: &PartitionRow, committed: Option<Offset>) -> Option<topic::PartitionSurvey> {
+fn survey(
+    model: &Model,
+    row: &PartitionRow,
+    committed: Option<Offset>,
+) -> Option<topic::PartitionSurvey> {
     let seal = row.seal.as_ref().filter(|_| row.moving.is_none())?;
     let answers = seal.answers.iter();
     let has_answered = |spu: SpuId| seal.answers.iter().any(|answer| answer.member.spu == spu);
@@ -91,10 +95,14 @@ fn survey(row: &PartitionRow, committed: Option<Offset>) -> Option<topic::Partit
         .clone()
         .map(|answer| (answer.last_epoch, answer.end));
     let kept_to = kept.max().map(|(_, end)| end);
+    let counted = answers
+        .clone()
+        .filter(|answer| doubt(model, row, answer).is_none());
     Some(topic::PartitionSurvey {
         operation: seal.operation,
         accepts_loss: seal.accept_loss,
         answers_needed: seal.answers_needed,
+        answers_counted: u16::try_from(counted.count()).unwrap_or(u16::MAX),
         kept_to,
         committed_to: committed,
         records_at_stake: kept_to
@@ -107,6 +115,7 @@ fn survey(row: &PartitionRow, committed: Option<Offset>) -> Option<topic::Partit
                 log_start: answer.log_start,
                 end: answer.end,
                 intact: answer.intact,
+                doubt: doubt(model, row, answer).map(|doubt| doubt.to_string()),
             })
             .collect(),
         silent: replicas.filter(|spu| !has_answered(*spu)).collect(),

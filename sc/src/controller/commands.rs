@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tidegate_kit::clock;
 use tidegate_proto::api::topic::Setting;
 use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::id::{Incarnation, SpuId};
 use tidegate_sc_core::decide::decide;
 use tidegate_sc_core::decision::{Decision, Request};
 use tidegate_sc_core::limits::REPLICATION_FACTOR_DEFAULT;
@@ -76,6 +77,8 @@ pub struct Answered {
 pub(super) struct Command {
     pub(super) request: Request,
     pub(super) origin: Origin,
+    /// Of a unit that registers: the registration that was the last one when it asked.
+    pub(super) last: Option<Incarnation>,
     pub(super) reply: Reply,
 }
 
@@ -220,9 +223,14 @@ impl Controller {
         if let Some(refusal) = self.shared.conditions.now().refusal() {
             return Err(refusal);
         }
+        let last = match &request {
+            Request::Register(report) => Some(last_registration(&self.model(), report.spu_id)),
+            _ => None,
+        };
         let command = Command {
             request,
             origin,
+            last,
             reply,
         };
         let sent = self.shared.commands.try_send(command);
@@ -254,6 +262,12 @@ pub(super) fn answer_of(receipt: Receipt, request_hash: [u8; 32]) -> Result<Stri
     let detail =
         "this Idempotency-Key was used for another request: another path, condition or body";
     Err(Problem::new(ErrorCode::IdempotencyKeyReused, detail))
+}
+
+/// The number of the last registration under that id, also of a unit that was removed since.
+pub(super) fn last_registration(model: &Model, spu: SpuId) -> Incarnation {
+    let row = model.spus.get(&spu);
+    row.map_or(Incarnation(0), |row| row.incarnation)
 }
 
 fn half_way() -> Problem {

@@ -2,18 +2,19 @@
 //!
 //! Invariants: a decision is made on the state that its commit is conditional on, and made again when
 //! somebody was faster. One that commits nothing, or refuses, is made on a state no older than its
-//! request.
+//! request. A registration is decided only while its unit waits for it and none was made since it asked.
 
 use std::sync::Arc;
 
 use tidegate_kit::clock;
 use tidegate_proto::error::{ErrorCode, Problem};
+use tidegate_proto::id::{Incarnation, SpuId};
 use tidegate_sc_core::decide::decide;
 use tidegate_sc_core::decision::{Decision, Request};
 use tidegate_sc_core::model::Model;
 use uuid::Uuid;
 
-use super::commands::{Answered, Decided, Once, Origin, answer_of};
+use super::commands::{Answered, Decided, Once, Origin, answer_of, last_registration};
 use super::task::{Fate, Task, failed};
 use crate::limits::{DECISION_ATTEMPTS_MAX, RECEIPT_KEPT_MS};
 use crate::metrics;
@@ -24,10 +25,15 @@ impl Task {
         &mut self,
         request: &Request,
         origin: &Origin,
+        last: Option<Incarnation>,
+        is_awaited: &(dyn Fn() -> bool + Sync),
     ) -> Result<Decided, Problem> {
         let mut is_fresh = self.is_alone;
         for _ in 0..DECISION_ATTEMPTS_MAX {
             self.be_ready().await?;
+            if let Request::Register(report) = request {
+                self.speaks_for_now(report.spu_id, last, is_awaited())?;
+            }
             let now_ms = clock::now_ms();
             let Some(decided) = self.decide(request, now_ms, &mut is_fresh).await? else {
                 continue;
@@ -49,6 +55,27 @@ impl Task {
             self.mirror.set_behind();
         }
         Err(contended())
+    }
+
+    /// A registration says what its run of the unit found on the disk. Later, when another was made or the
+    /// run is no more, that is no longer so: carried out then it would shut out who serves now, and copies
+    /// that are as they should be would be taken for such as went back in time.
+    fn speaks_for_now(
+        &self,
+        spu: SpuId,
+        last: Option<Incarnation>,
+        is_awaited: bool,
+    ) -> Result<(), Problem> {
+        let now = last_registration(self.mirror.model(), spu);
+        if is_awaited && last.is_none_or(|last| last == now) {
+            return Ok(());
+        }
+        let detail = format!(
+            "storage unit {spu} gave this registration up, or was registered since it asked; nothing was \
+             done"
+        );
+        tracing::warn!(%spu, ?last, %now, is_awaited, "a late registration is not carried out");
+        Err(Problem::new(ErrorCode::Unavailable, detail))
     }
 
     /// The same under a request key: the receipt is written with the changes, and that of a refusal

@@ -149,12 +149,15 @@ impl Task {
         let Command {
             request,
             origin,
+            last,
             reply,
         } = command;
         // Nobody may be listening any more; what was decided is done all the same.
         match reply {
             Reply::Decided(reply) => {
-                let _ = reply.send(self.carry_out(&request, &origin).await);
+                let is_awaited = || !reply.is_closed();
+                let done = self.carry_out(&request, &origin, last, &is_awaited).await;
+                let _ = reply.send(done);
             }
             Reply::Once(once, reply) => {
                 let _ = reply.send(self.carry_out_once(&request, &origin, &once).await);

@@ -7,6 +7,7 @@ mod mirror;
 mod once;
 mod outage;
 mod postgres;
+mod registrations;
 mod reports;
 mod silence;
 mod witnesses;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use tidegate_proto::api::topic::{Setting, TopicConfigRequest, TopicRequest, WriteResult};
 use tidegate_proto::error::ErrorCode;
-use tidegate_proto::id::StoreId;
+use tidegate_proto::id::{SpuId, StoreId};
 use tidegate_proto::name::TopicName;
 use tidegate_sc_core::decision::{Request, TopicWrite};
 

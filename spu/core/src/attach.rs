@@ -114,7 +114,8 @@ pub enum Truncation {
         /// The new end.
         to: Offset,
     },
-    /// T5: drop all; the log begins and ends at `to`, which is above its end.
+    /// T5: drop all, snapshots of the ledger too; the log begins and ends at `to`. That is above its end, or 0
+    /// where an operator accepted the loss of all that the leader does not have.
     Reset {
         /// The new start and end.
         to: Offset,

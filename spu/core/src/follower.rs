@@ -8,15 +8,17 @@ use bytes::Bytes;
 use tidegate_proto::batch::Batch;
 use tidegate_proto::control::IsrMember;
 use tidegate_proto::id::SpuId;
-use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset};
+use tidegate_proto::position::{LogPosition, Offset};
 
 use crate::attach::{AttachAnswer, AttachRequest, Truncation};
 use crate::effect::{Effect, Effects, Refusal};
 use crate::guard::{self, Guard};
 use crate::input::{Append, Assignment, Now};
 use crate::ledger::Ledger;
-use crate::limits::ATTACH_RETRY_MS;
+use crate::limits::{ATTACH_ANSWER_MS_MAX, ATTACH_RETRY_MS};
 use crate::standing::Standing;
+
+mod divergence;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Follower {
@@ -39,8 +41,8 @@ pub(crate) struct Follower {
 enum Link {
     /// Nothing is under way.
     Down,
-    /// The leader is asked.
-    Asked,
+    /// The leader is asked; anew at this time if nothing came of it.
+    Asked { until_ms: u64 },
     /// Batches come; what was acknowledged last.
     Up {
         acked: Option<(LogPosition, Option<Offset>)>,
@@ -59,9 +61,6 @@ struct Shipped {
 /// A rule forbids to go on: the replica fails, and keeps what it has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Violation(pub(crate) &'static str);
-
-const CUT_OF_COMMITTED: Violation =
-    Violation("the leader's log lacks what was committed here: nothing is cut (T3)");
 
 impl Follower {
     pub(crate) fn new(row: &Assignment) -> Self {
@@ -100,11 +99,16 @@ impl Follower {
 
     /// Whether time decides when it goes on.
     pub(crate) fn is_unsettled(&self) -> bool {
-        matches!(self.link, Link::Waiting { .. })
+        matches!(self.link, Link::Waiting { .. } | Link::Asked { .. })
+    }
+
+    /// Whether it holds a ledger that was shipped to it and is not its own yet.
+    pub(crate) const fn holds_shipped(&self) -> bool {
+        self.shipped.is_some()
     }
 
     /// Attaches, if all that comes before it is done.
-    pub(crate) fn attach(&mut self, standing: &mut Standing, effects: &mut Effects) {
+    pub(crate) fn attach(&mut self, standing: &mut Standing, now: Now, effects: &mut Effects) {
         let Some(leader) = self.leader else {
             return;
         };
@@ -113,7 +117,8 @@ impl Follower {
             return;
         }
         standing.attempts += 1;
-        self.link = Link::Asked;
+        let until_ms = now.monotonic_ms.saturating_add(ATTACH_ANSWER_MS_MAX);
+        self.link = Link::Asked { until_ms };
         self.shipped = None;
         effects.push(Effect::Attach {
             attempt: standing.attempts,
@@ -133,23 +138,6 @@ impl Follower {
         });
     }
 
-    /// The position, with an epoch as far as there is anything to compare: of a log that is all committed
-    /// nothing can differ, and the leader may not know its epochs any more. A marker at the end is not
-    /// covered by a high watermark.
-    fn comparable(&self, standing: &Standing) -> LogPosition {
-        let LogPosition { end, last_epoch } = standing.position();
-        let ends_in_records = standing.ledger.epochs().at(end) == last_epoch;
-        let is_committed = end <= standing.promised && ends_in_records && !self.loses(standing);
-        let is_settled = end == standing.log_start && ends_in_records;
-        let last_epoch = last_epoch.filter(|_| !(is_committed || is_settled));
-        LogPosition { end, last_epoch }
-    }
-
-    /// An operator accepted that what was committed here may go.
-    fn loses(&self, standing: &Standing) -> bool {
-        self.recovery_gen > standing.meta.recovery_gen
-    }
-
     pub(crate) fn answered(
         &mut self,
         standing: &mut Standing,
@@ -158,7 +146,7 @@ impl Follower {
         snapshot: Option<(Offset, Bytes)>,
         effects: &mut Effects,
     ) -> Result<(), Violation> {
-        let is_awaited = attempt == standing.attempts && self.link == Link::Asked;
+        let is_awaited = attempt == standing.attempts && self.is_asked();
         let is_same = answer.leader_epoch() == standing.meta.leader_epoch;
         if !guard::holds(Guard::AnswerEpoch, is_awaited && is_same) || standing.is_truncating() {
             if is_awaited {
@@ -302,11 +290,13 @@ impl Follower {
     pub(crate) fn unlinked(
         &mut self,
         standing: &mut Standing,
+        now: Now,
         attempt: u64,
         effects: &mut Effects,
     ) {
-        if attempt == standing.attempts && matches!(self.link, Link::Asked | Link::Up { .. }) {
-            self.attach(standing, effects);
+        let is_linked = self.is_asked() || matches!(self.link, Link::Up { .. });
+        if attempt == standing.attempts && is_linked {
+            self.attach(standing, now, effects);
         }
     }
 
@@ -326,9 +316,18 @@ impl Follower {
     }
 
     pub(crate) fn tick(&mut self, standing: &mut Standing, now: Now, effects: &mut Effects) {
-        if matches!(self.link, Link::Waiting { until_ms } if until_ms <= now.monotonic_ms) {
-            self.attach(standing, effects);
+        match self.link {
+            Link::Waiting { until_ms } | Link::Asked { until_ms }
+                if until_ms <= now.monotonic_ms =>
+            {
+                self.attach(standing, now, effects);
+            }
+            Link::Down | Link::Asked { .. } | Link::Up { .. } | Link::Waiting { .. } => {}
         }
+    }
+
+    pub(crate) const fn is_asked(&self) -> bool {
+        matches!(self.link, Link::Asked { .. })
     }
 
     /// The role ends, or the node stops.
@@ -337,40 +336,6 @@ impl Follower {
         if std::mem::replace(&mut self.link, Link::Down) != Link::Down {
             effects.push(Effect::StopFollowing);
         }
-    }
-
-    /// T2: where the log is cut: at the end of that epoch in the leader's log or in the own one, whichever
-    /// comes first. Epochs never decrease along a log, so all that is of a later epoch goes with it. Where
-    /// none is known to be common, what is committed is.
-    fn point_of_cut(&self, standing: &Standing, epoch: LeaderEpoch, end: Offset) -> Offset {
-        if guard::holds(Guard::CutAtBothEnds, false) {
-            return end.min(standing.end);
-        }
-        let own_end = standing.ledger.epochs().end_of(epoch, standing.end);
-        let own_end = own_end.map_or_else(
-            || {
-                if self.loses(standing) {
-                    standing.log_start
-                } else {
-                    standing.promised
-                }
-            },
-            |(_, end)| end,
-        );
-        end.min(own_end)
-    }
-
-    fn truncate(
-        &mut self,
-        standing: &mut Standing,
-        truncation: Truncation,
-        effects: &mut Effects,
-    ) -> Result<(), Violation> {
-        if !standing.truncate(truncation, self.loses(standing), effects) {
-            return Err(CUT_OF_COMMITTED);
-        }
-        self.link = Link::Down;
-        Ok(())
     }
 
     /// The leader, or what carries its words, is not to be trusted in this attach.

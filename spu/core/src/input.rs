@@ -53,6 +53,9 @@ pub struct Facts {
     pub bytes_since_snapshot: u64,
     /// Producers, keys and epochs, recovered.
     pub ledger: Ledger,
+    /// Attaches are counted from here. Each replica that a process makes has a range of its own: a partition
+    /// that is closed and opened anew must not take what an earlier replica asked for as its own.
+    pub attempts_from: u64,
     /// The topic's configuration, as far as it concerns a replica.
     pub config: ReplicaConfig,
 }
@@ -123,6 +126,8 @@ pub struct Truncated {
     pub end: Offset,
     /// Append time of the last batch.
     pub last_append_ms: Option<i64>,
+    /// False when rot was found in what is left, as for [`Facts::intact`].
+    pub intact: bool,
     /// How far the newest snapshot of the ledger reaches, if there is one.
     pub snapshot_as_of: Option<Offset>,
     /// Bytes of the log that no snapshot knows.
@@ -219,6 +224,8 @@ pub enum Input {
     },
     /// What `Effect::Truncate` asked for is durable.
     Truncated(Box<Truncated>),
+    /// What is left of a truncated log cannot be read, and trying again did not help: this replica fails.
+    TruncationFailed,
     /// The journal failed for good: nothing more becomes durable.
     LogFailed {
         /// Because there is no space.

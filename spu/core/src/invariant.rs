@@ -76,3 +76,36 @@ pub fn start_is_committed(log_start: Offset, high_watermark: Offset) {
         "log start {log_start:?} beyond the high watermark {high_watermark:?}"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fires(check: impl FnOnce() + std::panic::UnwindSafe) -> bool {
+        std::panic::catch_unwind(check).is_err()
+    }
+
+    #[test]
+    fn each_assertion_passes_what_is_right_and_stops_what_is_not() {
+        let (at, epoch) = (Offset::new, LeaderEpoch);
+        epoch_is_monotone(epoch(3), epoch(3));
+        assert!(fires(|| epoch_is_monotone(epoch(3), epoch(2))));
+        batch_epoch_is_monotone(None, epoch(0));
+        assert!(fires(|| batch_epoch_is_monotone(Some(epoch(3)), epoch(2))));
+        batch_is_next(at(4), at(4));
+        assert!(fires(|| batch_is_next(at(4), at(5))));
+        no_cut_below_high_watermark(at(4), at(4));
+        assert!(fires(|| no_cut_below_high_watermark(at(3), at(4))));
+        high_watermark_is_monotone(at(4), at(4));
+        assert!(fires(|| high_watermark_is_monotone(at(4), at(3))));
+        high_watermark_is_visible(at(4), at(4));
+        assert!(fires(|| high_watermark_is_visible(at(5), at(4))));
+        durable_end_is_within(at(1), at(2), at(3));
+        assert!(fires(|| durable_end_is_within(at(2), at(1), at(3))));
+        assert!(fires(|| durable_end_is_within(at(1), at(4), at(3))));
+        written_end_is_within(at(1), at(2), at(3));
+        assert!(fires(|| written_end_is_within(at(2), at(1), at(3))));
+        start_is_committed(at(4), at(4));
+        assert!(fires(|| start_is_committed(at(5), at(4))));
+    }
+}

@@ -5,6 +5,7 @@
 
 use tidegate_proto::batch::ClientBatch;
 use tidegate_proto::id::ProducerId;
+use tidegate_proto::limits::REQUEST_KEY_WINDOW_MS;
 use tidegate_proto::position::Offset;
 use tidegate_proto::produce::Acks;
 
@@ -150,7 +151,8 @@ fn judge_request_key(standing: &Standing, now: Now, batches: &[ClientBatch]) -> 
     let key = batches.first()?.request_key()?;
     let digest = batches.iter().map(records_digest).reduce(join_digests)?;
     let count = u32::try_from(records_of(batches)).ok()?;
-    match standing.ledger.keys.judge(&key, digest, count, now.wall_ms) {
+    let forgotten = standing.forgotten(now, REQUEST_KEY_WINDOW_MS);
+    match standing.ledger.keys.judge(&key, digest, count, forgotten) {
         KeyVerdict::New => None,
         KeyVerdict::Reused => Some(Judgement::Refuse(Refusal::KeyReused)),
         KeyVerdict::Duplicate(seen) => Some(Judgement::Duplicate {

@@ -95,7 +95,7 @@ impl Leader {
     ) -> bool {
         let producer = append.batches.first().and_then(ClientBatch::producer);
         if producer.is_some_and(|stamp| standing.ledger.producers.is_full_for(stamp)) {
-            standing.ledger.producers.expire(now.wall_ms);
+            standing.make_room(now);
         }
         let shortage = (append.acks == Acks::Quorum)
             .then(|| self.shortage(standing, now))

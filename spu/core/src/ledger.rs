@@ -296,6 +296,7 @@ fn read_unordered(rest: &mut &[u8], table: &mut UnorderedTable) -> Result<(), by
             touched_ms: rest.try_get_i64_le()?,
             end: rest.try_get_u64_le()?,
             floor: rest.try_get_u64_le()?,
+            log_end: Offset::ZERO,
             runs: Default::default(),
         };
         for _ in 0..rest.try_get_u32_le()? {
@@ -307,7 +308,7 @@ fn read_unordered(rest: &mut &[u8], table: &mut UnorderedTable) -> Result<(), by
             };
             producer.runs.insert(first, run);
         }
-        table.restore(id, producer);
+        table.restore(id, producer.restored());
     }
     Ok(())
 }

@@ -26,6 +26,7 @@
 pub mod guard;
 pub mod limits;
 
+mod age;
 mod epoch;
 mod request_key;
 mod unordered;

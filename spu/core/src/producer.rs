@@ -161,27 +161,29 @@ impl ProducerTable {
         // A leader makes room by its clock before it takes a newcomer, and so never gets here; whoever reads
         // its log knows nothing of that. What a leader forgot are those that were silent longest.
         if self.producers.len() > PRODUCERS_PER_PARTITION_MAX + PRODUCERS_EVICTED_MAX {
-            self.forget_silent(i64::MAX, PRODUCERS_EVICTED_MAX);
+            self.forget_silent(Offset::new(u64::MAX), PRODUCERS_EVICTED_MAX);
         }
     }
 
     /// Forgets producers that have been silent for too long, and, when the table is full, those that
-    /// have been silent longest, if that is long enough to be safe.
-    pub(crate) fn expire(&mut self, now_ms: i64) {
-        self.unordered.expire(now_ms);
+    /// have been silent longest, if that is long enough to be safe. `now_ms` is a wall clock, which alone
+    /// makes nobody silent: nothing of whoever goes ends above `idle`, or `idle_when_full`.
+    pub(crate) fn expire(&mut self, now_ms: i64, idle: Offset, idle_when_full: Offset) {
+        self.unordered.expire(idle, idle_when_full);
+        let is_idle = |one: &Producer| one.idle(now_ms, PRODUCER_IDLE_MS_MAX);
         self.producers
-            .retain(|_, producer| !producer.idle(now_ms, PRODUCER_IDLE_MS_MAX));
+            .retain(|_, producer| producer.log_end() > idle || !is_idle(producer));
         if self.producers.len() < PRODUCERS_PER_PARTITION_MAX {
             return;
         }
-        let silent_since_ms = now_ms.saturating_sub(PRODUCER_IDLE_MS_WHEN_FULL);
-        self.forget_silent(silent_since_ms, PRODUCERS_EVICTED_MAX);
+        self.forget_silent(idle_when_full, PRODUCERS_EVICTED_MAX);
     }
 
-    /// Forgets so many of those that were last heard of before that time, the longest silent first.
-    fn forget_silent(&mut self, before_ms: i64, count: usize) {
+    /// Forgets so many of those of whom nothing ends above that, the longest silent first.
+    fn forget_silent(&mut self, before: Offset, count: usize) {
         let silent = |(id, at): (&ProducerId, &Producer)| {
-            (at.touched_ms < before_ms).then_some((at.touched_ms, *id))
+            let log_end = at.log_end();
+            (log_end <= before).then_some((log_end, *id))
         };
         let mut silent: Vec<_> = self.producers.iter().filter_map(silent).collect();
         silent.sort_unstable();
@@ -193,7 +195,7 @@ impl ProducerTable {
     /// How long from now on something that a producer sent can be under way, and so come again, in
     /// milliseconds.
     pub(crate) fn unquiet_ms(&self, now_ms: i64) -> u64 {
-        let limit_ms = PRODUCER_IDLE_MS_WHEN_FULL.unsigned_abs();
+        let limit_ms = PRODUCER_IDLE_MS_WHEN_FULL;
         let newest = self.producers.values().map(|one| one.touched_ms).max();
         let ordered = newest.map_or(0, |at_ms| remaining_ms(at_ms, limit_ms, now_ms));
         ordered.max(self.unordered.unquiet_ms(now_ms))
@@ -240,6 +242,14 @@ impl From<Sight> for Verdict {
 }
 
 impl Producer {
+    /// Where its newest batch ends in the log.
+    fn log_end(&self) -> Offset {
+        let newest = self.ranges.back();
+        newest.map_or(Offset::ZERO, |range| {
+            range.base_offset.plus(u64::from(range.count))
+        })
+    }
+
     fn idle(&self, now_ms: i64, limit_ms: i64) -> bool {
         now_ms.saturating_sub(self.touched_ms) > limit_ms
     }

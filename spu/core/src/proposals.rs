@@ -34,7 +34,8 @@ impl Wish<'_> {
         let is_replaced = |member: &&IsrMember| added.iter().any(|new| new.spu == member.spu);
         let (mut stay, mut slow) = (Vec::new(), Vec::new());
         for member in committed.iter().filter(|member| !is_replaced(member)) {
-            if *member == self.own() || !self.lags(member) {
+            let is_good = !self.lags(member) && !self.is_damaged(member);
+            if *member == self.own() || is_good {
                 stay.push(*member);
             } else if self.peers.acked(member).is_some() {
                 slow.push(*member);
@@ -77,11 +78,12 @@ impl Wish<'_> {
         self.peers.acked(member).is_none() || self.lags(member)
     }
 
-    /// Members of the committed set that are attached and not far behind, this replica among them (A4).
+    /// Members of the committed set that are attached, or were a moment ago, and not far behind, this replica among them (A4).
     pub(crate) fn attached(&self) -> u16 {
         let counts = |member: &&IsrMember| {
-            let is_attached = self.peers.acked(member).is_some() && !self.lags(member);
-            member.spu == self.standing.own || is_attached
+            let is_there =
+                self.peers.acked(member).is_some() || self.peers.left_just_now(member, self.now_ms);
+            member.spu == self.standing.own || (is_there && !self.lags(member))
         };
         let count = self.in_sync.committed.iter().filter(counts).count();
         u16::try_from(count).unwrap_or(u16::MAX)
@@ -91,6 +93,12 @@ impl Wish<'_> {
     pub(crate) fn lags(&self, member: &IsrMember) -> bool {
         let peer = self.peers.peer(member.spu);
         peer.is_none_or(|peer| self.is_late(peer))
+    }
+
+    /// Whether a member says of itself that its log is not what it should be: it would not lead.
+    fn is_damaged(&self, member: &IsrMember) -> bool {
+        let peer = self.peers.peer(member.spu);
+        peer.is_some_and(|peer| peer.is_damaged(member.incarnation))
     }
 
     fn is_late(&self, peer: &Peer) -> bool {

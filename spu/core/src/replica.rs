@@ -46,6 +46,8 @@ enum Role {
 struct Opening {
     row: Assignment,
     is_durable: bool,
+    /// An operator took what this copy has for all that there is (L3).
+    accepts_loss: bool,
 }
 
 impl Replica {
@@ -114,6 +116,12 @@ impl Replica {
         }
     }
 
+    /// Whether all that time does for it now is to ask anew what nobody answered.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn awaits_answer(&self) -> bool {
+        matches!(&self.role, Role::Following(follower) if follower.is_asked())
+    }
+
     /// The members whose consent a commit needs (MaxISR), if it leads.
     #[cfg(any(test, feature = "testing"))]
     pub fn counted(&self) -> Vec<tidegate_proto::control::IsrMember> {
@@ -162,6 +170,11 @@ impl Replica {
             Role::Following(follower) => !follower.is_durable,
             Role::Idle | Role::Leading(_) | Role::Failed { .. } | Role::Closed => false,
         }
+    }
+
+    /// Whether it keeps a snapshot that a leader shipped until its log has come up to it.
+    pub fn holds_shipped(&self) -> bool {
+        matches!(&self.role, Role::Following(follower) if follower.holds_shipped())
     }
 
     /// What it holds, when nobody leads in `epoch` and that is durable here (L3).
@@ -218,6 +231,7 @@ impl Replica {
                 self.heard_as_follower(now, input, out);
             }
             Input::Truncated(found) => self.truncated(now, *found, out),
+            Input::TruncationFailed => self.truncation_failed(out),
             Input::Assigned(assignment) => self.assigned(now, assignment, out),
             Input::Persisted { epoch } => self.persisted(now, epoch, out),
             Input::LogFailed { no_space } => self.log_failed(no_space, out),
@@ -292,7 +306,10 @@ impl Replica {
                 leader.tick(&self.standing, now, out);
                 self.standing.sweep(now);
             }
-            Role::Following(follower) => follower.tick(&mut self.standing, now, out),
+            Role::Following(follower) => {
+                follower.tick(&mut self.standing, now, out);
+                self.standing.sweep(now);
+            }
             Role::Idle | Role::Opening(_) | Role::Failed { .. } | Role::Closed => {}
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! A key is 16 bytes that the data plane made of the principal and the `Idempotency-Key`; the batches
 //! of the request carry it. The same key with the same records is a duplicate, with others it is a
-//! mistake of the caller. Kept for ten minutes or 64 Ki requests, whichever ends first.
+//! mistake of the caller. Kept for ten minutes or 64 Ki requests, whichever ends first; the minutes are those
+//! for which it has been in this log, not those of the clock that gave it its time.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -21,6 +22,12 @@ pub(crate) struct KeyedRequest {
     /// and a retry arrives later.
     pub(crate) digest: u32,
     pub(crate) at_ms: i64,
+}
+
+impl KeyedRequest {
+    fn end(&self) -> Offset {
+        self.base_offset.plus(u64::from(self.count))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,10 +55,10 @@ impl RequestKeys {
         key: &RequestKey,
         digest: u32,
         count: u32,
-        now_ms: i64,
+        forgotten: Offset,
     ) -> KeyVerdict {
         match self.by_key.get(key) {
-            Some(seen) if expired(seen, now_ms) => KeyVerdict::New,
+            Some(seen) if seen.end() <= forgotten => KeyVerdict::New,
             Some(seen) if seen.digest == digest && seen.count == count => {
                 KeyVerdict::Duplicate(*seen)
             }
@@ -62,9 +69,9 @@ impl RequestKeys {
 
     /// Remembers one batch of a request; batches of the same request follow each other in the log.
     pub(crate) fn observe(&mut self, key: RequestKey, batch: KeyedRequest) {
-        self.expire(batch.at_ms);
         if let Some(seen) = self.by_key.get_mut(&key) {
-            let next = seen.base_offset.plus(u64::from(seen.count)) == batch.base_offset;
+            // Those of one request are placed in one step.
+            let next = seen.end() == batch.base_offset && seen.at_ms == batch.at_ms;
             if let Some(count) = seen.count.checked_add(batch.count).filter(|_| next) {
                 seen.count = count;
                 seen.digest = join_digests(seen.digest, batch.digest);
@@ -78,12 +85,12 @@ impl RequestKeys {
         }
     }
 
-    /// Forgets what is too old to be asked for.
-    pub(crate) fn expire(&mut self, now_ms: i64) {
+    /// Forgets what ends at or below that: it is too old to be asked for.
+    pub(crate) fn expire(&mut self, forgotten: Offset) {
         while self
             .by_age
             .front()
-            .is_some_and(|oldest| self.is_expired(oldest, now_ms))
+            .is_some_and(|oldest| self.is_expired(oldest, forgotten))
         {
             self.forget_oldest();
         }
@@ -113,10 +120,9 @@ impl RequestKeys {
             .filter_map(|key| self.by_key.get_key_value(key))
     }
 
-    fn is_expired(&self, key: &RequestKey, now_ms: i64) -> bool {
-        self.by_key
-            .get(key)
-            .is_none_or(|seen| expired(seen, now_ms))
+    fn is_expired(&self, key: &RequestKey, forgotten: Offset) -> bool {
+        let seen = self.by_key.get(key);
+        seen.is_none_or(|seen| seen.end() <= forgotten)
     }
 
     fn forget_oldest(&mut self) {
@@ -124,10 +130,6 @@ impl RequestKeys {
             self.by_key.remove(&oldest);
         }
     }
-}
-
-fn expired(seen: &KeyedRequest, now_ms: i64) -> bool {
-    remaining_ms(seen.at_ms, REQUEST_KEY_WINDOW_MS, now_ms) == 0
 }
 
 /// What is left of the time for which something of `at_ms` is kept; it is kept through its last moment. What
@@ -157,15 +159,15 @@ mod tests {
         let mut keys = RequestKeys::default();
         keys.observe([1; 16], request(5, 2, 77, 0));
         assert_eq!(
-            keys.judge(&[1; 16], 77, 2, 9),
+            keys.judge(&[1; 16], 77, 2, Offset::ZERO),
             KeyVerdict::Duplicate(request(5, 2, 77, 0))
         );
-        assert_eq!(keys.judge(&[1; 16], 78, 2, 9), KeyVerdict::Reused);
-        assert_eq!(keys.judge(&[2; 16], 78, 2, 9), KeyVerdict::New);
         assert_eq!(
-            keys.judge(&[1; 16], 78, 2, REQUEST_KEY_WINDOW_MS as i64 + 1),
-            KeyVerdict::New
+            keys.judge(&[1; 16], 78, 2, Offset::new(6)),
+            KeyVerdict::Reused
         );
+        assert_eq!(keys.judge(&[2; 16], 78, 2, Offset::new(6)), KeyVerdict::New);
+        assert_eq!(keys.judge(&[1; 16], 78, 2, Offset::new(7)), KeyVerdict::New);
     }
 
     #[test]
@@ -175,10 +177,22 @@ mod tests {
         keys.observe([1; 16], request(7, 3, 88, 0));
         let whole = request(5, 5, join_digests(77, 88), 0);
         assert_eq!(
-            keys.judge(&[1; 16], whole.digest, 5, 1),
+            keys.judge(&[1; 16], whole.digest, 5, Offset::ZERO),
             KeyVerdict::Duplicate(whole)
         );
         assert_eq!(keys.len(), 1);
+    }
+
+    #[test]
+    fn two_requests_of_one_key_side_by_side_are_two() {
+        let mut keys = RequestKeys::default();
+        keys.observe([1; 16], request(5, 1, 77, 0));
+        keys.observe([1; 16], request(6, 1, 77, 700_000));
+        let second = request(6, 1, 77, 700_000);
+        assert_eq!(
+            keys.judge(&[1; 16], 77, 1, Offset::ZERO),
+            KeyVerdict::Duplicate(second)
+        );
     }
 
     #[test]
@@ -188,7 +202,13 @@ mod tests {
             keys.observe(n.to_le_bytes(), request(n as u64 * 2, 1, 0, 0));
         }
         assert_eq!(keys.len(), REQUEST_KEYS_PER_PARTITION_MAX);
-        assert_eq!(keys.judge(&0u128.to_le_bytes(), 0, 1, 0), KeyVerdict::New);
-        assert_ne!(keys.judge(&1u128.to_le_bytes(), 0, 1, 0), KeyVerdict::New);
+        assert_eq!(
+            keys.judge(&0u128.to_le_bytes(), 0, 1, Offset::ZERO),
+            KeyVerdict::New
+        );
+        assert_ne!(
+            keys.judge(&1u128.to_le_bytes(), 0, 1, Offset::ZERO),
+            KeyVerdict::New
+        );
     }
 }

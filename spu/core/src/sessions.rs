@@ -10,6 +10,7 @@ use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset};
 use crate::attach::{AttachAnswer, AttachRefusal, AttachRequest, SessionId};
 use crate::effect::{Effect, Effects};
 use crate::guard::{self, Guard};
+use crate::limits::REATTACH_GRACE_MS;
 use crate::standing::Standing;
 
 /// One other copy.
@@ -18,6 +19,8 @@ pub(crate) struct Peer {
     pub(crate) spu: SpuId,
     pub(crate) replica_gen: ReplicaGen,
     pub(crate) session: Option<Session>,
+    /// The registration whose session ended last after it had acknowledged anything, and when.
+    left: Option<(Incarnation, u64)>,
     /// When it last had all that there was; when this leader began, if never.
     caught_up_ms: u64,
     /// What there was at some moment after that: once it has this, it was caught up then.
@@ -64,6 +67,20 @@ impl Peer {
         now_ms.saturating_sub(self.caught_up_ms)
     }
 
+    fn leave(&mut self, now_ms: u64) -> Option<Session> {
+        let session = self.session.take()?;
+        if session.acked.is_some() {
+            self.left = Some((session.incarnation, now_ms));
+        }
+        Some(session)
+    }
+
+    /// Attached under this registration, and damaged.
+    pub(crate) fn is_damaged(&self, incarnation: Incarnation) -> bool {
+        let session = self.session.as_ref();
+        session.is_some_and(|at| at.incarnation == incarnation && !at.is_intact)
+    }
+
     /// Attached, not damaged, and with all that it needs besides the log.
     pub(crate) fn is_complete(&self) -> bool {
         let session = self.session.as_ref();
@@ -87,6 +104,7 @@ impl Peers {
             spu: replica.spu,
             replica_gen: replica.replica_gen,
             session: None,
+            left: None,
             caught_up_ms: now_ms,
             mark: (LogPosition::default(), now_ms),
         };
@@ -160,7 +178,7 @@ impl Peers {
             .find(|peer| peer.spu == request.follower.spu);
         let is_refused = matches!(answer, AttachAnswer::Refused { .. });
         if let Some(peer) = at.filter(|_| !is_refused) {
-            let before = peer.session.take();
+            let before = peer.leave(now_ms);
             effects.extend(before.iter().map(|old| Effect::Detach { session: old.id }));
             if let AttachAnswer::Attached { ships_snapshot, .. } = answer {
                 peer.session = Some(Session {
@@ -246,11 +264,22 @@ impl Peers {
         true
     }
 
-    pub(crate) fn detach(&mut self, session: SessionId) {
-        let is_it = |open: &mut Session| open.id == session;
+    pub(crate) fn detach(&mut self, session: SessionId, now_ms: u64) {
+        let is_it = |open: &Session| open.id == session;
         for peer in &mut self.peers {
-            peer.session.take_if(is_it);
+            if peer.session.as_ref().is_some_and(is_it) {
+                peer.leave(now_ms);
+            }
         }
+    }
+
+    /// Whether a member was attached a moment ago, and so is likely to be again in another.
+    pub(crate) fn left_just_now(&self, member: &IsrMember, now_ms: u64) -> bool {
+        let left = self.peer(member.spu).and_then(|peer| peer.left);
+        left.is_some_and(|(incarnation, at_ms)| {
+            let since_ms = now_ms.saturating_sub(at_ms);
+            incarnation == member.incarnation && since_ms < REATTACH_GRACE_MS
+        })
     }
 }
 

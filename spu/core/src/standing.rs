@@ -7,15 +7,18 @@ use bytes::Bytes;
 use tidegate_proto::batch::ClientBatch;
 use tidegate_proto::batch::{Batch, Placement};
 use tidegate_proto::id::{Incarnation, SpuId};
+use tidegate_proto::limits::REQUEST_KEY_WINDOW_MS;
 use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
 
+use crate::age::Ages;
 use crate::attach::Truncation;
 use crate::effect::{Effect, Effects, ReplicaMeta, Survey};
 use crate::input::{Facts, Now, ReplicaConfig};
 use crate::invariant;
 use crate::ledger::{BatchFacts, Ledger};
 use crate::limits::{
-    PRODUCER_SWEEP_MS, SNAPSHOT_AT_STOP_BYTES, SNAPSHOT_EVERY_BYTES, SNAPSHOT_EVERY_MS,
+    PRODUCER_IDLE_MS_WHEN_FULL, PRODUCER_SWEEP_MS, SNAPSHOT_AT_STOP_BYTES, SNAPSHOT_EVERY_BYTES,
+    SNAPSHOT_EVERY_MS, UNORDERED_IDLE_MS_MAX, UNORDERED_MEMORY_MS,
 };
 
 mod truncation;
@@ -49,12 +52,20 @@ pub(crate) struct Standing {
     /// The partition has other copies.
     pub(crate) is_replicated: bool,
     /// The log is being changed: its ends and its ledger are known when that is durable.
-    truncating: Option<Truncation>,
+    truncating: Option<Truncating>,
     /// Counts attaches, so that what belongs to an earlier one is known as such (T4).
     pub(crate) attempts: u64,
     snapshot: SnapshotState,
     checkpointed: Offset,
-    swept_ms: i64,
+    ages: Ages,
+    swept_ms: u64,
+}
+
+/// What was asked of the log, and whether an operator gave up what was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Truncating {
+    truncation: Truncation,
+    loses: bool,
 }
 
 /// Where the ledger's snapshots are.
@@ -105,7 +116,7 @@ impl Standing {
             ledger_as_of: facts.snapshot_as_of,
             is_replicated: false,
             truncating: None,
-            attempts: 0,
+            attempts: facts.attempts_from,
             snapshot: SnapshotState {
                 as_of: facts.snapshot_as_of.unwrap_or(facts.log_start),
                 bytes_since: facts.bytes_since_snapshot,
@@ -113,7 +124,8 @@ impl Standing {
                 pending: None,
             },
             checkpointed: facts.high_watermark,
-            swept_ms: i64::MIN,
+            ages: Ages::default(),
+            swept_ms: 0,
         }
     }
 
@@ -211,6 +223,20 @@ impl Standing {
         self.submit_snapshot(effects);
     }
 
+    /// An operator took what this copy has for all that there is: that is committed, however few are in sync.
+    /// Noted before the epoch is: the operator says it once.
+    pub(crate) fn commit_all(&mut self, effects: &mut Effects) {
+        if !self.is_truncating() {
+            self.commit(self.durable_end, effects);
+            self.checkpoint(effects);
+        }
+    }
+
+    /// Whether a copy that begins where this one does could be told what was below that.
+    pub(crate) fn has_usable_snapshot(&self) -> bool {
+        is_whole(self.log_start, self.ledger_as_of)
+    }
+
     /// A snapshot of the ledger was shipped, and the log ends where it does: what producers did below
     /// that is known from now on, and which epochs there were.
     pub(crate) fn complete_ledger(&mut self, ledger: Ledger, bytes: Bytes) {
@@ -255,7 +281,8 @@ impl Standing {
 
     /// Notes the high watermark, if it moved since the last time.
     pub(crate) fn checkpoint(&mut self, effects: &mut Effects) {
-        if self.checkpointed < self.high_watermark {
+        // While the log is cut it may be what an operator gave up, and would stand behind the cut.
+        if self.checkpointed < self.high_watermark && !self.is_truncating() {
             self.checkpointed = self.high_watermark;
             effects.push(Effect::Checkpoint {
                 high_watermark: self.high_watermark,
@@ -321,14 +348,38 @@ impl Standing {
         })
     }
 
+    /// The first row since the start is adopted: from now on everything that the log holds counts as new.
+    /// Whoever led before may have had another clock, and may have answered a moment ago.
+    pub(crate) fn remember(&mut self, now: Now) {
+        if self.ages.begin(now.monotonic_ms, self.end) {
+            self.swept_ms = now.monotonic_ms;
+        }
+    }
+
+    /// Everything that ends at or below this has been in the log for so long.
+    pub(crate) fn forgotten(&self, now: Now, window_ms: u64) -> Offset {
+        self.ages.older_than(window_ms, now.monotonic_ms)
+    }
+
     /// Forgets request keys and runs of unordered producers that are too old, and idle producers now and then.
     pub(crate) fn sweep(&mut self, now: Now) {
-        self.ledger.keys.expire(now.wall_ms);
-        self.ledger.producers.unordered.expire_runs(now.wall_ms);
-        if now.wall_ms.saturating_sub(self.swept_ms) >= PRODUCER_SWEEP_MS {
-            self.swept_ms = now.wall_ms;
-            self.ledger.producers.expire(now.wall_ms);
+        self.ages.note(now.monotonic_ms, self.end);
+        let keys = self.forgotten(now, REQUEST_KEY_WINDOW_MS);
+        let runs = self.forgotten(now, UNORDERED_MEMORY_MS);
+        self.ledger.keys.expire(keys);
+        self.ledger.producers.unordered.expire_runs(runs);
+        if now.monotonic_ms.saturating_sub(self.swept_ms) >= PRODUCER_SWEEP_MS {
+            self.swept_ms = now.monotonic_ms;
+            self.make_room(now);
         }
+    }
+
+    /// Forgets producers that have been silent for too long.
+    pub(crate) fn make_room(&mut self, now: Now) {
+        let idle = self.forgotten(now, UNORDERED_IDLE_MS_MAX);
+        let idle_when_full = self.forgotten(now, PRODUCER_IDLE_MS_WHEN_FULL);
+        let producers = &mut self.ledger.producers;
+        producers.expire(now.wall_ms, idle, idle_when_full);
     }
 }
 

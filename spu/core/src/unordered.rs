@@ -3,7 +3,7 @@
 //! Their batches may come in any order and leave gaps: each has so many runs of sequence numbers that were
 //! seen, with their offsets, and everything below the lowest is refused, because nobody knows any more
 //! whether it was. A function of the batches in the log, as the table of the others is, but for runs that
-//! went by the clock alone: a start finds them again, and the next batch of their producer takes them as well.
+//! went by time alone: a start finds them again, and the next batch of their producer takes them as well.
 //! Sequence numbers wrap at 2^32; inside they are counted on, each taken for the one that is nearest to the
 //! highest.
 //! Invariant: one (producer, epoch, sequence) gets at most one offset.
@@ -15,7 +15,7 @@ use tidegate_proto::id::ProducerId;
 use tidegate_proto::limits::{UNORDERED_PER_PARTITION_MAX, UNORDERED_RING};
 use tidegate_proto::position::Offset;
 
-use crate::limits::{PRODUCER_IDLE_MS_WHEN_FULL, UNORDERED_IDLE_MS_MAX, UNORDERED_MEMORY_MS};
+use crate::limits::UNORDERED_MEMORY_MS;
 use crate::request_key::remaining_ms;
 
 /// Where counting starts, so that there is something before it.
@@ -59,6 +59,8 @@ pub(crate) struct Unordered {
     pub(crate) end: u64,
     /// Below it nothing is known.
     pub(crate) floor: u64,
+    /// Where the newest batch ends in the log.
+    pub(crate) log_end: Offset,
     /// By the first sequence number of each.
     pub(crate) runs: BTreeMap<u64, Run>,
 }
@@ -99,6 +101,7 @@ impl UnorderedTable {
             touched_ms: timestamp_ms,
             end: START + u64::from(stamp.seq),
             floor: 0,
+            log_end: base_offset,
             runs: BTreeMap::new(),
         };
         let producer = self.producers.entry(stamp.id).or_insert_with(fresh);
@@ -116,37 +119,31 @@ impl UnorderedTable {
             let silent = self
                 .producers
                 .iter()
-                .map(|(id, at)| (at.touched_ms, *id))
+                .map(|(id, at)| (at.log_end, *id))
                 .min();
             silent.and_then(|(_, id)| self.producers.remove(&id));
         }
     }
 
-    /// Forgets what is too old of each producer, as its next batch would. Unlike [`Self::expire`] this takes
-    /// nothing for new that was seen, whatever the clock does, and so is called as often as one likes.
-    pub(crate) fn expire_runs(&mut self, now_ms: i64) {
+    /// Forgets what is too old of each producer: what ends in the log at or below that. Unlike
+    /// [`Self::expire`] this takes nothing for new that was seen.
+    pub(crate) fn expire_runs(&mut self, forgotten: Offset) {
         for producer in self.producers.values_mut() {
-            producer.trim(now_ms);
+            producer.trim(forgotten);
         }
     }
 
-    /// Forgets those that have been silent for too long, and sooner when there is no room.
-    pub(crate) fn expire(&mut self, now_ms: i64) {
+    /// Forgets those of which nothing ends above `idle`; above `idle_when_full`, when there is no room.
+    pub(crate) fn expire(&mut self, idle: Offset, idle_when_full: Offset) {
         let is_full = self.producers.len() >= UNORDERED_PER_PARTITION_MAX;
-        let idle_ms_max = if is_full {
-            PRODUCER_IDLE_MS_WHEN_FULL
-        } else {
-            UNORDERED_IDLE_MS_MAX
-        };
-        self.producers
-            .retain(|_, producer| now_ms.saturating_sub(producer.touched_ms) <= idle_ms_max);
+        let idle = if is_full { idle_when_full } else { idle };
+        self.producers.retain(|_, producer| producer.log_end > idle);
     }
 
     /// How long from now on something that any of them sent can be under way, in milliseconds.
     pub(crate) fn unquiet_ms(&self, now_ms: i64) -> u64 {
         let newest = self.producers.values().map(|one| one.touched_ms).max();
-        let limit_ms = UNORDERED_MEMORY_MS.unsigned_abs();
-        newest.map_or(0, |at_ms| remaining_ms(at_ms, limit_ms, now_ms))
+        newest.map_or(0, |at_ms| remaining_ms(at_ms, UNORDERED_MEMORY_MS, now_ms))
     }
 
     /// Whether this producer would be a new one and there is no room for it.
@@ -167,7 +164,20 @@ impl UnorderedTable {
     }
 }
 
+impl Run {
+    fn log_end(&self) -> Offset {
+        self.base_offset.plus(self.count)
+    }
+}
+
 impl Unordered {
+    /// As it is read from a snapshot, which has no more of where it ends than the runs say.
+    pub(crate) fn restored(mut self) -> Self {
+        let ends = self.runs.values().map(Run::log_end);
+        self.log_end = ends.max().unwrap_or_default();
+        self
+    }
+
     /// The place of a sequence number that is less than half of the circle from the highest.
     fn place_of(&self, seq: u32) -> u64 {
         let from = self.end.saturating_sub(HALF);
@@ -204,19 +214,19 @@ impl Unordered {
     fn push(&mut self, start: u64, run: Run) {
         self.touched_ms = run.timestamp_ms;
         self.end = self.end.max(start + run.count);
+        self.log_end = run.log_end();
         if !self.extend(start, run) && run.count > 0 {
             self.runs.insert(start, run);
         }
-        self.trim(run.timestamp_ms);
+        self.trim(Offset::ZERO);
     }
 
     /// Forgets the lowest runs while they are too old, too far behind or too many; they are not asked for again.
-    fn trim(&mut self, now_ms: i64) {
-        let too_old = now_ms.saturating_sub(UNORDERED_MEMORY_MS);
+    fn trim(&mut self, forgotten: Offset) {
         let behind = self.end.saturating_sub(HALF / 2);
         while let Some(lowest) = self.runs.first_entry() {
             let lowest_end = lowest.key() + lowest.get().count;
-            let is_known = lowest.get().timestamp_ms >= too_old && lowest_end > behind;
+            let is_known = lowest.get().log_end() > forgotten && lowest_end > behind;
             if is_known && self.runs.len() <= UNORDERED_RING {
                 break;
             }

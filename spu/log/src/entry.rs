@@ -28,7 +28,7 @@ pub enum Entry {
     Batch(Batch),
     /// Drops every batch that begins at or above `to`, or reaches beyond it (rule T2). `to` is where a
     /// batch ended that was appended. Below the high watermark, which only an operator's recovery asks
-    /// for (rule T3), that goes down with it.
+    /// for (rule T3), that goes down with it; below the start the log is empty, and begins there.
     Cut {
         /// The replica.
         key: ReplicaKey,

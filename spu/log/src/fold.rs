@@ -231,6 +231,8 @@ impl Folded {
             self.cut = Some(self.cut.map_or(to, |cut| cut.min(to)));
         }
         self.state.end = self.state.end.min(to);
+        self.state.log_start = self.state.log_start.min(to);
+        self.reset.take_if(|reset| *reset > to);
         self.state.high_watermark = self.state.high_watermark.min(to);
         if matches!(self.snapshot, FoldedSnapshot::Newest(as_of, _) if as_of > to) {
             self.snapshot = FoldedSnapshot::Cut;

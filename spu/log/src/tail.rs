@@ -25,13 +25,10 @@ pub(crate) struct Tail {
 const UNKNOWN_EPOCH: LeaderEpoch = LeaderEpoch(u64::MAX);
 
 impl Tail {
-    pub(crate) fn new(end: Offset) -> Self {
+    /// Of a log that ends there, of which something is on disk or nothing at all.
+    pub(crate) fn new(end: Offset, is_on_disk: bool) -> Self {
         // One above the end: a batch without offsets may stand exactly at the end, on disk.
-        let floor = if end == Offset::ZERO {
-            end
-        } else {
-            end.plus(1)
-        };
+        let floor = if is_on_disk { end.plus(1) } else { end };
         Self {
             batches: VecDeque::new(),
             floor,
@@ -137,9 +134,8 @@ impl Tail {
     /// Drops everything; memory then begins at `end`.
     pub(crate) fn reset(&mut self, end: Offset) -> u64 {
         let freed = self.bytes;
-        *self = Self::new(end);
         // Nothing of what was there before stands at the end.
-        self.floor = end;
+        *self = Self::new(end, false);
         freed
     }
 

@@ -25,9 +25,9 @@ impl Node {
         let reads = Lane::new(
             REPLICATION_READS_MAX,
             self.config.memory.reads.clone(),
-            self.config.catch_up_bytes_per_second,
+            self.config.replication_bytes_per_second,
         );
-        Followers::new(self.directory.clone(), reads)
+        Followers::new(self.log.clone(), self.directory.clone(), reads)
     }
 
     pub(super) fn peers(
@@ -43,7 +43,7 @@ impl Node {
             spu: self.config.spu_id,
             incarnation,
         };
-        let log = self.log.clone();
-        Replication::start(own, membership, log, &self.directory, topology, tasks)
+        let from = (self.log.clone(), &self.config.memory);
+        Replication::start(own, membership, from, &self.directory, topology, tasks)
     }
 }

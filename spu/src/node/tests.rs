@@ -24,8 +24,10 @@ use tidegate_log::SpaceConfig;
 
 use super::*;
 
+mod copies;
 mod damage;
 mod faults;
+mod following;
 mod many;
 mod moving;
 mod serving;
@@ -42,6 +44,8 @@ struct Site {
     topology: watch::Sender<Arc<Topology>>,
     lives: u64,
     inflight_bytes_max: usize,
+    reads: ByteBudget,
+    replication_rate: Option<u64>,
     space: SpaceConfig,
 }
 
@@ -69,6 +73,8 @@ impl Site {
             topology: watch::Sender::new(Arc::new(Topology::default())),
             lives: 0,
             inflight_bytes_max: 1 << 20,
+            reads: Memory::default().reads,
+            replication_rate: None,
             space: SpaceConfig::OFF,
         }
     }
@@ -78,8 +84,10 @@ impl Site {
             shards: 2,
             memory: Memory {
                 appends: ByteBudget::new(self.inflight_bytes_max),
+                reads: self.reads.clone(),
                 ..Memory::default()
             },
+            replication_bytes_per_second: self.replication_rate,
             space: self.space,
             ..SpuConfig::new(OWN, &self.dir)
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidegate_data_plane::partitions::Held;
 use tidegate_kit::tasks::{TaskKind, Tasks};
+use tidegate_log::Log;
 use tidegate_proto::batch::Batch;
 use tidegate_proto::position::{LogPosition, Offset, ReplicaKey};
 use tracing::Span;
@@ -17,6 +18,7 @@ use crate::shard::Reader;
 /// Reads for one stream.
 #[derive(Clone)]
 pub(super) struct Feed {
+    pub(super) log: Log,
     pub(super) reads: Arc<Lane>,
     pub(super) tasks: Tasks,
 }
@@ -36,11 +38,16 @@ impl Feed {
         Some((batches, self.reads.read(turn, bytes)))
     }
 
-    /// The newest snapshot of the ledger.
-    pub(super) async fn snapshot(self, reader: Arc<Reader>) -> Option<(Offset, Bytes)> {
-        let _turn = self.reads.turn().await;
-        let key = reader.key;
-        self.blocking(key, move || reader.log.snapshot()).await?
+    /// The newest snapshot of the ledger that is durable, and what holds its bytes.
+    pub(super) async fn snapshot(self, reader: Arc<Reader>) -> Option<(Offset, Bytes, Held)> {
+        let turn = self.reads.turn().await;
+        let (key, log) = (reader.key, self.log.clone());
+        let newest = self.blocking(key, move || newest_snapshot(&log, &reader));
+        let (as_of, bytes) = newest.await??;
+        // Others read while it waits for the follower.
+        drop(turn);
+        let held = self.reads.hold(bytes.len()).await;
+        Some((as_of, bytes, held))
     }
 
     /// Where a follower that ends there would be sent batches from; the start of the log when it lacks
@@ -78,4 +85,15 @@ impl Feed {
             })
             .ok()
     }
+}
+
+/// The one that followers were promised may be in the journal only.
+fn newest_snapshot(log: &Log, reader: &Reader) -> Result<Option<(Offset, Bytes)>, String> {
+    let read = || reader.log.snapshot().map_err(|lost| lost.to_string());
+    let newest = read()?;
+    if reader.log.durable_snapshot() > newest.as_ref().map(|(as_of, _)| *as_of) {
+        log.checkpoint().map_err(|dead| dead.to_string())?;
+        return read();
+    }
+    Ok(newest)
 }

@@ -6,12 +6,15 @@
 
 mod dial;
 mod heard;
+mod parcel;
+
 mod lane;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Instant;
 
+use tidegate_kit::budget::ByteBudget;
 use tidegate_kit::clock;
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_kit::tls::NodeTls;
@@ -56,6 +59,8 @@ struct Link {
 #[derive(Debug, Default)]
 struct LinkState {
     wanted: HashMap<ReplicaKey, Wanted>,
+    /// By lane: whose attach was not sent yet. What is said often is not said by looking at all.
+    unsaid: [BTreeSet<ReplicaKey>; 2],
     hints: HashMap<ReplicaKey, Hint>,
     /// By lane: who is behind each handle.
     handles: [HashMap<u32, ReplicaKey>; 2],
@@ -96,11 +101,88 @@ impl LinkState {
         }
     }
 
+    /// An attach that is to be sent.
+    fn want(
+        &mut self,
+        key: ReplicaKey,
+        attempt: u64,
+        request: AttachRequest,
+        now: Instant,
+    ) -> Lane {
+        let hint = self.hints.remove(&key).unwrap_or(Hint {
+            lane: Lane::Tail,
+            not_before: now,
+        });
+        let wanted = Wanted {
+            attempt,
+            request,
+            lane: hint.lane,
+            not_before: hint.not_before,
+            handle: None,
+        };
+        self.wanted.insert(key, wanted);
+        self.unsaid[number(hint.lane)].insert(key);
+        hint.lane
+    }
+
+    /// The attaches of a lane that may be sent now, under handles of their own; and whether some rest.
+    fn attaches(&mut self, lane: Lane, now: Instant) -> (Vec<(u32, ReplicaKey, Wanted)>, bool) {
+        let at = number(lane);
+        let mut ready = Vec::new();
+        for key in std::mem::take(&mut self.unsaid[at]) {
+            let Some(wanted) = self.wanted.get_mut(&key) else {
+                continue;
+            };
+            if wanted.not_before > now {
+                self.unsaid[at].insert(key);
+                continue;
+            }
+            while self.handles[at].contains_key(&self.next_handle) {
+                self.next_handle = self.next_handle.wrapping_add(1);
+            }
+            let handle = self.next_handle;
+            self.next_handle = handle.wrapping_add(1);
+            wanted.handle = Some(handle);
+            self.handles[at].insert(handle, key);
+            ready.push((handle, key, *wanted));
+        }
+        (ready, !self.unsaid[at].is_empty())
+    }
+
+    /// Whether the lane has anything to do.
+    fn is_wanted(&self, lane: Lane) -> bool {
+        let at = number(lane);
+        !self.unsaid[at].is_empty() || !self.handles[at].is_empty()
+    }
+
+    /// What is durable of an attach, unless it is another one by now; the lane that is to be told.
+    fn acked(
+        &mut self,
+        key: ReplicaKey,
+        attempt: u64,
+        acked: (LogPosition, Option<Offset>),
+    ) -> Option<Lane> {
+        let wanted = self.wanted.get(&key)?;
+        let (lane, handle) = (wanted.lane, wanted.handle?);
+        let (position, ledger_as_of) = acked;
+        let acked = Acked {
+            handle,
+            position,
+            ledger_as_of,
+        };
+        if wanted.attempt != attempt {
+            return None;
+        }
+        self.acks[number(lane)].insert(handle, acked);
+        Some(lane)
+    }
+
     /// Nothing is wanted for the partition any more; the lane that is to be told.
     fn forget(&mut self, key: ReplicaKey) -> Option<Lane> {
         let wanted = self.wanted.remove(&key)?;
-        let handle = wanted.handle?;
         let at = number(wanted.lane);
+        self.unsaid[at].remove(&key);
+        let handle = wanted.handle?;
         self.handles[at].remove(&handle);
         self.acks[at].remove(&handle);
         self.left[at].push(handle);
@@ -114,8 +196,11 @@ pub(super) struct Links {
     tls: NodeTls,
     topology: watch::Receiver<Arc<Topology>>,
     directory: Directory,
+    /// For snapshots that leaders ship.
+    shipped: ByteBudget,
     tasks: Tasks,
-    units: Mutex<Units>,
+    /// Read for every acknowledgement, by all shards at once.
+    units: RwLock<Units>,
 }
 
 #[derive(Debug, Default)]
@@ -130,14 +215,16 @@ impl Links {
         tls: NodeTls,
         topology: watch::Receiver<Arc<Topology>>,
         directory: Directory,
+        shipped: ByteBudget,
         tasks: Tasks,
     ) -> Self {
         Self {
             tls,
             topology,
             directory,
+            shipped,
             tasks,
-            units: Mutex::default(),
+            units: RwLock::default(),
         }
     }
 
@@ -161,20 +248,9 @@ impl Links {
         if let Some(lane) = state.forget(key) {
             link.ring(lane);
         }
-        let hint = state.hints.remove(&key).unwrap_or(Hint {
-            lane: Lane::Tail,
-            not_before: clock::monotonic(),
-        });
-        let wanted = Wanted {
-            attempt,
-            request,
-            lane: hint.lane,
-            not_before: hint.not_before,
-            handle: None,
-        };
-        state.wanted.insert(key, wanted);
+        let lane = state.want(key, attempt, request, clock::monotonic());
         drop(state);
-        link.ring(hint.lane);
+        link.ring(lane);
     }
 
     pub(super) fn ack(
@@ -187,20 +263,9 @@ impl Links {
         let Some(link) = self.link_of(key) else {
             return;
         };
-        let mut state = link.lock();
-        let wanted = state.wanted.get(&key).copied();
-        let Some(wanted) = wanted.filter(|wanted| wanted.attempt == attempt) else {
-            return;
-        };
-        if let Some(handle) = wanted.handle {
-            let acked = Acked {
-                handle,
-                position,
-                ledger_as_of,
-            };
-            state.acks[number(wanted.lane)].insert(handle, acked);
-            drop(state);
-            link.ring(wanted.lane);
+        let lane = link.lock().acked(key, attempt, (position, ledger_as_of));
+        if let Some(lane) = lane {
+            link.ring(lane);
         }
     }
 
@@ -212,7 +277,7 @@ impl Links {
     }
 
     fn link_of(&self, key: ReplicaKey) -> Option<Arc<Link>> {
-        let units = self.lock();
+        let units = self.units.read().unwrap_or_else(PoisonError::into_inner);
         let leader = units.leaders.get(&key)?;
         units.links.get(leader).cloned()
     }
@@ -231,6 +296,7 @@ impl Links {
                 tls: self.tls.clone(),
                 topology: self.topology.clone(),
                 directory: self.directory.clone(),
+                shipped: self.shipped.clone(),
                 tasks: self.tasks.clone(),
             };
             let span = info_span!("following", %spu, %lane);
@@ -239,9 +305,9 @@ impl Links {
         link
     }
 
-    fn lock(&self) -> MutexGuard<'_, Units> {
+    fn lock(&self) -> RwLockWriteGuard<'_, Units> {
         // It is whole after every statement.
-        self.units.lock().unwrap_or_else(PoisonError::into_inner)
+        self.units.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -262,3 +328,6 @@ impl Units {
 fn after_rest() -> Instant {
     clock::monotonic() + ATTACH_REST
 }
+
+#[cfg(test)]
+mod tests;

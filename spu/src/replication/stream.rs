@@ -6,6 +6,10 @@
 //! the other. Invariant: what is sent in a session was in the log while its epoch was led here.
 
 mod answers;
+mod heard;
+mod lag;
+mod shipments;
+
 mod pushing;
 
 use std::collections::{HashMap, VecDeque};
@@ -19,17 +23,16 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tidegate_data_plane::partitions::Held;
 use tidegate_kit::clock;
-use tidegate_kit::frames::{Arrived, FrameFault, FrameReader, Keep};
+use tidegate_kit::frames::{Arrived, FrameFault, FrameReader};
 use tidegate_kit::outlet::Outlet;
 use tidegate_proto::batch::Batch;
 use tidegate_proto::control::IsrMember;
 use tidegate_proto::id::SpuId;
 use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
 use tidegate_proto::private::replicate::{
-    ACKS, Acked as AckedFrame, AttachRefusal, EndReason, Event, FIXED_PAYLOAD_MAX, Lane, Wish,
-    decode_acks,
+    ACKS, ATTACH, AttachRefusal, EndReason, Event, Lane, Wish, decode_acks,
 };
-use tidegate_proto::private::{FrameError, FrameHeader, Pieces};
+use tidegate_proto::private::{FrameError, Pieces};
 use tidegate_spu_core::AttachRequest;
 use tokio::time::{interval, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -40,9 +43,11 @@ use crate::limits::{
     REPLICATION_HEARTBEAT, REPLICATION_SESSIONS_MAX, REPLICATION_SILENCE_MAX,
     STREAM_QUEUED_BYTES_MAX,
 };
-use crate::shard::{
-    Acked, AttachMessage, FollowerQueue, Message, PartitionHandle, Session, SessionEvent,
-};
+use crate::shard::{AttachMessage, FollowerQueue, Message, PartitionHandle, Session, SessionEvent};
+
+use heard::keep;
+use lag::Lag;
+use shipments::Shipments;
 
 /// One session on this stream.
 struct Sending {
@@ -53,15 +58,24 @@ struct Sending {
     is_blocked: bool,
 }
 
-#[derive(Clone, Copy)]
 enum State {
     /// The machine has not answered.
     Opening,
-    /// A snapshot goes first.
-    Shipping(Cursor),
+    /// A snapshot goes first, which is waited for.
+    Awaiting(Cursor),
+    /// What is left of it.
+    Shipping(Cursor, Snapshot),
     Open(Cursor),
     /// Nothing more is sent; the machine counts what was acknowledged until the follower attaches anew.
     Over,
+}
+
+/// A snapshot on its way.
+struct Snapshot {
+    as_of: Offset,
+    rest: Bytes,
+    /// Its memory.
+    _held: Held,
 }
 
 /// How far a session has come.
@@ -78,7 +92,7 @@ struct Cursor {
 enum Found {
     Start(u32, Box<AttachRequest>, Option<Offset>),
     Batches(u32, Option<(Vec<Batch>, Held)>),
-    Snapshot(u32, Option<(Offset, Bytes)>),
+    Snapshot(u32, Option<(Offset, Bytes, Held)>),
 }
 
 pub(super) struct FollowerStream {
@@ -90,6 +104,8 @@ pub(super) struct FollowerStream {
     feed: Feed,
     sending: HashMap<u32, Sending>,
     blocked: VecDeque<u32>,
+    shipments: Shipments,
+    lag: Lag,
     reads: FuturesUnordered<BoxFuture<'static, Found>>,
     /// Bytes that may be sent; overdrawn by the last push at most.
     credit: i64,
@@ -112,6 +128,8 @@ impl FollowerStream {
             feed,
             sending: HashMap::new(),
             blocked: VecDeque::new(),
+            shipments: Shipments::default(),
+            lag: Lag::default(),
             reads: FuturesUnordered::new(),
             credit: 0,
             heard: clock::monotonic(),
@@ -166,6 +184,9 @@ impl FollowerStream {
 
     /// Whether the follower has been silent for too long.
     fn beat(&mut self) -> bool {
+        if self.lane == Lane::CatchUp {
+            self.lag.tell(self.sending.values());
+        }
         self.say(Event::Heartbeat);
         let silence = clock::monotonic().saturating_duration_since(self.heard);
         silence >= REPLICATION_SILENCE_MAX
@@ -211,6 +232,14 @@ impl FollowerStream {
                     is_whole,
                     is_intact,
                 };
+                if self.sending.contains_key(&handle) {
+                    let field = "a handle in use";
+                    return Err(FrameError::Field {
+                        kind: ATTACH,
+                        field,
+                    }
+                    .into());
+                }
                 self.attach(handle, key, request);
             }
             Wish::Detach { handle } => self.detach(handle),
@@ -223,13 +252,14 @@ impl FollowerStream {
     }
 
     fn attach(&mut self, handle: u32, key: ReplicaKey, request: AttachRequest) {
-        self.detach(handle);
         let refuse = |reason| Event::Refused {
             handle,
             leader_epoch: LeaderEpoch(0),
             reason,
         };
-        if self.sending.len() >= REPLICATION_SESSIONS_MAX {
+        // Of sessions that are given up reads and places in line may be left for a moment.
+        let most = self.sending.len().max(self.reads.len());
+        if most.max(self.blocked.len()) >= REPLICATION_SESSIONS_MAX {
             return self.say(refuse(AttachRefusal::Busy));
         }
         let Some(partition) = self.followers.directory().get(key) else {
@@ -271,33 +301,7 @@ impl FollowerStream {
         if let Some(sending) = self.sending.remove(&handle) {
             let ended = vec![(sending.partition.reader.key, sending.session.id)];
             sending.partition.shard.tell(Message::Detached(ended));
-        }
-    }
-
-    fn acked(&mut self, frames: Vec<AckedFrame>) {
-        let acks = frames.into_iter().filter_map(|frame| {
-            let sending = self.sending.get(&frame.handle)?;
-            let acked = Acked {
-                key: sending.partition.reader.key,
-                session: sending.session.id,
-                position: frame.position,
-                ledger_as_of: frame.ledger_as_of,
-            };
-            Some((&sending.partition, acked))
-        });
-        // By shard, of which there are few.
-        let mut shards: Vec<(&Arc<PartitionHandle>, Vec<Acked>)> = Vec::new();
-        for (partition, acked) in acks {
-            let of_shard = |known: &&mut (&Arc<PartitionHandle>, Vec<Acked>)| {
-                known.0.shard.is_same(&partition.shard)
-            };
-            match shards.iter_mut().find(of_shard) {
-                Some((_, acks)) => acks.push(acked),
-                None => shards.push((partition, vec![acked])),
-            }
-        }
-        for (partition, acks) in shards {
-            partition.shard.tell(Message::Acked(acks));
+            self.ship_no_more(handle);
         }
     }
 
@@ -333,7 +337,10 @@ impl FollowerStream {
                     return;
                 };
                 let Some(readable_from) = start else {
-                    return self.end(handle, EndReason::Unreadable);
+                    // No machine has heard of it.
+                    self.sending.remove(&handle);
+                    let reason = EndReason::Unreadable;
+                    return self.say(Event::Ended { handle, reason });
                 };
                 let message = AttachMessage {
                     key: sending.partition.reader.key,
@@ -347,17 +354,7 @@ impl FollowerStream {
                 }
             }
             Found::Batches(handle, batches) => self.read(handle, batches),
-            Found::Snapshot(handle, snapshot) => self.ship(handle, snapshot),
+            Found::Snapshot(handle, snapshot) => self.shipped(handle, snapshot),
         }
     }
-}
-
-fn keep(header: FrameHeader) -> Result<Keep, FrameError> {
-    let max = if header.kind == ACKS {
-        4 + REPLICATION_SESSIONS_MAX * AckedFrame::LEN
-    } else {
-        FIXED_PAYLOAD_MAX
-    };
-    header.check(max)?;
-    Ok(Keep::Shared)
 }

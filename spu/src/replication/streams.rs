@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use tidegate_kit::outlet::{Outlet, OutletBody};
 use tidegate_kit::tasks::{TaskKind, Tasks};
+use tidegate_log::Log;
 use tidegate_proto::id::SpuId;
 use tidegate_proto::private::Pieces;
 use tidegate_proto::private::replicate::Lane;
@@ -22,6 +23,7 @@ use crate::shard::Directory;
 /// Serves the followers of one node.
 #[derive(Clone)]
 pub struct Followers {
+    log: Log,
     directory: Directory,
     reads: Arc<Reads>,
     sessions: Arc<AtomicU64>,
@@ -34,8 +36,9 @@ impl fmt::Debug for Followers {
 }
 
 impl Followers {
-    pub(crate) fn new(directory: Directory, reads: Reads) -> Self {
+    pub(crate) fn new(log: Log, directory: Directory, reads: Reads) -> Self {
         Self {
+            log,
             directory,
             reads: Arc::new(reads),
             sessions: Arc::default(),
@@ -52,6 +55,7 @@ impl Followers {
     ) -> OutletBody<Pieces> {
         let (outlet, events) = Outlet::new(Pieces::default());
         let feed = Feed {
+            log: self.log.clone(),
             reads: Arc::clone(&self.reads),
             tasks: tasks.clone(),
         };

@@ -161,10 +161,8 @@ impl Outbox {
                 }
                 Effect::Truncate(truncation) => {
                     hosted.is_truncating = true;
-                    self.entries.push(match truncation {
-                        Truncation::Cut { to } => Entry::Cut { key, to },
-                        Truncation::Reset { to } => Entry::Trim { key, to },
-                    });
+                    let entry = shortening(key, truncation, hosted.reader.log.end());
+                    self.entries.push(entry);
                 }
                 Effect::Attached { .. }
                 | Effect::Detach { .. }
@@ -322,6 +320,16 @@ impl Outbox {
             Err(SubmitError::Dead(dead)) => Err(dead),
             Err(broken) => panic!("the shard and the log disagree about a replica: {broken}"),
         }
+    }
+}
+
+/// How a log that ends there is shortened. A reset goes below its end only when a loss was accepted: then
+/// nothing of it is kept.
+const fn shortening(key: ReplicaKey, truncation: Truncation, end: Offset) -> Entry {
+    match truncation {
+        Truncation::Cut { to } => Entry::Cut { key, to },
+        Truncation::Reset { to } if to.get() <= end.get() => Entry::Cut { key, to },
+        Truncation::Reset { to } => Entry::Trim { key, to },
     }
 }
 

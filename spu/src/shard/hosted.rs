@@ -46,6 +46,8 @@ pub(crate) struct Hosted {
     pub(crate) inflight: VecDeque<(Offset, AppendPermit)>,
     /// Bytes of a leader's batches that are not durable here yet.
     pub(crate) arrived: VecDeque<(Offset, BytePermit)>,
+    /// Bytes of a shipped snapshot that the log has not come up to.
+    pub(crate) shipped: Option<BytePermit>,
     /// Followers that are attached here, or about to be.
     pub(crate) sessions: Vec<Arc<Session>>,
     /// The log is being shortened; the ledger is read again when that is durable.
@@ -70,6 +72,7 @@ impl Hosted {
             first: Some(Box::new(first)),
             inflight: VecDeque::new(),
             arrived: VecDeque::new(),
+            shipped: None,
             sessions: Vec::new(),
             is_truncating: false,
             is_unsettled: false,
@@ -92,6 +95,13 @@ impl Hosted {
             .is_some_and(|(end, _)| *end <= durable_end)
         {
             self.arrived.pop_front();
+        }
+    }
+
+    /// Gives back what a shipped snapshot held, once it is applied or given up.
+    pub(crate) fn release_shipped(&mut self) {
+        if self.shipped.is_some() && !self.machine.holds_shipped() {
+            self.shipped = None;
         }
     }
 

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tidegate_kit::budget::BytePermit;
 use tidegate_kit::clock;
 use tidegate_proto::batch::{Batch, ClientBatch};
 use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
 use tidegate_proto::produce::Acks;
-use tidegate_spu_core::{Assignment, AttachRequest, Input, ReplicaConfig, SessionId, Survey};
+use tidegate_spu_core::{
+    Assignment, AttachAnswer, AttachRequest, Input, ReplicaConfig, SessionId, Survey,
+};
 use tokio::sync::oneshot;
 
 use super::hosted::{Hosted, Retention};
@@ -32,6 +35,8 @@ pub(crate) enum Message {
     Acked(Vec<Acked>),
     /// Sessions that ended on the way.
     Detached(Vec<(ReplicaKey, SessionId)>),
+    /// What a leader answered to an attach.
+    AttachAnswered(Box<AttachAnswered>),
     /// What a leader sent.
     Pushed(Box<Pushed>),
     /// Something else that happened to a replica.
@@ -58,6 +63,17 @@ pub(crate) struct Acked {
     pub(crate) session: SessionId,
     pub(crate) position: LogPosition,
     pub(crate) ledger_as_of: Option<Offset>,
+}
+
+/// A leader's answer, with the snapshot that it shipped.
+#[derive(Debug)]
+pub(crate) struct AttachAnswered {
+    pub(crate) key: ReplicaKey,
+    pub(crate) attempt: u64,
+    pub(crate) answer: AttachAnswer,
+    pub(crate) snapshot: Option<(Offset, Bytes)>,
+    /// The snapshot's memory, until it is applied.
+    pub(crate) permit: Option<BytePermit>,
 }
 
 /// What a leader sent inside one attempt.

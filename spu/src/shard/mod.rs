@@ -23,7 +23,7 @@ mod unsettled;
 pub(crate) use directory::Directory;
 pub(crate) use handle::{PartitionHandle, ShardHandle};
 pub(crate) use hosted::{Hosted, Retention};
-pub(crate) use message::{Acked, AttachMessage, Message, Pushed, Uptime};
+pub(crate) use message::{Acked, AttachAnswered, AttachMessage, Message, Pushed, Uptime};
 pub(crate) use peers::{FollowerQueue, NoPeers, Peers, Session, SessionEvent};
 pub(crate) use reader::{Reader, Service};
 pub(crate) use seat::{Listener, Seat};

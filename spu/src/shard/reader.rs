@@ -100,6 +100,11 @@ impl Reader {
         self.last_append_ms.store(at_ms, Ordering::Release);
     }
 
+    /// The log grew at the word of a leader, or was shortened; when its last batch was appended there.
+    pub(crate) fn ends_at(&self, end: Offset, last_append_ms: Option<i64>) {
+        self.appended(end, last_append_ms.unwrap_or(NEVER));
+    }
+
     pub(crate) fn became(&self, role: RoleName) {
         let service = match role {
             RoleName::Idle | RoleName::Opening => Service::Opening,
@@ -201,6 +206,11 @@ impl Reader {
             read_only: before.read_only || found.read_only,
             ..place
         }));
+    }
+
+    /// What was damaged is gone.
+    pub(crate) fn mended(&self) {
+        *self.damage.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     pub(crate) fn status(&self) -> PartitionStatus {

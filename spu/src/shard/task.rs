@@ -166,6 +166,7 @@ impl Shard {
             Message::Attach(message) => self.attach(now, *message),
             Message::Acked(acks) => self.acked(now, acks),
             Message::Detached(ended) => self.detached(now, ended),
+            Message::AttachAnswered(answered) => self.attach_answered(now, *answered),
             Message::Pushed(pushed) => self.pushed(now, *pushed),
             Message::Input(key, input) => self.told(now, key, *input),
             Message::Stop(done) => self.stop(Some(done)),
@@ -226,6 +227,7 @@ impl Shard {
     fn step(&mut self, now: Now, key: ReplicaKey, input: Input) {
         if let Some(hosted) = self.hosted.get_mut(&key) {
             self.outbox.step(hosted, &mut self.replies, now, input);
+            hosted.release_shipped();
             self.unsettled.note(hosted);
         }
     }
@@ -299,6 +301,8 @@ impl Shard {
                 self.outbox.step(hosted, &mut self.replies, now, input);
             }
             hosted.is_stirred = false;
+            // Deadlines and disks give snapshots up as well.
+            hosted.release_shipped();
             hosted.tell_copies(now);
             self.unsettled.note(hosted);
             if hosted.machine.is_waiting() {

@@ -13,6 +13,7 @@ use tidegate_tests::copies::copy;
 use tidegate_tests::doors::Doors;
 use tidegate_tests::effort::Effort;
 use tidegate_tests::http::Target;
+use tidegate_tests::network::Network;
 use tidegate_tests::random::Random;
 use tidegate_tests::recorded::{Manner, Recorder, Writer, seen};
 use tidegate_tests::recorded_readers::{Ends, Follower};
@@ -48,6 +49,23 @@ const BURST_MIN: u64 = 4_000;
 /// Acknowledged records of each partition that show that it is well.
 const WELL: u64 = 5;
 
+/// Clients of storage units themselves, by unit: the first of each is of partition 0 and asks for the leader's
+/// copy alone, the others write for every in-sync copy to the partitions that their number says.
+const DIRECT_FIRST: u32 = 200;
+const DIRECT_UNIT: u32 = 20;
+const DIRECT: [(u32, Manner); 3] = [
+    (0, Manner::LeaderOnly),
+    (1, Manner::Plain),
+    (4, Manner::Plain),
+];
+
+/// How the requests of a unit's own clients ended that were meant for every in-sync copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) acked: u64,
+    pub(crate) turned_away: u64,
+}
+
 /// Who leads a partition, since which epoch, and who is in sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Standing {
@@ -67,7 +85,28 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn start(effort: Effort) -> Self {
-        let cluster = Cluster::start(1, 3, 2);
+        Self::on(Cluster::start(1, 3, 2), effort).await
+    }
+
+    /// The same over a network that can be cut, with clients who know one storage unit each.
+    pub(crate) async fn start_apart(effort: Effort) -> (Self, Network) {
+        let mut cluster = Cluster::start(1, 3, 2);
+        let network = Network::before(&mut cluster).await;
+        let mut site = Self::on(cluster, effort).await;
+        for (number, unit) in (0_u32..).zip(UNITS) {
+            let target = site.cluster.target(unit);
+            for (client, manner) in DIRECT {
+                let client = DIRECT_FIRST + DIRECT_UNIT * number + client;
+                let doors = Doors::new(vec![target.clone()], 0);
+                let random = Random::new(effort.seed, u64::from(client));
+                let writer = Writer::new(&site.recorder, doors, random, client, manner);
+                site.writers.spawn(writer.run());
+            }
+        }
+        (site, network)
+    }
+
+    async fn on(cluster: Cluster, effort: Effort) -> Self {
         let body = json!({ "name": TOPIC, "partitions": PARTITIONS, "replication_factor": 3, "min_in_sync": 2,
             "placement": "manual", "assignment": ASSIGNMENT });
         let body = body.to_string();
@@ -183,6 +222,19 @@ impl Site {
         }
     }
 
+    /// What clients of that unit alone were told until now, of writes for every in-sync copy.
+    pub(crate) fn told_by(&self, unit: u64) -> Told {
+        let first = DIRECT_FIRST + DIRECT_UNIT * u32::try_from(unit - 1).expect("a unit");
+        let quorum = first + 1..first + DIRECT_UNIT;
+        let events = self.recorder.events();
+        let theirs = events.iter().filter(|one| quorum.contains(&one.client));
+        let acked = theirs.filter(|one| matches!(one.what, What::Sent { .. }));
+        Told {
+            acked: acked.count() as u64,
+            turned_away: self.recorder.refusals.of(&quorum),
+        }
+    }
+
     /// Thousands of records in flight, now.
     pub(crate) async fn burst(&self) {
         self.recorder.burst(true);
@@ -225,10 +277,11 @@ impl Site {
             );
         }
         let gaps = self.recorder.mishaps();
+        let refusals = self.recorder.refusals.summary();
         assert!(!gaps.contains("a gap"), "readers were told of gaps: {gaps}");
         #[expect(clippy::print_stdout, reason = "the figures of a trial")]
         {
-            println!("{name}: {verdict}\n{gaps}");
+            println!("{name}: {verdict}\n{gaps}{refusals}");
         }
         verdict
     }

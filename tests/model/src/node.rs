@@ -226,6 +226,7 @@ impl Node {
                 log_start: durable.log_start,
                 end: position.end,
                 last_append_ms: None,
+                intact: true,
                 snapshot_as_of,
                 bytes_since_snapshot: 0,
                 ledger: durable.ledger(),
@@ -538,6 +539,7 @@ fn facts(own: SpuId, key: ReplicaKey, incarnation: Incarnation, stored: &Stored)
         snapshot_as_of: stored.snapshot.as_ref().map(|(as_of, _)| *as_of),
         bytes_since_snapshot: 0,
         ledger: stored.ledger(),
+        attempts_from: 0,
         config: ReplicaConfig {
             durability: Durability::Ack,
             append_timestamps: false,

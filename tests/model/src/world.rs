@@ -251,7 +251,8 @@ impl World {
                 actions.push(Action::Detach(own, *session));
             }
         }
-        if left.waits > 0 && replica.is_unsettled() {
+        // No answer is lost here but with its link, and that is told.
+        if left.waits > 0 && replica.is_unsettled() && !replica.awaits_answer() {
             actions.push(Action::Wait(own));
         }
         if left.breaks > 0 && process.link.is_some() {

@@ -276,7 +276,12 @@ fn send(cx: &mut Context, open: &mut Open, plan: &WriterPlan) {
     cx.after(GATEWAY_PATIENCE, Timer::Late { call });
 }
 
-fn batch(stamp: Option<ProducerStamp>, key: Option<[u8; 16]>, values: &[Value]) -> ClientBatch {
+/// A batch with those values.
+pub(crate) fn batch(
+    stamp: Option<ProducerStamp>,
+    key: Option<[u8; 16]>,
+    values: &[Value],
+) -> ClientBatch {
     let mut builder = BatchBuilder::new(Codec::None);
     if let Some(stamp) = stamp {
         builder = builder.producer(stamp);

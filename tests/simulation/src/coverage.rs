@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::options::FaultKind;
+use crate::fault::FaultKind;
 
 /// States in which a fault may find what it hits.
 pub const STATES: [&str; 12] = [
@@ -28,7 +28,7 @@ pub const STATES: [&str; 12] = [
 pub struct Coverage {
     cells: BTreeMap<(FaultKind, &'static str), u64>,
     /// What else was reached, by name.
-    events: BTreeMap<&'static str, u64>,
+    events: BTreeMap<String, u64>,
     faults: BTreeMap<FaultKind, u64>,
 }
 
@@ -41,7 +41,7 @@ impl Coverage {
     }
 
     pub(crate) fn reached(&mut self, what: &'static str) {
-        *self.events.entry(what).or_default() += 1;
+        *self.events.entry(what.to_owned()).or_default() += 1;
     }
 
     /// Adds another run's account.
@@ -50,7 +50,7 @@ impl Coverage {
             *self.cells.entry(*cell).or_default() += count;
         }
         for (event, count) in &other.events {
-            *self.events.entry(event).or_default() += count;
+            *self.events.entry(event.clone()).or_default() += count;
         }
         for (fault, count) in &other.faults {
             *self.faults.entry(*fault).or_default() += count;
@@ -75,6 +75,47 @@ impl Coverage {
         let hit = unit_faults().flat_map(|fault| STATES.map(|state| (fault, state)));
         let hit = hit.filter(|cell| self.cells.contains_key(cell)).count();
         (hit, unit_faults().count() * STATES.len())
+    }
+
+    /// The account as one word, for a line of a file.
+    #[must_use]
+    pub fn word(&self) -> String {
+        let place = |fault: &FaultKind| FaultKind::ALL.iter().position(|at| at == fault);
+        let mut word = String::new();
+        for (fault, count) in &self.faults {
+            word += &format!("f{}={count};", place(fault).unwrap_or_default());
+        }
+        for ((fault, state), count) in &self.cells {
+            let state = STATES.iter().position(|at| at == state).unwrap_or_default();
+            word += &format!("c{}.{state}={count};", place(fault).unwrap_or_default());
+        }
+        for (event, count) in &self.events {
+            word += &format!("e{}={count};", event.replace(' ', "_"));
+        }
+        word
+    }
+
+    /// The account that such a word tells; none when it is no such word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        let fault = |text: &str| FaultKind::ALL.get(text.parse::<usize>().ok()?).copied();
+        let mut found = Self::default();
+        for part in word.split_terminator(';') {
+            let (name, count) = part.split_once('=')?;
+            let count: u64 = count.parse().ok()?;
+            let rest = name.get(1..)?;
+            match name.get(..1)? {
+                "f" => drop(found.faults.insert(fault(rest)?, count)),
+                "c" => {
+                    let (of, state) = rest.split_once('.')?;
+                    let state = STATES.get(state.parse::<usize>().ok()?)?;
+                    found.cells.insert((fault(of)?, state), count);
+                }
+                "e" => drop(found.events.insert(rest.replace('_', " "), count)),
+                _ => return None,
+            }
+        }
+        Some(found)
     }
 
     /// The whole account, for people.

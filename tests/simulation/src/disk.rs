@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use tidegate_log::testing::MemVfs;
 use tidegate_proto::batch::Batch;
 use tidegate_proto::id::{AttemptId, Incarnation, ReplicaGen, StorageId};
 use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
@@ -37,6 +38,9 @@ pub(crate) struct Image {
     pub(crate) high_watermark: Offset,
     pub(crate) snapshot: Option<(Offset, Bytes)>,
 }
+
+/// All replicas on a disk.
+pub(crate) type Images = BTreeMap<ReplicaKey, Image>;
 
 /// What a restart makes of an image.
 #[derive(Debug)]
@@ -90,13 +94,20 @@ impl Image {
 
     pub(crate) fn apply(&mut self, entry: &Entry) {
         match entry {
-            Entry::Meta(meta) => self.meta = *meta,
+            Entry::Meta(meta) => {
+                let before = self.meta.leader_epoch;
+                assert!(meta.leader_epoch >= before, "6 EpochMonotone: accepted");
+                self.meta = *meta;
+            }
             Entry::Batch(batch) => {
                 assert_eq!(
                     batch.placement.base_offset,
                     self.end(),
                     "logs have no holes"
                 );
+                let last = self.position().last_epoch;
+                let epoch = Some(batch.placement.leader_epoch);
+                assert!(epoch >= last, "6 EpochMonotone: batches");
                 self.log.push(batch.clone());
             }
             Entry::Snapshot { as_of, bytes } => self.snapshot = Some((*as_of, bytes.clone())),
@@ -107,6 +118,8 @@ impl Image {
                 self.log.clear();
                 self.log_start = *to;
                 self.snapshot = None;
+                // Below that, where a loss was accepted, nothing is committed any more.
+                self.high_watermark = self.high_watermark.min(*to);
             }
         }
     }
@@ -168,7 +181,9 @@ pub(crate) struct Disk {
     /// The attempt to be registered whose answer was not written down yet, and the one granted last.
     pub(crate) attempt: Option<AttemptId>,
     pub(crate) granted: Option<AttemptId>,
-    pub(crate) images: BTreeMap<ReplicaKey, Image>,
+    pub(crate) images: Images,
+    /// What the real log has on it, when that runs; `images` is what it holds then.
+    pub(crate) files: Option<MemVfs>,
     /// It lost something that a round had put on it, and its unit did not register since.
     pub(crate) is_tainted: bool,
     /// The machine lost its power since its unit registered.
@@ -176,6 +191,13 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
+    /// What nothing but a broken log does.
+    pub(crate) fn forget_newest(&mut self) {
+        for image in self.images.values_mut() {
+            image.log.truncate(image.log.len().saturating_sub(3));
+        }
+    }
+
     pub(crate) const fn new(storage_id: StorageId) -> Self {
         Self {
             storage_id,
@@ -183,6 +205,7 @@ impl Disk {
             attempt: None,
             granted: None,
             images: BTreeMap::new(),
+            files: None,
             is_tainted: false,
             lost_power: false,
         }

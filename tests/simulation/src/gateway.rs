@@ -15,6 +15,7 @@ use tidegate_spu_core::{Acknowledged, Refusal};
 use crate::message::{Context, Message, Page, Produce, Produced, Timer};
 use crate::network::Node;
 use crate::options::CONTROLLERS;
+use crate::plant::Plant;
 use crate::queue::{MS, Time};
 
 const BEAT: Time = 400 * MS;
@@ -125,22 +126,7 @@ impl Gateway {
         };
         let is_named = produce.batches.iter().all(is_named);
         if !is_named && !produce.is_bare {
-            let next = self.sequences.entry(produce.key).or_default();
-            produce.batches = produce
-                .batches
-                .into_iter()
-                .map(|batch| {
-                    let seq = *next;
-                    *next = next.wrapping_add(batch.record_count());
-                    let stamp = ProducerStamp {
-                        id: self.producer,
-                        epoch: 0,
-                        seq,
-                        unordered: true,
-                    };
-                    batch.restamped(Some(stamp))
-                })
-                .collect();
+            self.stamp(&mut produce);
         }
         self.last += 1;
         let pending = Pending {
@@ -157,18 +143,42 @@ impl Gateway {
         self.attempt(cx, self.last);
     }
 
+    fn stamp(&mut self, produce: &mut Produce) {
+        let is_ordered = |batch: &tidegate_proto::batch::ClientBatch| {
+            batch.producer().is_some_and(|stamp| !stamp.unordered) || batch.request_key().is_some()
+        };
+        if produce.is_bare || produce.batches.iter().any(is_ordered) {
+            return;
+        }
+        let next = self.sequences.entry(produce.key).or_default();
+        for batch in &mut produce.batches {
+            let seq = *next;
+            *next = next.wrapping_add(batch.record_count());
+            let stamp = ProducerStamp {
+                id: self.producer,
+                epoch: 0,
+                seq,
+                unordered: true,
+            };
+            *batch = batch.clone().restamped(Some(stamp));
+        }
+    }
+
     fn leader(&self, key: ReplicaKey) -> Option<SpuId> {
         self.model.as_ref()?.partition(key)?.leader
     }
 
     fn attempt(&mut self, cx: &mut Context, number: u64) {
-        let Some(produce) = self
+        let Some(mut produce) = self
             .pending
             .get(&number)
             .map(|pending| pending.produce.clone())
         else {
             return;
         };
+        if cx.plant == Some(Plant::StampsAgain) {
+            self.stamp(&mut produce);
+        }
         let leader = self.leader(produce.key);
         let Some(pending) = self.pending.get_mut(&number) else {
             return;

@@ -6,16 +6,22 @@
 //! more and everything has to come to rest; then all is read and judged. The shells here are as plain as can
 //! be: what is under test is what the machines decide. Modules are listed bottom-up.
 
-mod coverage;
-mod options;
+mod fault;
+mod plant;
 mod queue;
 mod random;
+
+mod coverage;
+mod options;
 
 mod history;
 mod network;
 
 mod disk;
+mod files;
+mod found;
 mod store;
+mod stored;
 mod truth;
 
 mod message;
@@ -29,8 +35,13 @@ mod world;
 
 mod run;
 
+pub mod gate;
+mod mutants;
+
 pub use coverage::{Coverage, STATES};
-pub use options::{Fault, FaultKind, Options, TopicPlan, Writer, WriterPlan};
+pub use fault::{Fault, FaultKind};
+pub use options::{Options, TopicPlan, Writer, WriterPlan};
+pub use plant::Plant;
 pub use run::{Report, run, run_aloud, shrink};
 
 #[cfg(test)]

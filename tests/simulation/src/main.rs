@@ -9,18 +9,21 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use ledger::Ledger;
-use tidegate_simulation::{Coverage, Options, run, run_aloud, shrink};
+use tidegate_simulation::gate::{Found, MUTANTS};
+use tidegate_simulation::{Options, run, run_aloud, shrink};
 
 const HELP: &str = "\
-cargo xtask simulate [--seed N] [--count N] [--without N,N,..] [--alone] [--shrink] [--aloud]
-                     [--resume FILE]
+cargo xtask simulate [--seed N] [--count N] [--without N,N,..] [--alone] [--log] [--shrink] [--aloud]
+                     [--resume FILE] [--gate]
 
   --seed N       the first seed (0)
   --count N      how many (1)
   --without ..   numbers of faults that are left out
   --alone        one copy of each partition
+  --log          the real log under each unit
   --shrink       of seeds that fail, find faults that are not needed for that
   --aloud        print what happens
+  --gate         each rule taken away in turn: the first seed that fails, and by what
   --resume FILE  seeds that the file has are not run again; the others are added to it
 ";
 
@@ -30,9 +33,11 @@ struct Arguments {
     count: u64,
     without: Vec<usize>,
     is_alone: bool,
+    is_on_the_log: bool,
     shrinks: bool,
     is_aloud: bool,
     is_help: bool,
+    is_gate: bool,
     resume: Option<PathBuf>,
 }
 
@@ -53,8 +58,10 @@ impl Arguments {
                     }
                 }
                 "--resume" => found.resume = Some(value()?.into()),
+                "--log" => found.is_on_the_log = true,
                 "--alone" => found.is_alone = true,
                 "--shrink" => found.shrinks = true,
+                "--gate" => found.is_gate = true,
                 "--aloud" => found.is_aloud = true,
                 _ => found.is_help = true,
             }
@@ -63,7 +70,8 @@ impl Arguments {
     }
 
     fn options(&self, seed: u64) -> Options {
-        let options = Options::of(seed).without(self.without.iter().copied());
+        let mut options = Options::of(seed).without(self.without.iter().copied());
+        options.is_on_the_log = self.is_on_the_log;
         if self.is_alone {
             options.alone()
         } else {
@@ -77,8 +85,10 @@ fn main() -> Result<()> {
     if arguments.is_help {
         return say(HELP);
     }
-    let mut ledger = Ledger::open(arguments.resume.as_deref())?;
-    let mut coverage = Coverage::default();
+    if arguments.is_gate {
+        return gate(&arguments);
+    }
+    let mut ledger = Ledger::open(arguments.resume.as_deref(), &arguments.options(0))?;
     for seed in arguments.seed..arguments.seed + arguments.count {
         if ledger.has(seed) {
             continue;
@@ -92,7 +102,6 @@ fn main() -> Result<()> {
         for line in &report.said {
             say(&format!("{line}\n"))?;
         }
-        coverage.add(&report.coverage);
         ledger.add(seed, &report)?;
         if arguments.count == 1 {
             say(&format!(
@@ -108,7 +117,7 @@ fn main() -> Result<()> {
         }
     }
     if arguments.count > 1 {
-        say(&coverage.table())?;
+        say(&ledger.coverage.table())?;
     }
     let (count, failed) = (ledger.seeds(), ledger.failed);
     say(&format!(
@@ -116,6 +125,36 @@ fn main() -> Result<()> {
         ledger.events, ledger.acknowledged, ledger.faults
     ))?;
     ensure!(failed == 0, "{failed} seeds failed");
+    Ok(())
+}
+
+/// Each mutant by itself, from the first seed on.
+fn gate(arguments: &Arguments) -> Result<()> {
+    std::panic::set_hook(Box::new(|_| {}));
+    let (mut killed, mut missed) = (0, Vec::new());
+    for mutant in MUTANTS {
+        let seeds = arguments.seed..arguments.seed + arguments.count;
+        let line = match mutant.find(seeds) {
+            Some((seed, failure)) => {
+                killed += 1;
+                let words = failure.split(':').next().unwrap_or_default();
+                format!("{:24} seed {seed:>5}: {words}\n", mutant.name)
+            }
+            None => {
+                if matches!(mutant.found, Found::From(..)) {
+                    missed.push(mutant.name);
+                }
+                format!("{:24} -\n", mutant.name)
+            }
+        };
+        say(&line)?;
+    }
+    let count = arguments.count;
+    say(&format!(
+        "{killed} of {} mutants noticed within {count} seeds\n",
+        MUTANTS.len()
+    ))?;
+    ensure!(missed.is_empty(), "not noticed any more: {missed:?}");
     Ok(())
 }
 

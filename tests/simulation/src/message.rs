@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidegate_proto::batch::{Batch, ClientBatch};
 use tidegate_proto::control::Standing;
-use tidegate_proto::id::{Incarnation, SpuId};
+use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
 use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
 use tidegate_proto::produce::Acks;
 use tidegate_sc_core::decision::{Outcome, Request};
@@ -17,6 +17,7 @@ use tidegate_sc_core::refusal::Refusal as ControlRefusal;
 use tidegate_spu_core::{Acknowledged, AttachAnswer, AttachRequest, Refusal};
 
 use crate::network::Node;
+use crate::plant::Plant;
 use crate::queue::Time;
 use crate::random::Random;
 use crate::store::{Commit, Fate};
@@ -235,6 +236,23 @@ pub(crate) enum Note {
     },
     /// A replica leads from now on.
     Leads { key: ReplicaKey, epoch: LeaderEpoch },
+    /// A follower says how far it is, in its epoch.
+    Acked {
+        key: ReplicaKey,
+        epoch: LeaderEpoch,
+        end: Offset,
+    },
+    /// All below goes: as the leader's retention says, or as its followers heard.
+    Trims {
+        key: ReplicaKey,
+        to: Offset,
+        leads: bool,
+    },
+    /// A copy of an earlier membership goes.
+    GivesUp {
+        key: ReplicaKey,
+        replica_gen: ReplicaGen,
+    },
     /// Something from there on is about to go: what is committed must not be among it.
     Cuts {
         key: ReplicaKey,
@@ -244,6 +262,10 @@ pub(crate) enum Note {
     Alarm { key: ReplicaKey, what: &'static str },
     /// A unit has to begin again: it was shut out, or its place was taken.
     Excluded,
+    /// The log broke a promise of its own.
+    Fails(String),
+    /// An append is refused for too few copies that are attached.
+    TooFew,
     /// For the account of what was reached.
     Reached(&'static str),
     /// For people who look at one run.
@@ -261,6 +283,8 @@ pub(crate) struct Context {
     pub(crate) sent: Vec<(Node, Message)>,
     pub(crate) timers: Vec<(Time, Timer)>,
     pub(crate) notes: Vec<Note>,
+    /// What nodes do wrong on purpose.
+    pub(crate) plant: Option<Plant>,
     /// Whether somebody wants to read what nodes say.
     pub(crate) is_loud: bool,
 }

@@ -9,6 +9,8 @@ use std::fmt;
 
 use tidegate_proto::produce::Acks;
 
+use crate::fault::{Fault, FaultKind};
+use crate::plant::Plant;
 use crate::random::Random;
 
 /// Storage units of every run.
@@ -54,113 +56,6 @@ pub struct WriterPlan {
     pub every_ms: u64,
 }
 
-/// What goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FaultKind {
-    /// A unit's process ends at once; what is written stays.
-    KillUnit,
-    /// A unit's machine loses power; what is not synced may be gone.
-    PowerLoss,
-    /// All units at once.
-    PowerLossAll,
-    /// A unit's disk is replaced by an empty one.
-    LoseDisk,
-    /// A unit's disk is that of some seconds ago.
-    RollBackDisk,
-    /// A unit stops in order, and comes back.
-    StopUnit,
-    /// A unit's process stands still.
-    PauseUnit,
-    /// A unit's disk takes its time.
-    SlowDisk,
-    /// A unit hears and is heard by nobody.
-    CutUnit,
-    /// A unit is cut off from the controllers alone.
-    CutFromControllers,
-    /// A unit is cut off from other units alone.
-    CutFromUnits,
-    /// A unit is cut off from the gateways alone.
-    CutFromGateways,
-    /// Two units do not reach each other.
-    CutPair,
-    /// One unit does not reach another; back it goes.
-    CutOneWay,
-    /// Messages between units take long.
-    SlowLinks,
-    /// Connections between units break.
-    ResetLinks,
-    /// A unit's wall clock jumps.
-    StepClock,
-    /// A controller ends at once.
-    KillController,
-    /// A controller stands still, and may wake up with a lease that is another's.
-    PauseController,
-    /// A controller and the store do not reach each other.
-    CutStore,
-    /// The store answers nobody.
-    StoreDown,
-    /// Answers of the store are lost, whether it did what was asked or not, or does it later.
-    StoreUnknown,
-    /// A gateway ends at once.
-    KillGateway,
-    /// An operator moves a copy.
-    MoveCopy,
-    /// An operator changes how many copies an acknowledgement needs.
-    EditMinInSync,
-    /// Retention takes the oldest records.
-    Retain,
-    /// An operator wants the preferred leaders.
-    ElectPreferred,
-    /// An operator has a partition surveyed, sometimes one that is led, and accepts no loss (L3).
-    Recover,
-}
-
-impl FaultKind {
-    /// All of them.
-    pub const ALL: [Self; 28] = [
-        Self::KillUnit,
-        Self::PowerLoss,
-        Self::PowerLossAll,
-        Self::LoseDisk,
-        Self::RollBackDisk,
-        Self::StopUnit,
-        Self::PauseUnit,
-        Self::SlowDisk,
-        Self::CutUnit,
-        Self::CutFromControllers,
-        Self::CutFromUnits,
-        Self::CutFromGateways,
-        Self::CutPair,
-        Self::CutOneWay,
-        Self::SlowLinks,
-        Self::ResetLinks,
-        Self::StepClock,
-        Self::KillController,
-        Self::PauseController,
-        Self::CutStore,
-        Self::StoreDown,
-        Self::StoreUnknown,
-        Self::KillGateway,
-        Self::MoveCopy,
-        Self::EditMinInSync,
-        Self::Retain,
-        Self::ElectPreferred,
-        Self::Recover,
-    ];
-}
-
-/// One thing that goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
-    pub kind: FaultKind,
-    pub at_ms: u64,
-    pub lasts_ms: u64,
-    /// Which one of the nodes that it may hit.
-    pub target: u32,
-    /// The other one, a partition, or whatever more it needs.
-    pub other: u32,
-}
-
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -185,6 +80,10 @@ pub struct Options {
     pub faults: Vec<Fault>,
     /// Numbers of faults that do not happen.
     pub without: BTreeSet<usize>,
+    /// Units run the real log.
+    pub is_on_the_log: bool,
+    /// What the shells do wrong on purpose.
+    pub plant: Option<Plant>,
 }
 
 impl Options {
@@ -210,10 +109,12 @@ impl Options {
             sync_us: (100, sync_us),
             replica_lag_ms: random.pick(&[800, 1_500, 3_000]).unwrap_or(1_500),
             spu_timeout_ms: random.pick(&[1_000, 1_500, 2_500]).unwrap_or(1_500),
-            skew_ms: random.pick(&[0, 50, 60_000]).unwrap_or(0),
+            skew_ms: random.pick(&[0, 50, 60_000, 1_500_000]).unwrap_or(0),
             drift_per_mille: random.pick(&[0, 2, 50]).unwrap_or(0),
             faults,
             without: BTreeSet::new(),
+            is_on_the_log: false,
+            plant: None,
         }
     }
 
@@ -223,6 +124,24 @@ impl Options {
         for topic in &mut self.topics {
             (topic.copies, topic.min_in_sync) = (1, 1);
         }
+        self
+    }
+
+    /// The same with nobody gone: connections break, and that is all.
+    #[must_use]
+    pub fn with_breaking_links(mut self) -> Self {
+        for fault in &mut self.faults {
+            fault.kind = FaultKind::ResetLinks;
+        }
+        (self.late_per_mille, self.lost_per_mille) = (0, 0);
+        self.delay_us = (100, 2_000);
+        self
+    }
+
+    /// The same with the real log under each unit.
+    #[must_use]
+    pub fn on_the_log(mut self) -> Self {
+        self.is_on_the_log = true;
         self
     }
 

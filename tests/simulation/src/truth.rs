@@ -43,6 +43,10 @@ impl Fingerprint {
 pub(crate) struct Truth {
     partitions: BTreeMap<ReplicaKey, Committed>,
     leaders: BTreeMap<(ReplicaKey, LeaderEpoch), u32>,
+    /// How far each unit said in an epoch that it was.
+    acked: BTreeMap<(ReplicaKey, LeaderEpoch, u32), Offset>,
+    /// What leaders gave up by retention.
+    given_up: BTreeMap<ReplicaKey, Offset>,
 }
 
 /// Batches that take offsets, as far as they are committed.
@@ -147,6 +151,51 @@ impl Truth {
         Ok(())
     }
 
+    /// A follower says how far it is.
+    pub(crate) fn acks(&mut self, unit: u32, key: ReplicaKey, epoch: LeaderEpoch, end: Offset) {
+        let known = self.acked.entry((key, epoch, unit)).or_default();
+        *known = end.max(*known);
+    }
+
+    /// 9: a member of MaxISR that has accepted `newer` since acknowledged all that is committed in `epoch`.
+    pub(crate) fn no_ghost(
+        &self,
+        member: u32,
+        key: ReplicaKey,
+        (epoch, newer): (LeaderEpoch, LeaderEpoch),
+        end: Offset,
+    ) -> Result<(), String> {
+        let acked = self.acked.get(&(key, epoch, member)).copied();
+        if newer <= epoch || acked >= Some(end) {
+            return Ok(());
+        }
+        Err(format!(
+            "9 NoGhostAck: {key} is committed up to {end} in epoch {epoch}, of which unit {member}, now in \
+             {newer}, acknowledged {acked:?}"
+        ))
+    }
+
+    /// 18: bytes go by retention of what is committed, at the leader first.
+    pub(crate) fn trims(
+        &mut self,
+        unit: u32,
+        key: ReplicaKey,
+        to: Offset,
+        leads: bool,
+    ) -> Result<(), String> {
+        let (committed, given_up) = (self.end(key), self.given_up.entry(key).or_default());
+        if leads && to <= committed {
+            *given_up = to.max(*given_up);
+        }
+        if to <= *given_up {
+            return Ok(());
+        }
+        Err(format!(
+            "18 DataNeverOrphanDeleted: unit {unit} gives up {key} below {to}, of which {committed} is \
+             committed and {given_up} was given up"
+        ))
+    }
+
     /// 7, 18: what a replica is about to cut was never committed.
     pub(crate) fn cuts(&self, unit: u32, key: ReplicaKey, dropped: &[Batch]) -> Result<(), String> {
         let Some(known) = self.partitions.get(&key) else {
@@ -168,5 +217,99 @@ impl Truth {
         self.partitions
             .get(&key)
             .map_or(Offset::ZERO, |known| known.promised)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::batch;
+    use tidegate_proto::batch::Placement;
+    use tidegate_proto::id::{PartitionId, TopicId};
+
+    const KEY: ReplicaKey = ReplicaKey {
+        topic_id: TopicId(uuid::Uuid::from_u128(7)),
+        partition: PartitionId(0),
+    };
+
+    fn at(base: u64, epoch: u64, value: u64) -> Batch {
+        let placement = Placement {
+            key: KEY,
+            base_offset: Offset::new(base),
+            leader_epoch: LeaderEpoch(epoch),
+            high_watermark: Offset::ZERO,
+            append_time_ms: 0,
+            append_timestamps: false,
+        };
+        let client = batch(None, None, &[value]);
+        Batch { placement, client }
+    }
+
+    fn committed(log: &[Batch]) -> Truth {
+        let mut truth = Truth::default();
+        let all = (Offset::ZERO, Offset::new(u64::MAX));
+        truth.committed(0, KEY, log, all).unwrap();
+        truth
+    }
+
+    fn is_named(outcome: Result<(), String>, name: &str) {
+        let told = outcome.unwrap_err();
+        assert!(told.starts_with(name), "{told}");
+    }
+
+    #[test]
+    fn what_was_committed_is_the_same_everywhere_and_has_no_holes() {
+        let mut truth = committed(&[at(0, 1, 5), at(1, 1, 6)]);
+        let (from, to) = (Offset::ZERO, Offset::new(9));
+        assert_eq!(truth.committed(1, KEY, &[at(0, 1, 5)], (from, to)), Ok(()));
+        let other = truth.committed(1, KEY, &[at(0, 1, 8)], (from, to));
+        is_named(other, "4 LogMatching");
+        let hole = truth.committed(1, KEY, &[at(3, 1, 8)], (from, to));
+        is_named(hole, "10 ConsumedStable");
+        is_named(truth.cuts(1, KEY, &[at(1, 1, 6)]), "7 NoCutBelowHW");
+        assert_eq!(truth.cuts(1, KEY, &[at(1, 1, 7)]), Ok(()));
+    }
+
+    #[test]
+    fn a_log_lacks_nothing_that_was_committed() {
+        let truth = committed(&[at(0, 1, 5), at(1, 1, 6)]);
+        let (end, start) = (truth.end(KEY), Offset::ZERO);
+        let lacks = [at(0, 1, 5)];
+        let told = truth.holds("1 LeaderCompleteness", 1, KEY, (&lacks, start), end);
+        is_named(told, "1 LeaderCompleteness");
+    }
+
+    #[test]
+    fn an_epoch_has_one_leader() {
+        let mut truth = Truth::default();
+        assert_eq!(truth.appended(0, KEY, LeaderEpoch(3)), Ok(()));
+        is_named(
+            truth.appended(1, KEY, LeaderEpoch(3)),
+            "5 OneLeaderPerEpoch",
+        );
+    }
+
+    #[test]
+    fn who_left_an_epoch_counts_for_what_it_acknowledged_in_it() {
+        let mut truth = Truth::default();
+        let epochs = (LeaderEpoch(3), LeaderEpoch(4));
+        truth.acks(1, KEY, LeaderEpoch(3), Offset::new(5));
+        assert_eq!(truth.no_ghost(1, KEY, epochs, Offset::new(5)), Ok(()));
+        is_named(
+            truth.no_ghost(1, KEY, epochs, Offset::new(6)),
+            "9 NoGhostAck",
+        );
+        let same = (LeaderEpoch(3), LeaderEpoch(3));
+        assert_eq!(truth.no_ghost(1, KEY, same, Offset::new(6)), Ok(()));
+    }
+
+    #[test]
+    fn bytes_go_by_retention_of_what_is_committed_at_the_leader_first() {
+        let mut truth = committed(&[at(0, 1, 5), at(1, 1, 6)]);
+        let name = "18 DataNeverOrphanDeleted";
+        is_named(truth.trims(1, KEY, Offset::new(1), false), name);
+        is_named(truth.trims(0, KEY, Offset::new(3), true), name);
+        assert_eq!(truth.trims(0, KEY, Offset::new(1), true), Ok(()));
+        assert_eq!(truth.trims(1, KEY, Offset::new(1), false), Ok(()));
     }
 }

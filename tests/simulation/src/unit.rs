@@ -8,31 +8,37 @@
 mod hosted;
 mod journal;
 mod links;
+mod proposals;
+mod reading;
+mod registering;
+mod rows;
+mod seals;
+mod states;
+mod storage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidegate_proto::control::{
-    Durability, IsrMember, IsrProposal, NodeSite, Register, ReplicaReport, ReplicaSpec, SealAnswer,
-    Standing, TimestampType, TopicConfig,
-};
-use tidegate_proto::id::{AttemptId, Incarnation, RunId, SpuId};
-use tidegate_proto::name::SpuGroupName;
+use tidegate_proto::control::{IsrMember, IsrProposal, Standing, TopicConfig};
+use tidegate_proto::id::{Incarnation, RunId, SpuId};
 use tidegate_proto::position::ReplicaKey;
 use tidegate_sc_core::decision::{Outcome, Request};
 use tidegate_sc_core::model::Model;
 use tidegate_sc_core::refusal::Refusal as ControlRefusal;
 use tidegate_sc_core::rows::PartitionRow;
-use tidegate_spu_core::{Assignment, Input, Now, ReplicaConfig, RoleName};
+use tidegate_spu_core::{Input, Now};
 
 use crate::disk::{Disk, Image};
 use crate::message::{Context, Message, Note, Timer};
 use crate::network::Node;
 use crate::options::CONTROLLERS;
+use crate::plant::Plant;
 use crate::queue::{MS, Time};
+use crate::stored::Stored;
 use hosted::Hosted;
 use journal::Journal;
 use links::Links;
+use rows::{assignment, replica_config, wanted_gen};
 
 /// How often a unit looks around: heartbeats are a multiple of it.
 const BEAT: Time = 125 * MS;
@@ -68,6 +74,8 @@ pub(crate) struct Unit {
     is_confirmed: bool,
     pub(crate) replicas: BTreeMap<ReplicaKey, Hosted>,
     journal: Journal,
+    /// The real log, in runs that have one.
+    stored: Option<Stored>,
     links: Links,
     /// Tells attempts of this process from those of earlier ones, on the way between units.
     salt: u64,
@@ -93,6 +101,7 @@ impl Unit {
             is_confirmed: false,
             replicas: BTreeMap::new(),
             journal: Journal::default(),
+            stored: None,
             links: Links::default(),
             salt: run.0.as_u64_pair().0,
             proposals: Vec::new(),
@@ -120,6 +129,10 @@ impl Unit {
     pub(crate) fn wakes(&mut self, cx: &mut Context, disk: &mut Disk, timer: Timer) {
         match timer {
             Timer::Opened => {
+                if cx.plant == Some(Plant::RestartForgets) {
+                    disk.forget_newest();
+                }
+                self.open_log(cx, disk);
                 self.register(cx, disk);
                 cx.after(BEAT, Timer::Beat);
             }
@@ -151,10 +164,14 @@ impl Unit {
         if self.beats.is_multiple_of(BEATS_PER_HELLO) {
             self.hello(cx);
         }
+        self.ask_log(cx, |stored, cx| stored.work(&mut cx.random, cx.wall_ms));
         self.answer_seals(cx);
         self.watch_links(cx);
         for key in self.keys() {
             self.step(cx, key, Input::Tick);
+            if cx.plant == Some(Plant::TrimsAlone) {
+                self.trims_alone(cx, key);
+            }
             if self.beats.is_multiple_of(8) {
                 self.step(cx, key, Input::Checkpoint);
             }
@@ -176,42 +193,6 @@ impl Unit {
         );
     }
 
-    fn register(&mut self, cx: &mut Context, disk: &mut Disk) {
-        // On the disk before anybody is asked; one whose answer was not written down is asked for again.
-        let new = AttemptId(cx.random.uuid());
-        let attempt = *disk.attempt.get_or_insert(new);
-        let replicas = disk.images.iter().map(|(key, image)| ReplicaReport {
-            key: *key,
-            replica_gen: image.meta.replica_gen,
-            intact: true,
-            end: image.end(),
-            leader_epoch: image.meta.leader_epoch,
-        });
-        let report = Register {
-            spu_id: self.spu(),
-            storage_id: disk.storage_id,
-            run_id: self.run,
-            last_incarnation: disk.last_incarnation,
-            attempt: Some(attempt),
-            granted: disk.granted,
-            same_boot: !disk.lost_power,
-            replicas: replicas.collect(),
-            group: Some(SpuGroupName::default()),
-            site: NodeSite::default(),
-        };
-        let call = cx.random.next();
-        cx.say(|| {
-            let (last, granted) = (disk.last_incarnation, disk.granted);
-            format!("asks to be registered: {attempt:?}, last {last:?} {granted:?}")
-        });
-        self.registering = Some((call, cx.now));
-        let request = Box::new(Request::Register(report));
-        cx.send(
-            Node::Controller(self.controller),
-            Message::Call { call, request },
-        );
-    }
-
     /// A controller answered.
     pub(crate) fn answered(
         &mut self,
@@ -230,6 +211,7 @@ impl Unit {
         {
             self.incarnation = Some(incarnation);
             disk.last_incarnation = Some(incarnation);
+            self.keep_registration(cx, incarnation);
             disk.granted = disk.attempt.take().or(disk.granted);
             disk.is_tainted = false;
             disk.lost_power = false;
@@ -291,8 +273,7 @@ impl Unit {
         for key in gone {
             self.step(cx, key, Input::Close);
             self.replicas.remove(&key);
-            self.links.forget(key);
-            self.journal.forget(key);
+            self.forget(key);
         }
         for key in model.held_by(self.spu()) {
             let Some(row) = model.partition(key) else {
@@ -302,9 +283,12 @@ impl Unit {
             if known.is_some_and(|known| known == row) && self.replicas.contains_key(&key) {
                 continue;
             }
-            let Some(assignment) = assignment(row, self.spu()) else {
+            let Some(mut assignment) = assignment(row, self.spu()) else {
                 continue;
             };
+            if cx.plant == Some(Plant::LeadsUnasked) {
+                assignment.leader = Some(self.spu());
+            }
             if !self.replicas.contains_key(&key) {
                 let config = model
                     .topic_by_id(key.topic_id)
@@ -332,56 +316,31 @@ impl Unit {
         else {
             return;
         };
+        if !disk.images.contains_key(&key) {
+            self.make_place(cx, key, replica_gen);
+        }
         let image = disk
             .images
             .entry(key)
             .or_insert_with(|| Image::new(replica_gen));
         if image.meta.replica_gen != replica_gen {
             // It changed its place and came back: the copy of before goes, on the word of a newer row.
+            let before = image.meta.replica_gen;
+            cx.note(Note::GivesUp {
+                key,
+                replica_gen: before,
+            });
             *image = Image::new(replica_gen);
+            self.journal.forget(key);
+            self.make_place(cx, key, replica_gen);
             cx.note(Note::Reached("a copy of an earlier membership goes"));
         }
         let config = replica_config(config, lag_ms);
+        if let Some(stored) = &self.stored {
+            stored.defer(key, config.defers_sync());
+        }
         let hosted = Hosted::open(key, spu, incarnation, image, config);
         self.replicas.insert(key, hosted);
-    }
-
-    /// L3: copies that nobody leads say what they hold, again and again while they are asked.
-    fn answer_seals(&mut self, cx: &mut Context) {
-        let (Some(model), Some(member)) = (self.model.clone(), self.member()) else {
-            return;
-        };
-        if !self.beats.is_multiple_of(BEATS_PER_HELLO) {
-            return;
-        }
-        let mut answers = Vec::new();
-        let now = now(cx);
-        for (key, hosted) in &mut self.replicas {
-            let seal = model.partition(*key).and_then(|row| row.seal.as_ref());
-            let Some(found) = seal.and_then(|seal| hosted.machine.survey(now, seal.epoch)) else {
-                continue;
-            };
-            answers.push(SealAnswer {
-                key: *key,
-                member,
-                replica_gen: hosted.replica_gen,
-                sealed_at: found.epoch,
-                last_epoch: found.last_epoch,
-                end: found.end,
-                log_start: found.log_start,
-                intact: found.intact,
-                remembers: found.remembers_ms > 0,
-                remembers_ms: found.remembers_ms,
-            });
-        }
-        if !answers.is_empty() {
-            let call = cx.random.next();
-            let request = Box::new(Request::SealAnswers(answers));
-            cx.send(
-                Node::Controller(self.controller),
-                Message::Call { call, request },
-            );
-        }
     }
 
     /// The process ends in order: it says so, and what waits may still become durable.
@@ -402,88 +361,10 @@ impl Unit {
     }
 }
 
-impl Unit {
-    /// In which states of the protocol the replica is, for the account of what was hit.
-    pub(crate) fn states(&self, key: ReplicaKey) -> Vec<&'static str> {
-        let Some(hosted) = self.replicas.get(&key) else {
-            return Vec::new();
-        };
-        let row = self.model.as_ref().and_then(|model| model.partition(key));
-        let is_in_sync = row.is_some_and(|row| row.has_in_sync(self.spu()));
-        match hosted.machine.role() {
-            RoleName::Idle => vec!["not assigned yet"],
-            RoleName::Opening => vec!["about to lead"],
-            RoleName::Following if hosted.is_truncating => vec!["truncating"],
-            RoleName::Following if self.attaches(key) => vec!["attaching"],
-            RoleName::Following if is_in_sync => vec!["following, in sync"],
-            RoleName::Following => vec!["following, behind"],
-            RoleName::Leading => {
-                let mut states = Vec::new();
-                if hosted.machine.is_waiting() {
-                    states.push("leading, requests wait");
-                } else {
-                    states.push("leading, idle");
-                }
-                if self.proposes(key) {
-                    states.push("leading, a proposal is open");
-                }
-                if row.is_some_and(|row| row.isr.len() < row.replicas.len()) {
-                    states.push("leading, a follower is behind");
-                }
-                states
-            }
-            RoleName::Failed | RoleName::Closed => Vec::new(),
-        }
-    }
-}
-
 /// The time of a step.
 const fn now(cx: &Context) -> Now {
     Now {
         wall_ms: cx.wall_ms,
         monotonic_ms: cx.monotonic_ms,
-    }
-}
-
-fn wanted_gen(
-    model: &Model,
-    key: ReplicaKey,
-    spu: SpuId,
-) -> Option<tidegate_proto::id::ReplicaGen> {
-    Some(model.partition(key)?.replica(spu)?.replica_gen)
-}
-
-/// The row of a partition as its replica on this unit sees it.
-fn assignment(row: &PartitionRow, spu: SpuId) -> Option<Assignment> {
-    let replica = row.replica(spu)?;
-    Some(Assignment {
-        leader: row.leader,
-        leader_epoch: row.leader_epoch,
-        version: row.version,
-        recovery_gen: row.recovery_gen,
-        replica_gen: replica.replica_gen,
-        replicas: row
-            .replicas
-            .iter()
-            .map(|copy| ReplicaSpec {
-                spu: copy.spu,
-                replica_gen: copy.replica_gen,
-            })
-            .collect(),
-        isr: row.isr.clone(),
-        min_isr: row.min_isr,
-        begins_at: row.begins_at,
-    })
-}
-
-fn replica_config(config: &TopicConfig, replica_lag_ms: u64) -> ReplicaConfig {
-    debug_assert!(matches!(
-        config.durability,
-        Durability::Ack | Durability::Interval
-    ));
-    ReplicaConfig {
-        durability: config.durability,
-        append_timestamps: config.timestamp == TimestampType::Append,
-        replica_lag_ms,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     ATTACHED, AttachRefusal, DIVERGED, ENDED, EndReason, HEARTBEAT, MOVED, REFUSED, RESET,
-    of_number, put_u64s, take_flag,
+    of_number, offset_of, put_u64s, take_flag,
 };
 use crate::position::{LeaderEpoch, Offset};
 use crate::private::append::put_frame;
@@ -66,7 +66,7 @@ pub enum Event {
         /// The leader's first offset.
         log_start: Offset,
     },
-    /// Nothing more is sent inside this attach; the handle is free.
+    /// Nothing more is sent inside this attach, and nothing more is to be said in it.
     Ended {
         /// Which attach.
         handle: u32,
@@ -166,25 +166,26 @@ impl Event {
             kind,
             field: "reason",
         };
+        let offset = |number| offset_of(kind, number);
         Ok(match kind {
             ATTACHED => Self::Attached {
                 handle,
                 leader_epoch: LeaderEpoch(a),
-                from: Offset::new(b),
-                high_watermark: Offset::new(c),
-                log_start: Offset::new(d),
+                from: offset(b)?,
+                high_watermark: offset(c)?,
+                log_start: offset(d)?,
                 ships_snapshot: take_flag(kind, last)?,
             },
             DIVERGED => Self::Diverged {
                 handle,
                 leader_epoch: LeaderEpoch(a),
                 epoch: LeaderEpoch(b),
-                end: Offset::new(c),
+                end: offset(c)?,
             },
             RESET => Self::Reset {
                 handle,
                 leader_epoch: LeaderEpoch(a),
-                log_start: Offset::new(b),
+                log_start: offset(b)?,
             },
             REFUSED => Self::Refused {
                 handle,
@@ -193,8 +194,8 @@ impl Event {
             },
             MOVED => Self::Moved {
                 handle,
-                high_watermark: Offset::new(a),
-                log_start: Offset::new(b),
+                high_watermark: offset(a)?,
+                log_start: offset(b)?,
             },
             _ => Self::Ended {
                 handle,

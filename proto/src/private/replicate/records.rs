@@ -6,7 +6,7 @@
 use bytes::{Buf as _, Bytes};
 
 use super::{
-    ACKS, PUSH, PUSH_FIXED_LEN, SNAPSHOT, put_position, put_u64s, take_flag, take_position,
+    ACKS, PUSH, PUSH_FIXED_LEN, SNAPSHOT, offset_of, position_of, put_position, put_u64s, take_flag,
 };
 use crate::batch::Batch;
 use crate::bytes::Reader;
@@ -58,21 +58,26 @@ pub fn decode_acks(payload: &[u8]) -> Result<Vec<Acked>, FrameError> {
             return None;
         }
         (0..count).map(|_| Acked::take(reader)).collect()
-    })
+    })?
 }
 
 impl Acked {
     /// Of one in a frame, in bytes.
     pub const LEN: usize = 28;
 
-    fn take(reader: &mut Reader<'_>) -> Option<Self> {
+    /// None when there are too few bytes.
+    fn take(reader: &mut Reader<'_>) -> Option<Result<Self, FrameError>> {
         let handle = reader.u32()?;
-        let position = take_position(reader)?;
-        let as_of = reader.u64()?;
-        Some(Self {
+        let (at, as_of) = ((reader.u64()?, reader.u64()?), reader.u64()?);
+        Some(Self::of(handle, at, as_of))
+    }
+
+    fn of(handle: u32, at: (u64, u64), as_of: u64) -> Result<Self, FrameError> {
+        let as_of = Some(as_of).filter(|as_of| *as_of != NO_LEDGER);
+        Ok(Self {
             handle,
-            position,
-            ledger_as_of: (as_of != NO_LEDGER).then_some(Offset::new(as_of)),
+            position: position_of(ACKS, at)?,
+            ledger_as_of: as_of.map(|as_of| offset_of(ACKS, as_of)).transpose()?,
         })
     }
 }
@@ -120,8 +125,8 @@ impl Push {
         payload.advance(PUSH_FIXED_LEN);
         Ok(Self {
             handle,
-            high_watermark: Offset::new(high_watermark),
-            log_start: Offset::new(log_start),
+            high_watermark: offset_of(PUSH, high_watermark)?,
+            log_start: offset_of(PUSH, log_start)?,
             batches: take_batches(payload)?,
         })
     }
@@ -167,7 +172,7 @@ impl SnapshotPiece {
         payload.advance(Self::FIXED_LEN);
         Ok(Self {
             handle,
-            as_of: Offset::new(as_of),
+            as_of: offset_of(kind, as_of)?,
             is_last: take_flag(kind, flag)?,
             bytes: payload,
         })

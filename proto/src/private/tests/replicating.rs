@@ -5,7 +5,13 @@ use uuid::Uuid;
 use super::super::replicate::*;
 use super::*;
 use crate::id::{Incarnation, ReplicaGen};
+use crate::limits::INTEGER_MAX;
 use crate::position::LogPosition;
+
+/// Any offset that a log can have.
+fn offsets() -> impl Strategy<Value = u64> {
+    0..=INTEGER_MAX
+}
 
 fn position(end: u64, epoch: u64) -> LogPosition {
     LogPosition {
@@ -30,7 +36,7 @@ const ENDS: [EndReason; 4] = [
 
 proptest! {
     #[test]
-    fn what_a_follower_says_reads_back(handle: u32, a: u64, b: u64, c: u64, d: u64, is_whole: bool) {
+    fn what_a_follower_says_reads_back(handle: u32, a in offsets(), b in offsets(), c: u64, d: u64, is_whole: bool) {
         let attach = Wish::Attach {
             handle,
             key: KEY,
@@ -50,7 +56,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_leader_says_reads_back(handle: u32, a: u64, b: u64, c: u64, d: u64, flag: bool, at in 0..20_usize) {
+    fn what_a_leader_says_reads_back(handle: u32, a: u64, b in offsets(), c in offsets(), d in offsets(), flag: bool, at in 0..20_usize) {
         let (leader_epoch, o) = (LeaderEpoch(a), Offset::new);
         let (reason, end) = (REFUSALS[at % REFUSALS.len()], ENDS[at % ENDS.len()]);
         for sent in [
@@ -69,7 +75,7 @@ proptest! {
     }
 
     #[test]
-    fn acknowledgements_read_back(acks in proptest::collection::vec((any::<u32>(), any::<u64>(), any::<u64>(), proptest::option::of(0..u64::MAX)), 0..50)) {
+    fn acknowledgements_read_back(acks in proptest::collection::vec((any::<u32>(), offsets(), any::<u64>(), proptest::option::of(offsets())), 0..50)) {
         let sent: Vec<Acked> = acks.into_iter().map(|(handle, end, epoch, as_of)| Acked {
             handle,
             position: position(end, epoch),
@@ -82,7 +88,7 @@ proptest! {
     }
 
     #[test]
-    fn pushes_and_snapshots_read_back(handle: u32, a: u64, b: u64, lens in proptest::collection::vec(0..20_000_usize, 0..4), flag: bool) {
+    fn pushes_and_snapshots_read_back(handle: u32, a in offsets(), b in offsets(), lens in proptest::collection::vec(0..20_000_usize, 0..4), flag: bool) {
         let batches: Vec<Batch> = (0..).zip(&lens).map(|(base, len)| stored(base, *len)).collect();
         let sent = Push { handle, high_watermark: Offset::new(a), log_start: Offset::new(b), batches };
         let bounds = (sent.high_watermark, sent.log_start);
@@ -133,4 +139,94 @@ fn lanes_are_named_as_they_are_read() {
         assert_eq!(lane.to_string().parse(), Ok(lane));
     }
     assert!("Tail".parse::<Lane>().is_err());
+}
+
+#[test]
+fn a_follower_that_names_an_offset_that_no_log_can_have_is_refused() {
+    let (out, fine) = (Offset::new(INTEGER_MAX + 1), Offset::ZERO);
+    let leader_epoch = LeaderEpoch(1);
+    let attach = |end, log_start| Wish::Attach {
+        handle: 1,
+        key: KEY,
+        replica_gen: ReplicaGen(Uuid::nil()),
+        leader_epoch,
+        incarnation: Incarnation(1),
+        position: LogPosition {
+            end,
+            last_epoch: None,
+        },
+        log_start,
+        is_whole: true,
+        is_intact: true,
+    };
+    for wish in [attach(out, fine), attach(fine, out)] {
+        let (kind, payload) = encoded(|pieces| wish.encode(pieces));
+        assert!(Wish::decode(kind, &payload).is_err(), "{wish:?}");
+    }
+    for (end, as_of) in [(out, None), (fine, Some(out))] {
+        let acked = Acked {
+            handle: 1,
+            position: position(end.get(), 1),
+            ledger_as_of: as_of,
+        };
+        let (_, payload) = encoded(|pieces| encode_acks(&[acked], pieces));
+        assert!(decode_acks(&payload).is_err(), "{acked:?}");
+    }
+}
+
+#[test]
+fn a_leader_that_names_an_offset_that_no_log_can_have_is_refused() {
+    let (out, fine) = (Offset::new(INTEGER_MAX + 1), Offset::ZERO);
+    let leader_epoch = LeaderEpoch(1);
+    let attached = |from, high_watermark, log_start| Event::Attached {
+        handle: 1,
+        leader_epoch,
+        from,
+        high_watermark,
+        log_start,
+        ships_snapshot: false,
+    };
+    let moved = |high_watermark, log_start| Event::Moved {
+        handle: 1,
+        high_watermark,
+        log_start,
+    };
+    let (handle, epoch) = (1, leader_epoch);
+    for event in [
+        attached(out, fine, fine),
+        attached(fine, out, fine),
+        attached(fine, fine, out),
+        moved(out, fine),
+        moved(fine, out),
+        Event::Reset {
+            handle,
+            leader_epoch,
+            log_start: out,
+        },
+        Event::Diverged {
+            handle,
+            leader_epoch,
+            epoch,
+            end: out,
+        },
+    ] {
+        let (kind, payload) = encoded(|pieces| event.encode(pieces));
+        assert!(Event::decode(kind, &payload).is_err(), "{event:?}");
+    }
+    for bounds in [(out, fine), (fine, out)] {
+        let (_, payload) = encoded(|pieces| {
+            encode_push(handle, bounds, &[], pieces);
+        });
+        assert!(Push::decode(payload).is_err(), "{bounds:?}");
+    }
+    let piece = SnapshotPiece {
+        handle,
+        as_of: out,
+        is_last: true,
+        bytes: Bytes::new(),
+    };
+    let (_, payload) = encoded(|pieces| {
+        piece.encode(pieces);
+    });
+    assert!(SnapshotPiece::decode(payload).is_err());
 }

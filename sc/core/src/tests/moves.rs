@@ -7,6 +7,7 @@ use tidegate_proto::id::{OperationId, PartitionId, SpuId, StorageId};
 
 use super::world::{World, asking, blank, name};
 use crate::decision::{Decision, MoveTerms, Outcome, Request, Target};
+use crate::health::partition_reason;
 use crate::refusal::Refusal;
 use crate::rows::{OperationState, Throttle};
 use crate::rule::{Rule, without};
@@ -316,6 +317,17 @@ fn a_partition_whose_copies_all_lost_something_is_led_by_the_longest_only_when_l
         None,
         "nothing is given up unasked"
     );
+    // All have answered, and nothing more comes by itself: that is said where somebody looks.
+    world.pass(1);
+    let row = world.partition("orders", 0);
+    let reason = partition_reason(&world.model, world.topic("orders"), row).unwrap();
+    assert!(reason.contains("3 answered, 0 of them count"), "{reason}");
+    assert!(reason.ends_with("accept the loss or wait"), "{reason}");
+    let waits = world.operation(id).reason.clone().unwrap();
+    assert!(
+        waits.contains("that of 2 does not count: its copy is damaged"),
+        "{waits}"
+    );
     world.ask(&Request::CancelOperation { id }).unwrap();
     world.ask(&recover(true)).unwrap();
     let request = answers(&world);
@@ -378,6 +390,9 @@ fn a_recovery_does_not_count_a_copy_that_was_never_in_sync() {
     let row = world.partition("orders", 0);
     assert_eq!(row.seal.as_ref().unwrap().answers.len(), 2);
     assert_eq!(row.leader, None);
+    let reason = partition_reason(&world.model, world.topic("orders"), row).unwrap();
+    let expected = "2 answered, 1 of them count, 2 are needed; that of 1 does not count: its copy was not known";
+    assert!(reason.contains(expected), "{reason}");
     let report = world.remembered(2);
     world.register(&report);
     world.follow();

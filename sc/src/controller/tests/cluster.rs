@@ -154,11 +154,17 @@ impl Sc {
     }
 
     pub(super) async fn try_register(&self, number: u32) -> Result<Unit, Problem> {
+        self.try_register_as(number, 100 + u128::from(number)).await
+    }
+
+    /// In that run of its process.
+    pub(super) async fn try_register_as(&self, number: u32, run: u128) -> Result<Unit, Problem> {
         let id = Uuid::from_u128(100 + u128::from(number));
+        let run_id = RunId(Uuid::from_u128(run));
         let report = Register {
             spu_id: SpuId(number),
             storage_id: StorageId(id),
-            run_id: RunId(id),
+            run_id,
             last_incarnation: None,
             attempt: None,
             granted: None,
@@ -170,7 +176,7 @@ impl Sc {
         let Registered { incarnation, .. } = self.controller.register(report).await?;
         Ok(Unit {
             number,
-            run_id: RunId(id),
+            run_id,
             incarnation,
         })
     }
@@ -196,7 +202,7 @@ impl Sc {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unit {
     pub(super) number: u32,
-    run_id: RunId,
+    pub(super) run_id: RunId,
     pub(super) incarnation: Incarnation,
 }
 

@@ -67,7 +67,7 @@ impl Leader {
         session: SessionId,
         out: &mut Effects,
     ) {
-        self.peers.detach(session);
+        self.peers.detach(session, now.monotonic_ms);
         self.review(standing, now.monotonic_ms, out);
     }
 

@@ -107,11 +107,14 @@ fn a_full_table_makes_room_for_the_silent_only() {
         seq: 0,
         unordered: false,
     };
-    table.expire(PRODUCER_IDLE_MS_WHEN_FULL);
+    table.expire(0, Offset::ZERO, Offset::ZERO);
     assert_eq!(table.judge(&newcomer, 1, &[]), Verdict::Full);
-    table.expire(PRODUCER_IDLE_MS_WHEN_FULL + 1);
+    table.expire(0, Offset::ZERO, Offset::new(1));
     assert_eq!(table.judge(&newcomer, 1, &[]), Verdict::New);
-    table.expire(PRODUCER_IDLE_MS_MAX + 500);
+    let later_ms = PRODUCER_IDLE_MS_MAX + 500;
+    table.expire(later_ms, Offset::new(300), Offset::ZERO);
+    assert_eq!(table.len(), PRODUCERS_PER_PARTITION_MAX - 300);
+    table.expire(later_ms, Offset::new(1 << 30), Offset::ZERO);
     assert_eq!(table.len(), PRODUCERS_PER_PARTITION_MAX - 500);
 }
 #[test]
@@ -125,14 +128,13 @@ fn whoever_reads_a_log_knows_all_that_its_leader_knows_and_is_bounded_too() {
     let (mut leader, mut follower) = (ProducerTable::default(), ProducerTable::default());
     for id in 0..3 * PRODUCERS_PER_PARTITION_MAX as u64 {
         // Half of a table in the time in which it may be made room in.
-        let now_ms =
-            id as i64 * 2 * PRODUCER_IDLE_MS_WHEN_FULL / PRODUCERS_PER_PARTITION_MAX as i64;
+        let silent = id.saturating_sub(PRODUCERS_PER_PARTITION_MAX as u64 / 2);
         if leader.is_full_for(stamp(id)) {
-            leader.expire(now_ms);
+            leader.expire(0, Offset::ZERO, Offset::new(silent));
         }
         assert_eq!(leader.judge(&stamp(id), 1, &[]), Verdict::New);
-        leader.observe(&stamp(id), 1, Offset::new(id), now_ms);
-        follower.observe(&stamp(id), 1, Offset::new(id), now_ms);
+        leader.observe(&stamp(id), 1, Offset::new(id), 0);
+        follower.observe(&stamp(id), 1, Offset::new(id), 0);
     }
     assert!(follower.len() <= PRODUCERS_PER_PARTITION_MAX + PRODUCERS_EVICTED_MAX);
     let known =

@@ -14,6 +14,8 @@ use crate::input::{Assignment, Now};
 use crate::invariant;
 use crate::leader::Leader;
 
+const DAMAGED_LEADER: &str = "a damaged replica is named leader: it does not lead";
+
 impl Replica {
     /// E1-E3: only a greater epoch changes the role; within an epoch only the set may change.
     pub(super) fn assigned(&mut self, now: Now, row: Assignment, out: &mut Effects) {
@@ -64,6 +66,7 @@ impl Replica {
         invariant::epoch_is_monotone(self.standing.meta.leader_epoch, row.leader_epoch);
         self.end_role(Refusal::NotLeader { leader: row.leader }, out);
         self.standing.begin_at(row.begins_at, out);
+        self.standing.remember(now);
         let before = self.standing.meta;
         self.standing.is_replicated = row.replicas.len() > 1;
         self.standing.meta = ReplicaMeta {
@@ -77,8 +80,11 @@ impl Replica {
                 before.recovery_gen
             },
         };
-        out.push(Effect::Persist(self.standing.meta));
         let accepts_loss = row.recovery_gen > before.recovery_gen;
+        if leads && accepts_loss {
+            self.standing.commit_all(out);
+        }
+        out.push(Effect::Persist(self.standing.meta));
         self.role = self.role_in(&row, leads, accepts_loss, out);
         out.push(Effect::Publish);
         self.go_on(now, out);
@@ -97,9 +103,7 @@ impl Replica {
         }
         let may_lead = self.standing.intact || accepts_loss;
         if !guard::holds(Guard::DamagedLeadsNot, may_lead) {
-            out.push(Effect::Alarm(
-                "a damaged replica is named leader: it does not lead",
-            ));
+            out.push(Effect::Alarm(DAMAGED_LEADER));
             return Role::Following(Follower::barred(row));
         }
         if !self.standing.intact {
@@ -116,6 +120,7 @@ impl Replica {
         Role::Opening(Box::new(Opening {
             row: row.clone(),
             is_durable: false,
+            accepts_loss,
         }))
     }
 
@@ -145,14 +150,27 @@ impl Replica {
                 if !guard::holds(Guard::PersistBeforeActing, opening.is_durable) {
                     return;
                 }
+                // What a cut left may have turned out to be damaged since it was named.
+                let may_lead = self.standing.intact || opening.accepts_loss;
+                if !guard::holds(Guard::DamagedLeadsNot, may_lead) {
+                    out.push(Effect::Alarm(DAMAGED_LEADER));
+                    let mut barred = Follower::barred(&opening.row);
+                    barred.is_durable = opening.is_durable;
+                    self.role = Role::Following(barred);
+                    return;
+                }
                 self.standing.meta.version = opening.row.version;
                 self.standing.is_whole = true; // Nobody knows better.
+                if !self.standing.has_usable_snapshot() {
+                    // Whoever is brought up to date needs one, and while few are in sync none is committed.
+                    self.standing.take_snapshot(out);
+                }
                 let leader = Leader::new(&mut self.standing, now, &opening.row, out);
                 self.role = Role::Leading(Box::new(leader));
                 out.push(Effect::Publish);
             }
             Role::Following(follower) if !self.stopping => {
-                follower.attach(&mut self.standing, out);
+                follower.attach(&mut self.standing, now, out);
             }
             Role::Following(_)
             | Role::Idle

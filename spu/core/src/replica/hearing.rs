@@ -77,7 +77,7 @@ impl Replica {
                 let said = (high_watermark, log_start);
                 follower.pushed(standing, now, attempt, batches, said, out);
             }
-            Input::Unlinked { attempt } => follower.unlinked(standing, attempt, out),
+            Input::Unlinked { attempt } => follower.unlinked(standing, now, attempt, out),
             _ => {}
         }
     }
@@ -86,6 +86,17 @@ impl Replica {
     pub(super) fn truncated(&mut self, now: Now, found: Truncated, out: &mut Effects) {
         if !self.is_dead() && self.standing.truncated(found, out) {
             self.go_on(now, out);
+        }
+    }
+
+    /// Nobody knows what the log holds now: this replica ends, and the others of the node go on.
+    pub(super) fn truncation_failed(&mut self, out: &mut Effects) {
+        if !self.is_dead() && self.standing.truncation_failed() {
+            out.push(Effect::Alarm(
+                "what a cut left of the log cannot be read: the replica fails, and keeps it",
+            ));
+            self.end_role(Refusal::LogFailed { no_space: false }, out);
+            self.role = Role::Failed { no_space: false };
         }
     }
 }

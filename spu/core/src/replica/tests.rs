@@ -73,6 +73,7 @@ fn facts(epoch: u64, end: Offset, ledger: Ledger, interval: bool) -> Facts {
         snapshot_as_of: None,
         bytes_since_snapshot: 0,
         ledger,
+        attempts_from: 0,
         config: config(interval),
     }
 }
@@ -111,14 +112,29 @@ fn row(epoch: u64, leader: Option<SpuId>) -> Assignment {
 }
 
 fn batch(producer: Option<(u64, u16, u32)>, count: u32, key: Option<[u8; 16]>) -> ClientBatch {
+    let stamp = producer.map(|(id, epoch, seq)| ProducerStamp {
+        id: ProducerId(id),
+        epoch,
+        seq,
+        unordered: false,
+    });
+    stamped(stamp, count, key)
+}
+
+fn unordered_batch(id: u64, seq: u32, count: u32) -> ClientBatch {
+    let stamp = ProducerStamp {
+        id: ProducerId(id),
+        epoch: 0,
+        seq,
+        unordered: true,
+    };
+    stamped(Some(stamp), count, None)
+}
+
+fn stamped(stamp: Option<ProducerStamp>, count: u32, key: Option<[u8; 16]>) -> ClientBatch {
     let mut builder = BatchBuilder::new(Codec::None);
-    if let Some((id, epoch, seq)) = producer {
-        builder = builder.producer(ProducerStamp {
-            id: ProducerId(id),
-            epoch,
-            seq,
-            unordered: false,
-        });
+    if let Some(stamp) = stamp {
+        builder = builder.producer(stamp);
     }
     if let Some(key) = key {
         builder = builder.request_key(key);

@@ -3,11 +3,13 @@
 //! Asked for here, carried out by the shell, and known again when it is durable. Invariant: nothing that was
 //! committed is cut, unless an operator accepted that.
 
-use super::{Standing, is_whole};
+use super::{Standing, Truncating, is_whole};
+use crate::age::Ages;
 use crate::attach::Truncation;
 use crate::effect::{Effect, Effects};
 use crate::guard::{self, Guard};
 use crate::input::Truncated;
+use crate::invariant;
 use crate::ledger::Ledger;
 
 impl Standing {
@@ -25,7 +27,7 @@ impl Standing {
         effects: &mut Effects,
     ) -> bool {
         let (Truncation::Cut { to } | Truncation::Reset { to }) = truncation;
-        let keeps = (loses && to >= self.log_start) || to >= self.promised;
+        let keeps = loses || to >= self.promised;
         if !guard::holds(Guard::KeepCommitted, keeps) {
             return false;
         }
@@ -33,28 +35,50 @@ impl Standing {
             Truncation::Cut { to } => {
                 self.end = self.end.min(to);
                 self.ledger.epochs.cut(to);
+                self.ages.cut(to);
             }
             Truncation::Reset { to } => {
                 (self.log_start, self.end) = (to, to);
                 self.ledger = Ledger::default();
+                self.ages = Ages::default();
                 self.is_whole = false;
             }
         }
+        self.high_watermark = self.high_watermark.clamp(self.log_start, self.end);
         self.snapshot.pending = None;
-        self.truncating = Some(truncation);
+        self.truncating = Some(Truncating { truncation, loses });
         effects.push(Effect::Truncate(truncation));
+        true
+    }
+
+    /// What is left cannot be read: where the log ends is known, and nothing else; false when nothing was
+    /// asked.
+    pub(crate) fn truncation_failed(&mut self) -> bool {
+        if self.truncating.take().is_none() {
+            return false;
+        }
+        self.intact = false;
+        self.is_whole = false;
+        // The cut itself is durable: nothing waits for this log any more.
+        (self.durable_end, self.written_end) = (self.end, self.end);
+        self.high_watermark = self.high_watermark.min(self.end).max(self.log_start);
         true
     }
 
     /// The log is as it was asked to be, and durable; false when nothing was asked.
     pub(crate) fn truncated(&mut self, mut found: Truncated, effects: &mut Effects) -> bool {
-        let Some(truncation) = self.truncating.take() else {
+        let Some(Truncating { truncation, loses }) = self.truncating.take() else {
             return false;
         };
         if matches!(truncation, Truncation::Reset { .. }) {
             self.intact = true; // Nothing is left of what was damaged.
+            found.intact = true;
             // What an old snapshot knows ends before what is missing.
             (found.ledger, found.snapshot_as_of) = (Ledger::default(), None);
+        }
+        self.intact &= found.intact;
+        if !guard::holds(Guard::KeepCommitted, loses) {
+            invariant::no_cut_below_high_watermark(found.end, self.high_watermark);
         }
         (self.log_start, self.end) = (found.log_start, found.end);
         (self.durable_end, self.written_end) = (found.end, found.end);

@@ -40,6 +40,7 @@ mod recovering;
 
 mod removing;
 
+mod restarting;
 mod scrubbing;
 
 mod sweeping;

@@ -8,6 +8,7 @@ use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset};
 
 use super::{Replica, State};
 use crate::disk_read;
+use crate::entry::{Entry, Item};
 use crate::error::ReadError;
 use crate::limits::FOLLOWER_READ_BATCHES_MAX;
 use crate::tail::is_behind;
@@ -21,12 +22,15 @@ impl Replica {
         self.lock().durable_position()
     }
 
-    /// Others hold copies: [`Self::durable_snapshot`] is kept from now on, beginning with this.
+    /// Others hold copies: [`Self::durable_snapshot`] is kept from now on, beginning with this or with a newer one
+    /// that is in the journal alone. Whoever reads what was applied to begin with it says so first, with nothing:
+    /// one that is applied in between would be in neither.
     pub fn set_replicated(&self, snapshot_as_of: Option<Offset>) {
         let mut state = self.lock();
+        let journalled = state.journalled_snapshot();
         let told = state.told.get_or_insert_default();
         told.is_replicated = true;
-        told.snapshot_as_of = told.snapshot_as_of.max(snapshot_as_of);
+        told.snapshot_as_of = told.snapshot_as_of.max(snapshot_as_of).max(journalled);
     }
 
     /// How far the newest durable snapshot goes; only of what is replicated.
@@ -140,6 +144,20 @@ impl State {
     fn reaches_down_to(&self, from: Offset) -> bool {
         let first = self.view.closed.first().or(self.view.active.as_ref());
         first.is_some_and(|segment| segment.base <= from)
+    }
+
+    /// How far the newest snapshot goes that is durable and not applied yet.
+    fn journalled_snapshot(&self) -> Option<Offset> {
+        let mut newest = None;
+        for operation in &self.operations {
+            match &operation.item {
+                Item::Entry(Entry::Snapshot { as_of, .. }) => newest = Some(*as_of),
+                Item::Entry(Entry::Cut { to, .. }) => newest = newest.filter(|as_of| as_of <= to),
+                Item::Entry(Entry::Trim { to, .. }) => newest = newest.filter(|as_of| as_of >= to),
+                _ => {}
+            }
+        }
+        newest
     }
 
     pub(super) fn durable_position(&self) -> LogPosition {

@@ -54,7 +54,10 @@ impl Replica {
             durable_epoch: LeaderEpoch(0),
             config,
             compaction: None,
-            tail: Tail::new(applied.end),
+            tail: Tail::new(
+                applied.end,
+                segments.active.is_some() || !segments.closed.is_empty(),
+            ),
             view: View {
                 closed: Arc::clone(&segments.closed),
                 active: None,
@@ -124,6 +127,8 @@ impl Replica {
                 let to = *to;
                 state.shortenings = state.shortenings.saturating_add(1);
                 state.end = state.end.min(to);
+                // Below the start: what was given up for good is to be written anew.
+                state.log_start = state.log_start.min(to);
                 state.high_watermark = state.high_watermark.min(to);
                 let freed = state.tail.cut(to);
                 self.budget.free(freed);
@@ -276,6 +281,13 @@ impl Replica {
         let freed = state.tail.evict(upto, wanted);
         drop(state);
         self.budget.free(freed);
+    }
+
+    /// Gives up all that is on disk, so that it is read from there.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn cool(&self) {
+        let all = self.lock().end;
+        self.evict(all, u64::MAX);
     }
 
     /// Gives up all such batches when nothing was appended since `quiet_ms`, in epoch milliseconds; true

@@ -197,8 +197,13 @@ pub(super) fn write_into(bytes: &mut Vec<u8>, at: u64, data: &[u8]) {
 
 impl Inode {
     pub(super) fn sync(&mut self) {
-        self.durable = self.live.clone();
-        self.unsynced.clear();
+        // By what changed: a journal is large, and synced at every turn.
+        for change in self.unsynced.drain(..) {
+            match change {
+                Change::SetLen(len) => self.durable.resize(len as usize, 0),
+                Change::Write(at, data) => write_into(&mut self.durable, at, &data),
+            }
+        }
     }
 }
 

@@ -166,6 +166,10 @@ impl SegmentWriter {
                 applied.cuts = applied.cuts.wrapping_add(1);
                 let committed = &mut applied.state.high_watermark;
                 *committed = (*committed).min(*to);
+                if *to < applied.state.log_start {
+                    applied.state.log_start = *to;
+                    self.delete_trimmed(replica, work)?;
+                }
                 // First: an exchange that is still announced would be carried out again, over what the
                 // cut leaves and what is written after it.
                 if !self.settle(replica, applied)? {
@@ -237,6 +241,22 @@ impl SegmentWriter {
         applied.is_retired = true;
         let mut replicas = self.registry.write();
         replicas.retiring.remove(&replica.home.number);
+        Ok(())
+    }
+
+    /// Deletes what retention left of a replica now: what is written next may have the same names.
+    fn delete_trimmed(&self, replica: &Replica, work: &mut Work) -> Result<(), DiskError> {
+        let number = replica.home.number;
+        while let Some(at) = work
+            .trimmed
+            .iter()
+            .position(|(home, _)| home.number == number)
+        {
+            let (home, id) = &work.trimmed[at];
+            remove_file(home, *id)?;
+            work.unsynced.renamed(&home.dir())?;
+            work.trimmed.remove(at);
+        }
         Ok(())
     }
 

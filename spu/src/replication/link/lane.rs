@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
 use tidegate_kit::backoff::Backoff;
 use tidegate_kit::budget::{ByteBudget, BytePermit};
 use tidegate_kit::channel::ChannelBody;
@@ -27,13 +26,14 @@ use tokio::time::{interval, sleep};
 
 use super::dial::Dialled;
 use super::heard::{answer_of, attach, keep};
+use super::parcel::{Delivered, Parcels, Progress};
 use super::{Hint, Link, Wanted, after_rest, number};
 use crate::limits::{
     ATTACH_REST, REPLICATION_CREDIT_BYTES, REPLICATION_HEARTBEAT, REPLICATION_HELD_BYTES_MAX,
     REPLICATION_RETRY_BASE, REPLICATION_RETRY_MAX, REPLICATION_SILENCE_MAX,
-    REPLICATION_SNAPSHOT_BYTES_MAX,
 };
-use crate::shard::{Directory, Message, Pushed};
+use crate::metrics;
+use crate::shard::{AttachAnswered, Directory, Message, Pushed};
 
 /// What one lane of a link is made of.
 pub(super) struct LaneRun {
@@ -42,14 +42,8 @@ pub(super) struct LaneRun {
     pub(super) tls: NodeTls,
     pub(super) topology: watch::Receiver<Arc<Topology>>,
     pub(super) directory: Directory,
+    pub(super) shipped: ByteBudget,
     pub(super) tasks: Tasks,
-}
-
-/// An answer whose snapshot is on its way.
-struct Shipped {
-    handle: u32,
-    answer: AttachAnswer,
-    bytes: BytesMut,
 }
 
 /// What is known of the stream that is open.
@@ -57,7 +51,7 @@ struct Open {
     outlet: Outlet<Pieces>,
     /// Bytes that arrived since credit was given.
     taken: u32,
-    shipped: Vec<Shipped>,
+    parcels: Parcels,
     heard: Instant,
 }
 
@@ -86,9 +80,7 @@ impl LaneRun {
     }
 
     fn is_wanted(&self) -> bool {
-        let state = self.link.lock();
-        let mut wanted = state.wanted.values();
-        wanted.any(|wanted| wanted.lane == self.lane)
+        self.link.lock().is_wanted(self.lane)
     }
 
     async fn serve(&self, outlet: Outlet<Pieces>, body: ChannelBody) -> Result<(), FrameFault> {
@@ -97,7 +89,7 @@ impl LaneRun {
         let mut open = Open {
             outlet,
             taken: 0,
-            shipped: Vec::new(),
+            parcels: Parcels::new(self.shipped.clone()),
             heard: clock::monotonic(),
         };
         let credit = Wish::Credit {
@@ -106,7 +98,7 @@ impl LaneRun {
         open.outlet.with(|pieces| credit.encode(pieces));
         let (mut beats, mut looks) = (interval(REPLICATION_HEARTBEAT), interval(ATTACH_REST));
         let bell = &self.link.bells[number(self.lane)];
-        let mut has_resting = self.speak(&open);
+        let mut has_resting = self.speak(&mut open);
         loop {
             tokio::select! {
                 arrived = reader.next(|header| keep(header, &held)) => {
@@ -116,8 +108,8 @@ impl LaneRun {
                     open.heard = clock::monotonic();
                     self.take(arrived, &mut open)?;
                 }
-                () = bell.notified() => has_resting = self.speak(&open),
-                _ = looks.tick(), if has_resting => has_resting = self.speak(&open),
+                () = bell.notified() => has_resting = self.speak(&mut open),
+                _ = looks.tick(), if has_resting => has_resting = self.speak(&mut open),
                 _ = beats.tick() => {
                     open.outlet.with(|pieces| encode_acks(&[], pieces));
                     let silence = clock::monotonic().saturating_duration_since(open.heard);
@@ -132,33 +124,29 @@ impl LaneRun {
     }
 
     /// Says what is to be said; whether an attach rests and is to be said later.
-    fn speak(&self, open: &Open) -> bool {
-        let (at, now) = (number(self.lane), clock::monotonic());
-        let mut rests = false;
-        let mut state = self.link.lock();
-        let state = &mut *state;
+    fn speak(&self, open: &mut Open) -> bool {
+        let at = number(self.lane);
+        let (left, acks, (attaches, rests)) = {
+            let mut state = self.link.lock();
+            let left = std::mem::take(&mut state.left[at]);
+            let acks: Vec<Acked> = state.acks[at].drain().map(|(_, acked)| acked).collect();
+            (left, acks, state.attaches(self.lane, clock::monotonic()))
+        };
+        for handle in &left {
+            open.parcels.give_up(*handle);
+        }
+        if left.is_empty() && acks.is_empty() && attaches.is_empty() {
+            return rests;
+        }
         open.outlet.with(|pieces| {
-            for handle in state.left[at].drain(..) {
+            for handle in left {
                 Wish::Detach { handle }.encode(pieces);
             }
-            let acks: Vec<Acked> = state.acks[at].drain().map(|(_, acked)| acked).collect();
             if !acks.is_empty() {
                 encode_acks(&acks, pieces);
             }
-            let unsaid = |wanted: &&mut Wanted| wanted.lane == self.lane && wanted.handle.is_none();
-            for (key, wanted) in &mut state.wanted {
-                let Some(wanted) = Some(wanted).filter(unsaid) else {
-                    continue;
-                };
-                if wanted.not_before > now {
-                    rests = true;
-                    continue;
-                }
-                let handle = state.next_handle;
-                state.next_handle = handle.wrapping_add(1);
-                wanted.handle = Some(handle);
-                state.handles[at].insert(handle, *key);
-                attach(handle, *key, wanted).encode(pieces);
+            for (handle, key, wanted) in &attaches {
+                attach(*handle, *key, wanted).encode(pieces);
             }
         });
         rests
@@ -166,6 +154,7 @@ impl LaneRun {
 
     fn take(&self, arrived: Arrived, open: &mut Open) -> Result<(), FrameFault> {
         if matches!(arrived.kind, PUSH | SNAPSHOT) {
+            metrics::replicated_in(self.lane.as_str(), arrived.payload_len as u64);
             open.taken += u32::try_from(arrived.payload_len).unwrap_or(u32::MAX / 2);
             if open.taken >= REPLICATION_CREDIT_BYTES / 4 {
                 let bytes = std::mem::take(&mut open.taken);
@@ -242,6 +231,7 @@ impl LaneRun {
                     EndReason::CaughtUp => (Lane::Tail, clock::monotonic()),
                     EndReason::Over | EndReason::Unreadable => (self.lane, after_rest()),
                 };
+                open.parcels.give_up(handle);
                 self.unlinked(handle, Hint { lane, not_before });
             }
             Event::Attached { handle, .. }
@@ -260,11 +250,7 @@ impl LaneRun {
                     }
                 );
                 if ships {
-                    open.shipped.push(Shipped {
-                        handle,
-                        answer,
-                        bytes: BytesMut::new(),
-                    });
+                    open.parcels.begin(handle, answer);
                 } else {
                     self.answered(handle, answer, None);
                 }
@@ -273,7 +259,7 @@ impl LaneRun {
     }
 
     /// The answer goes to the machine; unless batches follow, the handle is free.
-    fn answered(&self, handle: u32, answer: AttachAnswer, snapshot: Option<(Offset, Bytes)>) {
+    fn answered(&self, handle: u32, answer: AttachAnswer, shipped: Option<Delivered>) {
         let Some((key, wanted)) = self.wanted(handle) else {
             return;
         };
@@ -286,38 +272,44 @@ impl LaneRun {
             };
             state.over(key, handle, hint);
         }
-        let attempt = wanted.attempt;
-        self.tell(
-            key,
-            Input::AttachAnswered {
-                attempt,
+        let (snapshot, permit) = shipped.map_or((None, None), |shipped| {
+            (Some((shipped.as_of, shipped.bytes)), shipped.permit)
+        });
+        if let Some(partition) = self.directory.get(key) {
+            let answered = AttachAnswered {
+                key,
+                attempt: wanted.attempt,
                 answer,
                 snapshot,
-            },
-        );
+                permit,
+            };
+            let message = Message::AttachAnswered(Box::new(answered));
+            partition.shard.tell(message);
+        }
     }
 
     fn shipped(&self, piece: SnapshotPiece, open: &mut Open) -> Result<(), FrameFault> {
-        let known = |shipped: &Shipped| shipped.handle == piece.handle;
-        let Some(at) = open.shipped.iter().position(known) else {
-            return Ok(());
-        };
-        let shipped = &mut open.shipped[at];
-        let len = shipped.bytes.len() + piece.bytes.len();
-        if len > REPLICATION_SNAPSHOT_BYTES_MAX {
-            return Err(FrameFault::Frame(FrameError::TooLong {
-                kind: SNAPSHOT,
-                len,
-                max: REPLICATION_SNAPSHOT_BYTES_MAX,
-            }));
-        }
-        shipped.bytes.extend_from_slice(&piece.bytes);
-        if piece.is_last {
-            let shipped = open.shipped.swap_remove(at);
-            let snapshot = Some((piece.as_of, shipped.bytes.freeze()));
-            self.answered(shipped.handle, shipped.answer, snapshot);
+        let handle = piece.handle;
+        match open.parcels.take(piece)? {
+            Progress::Unknown | Progress::Incomplete => {}
+            Progress::Whole(answer, delivered) => self.answered(handle, answer, Some(delivered)),
+            Progress::NoRoom(rest) => {
+                // Others that were shipped wait for their logs: it is asked for again when they gave room.
+                self.leave(handle);
+                let hint = Hint {
+                    lane: self.lane,
+                    not_before: clock::monotonic() + rest,
+                };
+                self.unlinked(handle, hint);
+            }
         }
         Ok(())
+    }
+
+    /// The leader is told that nothing more is wanted in an attach.
+    fn leave(&self, handle: u32) {
+        self.link.lock().left[number(self.lane)].push(handle);
+        self.link.ring(self.lane);
     }
 
     /// An attach came to its end.

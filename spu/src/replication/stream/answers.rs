@@ -1,11 +1,9 @@
 //! What machines say of sessions, and how the follower hears it.
 
-use std::sync::Arc;
-
 use tidegate_proto::private::replicate::{AttachRefusal, EndReason, Event};
 use tidegate_spu_core::{AttachAnswer, AttachRefusal as Refusal};
 
-use super::{Cursor, FollowerStream, Found, State};
+use super::{Cursor, FollowerStream, State};
 
 impl FollowerStream {
     pub(super) fn over(&mut self, handle: u32) {
@@ -15,6 +13,7 @@ impl FollowerStream {
             let reason = EndReason::Over;
             self.say(Event::Ended { handle, reason });
         }
+        self.ship_no_more(handle);
     }
 
     pub(super) fn answered(&mut self, handle: u32, answer: AttachAnswer) {
@@ -36,17 +35,14 @@ impl FollowerStream {
                 is_reading: false,
             };
             sending.state = if ships_snapshot {
-                State::Shipping(cursor)
+                State::Awaiting(cursor)
             } else {
                 State::Open(cursor)
             };
-            let reader = Arc::clone(&sending.partition.reader);
             self.say(event_of(handle, answer));
             if ships_snapshot {
-                let feed = self.feed.clone();
-                self.reads.push(Box::pin(async move {
-                    Found::Snapshot(handle, feed.snapshot(reader).await)
-                }));
+                self.shipments.stand_in_line(handle);
+                self.ship_next();
             } else {
                 self.push(handle);
             }
@@ -62,6 +58,7 @@ impl FollowerStream {
             sending.state = State::Over;
             self.say(Event::Ended { handle, reason });
         }
+        self.ship_no_more(handle);
     }
 }
 

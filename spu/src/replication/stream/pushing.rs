@@ -10,8 +10,9 @@ use tidegate_proto::private::replicate::{
     EndReason, Event, Lane, SNAPSHOT_PIECE_BYTES_MAX, SnapshotPiece, encode_push,
 };
 
-use super::{Cursor, FollowerStream, Found, State};
+use super::{Cursor, FollowerStream, Found, Snapshot, State};
 use crate::limits::REPLICATION_PUSH_BYTES;
+use crate::metrics;
 
 impl FollowerStream {
     /// Sends what there is for a session, as far as there is credit and room.
@@ -21,18 +22,23 @@ impl FollowerStream {
             let Some(sending) = self.sending.get_mut(&handle) else {
                 return;
             };
-            let State::Open(cursor) = sending.state else {
-                return;
+            let cursor = match &sending.state {
+                State::Open(cursor) if cursor.is_reading => return,
+                State::Open(cursor) | State::Shipping(cursor, _) => *cursor,
+                State::Opening | State::Awaiting(_) | State::Over => return,
             };
-            if cursor.is_reading {
-                return;
-            }
             if is_full {
                 if !std::mem::replace(&mut sending.is_blocked, true) {
                     self.blocked.push_back(handle);
                 }
                 return;
             }
+            if self.send_piece(handle) {
+                continue;
+            }
+            let Some(sending) = self.sending.get(&handle) else {
+                return;
+            };
             let log = &sending.partition.reader.log;
             let cached = log.read_after_cached(cursor.at, REPLICATION_PUSH_BYTES);
             match (cached, self.lane) {
@@ -111,9 +117,7 @@ impl FollowerStream {
         let tail = sending.partition.reader.tail();
         let Some(last) = batches.last().filter(|_| tail.leader_epoch == cursor.epoch) else {
             // The machine says so as well.
-            sending.state = State::Over;
-            let reason = EndReason::Over;
-            self.say(Event::Ended { handle, reason });
+            self.end(handle, EndReason::Over);
             return false;
         };
         let bounds = (tail.high_watermark, tail.log_start);
@@ -129,6 +133,7 @@ impl FollowerStream {
             .outlet
             .with(|pieces| encode_push(handle, bounds, batches, pieces));
         sending.partition.reader.moved_out(bytes as u64);
+        metrics::replicated_out(self.lane.as_str(), bytes as u64);
         self.credit -= i64::try_from(bytes).unwrap_or(i64::MAX);
         true
     }
@@ -154,32 +159,77 @@ impl FollowerStream {
         });
     }
 
-    /// The snapshot that goes before the batches.
-    pub(super) fn ship(&mut self, handle: u32, snapshot: Option<(Offset, Bytes)>) {
+    /// Reads the snapshots whose turn it is.
+    pub(super) fn ship_next(&mut self) {
+        while let Some(handle) = self.shipments.next() {
+            let Some(sending) = self.sending.get(&handle) else {
+                continue;
+            };
+            if !matches!(sending.state, State::Awaiting(_)) {
+                continue;
+            }
+            self.shipments.begin(handle);
+            let (feed, reader) = (self.feed.clone(), Arc::clone(&sending.partition.reader));
+            self.reads.push(Box::pin(async move {
+                Found::Snapshot(handle, feed.snapshot(reader).await)
+            }));
+        }
+    }
+
+    /// A session that may have shipped something is over.
+    pub(super) fn ship_no_more(&mut self, handle: u32) {
+        if self.shipments.gone(handle) {
+            self.ship_next();
+        }
+    }
+
+    /// The snapshot that goes before the batches was read.
+    pub(super) fn shipped(&mut self, handle: u32, found: Option<(Offset, Bytes, Held)>) {
         let Some(sending) = self.sending.get_mut(&handle) else {
             return;
         };
-        let State::Shipping(cursor) = sending.state else {
+        let State::Awaiting(cursor) = sending.state else {
             return;
         };
-        let Some((as_of, mut rest)) = snapshot else {
+        let Some((as_of, rest, held)) = found else {
             return self.end(handle, EndReason::Unreadable);
         };
-        sending.state = State::Open(cursor);
-        loop {
-            let piece = SnapshotPiece {
-                handle,
-                as_of,
-                bytes: rest.split_to(rest.len().min(SNAPSHOT_PIECE_BYTES_MAX)),
-                is_last: rest.is_empty(),
-            };
-            let bytes = self.outlet.with(|pieces| piece.encode(pieces));
-            self.credit -= i64::try_from(bytes).unwrap_or(i64::MAX);
-            if piece.is_last {
-                break;
-            }
-        }
+        self.shipments.read(handle, rest.len(), as_of);
+        let snapshot = Snapshot {
+            as_of,
+            rest,
+            _held: held,
+        };
+        sending.state = State::Shipping(cursor, snapshot);
         self.push(handle);
+    }
+
+    /// Sends the next piece of a session's snapshot; false when there is none.
+    fn send_piece(&mut self, handle: u32) -> bool {
+        let Some(sending) = self.sending.get_mut(&handle) else {
+            return false;
+        };
+        let State::Shipping(cursor, snapshot) = &mut sending.state else {
+            return false;
+        };
+        let (cursor, as_of, rest) = (*cursor, snapshot.as_of, &mut snapshot.rest);
+        let piece = SnapshotPiece {
+            handle,
+            as_of,
+            bytes: rest.split_to(rest.len().min(SNAPSHOT_PIECE_BYTES_MAX)),
+            is_last: rest.is_empty(),
+        };
+        if piece.is_last {
+            sending.state = State::Open(cursor);
+        }
+        let bytes = self.outlet.with(|pieces| piece.encode(pieces));
+        metrics::replicated_out(self.lane.as_str(), bytes as u64);
+        self.credit -= i64::try_from(bytes).unwrap_or(i64::MAX);
+        if piece.is_last {
+            self.shipments.sent(handle);
+            self.ship_next();
+        }
+        true
     }
 
     /// Goes on with those that waited for credit or room, as far as there is.

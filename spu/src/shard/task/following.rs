@@ -3,7 +3,7 @@
 use tidegate_proto::position::ReplicaKey;
 use tidegate_spu_core::{Input, Now, SessionId};
 
-use super::super::message::{Acked, AttachMessage, Pushed};
+use super::super::message::{Acked, AttachAnswered, AttachMessage, Pushed};
 use super::super::peers::SessionEvent;
 use super::Shard;
 
@@ -48,6 +48,22 @@ impl Shard {
         }
     }
 
+    pub(super) fn attach_answered(&mut self, now: Now, answered: AttachAnswered) {
+        let key = answered.key;
+        let input = Input::AttachAnswered {
+            attempt: answered.attempt,
+            answer: answered.answer,
+            snapshot: answered.snapshot,
+        };
+        self.told(now, key, input);
+        if let Some(hosted) = self.hosted.get_mut(&key)
+            && hosted.machine.holds_shipped()
+        {
+            // One before it was given up with its attempt; of one that comes late the machine took nothing.
+            hosted.shipped = hosted.shipped.take().or(answered.permit);
+        }
+    }
+
     pub(super) fn pushed(&mut self, now: Now, pushed: Pushed) {
         let input = Input::Pushed {
             attempt: pushed.attempt,
@@ -67,10 +83,18 @@ impl Shard {
 
     /// Something after which the log may end elsewhere.
     pub(super) fn told(&mut self, now: Now, key: ReplicaKey, input: Input) {
+        let before = self.hosted.get_mut(&key).map(|hosted| {
+            hosted.release_shipped();
+            hosted.machine.end()
+        });
         self.step(now, key, input);
         if let Some(hosted) = self.hosted.get_mut(&key) {
+            hosted.release_shipped();
             let end = hosted.machine.end();
-            hosted.reader.appended(end, now.wall_ms);
+            if before != Some(end) {
+                let appended_ms = hosted.machine.status().last_append_ms;
+                hosted.reader.ends_at(end, appended_ms);
+            }
         }
     }
 }

@@ -11,18 +11,16 @@ use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId};
 use tidegate_proto::position::{LogPosition, Offset, ReplicaKey};
 use tidegate_proto::produce::{Acks, Durable};
 use tidegate_spu_core::{
-    Append, Effect, Facts, Input, Replica, ReplicaConfig, RequestId, RoleName, Truncated,
+    Append, Effect, Facts, Input, Refusal, Replica, ReplicaConfig, RequestId, RoleName, Truncated,
     Truncation,
 };
 
 use super::{Unit, now};
 use crate::disk::{Disk, Entry, Image, cut, recover, trim};
-use crate::message::{Context, Message, Note, Page, Produce, Timer};
+use crate::message::{Context, Message, Note, Produce, Timer};
 use crate::network::Node;
+use crate::plant::Plant;
 use crate::queue::Time;
-
-/// Batches in one answer to a reader.
-const PAGE_MAX: usize = 32;
 
 /// See the module.
 #[derive(Debug)]
@@ -68,6 +66,7 @@ impl Hosted {
             snapshot_as_of: recovered.snapshot_as_of,
             bytes_since_snapshot: recovered.bytes,
             ledger: recovered.ledger,
+            attempts_from: 0,
             config,
         });
         Self {
@@ -96,29 +95,11 @@ impl Hosted {
             log_start: self.log_start,
             end: self.log.last().map_or(self.log_start, Batch::next_offset),
             last_append_ms: self.log.last().map(|batch| batch.placement.append_time_ms),
+            intact: true,
             snapshot_as_of: found.snapshot_as_of,
             bytes_since_snapshot: found.bytes,
             ledger: found.ledger,
         }))
-    }
-
-    /// Batches that are committed here, from there on.
-    fn page(&self, from: Offset) -> Page {
-        let status = self.machine.status();
-        let first = self
-            .log
-            .partition_point(|batch| batch.next_offset() <= from);
-        let committed = |batch: &&Batch| batch.next_offset() <= status.high_watermark;
-        Page {
-            log_start: status.log_start,
-            high_watermark: status.high_watermark,
-            batches: self.log[first..]
-                .iter()
-                .take_while(committed)
-                .take(PAGE_MAX)
-                .cloned()
-                .collect(),
-        }
     }
 }
 
@@ -153,21 +134,6 @@ impl Unit {
             deadline_ms: cx.monotonic_ms + patience / 1_000,
         };
         self.step(cx, key, Input::Append(append));
-    }
-
-    /// Somebody reads what is committed.
-    pub(crate) fn read(
-        &self,
-        cx: &mut Context,
-        from: Node,
-        call: u64,
-        key: ReplicaKey,
-        at: Offset,
-    ) {
-        let hosted = self.replicas.get(&key);
-        let leads = hosted.filter(|hosted| hosted.machine.role() == RoleName::Leading);
-        let answer = leads.map(|hosted| hosted.page(at));
-        cx.send(from, Message::ReadAnswer { call, answer });
     }
 
     /// Steps one replica and carries its effects out.
@@ -205,6 +171,8 @@ impl Unit {
         if let Some((round, written, synced)) =
             self.journal.begin(&mut cx.random, self.terms.sync_us, slow)
         {
+            let entries = self.journal.round();
+            self.ask_log(cx, |stored, _| stored.submit(entries));
             cx.after(written, Timer::Written { round });
             cx.after(synced, Timer::Synced { round });
         }
@@ -232,12 +200,7 @@ impl Unit {
                 self.journal
                     .submit(key, Entry::HighWatermark(high_watermark));
             }
-            Effect::Trim { to } => {
-                let before = hosted.log.len();
-                trim(&mut hosted.log, &mut hosted.log_start, to);
-                hosted.dropped += (before - hosted.log.len()) as u64;
-                self.journal.submit(key, Entry::Trim(to));
-            }
+            Effect::Trim { to } => self.trim(cx, key, to),
             Effect::Truncate(truncation) => self.truncate(cx, key, truncation),
             Effect::Reply { request, outcome } => {
                 let Some((node, call, acks)) = hosted.requests.remove(&request) else {
@@ -250,6 +213,9 @@ impl Unit {
                         key,
                         end: answer.end,
                     });
+                }
+                if matches!(outcome, Err(Refusal::NotEnoughReplicas { .. })) {
+                    cx.note(Note::TooFew);
                 }
                 cx.send(node, Message::Appended { call, outcome });
             }
@@ -266,6 +232,27 @@ impl Unit {
         }
     }
 
+    fn trim(&mut self, cx: &mut Context, key: ReplicaKey, to: Offset) {
+        let Some(hosted) = self.replicas.get_mut(&key) else {
+            return;
+        };
+        let leads = hosted.machine.role() == RoleName::Leading;
+        cx.note(Note::Trims { key, to, leads });
+        let before = hosted.log.len();
+        trim(&mut hosted.log, &mut hosted.log_start, to);
+        hosted.dropped += (before - hosted.log.len()) as u64;
+        self.journal.submit(key, Entry::Trim(to));
+    }
+
+    /// A follower that takes retention into its own hands.
+    pub(super) fn trims_alone(&mut self, cx: &mut Context, key: ReplicaKey) {
+        let hosted = self.replicas.get(&key);
+        let status = hosted.map(|hosted| hosted.machine.status());
+        if let Some(status) = status.filter(|status| status.role == RoleName::Following) {
+            self.trim(cx, key, status.high_watermark);
+        }
+    }
+
     fn truncate(&mut self, cx: &mut Context, key: ReplicaKey, truncation: Truncation) {
         let Some(hosted) = self.replicas.get_mut(&key) else {
             return;
@@ -274,6 +261,10 @@ impl Unit {
         cx.say(|| format!("{key} truncates: {truncation:?}"));
         match truncation {
             Truncation::Cut { to } => {
+                let to = match cx.plant {
+                    Some(Plant::CutsAll) => hosted.log_start,
+                    _ => to,
+                };
                 let kept = hosted
                     .log
                     .partition_point(|batch| batch.placement.base_offset < to);
@@ -284,6 +275,8 @@ impl Unit {
                 self.journal.submit(key, Entry::Cut(to));
             }
             Truncation::Reset { to } => {
+                let leads = false;
+                cx.note(Note::Trims { key, to, leads });
                 cx.note(Note::Reached("a follower resets"));
                 hosted.dropped += hosted.log.len() as u64;
                 hosted.log.clear();
@@ -297,14 +290,32 @@ impl Unit {
     /// A round is written: topics that do not wait for the disk go on.
     pub(crate) fn written(&mut self, cx: &mut Context, round: u64) {
         let mut ends: BTreeMap<ReplicaKey, LogPosition> = BTreeMap::new();
-        for (key, entry) in self.journal.write(round) {
+        let entries = self.journal.write(round).to_vec();
+        let defers = |(key, _): &(ReplicaKey, Entry)| {
+            let hosted = self.replicas.get(key);
+            hosted.is_some_and(|hosted| hosted.defers_sync)
+        };
+        if !entries.is_empty() && entries.iter().all(defers) {
+            self.ask_log(cx, |stored, _| stored.write());
+        }
+        for (key, entry) in &entries {
             if let Entry::Batch(batch) = entry {
                 ends.insert(*key, position_behind(batch));
             }
         }
         for (key, position) in ends {
             let hosted = self.replicas.get(&key);
-            if hosted.is_some_and(|hosted| hosted.defers_sync && !hosted.is_truncating) {
+            if cx.plant == Some(Plant::AcksUnsynced)
+                && let Some(hosted) = hosted.filter(|hosted| !hosted.is_truncating)
+            {
+                let snapshot_as_of = hosted.durable_snapshot;
+                let input = Input::Durable {
+                    round,
+                    position,
+                    snapshot_as_of,
+                };
+                self.step(cx, key, input);
+            } else if hosted.is_some_and(|hosted| hosted.defers_sync && !hosted.is_truncating) {
                 self.step(cx, key, Input::Written { round, position });
             }
         }
@@ -313,6 +324,9 @@ impl Unit {
     /// A round is on the disk.
     pub(crate) fn synced(&mut self, cx: &mut Context, disk: &mut Disk, round: u64) {
         let entries = self.journal.sync(disk, round);
+        if !entries.is_empty() {
+            self.ask_log(cx, |stored, _| stored.sync());
+        }
         let mut inputs: Vec<(ReplicaKey, Input)> = Vec::new();
         let mut touched: BTreeMap<ReplicaKey, bool> = BTreeMap::new();
         for (key, entry) in entries {
@@ -342,6 +356,7 @@ impl Unit {
                 .get(&key)
                 .filter(|hosted| !hosted.is_truncating);
             if let (Some(hosted), Some(image)) = (hosted, disk.images.get(&key)) {
+                self.ask_log(cx, |stored, _| stored.check_position(key, image));
                 let (position, snapshot_as_of) = (image.position(), hosted.durable_snapshot);
                 inputs.push((
                     key,
@@ -359,9 +374,18 @@ impl Unit {
         self.begin_round(cx);
     }
 
-    /// The process ends, with or without the power. True when something that was written is lost.
-    pub(crate) fn crash(&mut self, disk: &mut Disk, is_power: bool, cx: &mut Context) -> bool {
-        self.journal.crash(disk, is_power, &mut cx.random)
+    /// The process ends, with or without the power. An error when the log breaks its word.
+    pub(crate) fn crash(
+        &mut self,
+        disk: &mut Disk,
+        is_power: bool,
+        cx: &mut Context,
+    ) -> Result<(), String> {
+        if let Some(stored) = self.stored.take() {
+            return self.crash_log(disk, is_power, cx, stored);
+        }
+        self.journal.crash(disk, is_power, &mut cx.random);
+        Ok(())
     }
 }
 

@@ -64,6 +64,21 @@ impl Journal {
         round
     }
 
+    /// What is under way, and whether it is written, when the process ends and the log itself tells what is left.
+    pub(crate) fn end(&mut self) -> (Vec<(ReplicaKey, Entry)>, bool) {
+        self.queue.clear();
+        (std::mem::take(&mut self.round), self.is_written)
+    }
+
+    pub(crate) fn round(&self) -> &[(ReplicaKey, Entry)] {
+        &self.round
+    }
+
+    /// The replica is closed: what waits of it goes. What is under way the log has already.
+    pub(crate) fn forget_waiting(&mut self, key: ReplicaKey) {
+        self.queue.retain(|(other, _)| *other != key);
+    }
+
     /// What the end of the process, or of the power, leaves of the round under way. True when something
     /// that was written is lost.
     pub(crate) fn crash(&mut self, disk: &mut Disk, is_power: bool, random: &mut Random) -> bool {

@@ -5,19 +5,20 @@
 //! to the machine all the same, which has to know it as late. Invariant: a session pushes its leader's log
 //! in order, each batch once.
 
+mod leading;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use tidegate_proto::batch::Batch;
-use tidegate_proto::control::IsrOutcome;
-use tidegate_proto::position::{LogPosition, Offset, ReplicaKey};
-use tidegate_sc_core::decision::{Outcome, Request};
-use tidegate_sc_core::refusal::Refusal as ControlRefusal;
+use tidegate_proto::position::{Offset, ReplicaKey};
 use tidegate_spu_core::{AttachAnswer, AttachRequest, Effect, Input, SessionId};
 
 use super::Unit;
+use crate::client;
 use crate::message::{Context, Message, Note, Timer};
 use crate::network::Node;
+use crate::plant::Plant;
 use crate::queue::{MS, Time};
 
 /// Attempts come no faster.
@@ -103,6 +104,11 @@ impl Unit {
                     return;
                 };
                 if link.number == attempt {
+                    if let Some(hosted) = self.replicas.get(&key) {
+                        let (epoch, end) =
+                            (hosted.machine.status().meta.leader_epoch, position.end);
+                        cx.note(Note::Acked { key, epoch, end });
+                    }
                     link.acked_at = cx.now;
                     link.acks += 1;
                     let (number, position) = (link.acks, Some((position, ledger_as_of)));
@@ -185,7 +191,7 @@ impl Unit {
         let Some(link) = self.links.attempts.get_mut(&key) else {
             return;
         };
-        if link.number == attempt && !link.is_sent {
+        if link.number == attempt && !link.is_sent && cx.plant != Some(Plant::NeverAttaches) {
             link.is_sent = true;
             link.heard_at = cx.now;
             let request = link.request;
@@ -200,183 +206,6 @@ impl Unit {
                     request,
                 },
             );
-        }
-    }
-
-    /// A follower wants to attach here.
-    pub(crate) fn attach_wanted(
-        &mut self,
-        cx: &mut Context,
-        follower: Node,
-        key: ReplicaKey,
-        attempt: u64,
-        request: AttachRequest,
-    ) {
-        let Some(hosted) = self.replicas.get(&key) else {
-            return cx.send(follower, Message::Ended { key, attempt });
-        };
-        let first = hosted.log.first().map(|batch| batch.placement.base_offset);
-        let readable_from = first.unwrap_or(hosted.log_start).min(hosted.log_start);
-        self.links.last_session += 1;
-        let session = SessionId(self.links.last_session);
-        let link = Session {
-            key,
-            follower,
-            attempt,
-            cursor: None,
-            pushes: 0,
-            acks: 0,
-            heard_at: cx.now,
-            pushed_at: cx.now,
-            told: (Offset::ZERO, Offset::ZERO),
-        };
-        self.links.sessions.insert(session, link);
-        self.step(
-            cx,
-            key,
-            Input::Attach {
-                session,
-                request,
-                readable_from,
-            },
-        );
-    }
-
-    fn answer_attach(&mut self, cx: &mut Context, session: SessionId, answer: AttachAnswer) {
-        let Some(link) = self.links.sessions.get_mut(&session) else {
-            return;
-        };
-        let (key, attempt, follower) = (link.key, link.attempt, link.follower);
-        let mut snapshot = None;
-        if let AttachAnswer::Attached {
-            from,
-            ships_snapshot,
-            ..
-        } = answer
-        {
-            let Some(hosted) = self.replicas.get(&key) else {
-                return;
-            };
-            let before = hosted
-                .log
-                .partition_point(|batch| batch.placement.base_offset < from.end);
-            link.cursor = Some(hosted.dropped + before as u64);
-            if ships_snapshot {
-                snapshot = hosted.snapshot.clone();
-                cx.note(Note::Reached("a leader ships its snapshot"));
-            }
-        } else {
-            self.links.sessions.remove(&session);
-        }
-        cx.say(|| format!("{key} answers {follower:?}: {answer:?}"));
-        cx.send(
-            follower,
-            Message::Attached {
-                key,
-                attempt,
-                answer,
-                snapshot,
-            },
-        );
-        self.push(cx, key);
-    }
-
-    /// Sends followers what they have not got.
-    pub(super) fn push(&mut self, cx: &mut Context, key: ReplicaKey) {
-        let Some(hosted) = self.replicas.get(&key) else {
-            return;
-        };
-        let status = hosted.machine.status();
-        let told = (status.high_watermark, status.log_start);
-        let mut lost = Vec::new();
-        for (id, link) in &mut self.links.sessions {
-            let Some(cursor) = link.cursor.filter(|_| link.key == key) else {
-                continue;
-            };
-            let Some(skip) = cursor.checked_sub(hosted.dropped) else {
-                lost.push(*id);
-                continue;
-            };
-            let behind = hosted.log.get(usize::try_from(skip).unwrap_or_default()..);
-            let mut behind = behind.unwrap_or_default();
-            let is_due = cx.now >= link.pushed_at + HEARTBEAT;
-            let mut is_first = true;
-            while !behind.is_empty() || (is_first && (told != link.told || is_due)) {
-                is_first = false;
-                let (some, rest) = behind.split_at(behind.len().min(self.terms.push_max));
-                behind = rest;
-                link.told = told;
-                link.pushed_at = cx.now;
-                link.pushes += 1;
-                let push = Message::Push {
-                    key,
-                    attempt: link.attempt,
-                    number: link.pushes,
-                    batches: some.to_vec(),
-                    high_watermark: told.0,
-                    log_start: told.1,
-                };
-                cx.send(link.follower, push);
-            }
-            link.cursor = Some(hosted.dropped + hosted.log.len() as u64);
-        }
-        for session in lost {
-            self.end_session(cx, session);
-        }
-    }
-
-    fn end_session(&mut self, cx: &mut Context, session: SessionId) {
-        if let Some(link) = self.links.sessions.remove(&session) {
-            let (key, attempt) = (link.key, link.attempt);
-            cx.send(link.follower, Message::Ended { key, attempt });
-            self.step(cx, key, Input::Detached { session });
-        }
-    }
-
-    /// A follower says how far it is, or only that it lives.
-    pub(crate) fn acked(
-        &mut self,
-        cx: &mut Context,
-        follower: Node,
-        key: ReplicaKey,
-        (attempt, number): (u64, u64),
-        position: Option<(LogPosition, Option<Offset>)>,
-    ) {
-        let Some(session) = self.links.session_of(key, follower, attempt) else {
-            return;
-        };
-        if let Some(link) = self.links.sessions.get_mut(&session) {
-            link.heard_at = cx.now;
-            link.acks += 1;
-            if link.acks != number {
-                // Something before it is lost: the connection is gone.
-                return self.end_session(cx, session);
-            }
-        }
-        if let Some((position, ledger_as_of)) = position {
-            self.step(
-                cx,
-                key,
-                Input::Acked {
-                    session,
-                    position,
-                    ledger_as_of,
-                },
-            );
-        }
-    }
-
-    /// A follower leaves.
-    pub(crate) fn detached(
-        &mut self,
-        cx: &mut Context,
-        follower: Node,
-        key: ReplicaKey,
-        attempt: u64,
-    ) {
-        if let Some(session) = self.links.session_of(key, follower, attempt) {
-            self.links.sessions.remove(&session);
-            self.step(cx, key, Input::Detached { session });
         }
     }
 
@@ -412,7 +241,7 @@ impl Unit {
         cx: &mut Context,
         key: ReplicaKey,
         (attempt, number): (u64, u64),
-        batches: Vec<Batch>,
+        mut batches: Vec<Batch>,
         (high_watermark, log_start): (Offset, Offset),
     ) {
         let attempt = attempt.wrapping_sub(self.salt);
@@ -424,6 +253,9 @@ impl Unit {
                 // Something before it is lost, so this is not on the connection any more.
                 return self.step(cx, key, Input::Unlinked { attempt });
             }
+        }
+        if cx.plant == Some(Plant::AltersBatches) {
+            batches.iter_mut().for_each(alter);
         }
         let input = Input::Pushed {
             attempt,
@@ -492,56 +324,6 @@ impl Unit {
         }
     }
 
-    /// I3: proposals go together.
-    pub(super) fn propose(&mut self, cx: &mut Context) {
-        let Some(member) = self.member() else { return };
-        let proposals = std::mem::take(&mut self.proposals);
-        if proposals.is_empty() {
-            return;
-        }
-        let call = cx.random.next();
-        let proposed = proposals.iter().map(|one| (one.key, one.version)).collect();
-        self.proposed.insert(call, proposed);
-        cx.say(|| format!("proposes {proposals:?}"));
-        let request = Box::new(Request::ChangeIsr {
-            leader: member.spu,
-            incarnation: member.incarnation,
-            proposals,
-        });
-        cx.send(
-            Node::Controller(self.controller),
-            Message::Call { call, request },
-        );
-    }
-
-    pub(super) fn isr_answered(
-        &mut self,
-        cx: &mut Context,
-        proposed: &[(ReplicaKey, u64)],
-        outcome: Result<Outcome, ControlRefusal>,
-    ) {
-        let Ok(Outcome::Isr(outcomes)) = outcome else {
-            return;
-        };
-        for ((key, version), outcome) in proposed.iter().zip(outcomes) {
-            let outcome: IsrOutcome = outcome;
-            self.step(
-                cx,
-                *key,
-                Input::IsrAnswered {
-                    version: *version,
-                    outcome,
-                },
-            );
-        }
-    }
-
-    /// Whether a proposal of this replica is under way, for the account of what was hit.
-    pub(crate) fn proposes(&self, key: ReplicaKey) -> bool {
-        let mut sent = self.proposed.values().flatten();
-        self.proposals.iter().any(|one| one.key == key) || sent.any(|(other, _)| *other == key)
-    }
-
     /// Whether a follower of this replica waits for an answer or is being read from afar.
     pub(crate) fn attaches(&self, key: ReplicaKey) -> bool {
         self.links
@@ -549,4 +331,13 @@ impl Unit {
             .get(&key)
             .is_some_and(|link| !link.is_answered)
     }
+}
+
+/// Other records in the place of these.
+fn alter(batch: &mut Batch) {
+    if batch.client.is_control() {
+        return;
+    }
+    let values = vec![0; batch.client.record_count() as usize];
+    batch.client = client::batch(None, None, &values);
 }

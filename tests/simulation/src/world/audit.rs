@@ -2,8 +2,9 @@
 //!
 //! Here is what needs to see more than one replica. Reading only.
 
-use tidegate_proto::id::SpuId;
+use tidegate_proto::id::{ReplicaGen, SpuId};
 use tidegate_proto::position::{Offset, ReplicaKey};
+use tidegate_spu_core::RoleName;
 
 use super::World;
 use crate::queue::{MS, Time};
@@ -82,6 +83,72 @@ impl World {
                 .truth
                 .holds("1 LeaderCompleteness", unit, key, log, end);
             self.check(outcome);
+        }
+    }
+
+    /// 3: the leader of the newest epoch counts on everybody who may be elected.
+    pub(super) fn check_superset(&mut self, key: ReplicaKey) {
+        let Some(row) = self.store.model.partition(key) else {
+            return;
+        };
+        let led = row
+            .leader
+            .and_then(|leader| self.units[leader.0 as usize].as_ref());
+        let Some(hosted) = led.and_then(|unit| unit.replicas.get(&key)) else {
+            return;
+        };
+        let machine = &hosted.machine;
+        let is_newest = machine.role() == RoleName::Leading
+            && machine.status().meta.leader_epoch == row.leader_epoch;
+        if !is_newest || row.isr.len() < usize::from(row.min_isr) {
+            return;
+        }
+        let counted = machine.counted();
+        let is_missing = |spu: SpuId| counted.iter().all(|member| member.spu != spu);
+        if row.isr.iter().any(|member| is_missing(member.spu)) {
+            let (isr, leader) = (row.isr.clone(), row.leader);
+            self.fail(format!(
+                "3 QuorumSuperset: {key} has {isr:?} in sync, its leader {leader:?} counts {counted:?}"
+            ));
+        }
+    }
+
+    /// 9: nothing more is committed in an epoch that somebody whose word counts has left.
+    pub(super) fn check_ghost(&mut self, unit: u32, key: ReplicaKey, end: Offset) {
+        let hosted = self.units[unit as usize]
+            .as_ref()
+            .and_then(|unit| unit.replicas.get(&key));
+        let led = hosted.filter(|hosted| hosted.machine.role() == RoleName::Leading);
+        let Some(machine) = led.map(|hosted| &hosted.machine) else {
+            return;
+        };
+        if end <= self.truth.end(key) {
+            return; // It was committed before.
+        }
+        let epoch = machine.status().meta.leader_epoch;
+        let others = machine
+            .counted()
+            .into_iter()
+            .filter(|member| member.spu.0 != unit);
+        let mut outcome = Ok(());
+        for member in others {
+            let image = self.disks[member.spu.0 as usize].images.get(&key);
+            if let Some(newer) = image.map(|image| image.meta.leader_epoch) {
+                let spu = member.spu.0;
+                outcome = outcome.and(self.truth.no_ghost(spu, key, (epoch, newer), end));
+            }
+        }
+        self.check(outcome);
+    }
+
+    /// 18: a copy goes only when the rows do not name it any more.
+    pub(super) fn check_given_up(&mut self, unit: u32, key: ReplicaKey, replica_gen: ReplicaGen) {
+        let row = self.store.model.partition(key);
+        let named = row.and_then(|row| row.replica(SpuId(unit)));
+        if named.is_some_and(|copy| copy.replica_gen == replica_gen) {
+            self.fail(format!(
+                "18 DataNeverOrphanDeleted: unit {unit} gives up its copy of {key}, which it still has"
+            ));
         }
     }
 

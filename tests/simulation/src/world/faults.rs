@@ -4,18 +4,17 @@
 //! another member of its in-sync set has not, since nothing survives the loss of all of them (F). A fault
 //! that would go too far is a milder one instead. Invariant: what a fault did, its end undoes.
 
-use tidegate_proto::api::topic::{Setting, TopicRequest};
-use tidegate_proto::id::{PartitionId, SpuId, StorageId};
-use tidegate_proto::name::TopicName;
+use tidegate_log::testing::MemVfs;
+use tidegate_proto::id::{SpuId, StorageId};
 use tidegate_proto::position::ReplicaKey;
-use tidegate_sc_core::decision::{MoveTerms, Request, Target, TopicWrite};
-use tidegate_spu_core::RoleName;
+use tidegate_sc_core::decision::Request;
 
-use super::{Event, World, signed};
+use super::clocks::signed;
+use super::{Event, World};
 use crate::disk::Disk;
-use crate::message::Message;
+use crate::fault::{Fault, FaultKind};
 use crate::network::Node;
-use crate::options::{CONTROLLERS, Fault, FaultKind, GATEWAYS, UNITS};
+use crate::options::{CONTROLLERS, GATEWAYS, UNITS};
 use crate::queue::MS;
 
 impl World {
@@ -157,9 +156,10 @@ impl World {
             return;
         };
         let disk = &mut self.disks[at as usize];
-        unit.crash(disk, is_power, &mut cx);
+        let outcome = unit.crash(disk, is_power, &mut cx);
         disk.lost_power |= is_power;
         self.random = cx.random;
+        self.check(outcome.map_err(|what| format!("log: unit {at}: {what}")));
     }
 
     fn power_loss(&mut self, unit: u32) {
@@ -179,8 +179,10 @@ impl World {
         }
         self.crash_unit(unit, true);
         let storage = StorageId(self.random.uuid());
+        let files = self.options.is_on_the_log.then(MemVfs::new);
         self.disks[unit as usize] = Disk {
             is_tainted: true,
+            files,
             ..Disk::new(storage)
         };
         self.lost_at.insert(unit as usize, self.queue.now());
@@ -191,8 +193,14 @@ impl World {
     /// it was copied is not what was granted last: a disk that goes back within one registration is a disk
     /// that lies, and not found (S2).
     fn back_up(&mut self, at: usize, fault: &Fault, unit: u32) {
-        self.backups.insert(at, self.disks[unit as usize].clone());
         let node = Node::Unit(unit);
+        if self.options.is_on_the_log {
+            // What it holds is known when its process has ended.
+            self.crash_unit(unit, false);
+        }
+        let mut backup = self.disks[unit as usize].clone();
+        backup.files = backup.files.map(|files| files.killed());
+        self.backups.insert(at, backup);
         self.crash_unit(unit, false);
         self.queue.put_in(50 * MS, Event::Starts { node });
         let (half, life) = ((fault.lasts_ms + 2_000) / 2 * MS, self.life(node) + 1);
@@ -318,39 +326,6 @@ impl World {
         }
     }
 
-    fn cut(&mut self, fault: &Fault, unit: u32, is_cut: bool) {
-        let node = Node::Unit(unit);
-        let controllers = || (0..CONTROLLERS).map(Node::Controller);
-        let units = || {
-            (0..UNITS)
-                .map(Node::Unit)
-                .filter(move |other| *other != node)
-        };
-        let gateways = || (0..GATEWAYS).map(Node::Gateway);
-        let step = 1 + fault.other % (UNITS - 1);
-        let other = Node::Unit((unit + step) % UNITS);
-        let (from, others): (Node, Vec<Node>) = match fault.kind {
-            FaultKind::CutUnit => (
-                node,
-                controllers().chain(units()).chain(gateways()).collect(),
-            ),
-            FaultKind::CutFromControllers => (node, controllers().collect()),
-            FaultKind::CutFromUnits => (node, units().collect()),
-            FaultKind::CutFromGateways => (node, gateways().collect()),
-            FaultKind::CutPair | FaultKind::CutOneWay => (node, vec![other]),
-            _ => (
-                Node::Controller(fault.target % CONTROLLERS),
-                vec![Node::Store],
-            ),
-        };
-        for other in others {
-            self.network.cut(from, other, is_cut);
-            if fault.kind != FaultKind::CutOneWay {
-                self.network.cut(other, from, is_cut);
-            }
-        }
-    }
-
     fn reset_links(&mut self, fault: &Fault, unit: u32) {
         for at in (0..UNITS).filter(|at| *at == unit || fault.other.is_multiple_of(2)) {
             let node = Node::Unit(at);
@@ -363,9 +338,8 @@ impl World {
     }
 
     fn step_clock(&mut self, fault: &Fault, node: Node) {
-        // More than two minutes at once would outrun what is remembered of request keys and of unordered
-        // producers, which expire by the wall clock.
-        let step = signed(u64::from(fault.other) * 2) - 60_000;
+        // Often by more than request keys and unordered producers are remembered for.
+        let step = (signed(u64::from(fault.other)) - (1 << 15)) * 40;
         if let Some(clock) = self.clocks.get_mut(&node) {
             clock.wall_skew_ms = step;
         }
@@ -377,155 +351,6 @@ impl World {
             controller.is_some_and(|controller| controller.is_holder())
         };
         (0..CONTROLLERS).find(held)
-    }
-
-    fn topic_of(&self, fault: &Fault) -> Option<TopicName> {
-        let count = self.store.model.topics.len().max(1);
-        self.store
-            .model
-            .topics
-            .keys()
-            .nth(fault.other as usize % count)
-            .cloned()
-    }
-
-    /// An operator asks some controller.
-    pub(super) fn operate(&mut self, request: Request) {
-        let operator = Node::Client(u32::MAX);
-        let to =
-            Node::Controller(u32::try_from(self.random.below(u64::from(CONTROLLERS))).unwrap_or(0));
-        let mut cx = self.context(operator);
-        let call = cx.random.next();
-        cx.send(
-            to,
-            Message::Call {
-                call,
-                request: Box::new(request),
-            },
-        );
-        self.carry_out(operator, cx);
-    }
-
-    fn move_copy(&mut self, fault: &Fault) {
-        let Some(name) = self.topic_of(fault) else {
-            return;
-        };
-        let Some(topic) = self.store.model.topics.get(&name) else {
-            return;
-        };
-        let Some(row) = topic
-            .partitions
-            .get(fault.target as usize % topic.partitions.len().max(1))
-        else {
-            return;
-        };
-        let mut replicas: Vec<SpuId> = row.replicas.iter().map(|copy| copy.spu).collect();
-        let free = (0..UNITS)
-            .map(SpuId)
-            .find(|spu| row.replica(*spu).is_none());
-        let at = fault.other as usize % replicas.len().max(1);
-        if let (Some(free), Some(place)) = (free, replicas.get_mut(at)) {
-            *place = free;
-        } else {
-            replicas.reverse();
-        }
-        let partition: PartitionId = row.partition;
-        let targets = vec![Target {
-            topic: name,
-            partition,
-            replicas,
-        }];
-        self.operate(Request::Reassign {
-            targets,
-            terms: MoveTerms::default(),
-        });
-    }
-
-    fn survey(&mut self, fault: &Fault) {
-        let Some(key) = self
-            .keys
-            .get(fault.other as usize % self.keys.len().max(1))
-            .copied()
-        else {
-            return;
-        };
-        let Some(name) = self
-            .store
-            .model
-            .topic_by_id(key.topic_id)
-            .map(|topic| topic.row.name.clone())
-        else {
-            return;
-        };
-        self.operate(Request::Recover {
-            topic: name,
-            partition: key.partition,
-            accept_loss: false,
-            force: fault.target.is_multiple_of(3),
-        });
-    }
-
-    /// Not lower while a copy is lost: what an acknowledgement needed then is what may be lost. From when it
-    /// is asked for, fewer may be.
-    fn edit_min_in_sync(&mut self, fault: &Fault) {
-        let Some(name) = self.topic_of(fault) else {
-            return;
-        };
-        let Some(topic) = self.store.model.topics.get(&name) else {
-            return;
-        };
-        let wanted = 1 + u16::try_from(fault.target).unwrap_or(0) % topic.row.replication_factor;
-        let keys: Vec<ReplicaKey> = topic.partitions.iter().map(|row| row.key()).collect();
-        let is_lower = topic.partitions.iter().any(|row| wanted < row.min_isr);
-        let is_lost = |unit: u32| {
-            let disk = &self.disks[unit as usize];
-            let has_lost_power = disk.lost_power && keys.iter().any(|key| self.is_interval(*key));
-            disk.is_tainted || has_lost_power
-        };
-        if is_lower && (0..UNITS).any(is_lost) {
-            return;
-        }
-        for key in keys {
-            let least = self.least_min_isr.entry(key).or_insert(wanted);
-            *least = (*least).min(wanted);
-        }
-        let request = TopicRequest {
-            min_in_sync: Setting::Value(wanted),
-            ..TopicRequest::default()
-        };
-        self.operate(Request::EnsureTopic(TopicWrite {
-            name,
-            request,
-            if_match: None,
-        }));
-    }
-
-    /// Retention takes some of what is committed, at the leader.
-    fn retain(&mut self, fault: &Fault) {
-        let Some(key) = self
-            .keys
-            .get(fault.other as usize % self.keys.len().max(1))
-            .copied()
-        else {
-            return;
-        };
-        for at in 0..UNITS {
-            let node = Node::Unit(at);
-            let mut cx = self.context(node);
-            let Some(unit) = &mut self.units[at as usize] else {
-                continue;
-            };
-            let hosted = unit.replicas.get(&key);
-            let leads = hosted.filter(|hosted| hosted.machine.role() == RoleName::Leading);
-            if let Some(status) = leads.map(|hosted| hosted.machine.status()) {
-                // Whole batches go; sometimes all that is committed does.
-                let span = status.high_watermark.distance_from(status.log_start);
-                let keeps = span * u64::from(fault.target % 5) / 5;
-                let to = status.high_watermark.minus_or_zero(keeps);
-                unit.step(&mut cx, key, tidegate_spu_core::Input::Retain { to });
-            }
-            self.carry_out(node, cx);
-        }
     }
 
     /// Notes in which states the fault found what it hits.

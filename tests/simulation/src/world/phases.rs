@@ -302,6 +302,12 @@ impl World {
     fn end(&mut self) {
         self.enter(Phase::Over);
         self.check_logs();
+        for (unit, disk) in self.units.iter().zip(&self.disks) {
+            let outcome = unit.as_ref().map_or(Ok(()), |unit| unit.check_log(disk));
+            if let Err(what) = outcome {
+                self.failure.get_or_insert(format!("log: {what}"));
+            }
+        }
         for key in self.keys.clone() {
             let leader = self.store.model.partition(key).and_then(|row| row.leader);
             if let Some(leader) = leader {

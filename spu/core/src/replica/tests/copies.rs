@@ -6,9 +6,13 @@
 mod disk;
 mod histories;
 mod invariants;
+mod losses;
+mod memory;
 mod named;
 mod row;
 mod sessions;
+mod shortened;
+mod storms;
 
 use std::collections::VecDeque;
 
@@ -20,6 +24,7 @@ use self::row::Row;
 use super::*;
 use crate::attach::{AttachAnswer, AttachRefusal, AttachRequest, SessionId, Truncation};
 use crate::input::Truncated;
+use crate::limits::ATTACH_ANSWER_MS_MAX;
 
 const LAG_MS: u64 = 1_000;
 
@@ -77,6 +82,8 @@ struct Cluster {
     nodes: Vec<Node>,
     row: Row,
     now: Now,
+    /// By how much the wall clock of each node is ahead.
+    ahead_ms: Vec<i64>,
     letters: VecDeque<Letter>,
     next_session: u64,
     next_request: u64,
@@ -107,6 +114,7 @@ impl Cluster {
         Self {
             nodes: (0..copies).map(node).collect(),
             row: Row::new(copies, min_isr),
+            ahead_ms: vec![0; copies],
             now: Now {
                 wall_ms: 1_000_000,
                 monotonic_ms: 0,
@@ -261,7 +269,8 @@ impl Cluster {
     }
 
     fn step(&mut self, node: usize, input: Input) {
-        let now = self.now;
+        let mut now = self.now;
+        now.wall_ms += self.ahead_ms[node];
         let Some(replica) = &mut self.nodes[node].replica else {
             return;
         };
@@ -434,8 +443,13 @@ impl Cluster {
         }
         for entry in &synced {
             if let Entry::Truncate(_) = entry {
-                let found = Box::new(self.nodes[node].disk.truncated());
-                self.step(node, Input::Truncated(found));
+                let disk = &self.nodes[node].disk;
+                let input = if disk.reading == disk::Reading::Impossible {
+                    Input::TruncationFailed
+                } else {
+                    Input::Truncated(Box::new(disk.truncated()))
+                };
+                self.step(node, input);
             }
         }
         let durable = &self.nodes[node].disk.durable;

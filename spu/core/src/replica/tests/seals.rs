@@ -47,8 +47,8 @@ fn what_producers_sent_is_told_until_none_of_it_can_come_again() {
     world.step(Input::Persisted { epoch: at(2) });
     let mut now = world.now;
     let mut remembers_ms = |now| world.replica.survey(now, at(2)).unwrap().remembers_ms;
-    assert_eq!(remembers_ms(now), PRODUCER_IDLE_MS_WHEN_FULL as u64 + 1);
-    now.wall_ms += PRODUCER_IDLE_MS_WHEN_FULL;
+    assert_eq!(remembers_ms(now), PRODUCER_IDLE_MS_WHEN_FULL + 1);
+    now.wall_ms += PRODUCER_IDLE_MS_WHEN_FULL as i64;
     assert_eq!(remembers_ms(now), 1);
     now.wall_ms += 1;
     assert_eq!(remembers_ms(now), 0);

@@ -94,6 +94,22 @@ fn markers_at_the_end_are_read_from_memory_from_disk_and_after_a_restart() {
     assert_eq!(replica.read_after_cached(position(6, 5), 300), None);
 }
 
+/// Found by the simulation over the log: an idle partition forgot its epoch with the process.
+#[test]
+fn markers_of_a_log_without_records_are_read_after_a_restart() {
+    let vfs = MemVfs::new();
+    let log = open(&vfs).log;
+    let replica = create(&log, 0);
+    marker(&log, &replica, 3);
+    settle(&log);
+    assert_eq!(behind(&replica, position(0, 0)), [(0, 3)]);
+    log.close(None).unwrap();
+    let log = open(&vfs).log;
+    let replica = log.replica(key(0)).unwrap();
+    assert_eq!(behind(&replica, position(0, 0)), [(0, 3)]);
+    assert_eq!(behind(&replica, position(0, 3)), []);
+}
+
 #[test]
 fn a_cut_takes_the_markers_at_its_place_and_is_known_to_be_durable() {
     let vfs = MemVfs::new();
@@ -237,4 +253,25 @@ fn the_durable_snapshot_is_known_of_what_is_replicated() {
     submit(&log, vec![Entry::Cut { key: key(0), to }]);
     settle(&log);
     assert_eq!(replica.durable_snapshot(), None);
+}
+
+#[test]
+fn a_snapshot_that_is_in_the_journal_alone_counts_from_the_moment_on_that_there_are_copies() {
+    let vfs = MemVfs::new();
+    let log = open(&vfs).log;
+    let replica = create(&log, 0);
+    append(&log, &replica, 4, 10, 5);
+    let entry = Entry::Snapshot {
+        key: key(0),
+        as_of: Offset::new(4),
+        bytes: bytes::Bytes::from_static(b"what producers did"),
+    };
+    submit(&log, vec![entry]);
+    log.run_round().unwrap();
+    // The segment writer did not come by.
+    assert_eq!(replica.snapshot().unwrap(), None);
+    replica.set_replicated(None);
+    assert_eq!(replica.durable_snapshot(), Some(Offset::new(4)));
+    settle(&log);
+    assert_eq!(replica.durable_snapshot(), Some(Offset::new(4)));
 }

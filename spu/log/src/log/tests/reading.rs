@@ -285,6 +285,52 @@ fn a_lost_index_is_rebuilt_equal() {
     }
 }
 
+/// what a power loss left behind the last batch are batches that are there already, whole and in part.
+#[test]
+fn r17_batches_that_a_power_loss_left_twice_are_neither_indexed_nor_served_twice() {
+    let vfs = MemVfs::new();
+    let log = open(&vfs).log;
+    let replica = create(&log, 0);
+    let written: Vec<_> = (0..60)
+        .map(|number| append(&log, &replica, 1, 2_000, number))
+        .collect();
+    settle(&log);
+    log.checkpoint().unwrap();
+    drop((log, replica));
+    let segments = files_named(&vfs, ".log");
+    let last = segments.last().unwrap();
+    let batch = vfs.contents(last).unwrap();
+    let batch = batch[..written[0].encoded_len()].to_vec();
+    for (from, is_index_lost) in [(0, true), (0, false), (100, true), (100, false)] {
+        let vfs = vfs.killed();
+        for _ in 0..2 {
+            vfs.damage(last, |bytes| bytes.extend_from_slice(&batch[from..]));
+        }
+        for path in files_named(&vfs, ".index") {
+            vfs.damage(&path, |bytes| {
+                bytes.truncate(if is_index_lost { 0 } else { bytes.len() })
+            });
+        }
+        let opened = open(&vfs);
+        let replica = opened.log.replica(key(0)).unwrap();
+        let facts = &opened.replicas[0];
+        // A whole batch that no journal explains is told as rot, for it may be of a journal that is lost.
+        let told = (facts.intact, facts.end);
+        assert_eq!(told, (from > 0, Offset::new(60)), "{from}");
+        assert_eq!(read_all(&replica), written, "{from}");
+        for time_ms in [0, 31, 59] {
+            let found = replica.offset_at(time_ms, replica.end()).unwrap();
+            assert_eq!(found, Some(Offset::new(time_ms.unsigned_abs())));
+        }
+        let next = append(&opened.log, &replica, 1, 50, 60);
+        assert_eq!(next.placement.base_offset, Offset::new(60));
+        settle(&opened.log);
+        opened.log.close(None).unwrap();
+        let replica = open(&vfs).log.replica(key(0)).unwrap();
+        assert_eq!(read_all(&replica).len(), 61, "{from}, again");
+    }
+}
+
 #[test]
 fn an_index_that_lies_costs_time_only() {
     let vfs = MemVfs::new();

@@ -49,8 +49,13 @@ impl Image {
                 self.batches.retain(|batch| !gone(batch));
             }
             Entry::Truncate(Truncation::Reset { to }) => {
-                assert!(*to > self.end);
+                let is_below = *to <= self.end;
                 self.reset(*to);
+                if is_below {
+                    // An operator gave all of it up.
+                    self.high_watermark = *to;
+                    self.snapshot = None;
+                }
             }
             Entry::Truncate(Truncation::Cut { to }) => {
                 self.batches
@@ -118,6 +123,15 @@ pub(super) struct Disk {
     pub(super) durable: Image,
     queue: VecDeque<Entry>,
     pub(super) is_intact: bool,
+    /// What reading it again after a cut brings.
+    pub(super) reading: Reading,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    Good,
+    Rotten,
+    Impossible,
 }
 
 impl Disk {
@@ -140,6 +154,7 @@ impl Disk {
             durable: image,
             queue: VecDeque::new(),
             is_intact: true,
+            reading: Reading::Good,
         }
     }
 
@@ -166,6 +181,7 @@ impl Disk {
             log_start: self.durable.log_start,
             end: self.durable.end,
             last_append_ms: None,
+            intact: self.reading == Reading::Good,
             snapshot_as_of,
             bytes_since_snapshot: 0,
             ledger,

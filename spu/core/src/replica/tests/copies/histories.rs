@@ -52,7 +52,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 impl Cluster {
-    fn leader(&self) -> Option<usize> {
+    pub(super) fn leader(&self) -> Option<usize> {
         (0..self.nodes.len())
             .find(|node| self.leads(*node) && epoch_of(self, *node) == self.row.epoch)
     }
@@ -132,7 +132,7 @@ impl Cluster {
     }
 
     /// Requests of a process that is gone are not answered any more.
-    fn crash_and_forget(&mut self, node: usize) {
+    pub(super) fn crash_and_forget(&mut self, node: usize) {
         if self.is_up(node) {
             self.step(node, Input::Close);
         }
@@ -140,7 +140,7 @@ impl Cluster {
     }
 
     /// Nothing fails any more.
-    fn heal(&mut self) {
+    pub(super) fn heal(&mut self) {
         self.letters.clear();
         for node in 0..self.nodes.len() {
             // Whoever was taken for dead has to register anew.

@@ -179,3 +179,20 @@ fn a_damaged_copy_leads_when_an_operator_accepted_the_loss_and_not_otherwise() {
         assert_eq!(cluster.alarms.len(), 1);
     }
 }
+
+#[test]
+fn an_epoch_that_names_two_leaders_stops_the_replica() {
+    for node in [0, 1] {
+        let mut cluster = Cluster::new(3, 2);
+        let mut row = cluster.row.assignment(node);
+        row.leader = Some(SpuId(2));
+        row.version += 1;
+        let waits = cluster.append(0, 1);
+        cluster.step(node, Input::Assigned(row));
+        assert_eq!(cluster.status(node).role, RoleName::Idle);
+        assert_eq!(cluster.alarms, ["one epoch names two leaders"]);
+        if node == 0 {
+            assert_eq!(cluster.replies[&waits], Err(Refusal::OutcomeUnknown));
+        }
+    }
+}

@@ -113,11 +113,7 @@ pub struct Node {
 #[derive(Debug)]
 enum Stage {
     Opened(Vec<Arc<Seat>>),
-    Started {
-        serving: Tasks,
-        upkeep: Tasks,
-        incarnation: Incarnation,
-    },
+    Started { serving: Tasks, upkeep: Tasks },
     Stopped,
 }
 
@@ -215,7 +211,6 @@ impl Node {
             let next = Stage::Started {
                 serving: serving.clone(),
                 upkeep: upkeep.clone(),
-                incarnation,
             };
             match std::mem::replace(&mut *stage, Stage::Stopped) {
                 Stage::Opened(seats) => {
@@ -357,14 +352,10 @@ impl Node {
             std::mem::replace(&mut *stage, Stage::Stopped)
         };
         self.local.stop();
-        let (tasks, incarnation) = match stage {
+        let tasks = match stage {
             Stage::Stopped => return Ok(()),
-            Stage::Opened(_) => (Tasks::new(), self.found.last_incarnation),
-            Stage::Started {
-                serving,
-                upkeep,
-                incarnation,
-            } => {
+            Stage::Opened(_) => Tasks::new(),
+            Stage::Started { serving, upkeep } => {
                 upkeep.shutdown(STOP_WAIT_MAX).await;
                 let stops = self.shards.iter().map(|shard| shard.ask(Message::Stop));
                 let all = futures_util::future::join_all(stops);
@@ -372,12 +363,12 @@ impl Node {
                     tracing::warn!("the journal did not finish in time: recovery will");
                 }
                 serving.shutdown(STOP_WAIT_MAX).await;
-                (serving, Some(incarnation))
+                serving
             }
         };
         self.directory.clear();
         let log = self.log.clone();
-        let close = move || log.close(incarnation);
+        let close = move || log.close();
         match tasks
             .spawn_blocking(TaskKind::Blocking, Span::current(), close)
             .await

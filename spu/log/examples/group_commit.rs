@@ -134,7 +134,7 @@ fn logged(dir: &Path, client: &ClientBatch, in_flight: u64, time: Duration) -> (
     let seconds = start.elapsed().as_secs_f64();
     let durable = *gate.durable.lock().unwrap() / records;
     let rounds = log.stats().round - before;
-    log.close(None).unwrap();
+    log.close().unwrap();
     drop((log, replica));
     let open = || {
         let listener: Arc<dyn RoundListener> = Arc::new(Gate::default());

@@ -130,7 +130,7 @@ fn exercise(vfs: &MemVfs, whole: Option<&Base>) {
     }
     while opened.log.run_round().is_ok_and(|ran| ran) {}
     let grown = read_all(&opened.log);
-    if opened.log.close(None).is_err() {
+    if opened.log.close().is_err() {
         return;
     }
     drop(opened);

@@ -19,7 +19,7 @@
 //! log.tick(now_ms)                                         about once a second: rolls by time, checkpoints by age
 //! log.attempt_registration(AttemptId) -> Result<(AttemptId, Option<AttemptId>), LogDead>              durable when it returns
 //! log.set_incarnation(Incarnation) -> Result<(), LogDead>  durable when it returns
-//! log.close(Option<Incarnation>) -> Result<(), LogDead>    flushes all, leaves the clean marker, ends the threads
+//! log.close() -> Result<(), LogDead>                       flushes all, leaves the clean marker, ends the threads
 //! Scrubber::new(log, share).step(bytes_max) -> Scrubbed   checks stored bytes, around the page cache: blocks
 //! log.purge_trash(older_than_ms) -> io::Result<usize>      log.stats() -> LogStats
 //!

@@ -28,7 +28,7 @@ use room::Room;
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -134,6 +134,7 @@ impl Log {
             root,
             lock: Mutex::new(Some(lock)),
             identity: Mutex::new(identity),
+            is_loss_told: AtomicBool::new(parts.is_same_boot),
             journal,
             registry,
             writer,
@@ -241,9 +242,11 @@ impl Log {
         self.inner.writer.tick(now_ms);
     }
 
-    /// Makes everything durable, leaves the clean marker, ends the threads, gives up the lock.
-    /// Blocks. The marker carries `incarnation`, or the one set before.
-    pub fn close(&self, incarnation: Option<Incarnation>) -> Result<(), LogDead> {
+    /// Makes everything durable, leaves the clean marker, ends the threads, gives up the lock. Blocks.
+    /// The marker carries the last registration. A directory that lost the system's memory
+    /// ([`Opened::same_boot`]) and has not been registered since gets none: the next to open it has to say
+    /// so still.
+    pub fn close(&self) -> Result<(), LogDead> {
         let inner = &self.inner;
         inner.stop();
         inner.join_threads();
@@ -265,12 +268,12 @@ impl Log {
                 .identity
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            identity.last_incarnation = incarnation.or(identity.last_incarnation);
-            let incarnation = identity.last_incarnation;
-            identity.clean = Some(Clean {
-                incarnation,
+            let clean = Clean {
+                incarnation: identity.last_incarnation,
                 checkpoint,
-            });
+            };
+            let is_told = inner.is_loss_told.load(Ordering::Acquire);
+            identity.clean = is_told.then_some(clean);
             inner
                 .with_reserve(|| identity.save(&inner.root))
                 .map_err(|error| inner.fail(&error))?;

@@ -232,8 +232,8 @@ impl Stored {
     }
 
     /// Closes it in order, and leaves the disk.
-    pub(crate) fn close(self, incarnation: Option<Incarnation>) -> Result<MemVfs, String> {
-        let closed = self.log.close(incarnation);
+    pub(crate) fn close(self) -> Result<MemVfs, String> {
+        let closed = self.log.close();
         closed.map_err(|dead| format!("it does not close: {dead}"))?;
         Ok(self.files.left())
     }

@@ -117,6 +117,14 @@ fn an_idle_partition_keeps_its_epoch() {
     }
 }
 
+/// Found over the real log: a unit stopped in order between its start after a power loss and its registration,
+/// and the mark of that stop passed for a stop before the loss (S2, `interval` topics).
+#[test]
+fn a_stop_before_the_registration_hides_no_power_loss() {
+    let report = run(&Options::of(137).on_the_log());
+    assert_eq!(report.failure, None);
+}
+
 /// Found by the survey of partitions: a unit whose disk was replaced said that its empty copy was intact, and
 /// was counted among those of which one must have what was committed (L3, S3).
 #[test]

@@ -140,7 +140,7 @@ impl Base {
         journal_of_all_kinds(&log, &replicas);
         let batches = super::read_all(&log);
         if clean {
-            log.close(None).expect("nothing fails");
+            log.close().expect("nothing fails");
         }
         drop(log);
         Self {

@@ -304,7 +304,7 @@ impl Script {
     /// Closes in order. Only `open` may follow.
     pub fn close(&mut self) {
         // Closing runs what waits.
-        self.log.close(None).expect("the disk does not fail");
+        self.log.close().expect("the disk does not fail");
         self.acknowledged();
         self.note(Moment::Closed);
     }

@@ -5,7 +5,7 @@
 //! it inside that.
 
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub(crate) struct Inner {
     pub(super) root: Place,
     pub(super) lock: Mutex<Option<Arc<dyn VfsFile>>>,
     pub(super) identity: Mutex<Identity>,
+    /// The system's memory of what was written was not lost, or a registration said so since.
+    pub(super) is_loss_told: AtomicBool,
     pub(super) journal: Arc<Journal>,
     pub(super) registry: Arc<Registry>,
     pub(crate) writer: SegmentWriter,

@@ -4,6 +4,7 @@
 //! durable before they are asked. It decides nothing, and draws no ids.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use tidegate_proto::id::{AttemptId, Incarnation};
 
@@ -46,6 +47,8 @@ impl Log {
         // Not before: until the registration stands, whoever opens the directory must learn of a loss.
         identity.boot = inner.root.vfs.boot_id();
         let saved = inner.with_reserve(|| identity.save(&inner.root));
-        saved.map_err(|error| inner.fail(&error))
+        saved.map_err(|error| inner.fail(&error))?;
+        inner.is_loss_told.store(true, Ordering::Release);
+        Ok(())
     }
 }

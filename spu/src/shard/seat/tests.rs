@@ -381,7 +381,7 @@ fn the_journal_thread_outlives_a_step_that_panics() {
     for append in [&mut first, &mut second, &mut third] {
         assert_eq!(refused(append.poll()).0, ErrorCode::OutcomeUnknown);
     }
-    bench.log.close(None).unwrap();
+    bench.log.close().unwrap();
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Unit {
             Survives::Maybe
         };
         let left = if is_orderly {
-            stored.close(self.incarnation)?
+            stored.close()?
         } else {
             stored.crash(&mut cx.random, is_power, survives)?
         };

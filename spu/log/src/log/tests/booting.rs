@@ -54,7 +54,7 @@ fn a_power_loss_is_told_until_a_registration_stands() {
 fn what_was_closed_in_order_needs_no_memory() {
     let disk = MemVfs::new();
     let log = serving(&disk);
-    log.close(None).unwrap();
+    log.close().unwrap();
     let image = disk.power_lost(&mut Dice::new(1));
     let opened = open(&image);
     assert!(opened.clean && opened.same_boot);
@@ -67,6 +67,24 @@ fn what_was_closed_in_order_needs_no_memory() {
 }
 
 #[test]
+fn an_orderly_close_before_a_registration_hides_no_power_loss() {
+    let disk = MemVfs::new();
+    let _log = serving(&disk);
+    let image = disk.power_lost(&mut Dice::new(1));
+    for _ in 0..2 {
+        // Stopped in order before it could register: the controllers have not heard of the loss.
+        open(&image).log.close().unwrap();
+        let opened = open(&image);
+        assert!(!opened.clean && !opened.same_boot);
+    }
+    let log = open(&image).log;
+    log.set_incarnation(Incarnation(2)).unwrap();
+    log.close().unwrap();
+    let opened = open(&image);
+    assert!(opened.clean && opened.same_boot);
+}
+
+#[test]
 fn where_runs_of_the_system_have_no_name_every_unclean_end_counts_as_a_loss() {
     let disk = MemVfs::new();
     // It does not pass the name on.
@@ -75,7 +93,9 @@ fn where_runs_of_the_system_have_no_name_every_unclean_end_counts_as_a_loss() {
     opened.log.set_incarnation(Incarnation(1)).unwrap();
     drop(opened);
     assert!(!open().same_boot);
-    open().log.close(None).unwrap();
+    let log = open().log;
+    log.set_incarnation(Incarnation(2)).unwrap();
+    log.close().unwrap();
     assert!(open().same_boot);
 }
 

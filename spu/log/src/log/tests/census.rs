@@ -298,7 +298,7 @@ impl World {
             Step::Later(by_ms) => self.now_ms += i64::from(by_ms),
             Step::Clean => {
                 self.settle();
-                self.log.close(None).unwrap();
+                self.log.close().unwrap();
                 self.reopen(&self.vfs.disk.clone());
             }
             Step::Killed => self.reopen(&self.vfs.disk.killed()),

@@ -126,7 +126,7 @@ fn a_round_that_rots_in_the_middle_leaves_everything_in_quarantine_and_nothing_i
     let replica = opened.log.replica(key(0)).unwrap();
     assert_eq!(read_all(&replica), batches[..3]);
     assert!(!files_named(&vfs, "/quarantine/").is_empty());
-    opened.log.close(None).unwrap();
+    opened.log.close().unwrap();
     assert!(!open(&vfs).replicas[0].intact, "rot is not forgotten");
 }
 
@@ -168,7 +168,7 @@ fn bytes_that_no_journal_explains_are_rot_and_stay() {
 fn every_flipped_byte_of_a_segment_is_found_or_harmless() {
     let source = MemVfs::new();
     let (log, batches) = written(&source, 12, 0);
-    log.close(None).unwrap();
+    log.close().unwrap();
     let segment = files_named(&source, ".log").pop().unwrap();
     let len = source.contents(&segment).unwrap().len();
     for (number, at) in (0..len).step_by(7).enumerate() {
@@ -187,7 +187,7 @@ fn every_flipped_byte_of_a_segment_is_found_or_harmless() {
         let next = append(&opened.log, &replica, 1, 50, 99);
         settle(&opened.log);
         opened.log.checkpoint().unwrap();
-        opened.log.close(None).unwrap();
+        opened.log.close().unwrap();
         let opened = open(&vfs);
         let replica = opened.log.replica(key(0)).unwrap();
         assert_eq!(
@@ -247,7 +247,7 @@ fn a_lost_segment_is_rot_and_its_neighbours_still_serve() {
         .map(|number| append(&log, &replica, 1, 9_000, number))
         .collect();
     settle(&log);
-    log.close(None).unwrap();
+    log.close().unwrap();
     for lost in 0..5 {
         let vfs = vfs.killed();
         let segment = files_named(&vfs, ".log").swap_remove(lost);
@@ -267,7 +267,7 @@ fn segments_of_two_replicas_that_were_swapped_are_not_served() {
     let (first, second) = (create(&log, 0), create(&log, 1));
     append(&log, &first, 1, 100, 1);
     append(&log, &second, 1, 100, 1);
-    log.close(None).unwrap();
+    log.close().unwrap();
     let paths = files_named(&vfs, ".log");
     let other = vfs.contents(&paths[1]).unwrap();
     vfs.damage(&paths[0], |bytes| *bytes = other);

@@ -113,7 +113,7 @@ fn what_cannot_be_synced_is_told_as_written_and_never_as_durable() {
     vfs.fail(Operation::Sync, 0, ErrorKind::Other);
     assert!(log.run_sync().is_err());
     vfs.heal();
-    assert!(log.run_sync().is_err() && log.close(None).is_err());
+    assert!(log.run_sync().is_err() && log.close().is_err());
     assert_eq!(ends(&ears.written), [(key(0), 1)]);
     assert_eq!(ends(&ears.durable), []);
 }
@@ -149,7 +149,7 @@ fn a_journal_at_its_cap_syncs_what_is_in_its_way() {
         log.run_round().unwrap();
     }
     assert!(replica.durable_end() > Offset::ZERO);
-    log.close(None).unwrap();
+    log.close().unwrap();
     let kept = read_all(&open(&vfs).log.replica(key(0)).unwrap());
     assert_eq!(kept.len() as u64, 2 * rounds);
 }
@@ -201,6 +201,6 @@ fn no_round_stays_unsynced_for_long() {
         }
     }
     assert_eq!(ends(&ears.written).len(), 3);
-    log.close(None).unwrap();
+    log.close().unwrap();
     assert!(vfs.counts().syncs >= syncs + 3);
 }

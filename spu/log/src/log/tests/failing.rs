@@ -123,7 +123,7 @@ fn a_log_that_is_closed_while_something_waits_for_room_is_not_in_order() {
     assert!(told < 40, "something waits");
     // By now there is room for a marker, and for nothing else.
     vfs.set_room(Some(8 << 10));
-    assert_eq!(log.close(None).unwrap_err().cause, DeadCause::NoSpace);
+    assert_eq!(log.close().unwrap_err().cause, DeadCause::NoSpace);
     drop(log);
     vfs.set_room(None);
     let opened = open(&vfs);
@@ -277,7 +277,7 @@ fn an_accepted_disk_serves_and_calls_nothing_of_before_intact() {
     assert!(!opened.replicas[0].intact && opened.replicas[0].end.get() >= 1);
     let made = create(&opened.log, 1);
     append(&opened.log, &made, 1, 10, 5);
-    opened.log.close(None).unwrap();
+    opened.log.close().unwrap();
     let opened = open(&vfs);
     let intact: Vec<bool> = opened.replicas.iter().map(|facts| facts.intact).collect();
     assert_eq!(

@@ -80,7 +80,7 @@ fn markers_at_the_end_are_read_from_memory_from_disk_and_after_a_restart() {
     let only = replica.read_after_cached(position(6, 5), 300).unwrap();
     assert_eq!(only[0].placement.leader_epoch, LeaderEpoch(6));
     assert_eq!(behind(&replica, position(6, 3)), [(6, 5), (6, 6)]);
-    log.close(None).unwrap();
+    log.close().unwrap();
 
     let log = open(&vfs).log;
     let replica = log.replica(key(0)).unwrap();
@@ -103,7 +103,7 @@ fn markers_of_a_log_without_records_are_read_after_a_restart() {
     marker(&log, &replica, 3);
     settle(&log);
     assert_eq!(behind(&replica, position(0, 0)), [(0, 3)]);
-    log.close(None).unwrap();
+    log.close().unwrap();
     let log = open(&vfs).log;
     let replica = log.replica(key(0)).unwrap();
     assert_eq!(behind(&replica, position(0, 0)), [(0, 3)]);

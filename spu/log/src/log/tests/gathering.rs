@@ -76,6 +76,6 @@ fn a_stop_ends_the_waiting() {
     append_each(&log, &replica, MANY);
     log.run_round().unwrap();
     append_each(&log, &replica, 1);
-    log.close(None).unwrap();
+    log.close().unwrap();
     assert_eq!(replica.durable_end(), replica.end());
 }

@@ -74,7 +74,7 @@ fn closed(vfs: &MemVfs) -> Vec<Batch> {
         batches.push(append(&log, &replica, 2, 900, number));
         settle(&log);
     }
-    log.close(None).unwrap();
+    log.close().unwrap();
     batches
 }
 
@@ -97,7 +97,7 @@ fn a_directory_that_is_served_is_not_looked_at() {
     let log = open(&vfs).log;
     let look = |vfs: &MemVfs| inspect::verify(Arc::new(vfs.clone()), &dir(), &mut |_| true);
     assert!(matches!(look(&vfs), Err(InspectError::InUse { .. })));
-    log.close(None).unwrap();
+    log.close().unwrap();
     assert!(look(&vfs).is_ok());
     let empty = MemVfs::new();
     assert!(matches!(look(&empty), Err(InspectError::NotALog { .. })));

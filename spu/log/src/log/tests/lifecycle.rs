@@ -73,16 +73,16 @@ fn a_clean_close_is_seen_once_and_carries_the_incarnation() {
     assert_eq!((opened.clean, opened.last_incarnation), (false, None));
     let storage_id = opened.storage_id;
     opened.log.set_incarnation(Incarnation(4)).unwrap();
-    opened.log.close(Some(Incarnation(5))).unwrap();
+    opened.log.close().unwrap();
     let opened = open(&vfs);
     assert_eq!(opened.storage_id, storage_id);
     assert!(opened.clean);
-    assert_eq!(opened.clean_incarnation, Some(Incarnation(5)));
-    assert_eq!(opened.last_incarnation, Some(Incarnation(5)));
+    assert_eq!(opened.clean_incarnation, Some(Incarnation(4)));
+    assert_eq!(opened.last_incarnation, Some(Incarnation(4)));
     drop(opened);
     let opened = open(&vfs.killed());
     assert!(!opened.clean, "nobody closed it after the last opening");
-    assert_eq!(opened.last_incarnation, Some(Incarnation(5)));
+    assert_eq!(opened.last_incarnation, Some(Incarnation(4)));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn an_attempt_to_register_is_remembered_until_it_was_granted() {
 fn a_closed_log_takes_nothing() {
     let log = open(&MemVfs::new()).log;
     create(&log, 0);
-    log.close(None).unwrap();
+    log.close().unwrap();
     let entry = Entry::HighWatermark {
         key: key(0),
         offset: Offset::ZERO,
@@ -157,7 +157,7 @@ fn metadata_snapshot_and_high_watermark_survive_from_journal_and_checkpoint() {
     let mut images = vec![vfs.killed(), vfs.power_lost(&mut Dice::new(1))];
     log.checkpoint().unwrap();
     images.push(vfs.power_lost(&mut Dice::new(2)));
-    log.close(None).unwrap();
+    log.close().unwrap();
     images.push(vfs);
     for vfs in images {
         let opened = open(&vfs);
@@ -281,7 +281,7 @@ fn a_directory_in_use_is_refused() {
         open_with(&vfs, small()),
         Err(OpenError::InUse { .. })
     ));
-    opened.log.close(None).unwrap();
+    opened.log.close().unwrap();
     assert!(open_with(&vfs, small()).is_ok());
 }
 
@@ -297,7 +297,7 @@ fn a_real_directory_in_use_is_refused_and_reopens_after_close() {
     append(&log, &replica, 3, 5_000, 5);
     log.start_threads().unwrap();
     assert!(matches!(open(), Err(OpenError::InUse { .. })));
-    log.close(None).unwrap();
+    log.close().unwrap();
     let opened = open().unwrap();
     assert!(opened.clean);
     assert_eq!(opened.replicas[0].end, Offset::new(3));
@@ -392,7 +392,7 @@ fn threads_write_rounds_and_segments_by_themselves() {
     for number in 0..500 {
         append(&log, &replica, 2, 1_000, number);
     }
-    log.close(None).unwrap();
+    log.close().unwrap();
     assert_eq!(replica.durable_end(), Offset::new(1_000));
     assert_eq!(read_all(&replica).len(), 500);
     let told = ears.durable.lock().unwrap();

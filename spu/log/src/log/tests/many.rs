@@ -182,7 +182,7 @@ fn a_time_noted_before_a_restart_is_noted_after_it() {
     create_many(&log, 3);
     let replica = log.replica(key(1)).unwrap();
     append(&log, &replica, 1, 10, 5);
-    log.close(None).unwrap();
+    log.close().unwrap();
     let log = open_with(
         &vfs.killed(),
         LogConfig {

@@ -256,7 +256,7 @@ impl World {
     fn reopen(&mut self, how: Reopen) {
         let vfs = match how {
             Reopen::Clean => {
-                self.log.close(None).unwrap();
+                self.log.close().unwrap();
                 self.all_durable();
                 self.vfs.clone()
             }

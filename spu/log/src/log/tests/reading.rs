@@ -265,7 +265,7 @@ fn a_lost_index_is_rebuilt_equal() {
         append(&log, &replica, 1, 2_000, number);
     }
     settle(&log);
-    log.close(None).unwrap();
+    log.close().unwrap();
     let indexes = files_named(&vfs, ".index");
     assert!(indexes.len() > 3);
     let before: Vec<_> = indexes.iter().map(|path| vfs.contents(path)).collect();
@@ -279,7 +279,7 @@ fn a_lost_index_is_rebuilt_equal() {
         let opened = open(&vfs);
         assert!(opened.replicas[0].intact);
         assert_eq!(read_all(&opened.log.replica(key(0)).unwrap()).len(), 60);
-        opened.log.close(None).unwrap();
+        opened.log.close().unwrap();
         let after: Vec<_> = indexes.iter().map(|path| vfs.contents(path)).collect();
         assert_eq!(after, before);
     }
@@ -325,7 +325,7 @@ fn r17_batches_that_a_power_loss_left_twice_are_neither_indexed_nor_served_twice
         let next = append(&opened.log, &replica, 1, 50, 60);
         assert_eq!(next.placement.base_offset, Offset::new(60));
         settle(&opened.log);
-        opened.log.close(None).unwrap();
+        opened.log.close().unwrap();
         let replica = open(&vfs).log.replica(key(0)).unwrap();
         assert_eq!(read_all(&replica).len(), 61, "{from}, again");
     }
@@ -364,7 +364,7 @@ fn opening_after_a_clean_close_reads_little_of_a_large_log() {
         append(&log, &replica, 1, 2_000, number);
         settle(&log);
     }
-    log.close(None).unwrap();
+    log.close().unwrap();
     let stored: usize = files_named(&vfs, ".log")
         .iter()
         .filter_map(|path| vfs.contents(path))

@@ -334,7 +334,7 @@ fn no_space_is_no_death_anywhere_but_in_a_sync_or_a_close() {
             }
             run.reads_go_on(&what);
             run.check_image(&run.disk.power_lost(&mut Dice::new(after)), &what);
-            run.log.close(None).unwrap();
+            run.log.close().unwrap();
             run.check_image(&run.disk.killed(), &what);
         }
     }
@@ -414,7 +414,7 @@ fn no_handles_left_is_waited_out() {
             run.log.poll_space();
             while run.log.run_round().unwrap() {}
             while run.log.run_writer_step().unwrap() {}
-            run.log.close(None).unwrap();
+            run.log.close().unwrap();
             run.check_image(&run.disk.killed(), &what);
         }
     }
@@ -425,7 +425,7 @@ fn what_is_written_by_halves_is_written_whole_and_nothing_is_an_error() {
     let mut run = Run::new();
     run.faulty.fail(Step::Write, 0, Trouble::Short, true);
     run.script().unwrap();
-    run.log.close(None).unwrap();
+    run.log.close().unwrap();
     assert!(run.faulty.struck());
     run.check_image(&run.disk.killed(), "short writes");
     let run = run_with(Step::Write, 20, Trouble::Nothing, false).unwrap();

@@ -39,7 +39,7 @@ fn rounds_and_segments_written_at_once_lose_count_of_nothing() {
         durable_from(u64::from(number).saturating_sub(8));
     }
     durable_from(u64::from(BATCHES));
-    log.close(None).unwrap();
+    log.close().unwrap();
     assert_eq!(log.stats().unflushed_bytes, 0, "all of it is in segments");
     assert!(ears.failed.lock().unwrap().is_empty());
     let reopened = open_real(home.path());

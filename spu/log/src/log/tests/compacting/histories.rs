@@ -192,7 +192,7 @@ fn run(steps: Vec<Step>) {
                 match step {
                     Step::PowerLost(seed) => vfs = vfs.power_lost(&mut Dice::new(seed)),
                     Step::Killed => vfs = vfs.killed(),
-                    _ => log.close(None).unwrap(),
+                    _ => log.close().unwrap(),
                 }
                 let opened = open(&vfs);
                 assert!(opened.replicas[0].intact || model.lacks_snapshot);

@@ -69,7 +69,7 @@ fn a_repair_that_cannot_write_leaves_the_old_index() {
     let log = open(&vfs).log;
     let busy = repair_indexes(Arc::new(vfs), &dir(), false, &mut |_| {});
     assert!(matches!(busy, Err(InspectError::InUse { .. })));
-    log.close(None).unwrap();
+    log.close().unwrap();
 }
 
 #[test]

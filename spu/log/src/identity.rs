@@ -22,7 +22,7 @@ const FORMAT: u32 = 3;
 pub(crate) struct Identity {
     pub(crate) storage_id: StorageId,
     pub(crate) last_incarnation: Option<Incarnation>,
-    /// The registration under which the directory was closed in order.
+    /// That the directory was closed in order.
     pub(crate) clean: Option<Clean>,
     /// The run of the system in which it was last taken into service ([`crate::Vfs::boot_id`]): while
     /// that goes on, what was written and not synced is still there.
@@ -36,6 +36,7 @@ pub(crate) struct Identity {
 /// The marker of an orderly close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Clean {
+    /// The last registration; none while a loss of the system's memory has not been told since.
     pub(crate) incarnation: Option<Incarnation>,
     /// The checkpoint that was the last word.
     pub(crate) checkpoint: u64,

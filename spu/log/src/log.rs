@@ -61,7 +61,7 @@ pub struct Opened {
     pub clean: bool,
     /// The registration under which it was closed in order.
     pub clean_incarnation: Option<Incarnation>,
-    /// True when it was closed in order, or when it last served ([`Log::set_incarnation`]) under the
+    /// True when it was closed in order under its last registration, or when it last served ([`Log::set_incarnation`]) under the
     /// same run of the system: what was written then and not synced is there. False after a power loss,
     /// and where the system cannot say: what rested on its memory alone may be gone.
     pub same_boot: bool,
@@ -243,9 +243,8 @@ impl Log {
     }
 
     /// Makes everything durable, leaves the clean marker, ends the threads, gives up the lock. Blocks.
-    /// The marker carries the last registration. A directory that lost the system's memory
-    /// ([`Opened::same_boot`]) and has not been registered since gets none: the next to open it has to say
-    /// so still.
+    /// The marker carries the last registration; none while a loss of the system's memory
+    /// ([`Opened::same_boot`]) has not been told by one: the next to open the directory has to.
     pub fn close(&self) -> Result<(), LogDead> {
         let inner = &self.inner;
         inner.stop();
@@ -268,12 +267,11 @@ impl Log {
                 .identity
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            let clean = Clean {
-                incarnation: identity.last_incarnation,
-                checkpoint,
-            };
             let is_told = inner.is_loss_told.load(Ordering::Acquire);
-            identity.clean = is_told.then_some(clean);
+            identity.clean = Some(Clean {
+                incarnation: identity.last_incarnation.filter(|_| is_told),
+                checkpoint,
+            });
             inner
                 .with_reserve(|| identity.save(&inner.root))
                 .map_err(|error| inner.fail(&error))?;

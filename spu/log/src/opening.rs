@@ -131,10 +131,11 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, config: &LogConfig) -> Result<
         .clean
         .filter(|clean| clean.checkpoint == checkpoint.generation && !is_accepted);
     let boot = root.vfs.boot_id();
-    let is_same_boot = clean.is_some() || (boot.is_some() && boot == identity.boot);
+    // Then nothing was only in memory.
+    let is_whole = clean.is_some_and(|clean| clean.incarnation == identity.last_incarnation);
+    let is_same_boot = is_whole || (boot.is_some() && boot == identity.boot);
     if identity.clean.take().is_some() {
-        if clean.is_some() {
-            // Nothing was only in memory.
+        if is_whole {
             identity.boot = boot;
         }
         // From here on the directory is not clean, whatever happens.

@@ -65,7 +65,6 @@ pub(crate) struct Stored {
     files: Files,
     /// What it said when it was opened.
     pub(crate) is_same_boot: bool,
-    pub(crate) is_clean: bool,
 }
 
 impl Stored {
@@ -76,7 +75,6 @@ impl Stored {
         let Opened {
             log,
             storage_id,
-            clean,
             same_boot,
             replicas,
             missing,
@@ -92,7 +90,6 @@ impl Stored {
             log,
             files,
             is_same_boot: same_boot,
-            is_clean: clean,
         };
         let mut images = BTreeMap::new();
         for facts in &replicas {

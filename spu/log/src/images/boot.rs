@@ -8,7 +8,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidegate_proto::batch::{Batch, BatchBuilder, ClientBatch, Placement, epoch_marker};
 use tidegate_proto::compression::Codec;
-use tidegate_proto::id::Incarnation;
 use tidegate_proto::position::ReplicaKey;
 use tidegate_proto::record::{Datum, RecordRef};
 
@@ -22,8 +21,6 @@ use crate::{Entry, Log, LogConfig, LogDead, Opened, Submission};
 
 /// When what is appended after recovery is: after everything.
 const AFTERWARDS_MS: i64 = 1 << 40;
-/// The registration after recovery.
-const REGISTERED: Incarnation = Incarnation(1 << 40);
 
 /// What is known at a moment about what a crash must leave.
 #[derive(Debug, Clone, Default)]
@@ -249,8 +246,6 @@ fn go_on(vfs: &TraceVfs, opened: Opened, config: &LogConfig, model: &Model) -> R
         compact(&log, key).map_err(|error| after("compaction", &error))?;
         model.compact(key, end);
     }
-    log.set_incarnation(REGISTERED)
-        .map_err(|error| after("a registration", &error))?;
     log.close().map_err(|error| after("closing", &error))?;
     drop(log);
     let opened = open(vfs, config).map_err(|error| after("opening", &error))?;

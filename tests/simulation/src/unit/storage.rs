@@ -22,8 +22,7 @@ impl Unit {
         disk.files = Some(files.disk());
         let opened = Stored::open(files, disk.storage_id).and_then(|(stored, found)| {
             check_found(&found, &disk.images, &[], Survives::Surely)?;
-            let had_power = stored.is_same_boot || stored.is_clean;
-            if disk.last_incarnation.is_some() && disk.lost_power && had_power {
+            if disk.last_incarnation.is_some() && disk.lost_power && stored.is_same_boot {
                 return Err("it takes itself for one that had its power all the time".to_owned());
             }
             Ok((stored, found))

@@ -75,7 +75,7 @@ fn an_orderly_close_before_a_registration_hides_no_power_loss() {
         // Stopped in order before it could register: the controllers have not heard of the loss.
         open(&image).log.close().unwrap();
         let opened = open(&image);
-        assert!(!opened.clean && !opened.same_boot);
+        assert!(opened.clean && !opened.same_boot);
     }
     let log = open(&image).log;
     log.set_incarnation(Incarnation(2)).unwrap();

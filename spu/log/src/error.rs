@@ -222,6 +222,9 @@ pub enum ReadError {
 /// Syncing a file that is put in the place of another one, or of several, only when this went well.
 pub(crate) const SYNC_NEW: &str = "sync new file";
 
+/// Finding the place of a cut.
+pub(crate) const CUT: &str = "cut";
+
 /// Closing such a file.
 pub(crate) const CLOSE_NEW: &str = "close new file";
 
@@ -265,8 +268,14 @@ impl DiskError {
     pub(crate) fn is_change(&self) -> bool {
         !matches!(
             self.operation,
-            "open" | "read" | "stat" | "list" | "run" | "start a thread for" | "cut"
+            "open" | "read" | "stat" | "list" | "run" | "start a thread for" | CUT
         )
+    }
+
+    /// True for a read of a stored file that failed, or found what does not fit: the trouble of that file
+    /// alone.
+    pub(crate) fn is_of_reading(&self) -> bool {
+        ["open", "read", CUT].contains(&self.operation) && !self.is_passing()
     }
 
     fn begins(&self) -> bool {

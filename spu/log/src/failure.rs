@@ -16,10 +16,8 @@ use crate::checkpoint::{Checkpoint, ReplicaState};
 use crate::durable;
 use crate::error::{Context as _, DiskError, DiskFailure, LogDead, OpenError};
 use crate::layout;
+use crate::note;
 use crate::vfs::{Place, Vfs};
-
-/// Longest text kept of an operation or an error.
-const TEXT_MAX: usize = 1024;
 
 impl DiskFailure {
     pub(crate) fn new(dead: &LogDead, when_ms: i64) -> Self {
@@ -50,29 +48,23 @@ impl DiskFailure {
     }
 
     fn text(&self) -> String {
-        let line = |text: &str| -> String {
-            let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-            plain.take(TEXT_MAX).collect()
-        };
         format!(
             "This disk failed. Tidegate does not open the directory until an operator accepts it.\n\
              when_ms: {}\noperation: {}\nerror: {}\n",
             self.when_ms,
-            line(&self.operation),
-            line(&self.message)
+            note::line(&self.operation),
+            note::line(&self.message)
         )
     }
 
     fn parse(text: &str) -> Self {
-        let field = |name: &str| {
-            let prefix = format!("{name}: ");
-            text.lines().find_map(|line| line.strip_prefix(&prefix))
-        };
         let unknown = || "unknown".to_owned();
         Self {
-            when_ms: field("when_ms").and_then(|ms| ms.parse().ok()).unwrap_or(0),
-            operation: field("operation").map_or_else(unknown, str::to_owned),
-            message: field("error").map_or_else(unknown, str::to_owned),
+            when_ms: note::field(text, "when_ms")
+                .and_then(|ms| ms.parse().ok())
+                .unwrap_or(0),
+            operation: note::field(text, "operation").map_or_else(unknown, str::to_owned),
+            message: note::field(text, "error").map_or_else(unknown, str::to_owned),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tidegate_proto::position::Offset;
 
+use crate::damage::Damages;
 use crate::error::{Context as _, DiskError};
 use crate::layout;
 use crate::limits::{SYNC_BEHIND_BYTES, SYNC_FILES_MAX};
@@ -48,6 +49,7 @@ pub(crate) struct FilePool {
     max: usize,
     open: Mutex<OpenFiles>,
     places: Places,
+    damages: Damages,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +74,7 @@ impl FilePool {
             max: max.max(4),
             open: Mutex::default(),
             places: Places::default(),
+            damages: Damages::default(),
         }
     }
 
@@ -82,6 +85,11 @@ impl FilePool {
     /// The data directory that they are in.
     pub(crate) fn root(&self) -> &Path {
         &self.place.root
+    }
+
+    /// What of these files is damaged.
+    pub(crate) fn damages(&self) -> &Damages {
+        &self.damages
     }
 
     /// Where readers of these files stopped.

@@ -4,7 +4,7 @@
 //! ```text
 //! lock  identity  replicas.ckpt  ballast  failed  accepted
 //! journal/<file_seq>.jnl   journal/<file_seq>.new (being filled)
-//! replicas/<topic uuid>-<partition>-<generation uuid>/<base offset>.log|.index, snapshot, compaction,
+//! replicas/<topic uuid>-<partition>-<generation uuid>/<base offset>.log|.index, snapshot, compaction, damage,
 //!     <base offset>.log|.index.compact, <base offset>.index.new (being written)
 //! trash/  quarantine/
 //! ```
@@ -30,6 +30,8 @@ pub(crate) const FAILED: &str = "failed";
 pub(crate) const ACCEPTED: &str = "accepted";
 pub(crate) const SNAPSHOT: &str = "snapshot";
 pub(crate) const COMPACTION: &str = "compaction";
+/// Says what of a replica cannot be read.
+pub(crate) const DAMAGE: &str = "damage";
 
 const STAGED: &str = ".compact";
 const REMADE: &str = ".new";

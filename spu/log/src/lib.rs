@@ -78,6 +78,10 @@ mod layout;
 
 mod identity;
 
+mod note;
+
+mod damage;
+
 mod entry;
 
 mod round;
@@ -105,6 +109,8 @@ mod index;
 mod segment;
 
 mod walk;
+
+mod quarantine;
 
 mod segments;
 
@@ -149,6 +155,7 @@ pub mod fuzz;
 pub use compacted::CompactionConfig;
 pub use compaction::CompactionStep;
 pub use config::{CompactionStats, LogConfig, LogStats, RoundListener};
+pub use damage::FileDamage;
 pub use entry::{Entry, ReplicaMeta, Submission};
 pub use error::{
     CreateError, DeadCause, DiskFailure, LogDead, OpenError, ReadError, SnapshotLost, SubmitError,

@@ -119,6 +119,13 @@ pub const PASS_CHUNK_BYTES: usize = INDEX_INTERVAL_BYTES as usize;
 /// on: a damaged batch of the largest size and one more.
 pub const DAMAGE_LOOK_BYTES: u64 = 8 << 20;
 
+/// Copies to quarantine are made in chunks of this size.
+pub const QUARANTINE_CHUNK_BYTES: u64 = 1 << 20;
+
+/// A chunk that cannot be read is read again in pieces of this size: a page, the least that a file system
+/// reads.
+pub const QUARANTINE_PIECE_BYTES: usize = 4096;
+
 /// Files of trimmed segments deleted in one writer step: deleting a large file takes long on some
 /// file systems.
 pub const DELETES_PER_STEP: usize = 4;

@@ -37,6 +37,7 @@ use tidegate_proto::position::ReplicaKey;
 
 use crate::compaction::{CompactionStep, Compactor};
 use crate::config::{LogConfig, LogStats, RoundListener};
+use crate::damage::FileDamage;
 use crate::durable;
 use crate::error::{Context as _, DeadCause, LogDead, OpenError};
 use crate::failure;
@@ -234,6 +235,18 @@ impl Log {
         inner.check_alive()?;
         let replaced = inner.writer.replace_index(replica, sight, entries);
         replaced.map_err(|error| inner.kill(&error))
+    }
+
+    /// Takes note, durably, of damage to a replica's files; false when it was not intact before. Blocks.
+    pub(crate) fn note_damage(
+        &self,
+        replica: &Replica,
+        found: FileDamage,
+    ) -> Result<bool, LogDead> {
+        let inner = &self.inner;
+        inner.check_alive()?;
+        let noted = inner.writer.note_damage(replica, found);
+        noted.map_err(|error| inner.fail(&error))
     }
 
     /// Tells the time, in epoch milliseconds, about once a second: segments are closed and

@@ -19,6 +19,7 @@ use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 use crate::ballast::Ballast;
 use crate::checkpoint::{Checkpoint, JournalPosition, ReplicaState};
 use crate::config::LogConfig;
+use crate::damage::FileDamage;
 use crate::error::{DiskError, DiskFailure, OpenError};
 use crate::failure;
 use crate::files::{FilePool, Unsynced};
@@ -60,6 +61,9 @@ pub struct ReplicaFacts {
     pub intact: bool,
     /// Bytes that a crash had torn, cut; normal after a power loss.
     pub torn_bytes: u64,
+    /// What of its files could not be read, or was not what had been written: the first that was met, now
+    /// or at an earlier opening, where that is known. It is then not intact.
+    pub damage: Option<FileDamage>,
     /// Append time of the newest batch, in epoch milliseconds.
     pub last_append_ms: Option<i64>,
     /// Newest producer snapshot.
@@ -294,13 +298,13 @@ impl Opening<'_> {
             opened.next_number += 1;
             let was_intact = folded.state.intact;
             let recovery = Recovery {
-                root: &self.root,
                 home: home.clone(),
                 config: self.config.segment,
                 unsynced,
                 bodies: &mut bodies,
                 verdicts: &mut *verdicts,
                 is_compaction_unknown: false,
+                damage: None,
             };
             let recovered = recovery.run(folded)?;
             *is_changed |= recovered.is_changed || recovered.state.intact != was_intact;
@@ -312,6 +316,9 @@ impl Opening<'_> {
             let config = self.config.segment;
             let replica = Replica::new(home, config, segments, state, meta, budget);
             replica.lock_applied().compacted = recovered.compacted;
+            if let Some(damage) = recovered.damage {
+                replica.note_damage(damage);
+            }
             opened.replicas.by_key.insert(key, Arc::new(replica));
         }
         Ok(opened)
@@ -340,6 +347,7 @@ impl Opening<'_> {
             end: state.end,
             intact: state.intact && snapshot.is_ok(),
             torn_bytes: recovered.torn_bytes,
+            damage: recovered.damage.clone(),
             last_append_ms: state.last_append_ms,
             snapshot: snapshot
                 .ok()

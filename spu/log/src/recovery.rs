@@ -12,9 +12,12 @@ mod judge;
 
 mod segment;
 
+mod unreadable;
+
 mod verdict;
 
 pub(crate) use judge::Judge;
+use segment::Walked;
 pub(crate) use verdict::Verdicts;
 
 use std::iter::Peekable;
@@ -26,6 +29,7 @@ use tidegate_proto::position::Offset;
 
 use crate::checkpoint::ReplicaState;
 use crate::compacted::Compacted;
+use crate::damage::FileDamage;
 use crate::error::{Context as _, DiskError};
 use crate::files::Unsynced;
 use crate::fold::{Folded, FoldedSnapshot};
@@ -36,7 +40,7 @@ use crate::replay::Bodies;
 use crate::segment::{Home, SegmentConfig, SegmentInfo};
 use crate::segments::{CutSegment, Segments, none_closed, remove_file};
 use crate::snapshot;
-use crate::vfs::{DirItem, Place};
+use crate::vfs::DirItem;
 
 /// A replica ready to serve, with what was found.
 #[derive(Debug)]
@@ -46,13 +50,14 @@ pub(crate) struct Recovered {
     pub(crate) compacted: Option<Box<Compacted>>,
     /// Bytes of segments cut because a crash had torn them. Normal.
     pub(crate) torn_bytes: u64,
+    /// What of its files could not be read, now or earlier.
+    pub(crate) damage: Option<FileDamage>,
     /// True when anything changed on disk, or in the state.
     pub(crate) is_changed: bool,
 }
 
 /// What recovery of one replica works with.
 pub(crate) struct Recovery<'a> {
-    pub(crate) root: &'a Place,
     pub(crate) home: Home,
     pub(crate) config: SegmentConfig,
     pub(crate) unsynced: &'a mut Unsynced,
@@ -60,12 +65,18 @@ pub(crate) struct Recovery<'a> {
     pub(crate) verdicts: &'a mut Verdicts,
     /// The file that would say whether segments were being replaced is damaged.
     pub(crate) is_compaction_unknown: bool,
+    /// What the directory says of damage, and what is found.
+    pub(crate) damage: Option<FileDamage>,
 }
 
 impl Recovery<'_> {
     pub(crate) fn run(mut self, folded: Folded) -> Result<Recovered, DiskError> {
         let mut state = folded.state;
         let (compacted, items) = self.finish_exchange(&folded)?;
+        if items.iter().any(|item| item.name == layout::DAMAGE) {
+            self.damage = FileDamage::load(&**self.home.pool.vfs(), &self.home.dir());
+            state.intact = false;
+        }
         let mut bases = self.bases(&items)?;
         if folded.is_touched {
             // A process that was killed may have removed or made names that do not last yet, and the
@@ -112,6 +123,7 @@ impl Recovery<'_> {
             state,
             compacted: compacted.map(Box::new),
             torn_bytes,
+            damage: self.damage,
             is_changed,
         })
     }
@@ -169,19 +181,24 @@ impl Recovery<'_> {
             // One that ends at the cut may have been longer, and be it again after a power loss.
             let is_cut = next.is_some() && next == judge.cut;
             if let Some(next) = next.filter(|next| !is_cut && judge.trusts_up_to(*next))
-                && let Some(info) = self.closed_info(base, next)?
+                && let Some(info) = self.closed_info(base, next)
             {
                 Arc::make_mut(&mut segments.closed).push(info);
                 segments.end = next;
                 continue;
             }
-            let (found, torn) = self.walk_one(segments, &mut judge, base)?;
-            torn_bytes += torn;
-            if let Some(cut) = found.cut_hole {
-                torn_bytes += self.take_up_cut(segments, &judge, cut, &mut rest)?;
-                break;
-            }
-            if found.active.info.len < judge.synced_len(base, found.len) && judge.cut.is_none() {
+            let found = match self.walk_or_leave(segments, &mut judge, base, next)? {
+                Walked::Kept(found, torn) => {
+                    torn_bytes += torn;
+                    found
+                }
+                Walked::Cut(cut) => {
+                    torn_bytes += self.take_up_cut(segments, &judge, cut, &mut rest)?;
+                    break;
+                }
+                Walked::Left => continue,
+            };
+            if found.active.info.len < judge.synced_len(base, found.len) && judge.is_uncut(next) {
                 // Rot in what was synced: the segment stays as it is, and is not written to.
                 judge.rot = true;
                 let len = judge.synced_len(base, found.len).min(found.len);
@@ -190,10 +207,7 @@ impl Recovery<'_> {
                     ..found.active.info
                 };
                 Arc::make_mut(&mut segments.closed).push(info);
-                segments.end = match next.filter(|next| *next <= judge.tail_base) {
-                    Some(next) => next,
-                    None => synced_end,
-                };
+                segments.end = judge.end_of_synced(next).unwrap_or(synced_end);
                 continue;
             }
             segments.end = found.end;
@@ -221,7 +235,7 @@ impl Recovery<'_> {
         Ok((judge.kept, torn_bytes))
     }
 
-    /// Goes on with what a cut left of a hole, which is the last of the log.
+    /// Goes on with what a cut left of a segment, which is the last of the log.
     fn take_up_cut(
         &mut self,
         segments: &mut Segments,
@@ -229,10 +243,12 @@ impl Recovery<'_> {
         cut: CutSegment,
         rest: &mut Peekable<impl Iterator<Item = Offset>>,
     ) -> Result<u64, DiskError> {
-        // A start before this one may have come as far.
-        rest.next_if_eq(&cut.active.info.base);
+        if let Some(active) = &cut.active {
+            // A start before this one may have come as far.
+            rest.next_if_eq(&active.info.base);
+        }
         Arc::make_mut(&mut segments.closed).extend(cut.before);
-        segments.active = Some(cut.active);
+        segments.active = cut.active;
         segments.end = judge.cut.unwrap_or(segments.end);
         match rest.next() {
             Some(next) => self.set_aside(segments, judge, next, rest),

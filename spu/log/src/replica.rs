@@ -378,6 +378,7 @@ impl Drop for Replica {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         self.budget.free(state.tail.bytes());
+        self.home.pool.damages().forget(self.home.number);
     }
 }
 

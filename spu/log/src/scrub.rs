@@ -113,11 +113,12 @@ impl Scrubber {
             if let Some((key, _)) = finding.replica
                 && let Some(replica) = self.log.replica(key)
             {
-                is_news |= replica.mark_damaged();
+                // A log that is dead cannot say so; whoever opens it finds out again.
+                let noted = self.log.note_damage(&replica, finding.to_damage());
+                is_news |= noted.unwrap_or(false);
             }
         }
         if is_news {
-            // A log that is dead cannot say so; whoever opens it finds out again.
             let _ = self.log.checkpoint();
         }
         scrubbed

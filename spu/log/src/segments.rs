@@ -4,8 +4,11 @@
 //! state a crash leaves behind can be made right from it. Bytes are written in place order and
 //! synced later; [`Unsynced`] keeps count.
 
+mod around;
+
 mod hole;
 
+pub(crate) use around::Below;
 pub(crate) use hole::{CutSegment, is_crossed};
 
 use std::io;
@@ -15,7 +18,7 @@ use tidegate_proto::batch::Batch;
 use tidegate_proto::position::Offset;
 
 use crate::durable;
-use crate::error::{Context as _, DiskError};
+use crate::error::{CUT, Context as _, DiskError};
 use crate::files::{FileId, FileKind, Unsynced};
 use crate::index::ENTRY_LEN;
 use crate::segment::{Active, Home, SegmentConfig, SegmentInfo};
@@ -116,6 +119,16 @@ impl Segments {
 
     /// Drops what begins at or above `to`. After an error that passes it may be done again.
     pub(crate) fn cut(&mut self, to: Offset, unsynced: &mut Unsynced) -> Result<(), DiskError> {
+        self.cut_by(to, unsynced, Self::cut_one)
+    }
+
+    /// Drops segments that begin at or above `to`, and lets the one before be cut.
+    fn cut_by(
+        &mut self,
+        to: Offset,
+        unsynced: &mut Unsynced,
+        cut_one: impl FnOnce(&Self, Offset, Offset, &mut Unsynced) -> Result<CutSegment, DiskError>,
+    ) -> Result<(), DiskError> {
         if to > self.end {
             return Ok(());
         }
@@ -127,12 +140,12 @@ impl Segments {
         }
         let last = bases.last().copied();
         let kept = match last {
-            Some(base) => Some(self.cut_one(base, to, unsynced)?),
+            Some(base) => Some(cut_one(self, base, to, unsynced)?),
             None => None,
         };
         let closed = Arc::make_mut(&mut self.closed);
         closed.retain(|segment| segment.base < to && Some(segment.base) != last);
-        let (before, active) = kept.map_or((None, None), |cut| (cut.before, Some(cut.active)));
+        let (before, active) = kept.map_or((None, None), |cut| (cut.before, cut.active));
         closed.extend(before);
         self.active = active;
         self.end = to;
@@ -164,12 +177,12 @@ impl Segments {
         }
         if walk.end != to {
             let what = io::Error::other(format!("no batch of the log ends at the cut at {to}"));
-            return Err(what).during("cut", &path);
+            return Err(what).during(CUT, &path);
         }
         self.shorten(base, walk.active.info.len, unsynced)?;
         Ok(CutSegment {
             before: None,
-            active: walk.active,
+            active: Some(walk.active),
         })
     }
 
@@ -271,10 +284,8 @@ impl Segments {
 
     pub(crate) fn file_len(&self, base: Offset) -> Result<u64, DiskError> {
         let path = self.home.path(base, FileKind::Records);
-        self.home
-            .open(base, FileKind::Records)
-            .and_then(|file| file.len())
-            .during("stat", &path)
+        let file = self.home.open(base, FileKind::Records);
+        file.during("open", &path)?.len().during("stat", &path)
     }
 
     fn begin(

@@ -78,11 +78,16 @@ pub(crate) fn save(
     durable::replace(&**vfs, dir, layout::SNAPSHOT, &seal(MAGIC, &body))
 }
 
-/// Removes a snapshot that speaks of batches which a cut took away.
+/// Removes a snapshot that speaks of batches which a cut took away. One that cannot be read may do so, and
+/// is emptied: it must not be believed on a better day, nor taken for one that was never made.
 pub(crate) fn cut(vfs: &Arc<dyn Vfs>, dir: &Path, to: Offset) -> Result<(), DiskError> {
-    match load(vfs, dir) {
-        Some((as_of, _)) if as_of > to => remove(vfs, dir),
-        _ => Ok(()),
+    match durable::read_whole(&**vfs, &dir.join(layout::SNAPSHOT)) {
+        Err(error) if error.is_of_reading() => durable::replace(&**vfs, dir, layout::SNAPSHOT, &[]),
+        Err(error) => Err(error),
+        Ok(_) => match load(vfs, dir) {
+            Some((as_of, _)) if as_of > to => remove(vfs, dir),
+            _ => Ok(()),
+        },
     }
 }
 

@@ -57,7 +57,8 @@ pub(crate) fn walk(
     let start = index::last_entry(&*index_file, |entry| {
         entry.position < len && entry.offset >= base && usable(entry)
     });
-    let start = match start.during("read", &index_path)? {
+    // It is a hint: without it the segment is walked from its beginning, and the index written anew.
+    let start = match start.unwrap_or_default() {
         Some((number, entry)) if stands_at(home, base, len, &entry).during("read", &path)? => {
             Some((number, entry))
         }

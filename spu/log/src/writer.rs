@@ -9,6 +9,8 @@ mod apply;
 
 mod cached;
 
+mod damaged;
+
 mod exchange;
 
 mod index;

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use tidegate_proto::id::ReplicaGen;
 use tidegate_proto::position::{Offset, ReplicaKey};
 
+use crate::damage::FileDamage;
+
 /// Something in a data directory that is not as a log at rest would have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -106,6 +108,18 @@ impl Finding {
     pub(crate) fn offsets(mut self, offsets: Range<Offset>) -> Self {
         self.offsets = Some(offsets);
         self
+    }
+
+    /// The same as it is kept of a replica.
+    pub(crate) fn to_damage(&self) -> FileDamage {
+        let (bytes, offsets) = (self.bytes.clone(), self.offsets.clone().unwrap_or_default());
+        FileDamage {
+            path: self.path.clone(),
+            position: bytes.map_or(0, |bytes| bytes.start),
+            from: offsets.start,
+            until: offsets.end,
+            what: self.what.clone(),
+        }
     }
 }
 

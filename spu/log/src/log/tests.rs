@@ -47,6 +47,8 @@ mod sweeping;
 
 mod threads;
 
+mod unreadable;
+
 mod writing;
 
 use std::path::{Path, PathBuf};

@@ -9,10 +9,8 @@ use tidegate_proto::position::Offset;
 
 use super::Recovery;
 use super::judge::Judge;
-use crate::durable;
-use crate::error::{Context as _, DiskError};
-use crate::files::FileKind;
-use crate::layout;
+use crate::error::DiskError;
+use crate::quarantine;
 use crate::segments::Segments;
 use crate::stored::Scanned;
 use crate::walk::scanner;
@@ -24,37 +22,6 @@ impl Recovery<'_> {
             return Ok(true);
         }
         scan.resync()
-    }
-
-    /// Copies the end of a segment to quarantine.
-    pub(super) fn quarantine(&self, base: Offset, from: u64, len: u64) -> Result<(), DiskError> {
-        let path = self.home.path(base, FileKind::Records);
-        let file = self.home.open(base, FileKind::Records);
-        let file = file.during("open", &path)?;
-        let name = self
-            .home
-            .dir()
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let dir = self.root.path(layout::QUARANTINE);
-        let name = format!("{name}-{}-{from}.part", base.get());
-        let target = durable::free_name(&*self.root.vfs, &dir, &name)?;
-        let copy = self.root.vfs.create(&target).during("create", &target)?;
-        let mut at = from;
-        let mut chunk = vec![0; 1 << 20];
-        while at < len {
-            let read = durable::read_full_at(&*file, &mut chunk, at).during("read", &path)?;
-            if read == 0 {
-                break;
-            }
-            let whole = &chunk[..read];
-            durable::write_all_at(&*copy, &[whole], at - from).during("write", &target)?;
-            at += read as u64;
-        }
-        copy.sync_all().during("sync", &target)?;
-        self.root.vfs.sync_dir(&dir).during("sync directory", &dir)
     }
 
     /// Takes all segments out of the way when the first was neither synced nor does it follow what was
@@ -87,10 +54,16 @@ impl Recovery<'_> {
     ) -> Result<u64, DiskError> {
         let mut bytes = 0;
         for base in std::iter::once(first).chain(rest) {
-            let len = segments.file_len(base)?;
+            let len = match segments.file_len(base) {
+                Err(error) if error.is_of_reading() => {
+                    quarantine::take(&self.home, base, self.unsynced)?;
+                    continue;
+                }
+                other => other?,
+            };
             bytes += len;
             if judge.rot {
-                self.quarantine(base, 0, len)?;
+                quarantine::copy(&self.home, base, 0..len)?;
                 self.verdicts.not_intact(&judge.folded.state)?;
             }
             segments.remove(base, self.unsynced)?;

@@ -53,6 +53,19 @@ impl<'a> Judge<'a> {
         next <= self.tail_base && self.cut.is_none_or(|cut| next <= cut)
     }
 
+    /// True when the cut leaves the segment alone that ends where the next begins. One that ends at the
+    /// cut may have been longer.
+    pub(crate) fn is_uncut(&self, next: Option<Offset>) -> bool {
+        self.cut
+            .is_none_or(|cut| next.is_some_and(|next| next < cut))
+    }
+
+    /// The cut that goes through the segment at `base`, or ends it.
+    pub(crate) fn cut_through(&self, base: Offset, next: Option<Offset>) -> Option<Offset> {
+        self.cut
+            .filter(|cut| base < *cut && next.is_none_or(|next| next >= *cut))
+    }
+
     pub(crate) fn keeps(&mut self, batch: &Batch, base: Offset, at: u64) -> bool {
         let offset = batch.placement.base_offset;
         let was_synced = base < self.tail_base || (base == self.tail_base && at < self.tail_len);
@@ -79,6 +92,11 @@ impl<'a> Judge<'a> {
         false
     }
 
+    /// Where a segment of what was synced ends, of which that is the next; none for the last.
+    pub(crate) fn end_of_synced(&self, next: Option<Offset>) -> Option<Offset> {
+        next.filter(|next| *next <= self.tail_base)
+    }
+
     /// How much of a segment had been synced.
     pub(crate) fn synced_len(&self, base: Offset, len: u64) -> u64 {
         match base.cmp(&self.tail_base) {
@@ -93,11 +111,12 @@ impl<'a> Judge<'a> {
     pub(crate) fn is_unexplained(
         &mut self,
         has_batch_after: impl FnOnce() -> io::Result<bool>,
-    ) -> io::Result<bool> {
+    ) -> bool {
+        // Who cannot read them does not know.
         let unexplained = self.folded.lowest_cut.is_none()
             && self.kept == self.folded.batches.len()
-            && has_batch_after()?;
+            && has_batch_after().unwrap_or(true);
         self.rot |= unexplained;
-        Ok(unexplained)
+        unexplained
     }
 }

@@ -9,10 +9,21 @@ use super::Recovery;
 use super::judge::Judge;
 use crate::error::{Context as _, DiskError};
 use crate::files::FileKind;
-use crate::index;
+use crate::index::{self, IndexEntry};
+use crate::quarantine;
 use crate::segment::{Active, SegmentInfo};
 use crate::segments::{CutSegment, Segments, is_crossed};
 use crate::walk::{WalkStop, walk};
+
+/// What became of a segment.
+pub(super) enum Walked {
+    /// It is what it must be, or was made so; with the torn bytes that were cut.
+    Kept(Found, u64),
+    /// The cut went through a hole, or behind damage, and was carried out.
+    Cut(CutSegment),
+    /// It cannot be read: what comes next comes behind it.
+    Left,
+}
 
 /// A segment after its walk.
 pub(super) struct Found {
@@ -22,8 +33,6 @@ pub(super) struct Found {
     pub(super) stopped: bool,
     /// The file's length before.
     pub(super) len: u64,
-    /// The cut went through a hole, and was carried out.
-    pub(super) cut_hole: Option<CutSegment>,
 }
 
 impl Recovery<'_> {
@@ -33,7 +42,8 @@ impl Recovery<'_> {
         segments: &Segments,
         judge: &mut Judge<'_>,
         base: Offset,
-    ) -> Result<(Found, u64), DiskError> {
+        next: Option<Offset>,
+    ) -> Result<Walked, DiskError> {
         let len = segments.file_len(base)?;
         let path = self.home.path(base, FileKind::Records);
         let (folded, tail) = (judge.folded, (judge.tail_base, judge.tail_len));
@@ -54,14 +64,14 @@ impl Recovery<'_> {
         )?;
         if let Some((hole, cut)) = crossed {
             let made = segments.cut_hole(base, &hole, cut, self.unsynced)?;
-            let found = Found {
-                active: walk.active,
-                end: cut,
-                stopped: true,
-                len,
-                cut_hole: Some(made),
-            };
-            return Ok((found, 0));
+            return Ok(Walked::Cut(made));
+        }
+        if let Some(cut) = judge.cut_through(base, next)
+            && walk.end < cut
+        {
+            // Below a cut all was synced: it is damaged, and no word of what stands behind it.
+            let made = self.cut_around(segments, judge, base, cut)?;
+            return Ok(Walked::Cut(made));
         }
         let good = walk.active.info.len;
         let synced = judge.synced_len(base, len);
@@ -74,7 +84,7 @@ impl Recovery<'_> {
             self.unsynced.renamed(&self.home.dir())?;
         }
         let stopped = walk.stop != WalkStop::End;
-        let keep = if good < synced && judge.cut.is_none() {
+        let keep = if good < synced && judge.is_uncut(next) {
             synced.min(len)
         } else {
             good
@@ -82,51 +92,36 @@ impl Recovery<'_> {
         let torn = len - keep;
         if torn > 0 {
             let unexplained = judge.is_unexplained(|| self.has_batch_after(base, keep, len));
-            if unexplained.during("read", &path)? || good < synced.min(keep) {
-                self.quarantine(base, keep, len)?;
+            if unexplained || good < synced.min(keep) {
+                quarantine::copy(&self.home, base, keep..len)?;
                 self.verdicts.not_intact(&judge.folded.state)?;
             }
             segments.shorten(base, keep, self.unsynced)?;
         }
-        Ok((
-            Found {
-                active: walk.active,
-                end: walk.end,
-                stopped,
-                len,
-                cut_hole: None,
-            },
-            torn,
-        ))
+        let found = Found {
+            active: walk.active,
+            end: walk.end,
+            stopped,
+            len,
+        };
+        Ok(Walked::Kept(found, torn))
     }
 
     /// A segment that was closed and synced: its index says how it ends.
-    pub(super) fn closed_info(
-        &self,
-        base: Offset,
-        next: Offset,
-    ) -> Result<Option<SegmentInfo>, DiskError> {
-        let path = self.home.path(base, FileKind::Records);
-        let file = self
-            .home
-            .pool
-            .vfs()
-            .open_read(&path)
-            .during("open", &path)?;
-        let len = file.len().during("stat", &path)?;
-        let path = self.home.path(base, FileKind::Index);
-        let Ok(file) = self.home.pool.vfs().open_read(&path) else {
-            return Ok(None);
-        };
-        let last = index::last_entry(&*file, |entry| {
-            entry.position == len && entry.offset == next
-        });
-        let last = last.during("read", &path)?;
-        Ok(last.map(|(_, entry)| SegmentInfo {
+    pub(super) fn closed_info(&self, base: Offset, next: Offset) -> Option<SegmentInfo> {
+        let vfs = self.home.pool.vfs();
+        let records = vfs.open_read(&self.home.path(base, FileKind::Records));
+        let index = vfs.open_read(&self.home.path(base, FileKind::Index));
+        // What cannot be had here, the walk looks at again.
+        let (records, index) = (records.ok()?, index.ok()?);
+        let len = records.len().ok()?;
+        let closing = |entry: &IndexEntry| entry.position == len && entry.offset == next;
+        let (_, entry) = index::last_entry(&*index, closing).ok()??;
+        Some(SegmentInfo {
             base,
             len,
             max_timestamp_ms: entry.timestamp_before_ms,
             last_append_ms: entry.last_append_ms(),
-        }))
+        })
     }
 }

@@ -3,6 +3,7 @@
 use tidegate_proto::position::Offset;
 
 use super::Replica;
+use crate::damage::FileDamage;
 use crate::segment::SegmentInfo;
 
 /// A segment as it stood at one moment, for a check that goes on while the replica is written to.
@@ -70,9 +71,17 @@ impl Replica {
             .map_or(state.view.disk_end, |active| active.base)
     }
 
-    /// Takes note of damage to what it stored: from the next checkpoint on the directory says that
-    /// it is not intact. False when that was known. Waits for the segment writer.
-    pub(crate) fn mark_damaged(&self) -> bool {
-        std::mem::replace(&mut self.lock_applied().state.intact, false)
+    /// The first damage to its files that was met, now or before the log was opened, where that is known.
+    /// What of it is given up by now needs no word.
+    #[must_use]
+    pub fn damage(&self) -> Option<FileDamage> {
+        let log_start = self.log_start();
+        let known = self.home.pool.damages().of(self.home.number)?;
+        (known.until > log_start || known.until == known.from).then_some(known)
+    }
+
+    /// Takes note of damage.
+    pub(crate) fn note_damage(&self, damage: FileDamage) {
+        self.home.pool.damages().note(self.home.number, damage);
     }
 }

@@ -24,13 +24,13 @@ pub(crate) fn is_crossed(batch: &Batch, to: Offset) -> bool {
     is_hole && batch.placement.base_offset < to && batch.next_offset() > to
 }
 
-/// A segment that was cut within a hole.
+/// A segment that was cut.
 #[derive(Debug)]
 pub(crate) struct CutSegment {
-    /// What stands before; nothing when the hole was at the front.
+    /// What of it is closed now.
     pub(crate) before: Option<SegmentInfo>,
-    /// What is left of the hole, to be written on.
-    pub(crate) active: Active,
+    /// What is to be written on: the segment, or what is left of a hole.
+    pub(crate) active: Option<Active>,
 }
 
 impl Segments {
@@ -59,7 +59,7 @@ impl Segments {
         if at == 0 {
             return Ok(CutSegment {
                 before: None,
-                active,
+                active: Some(active),
             });
         }
         self.shorten(base, at, unsynced)?;
@@ -71,7 +71,7 @@ impl Segments {
         }
         Ok(CutSegment {
             before: Some(head.active.info),
-            active,
+            active: Some(active),
         })
     }
 

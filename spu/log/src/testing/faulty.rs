@@ -93,9 +93,11 @@ impl Trouble {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Plan {
     step: Step,
+    /// Of paths that hold this.
+    within: String,
     /// So many go well first.
     after: u64,
     trouble: Trouble,
@@ -131,11 +133,17 @@ impl FaultyVfs {
 
     /// Lets an operation fail after so many more of its kind: once, or from then on.
     pub fn fail(&self, step: Step, after: u64, trouble: Trouble, lasts: bool) {
+        self.fail_within("", step, after, trouble, lasts);
+    }
+
+    /// The same of files and directories whose path holds a text.
+    pub fn fail_within(&self, part: &str, step: Step, after: u64, trouble: Trouble, lasts: bool) {
         let mut state = lock(&self.state);
         state.struck = false;
         state.awaited = None;
         state.plan = Some(Plan {
             step,
+            within: part.to_owned(),
             after,
             trouble,
             lasts,
@@ -169,13 +177,15 @@ impl FaultyVfs {
         state.counts.get(&step).copied().unwrap_or(0)
     }
 
-    fn meet(&self, step: Step) -> Option<Trouble> {
+    fn meet(&self, step: Step, path: &Path) -> Option<Trouble> {
         let mut state = lock(&self.state);
         *state.counts.entry(step).or_default() += 1;
         if state.awaited.is_some() {
             return None;
         }
-        let plan = state.plan.as_mut().filter(|plan| plan.step == step)?;
+        let is_meant =
+            |plan: &&mut Plan| plan.step == step && path.to_string_lossy().contains(&plan.within);
+        let plan = state.plan.as_mut().filter(is_meant)?;
         if plan.after > 0 {
             plan.after -= 1;
             return None;
@@ -196,8 +206,10 @@ impl FaultyVfs {
         });
     }
 
-    fn check(&self, step: Step) -> io::Result<()> {
-        let trouble = self.meet(step).filter(|trouble| !trouble.is_partial());
+    fn check(&self, step: Step, path: &Path) -> io::Result<()> {
+        let trouble = self
+            .meet(step, path)
+            .filter(|trouble| !trouble.is_partial());
         trouble.map_or(Ok(()), |trouble| Err(trouble.error()))
     }
 
@@ -216,22 +228,22 @@ impl FaultyVfs {
 
 impl Vfs for FaultyVfs {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        self.check(Step::Open)?;
+        self.check(Step::Open, path)?;
         Ok(self.file(path, self.disk.open(path)?))
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        self.check(Step::Open)?;
+        self.check(Step::Open, path)?;
         Ok(self.file(path, self.disk.open_read(path)?))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        self.check(Step::Create)?;
+        self.check(Step::Create, path)?;
         Ok(self.file(path, self.disk.create(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.check(Step::Rename)?;
+        self.check(Step::Rename, from)?;
         let mut state = self.state();
         if state.forgotten.remove(from) {
             state.forgotten.insert(to.to_path_buf());
@@ -241,18 +253,18 @@ impl Vfs for FaultyVfs {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.check(Step::Remove)?;
+        self.check(Step::Remove, path)?;
         self.state().forgotten.remove(path);
         self.disk.remove_file(path)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.check(Step::MakeDir)?;
+        self.check(Step::MakeDir, path)?;
         self.disk.create_dir(path)
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.check(Step::Remove)?;
+        self.check(Step::Remove, path)?;
         self.disk.remove_dir_all(path)
     }
 
@@ -261,8 +273,8 @@ impl Vfs for FaultyVfs {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.check(Step::OpenDir)?;
-        self.check(Step::Sync)?;
+        self.check(Step::OpenDir, path)?;
+        self.check(Step::Sync, path)?;
         self.disk.sync_dir(path)
     }
 
@@ -295,7 +307,7 @@ struct FaultyFileSystem {
 
 impl FileSystem for FaultyFileSystem {
     fn sync(&self) -> io::Result<()> {
-        self.disk.check(Step::Sync)?;
+        self.disk.check(Step::Sync, Path::new(""))?;
         self.held.sync()
     }
 }
@@ -309,7 +321,7 @@ struct FaultyFile {
 
 impl FaultyFile {
     fn sync(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        if let Err(error) = self.disk.check(Step::Sync) {
+        if let Err(error) = self.disk.check(Step::Sync, &self.path) {
             self.disk.state().forgotten.insert(self.path.clone());
             return Err(error);
         }
@@ -326,7 +338,7 @@ impl VfsFile for FaultyFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-        match self.disk.meet(Step::Read) {
+        match self.disk.meet(Step::Read, &self.path) {
             None => self.file.read_at(buffer, at),
             Some(trouble) if trouble.is_partial() => {
                 let half = buffer.len().div_ceil(2);
@@ -338,7 +350,7 @@ impl VfsFile for FaultyFile {
 
     fn write_vectored_at(&self, buffers: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
         self.disk.see(buffers);
-        let Some(trouble) = self.disk.meet(Step::Write) else {
+        let Some(trouble) = self.disk.meet(Step::Write, &self.path) else {
             return self.file.write_vectored_at(buffers, at);
         };
         let all: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.to_vec()).collect();
@@ -363,7 +375,7 @@ impl VfsFile for FaultyFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.disk.check(Step::SetLen)?;
+        self.disk.check(Step::SetLen, &self.path)?;
         if len == 0 {
             self.disk.state().forgotten.remove(&self.path);
         }
@@ -379,7 +391,7 @@ impl VfsFile for FaultyFile {
     }
 
     fn close(self: Arc<Self>) -> io::Result<()> {
-        self.disk.check(Step::Close)?;
+        self.disk.check(Step::Close, &self.path)?;
         Arc::clone(&self.file).close()
     }
 }

@@ -123,12 +123,7 @@ impl SegmentWriter {
         let mut outcome = Ok(());
         if !applied.is_retired {
             written = 0;
-            outcome = applied.segments.append(
-                &group.batches,
-                &replica.config(),
-                &mut work.unsynced,
-                &mut written,
-            );
+            outcome = self.append_somewhere(replica, applied, &group.batches, work, &mut written);
         }
         let Some(last) = group.batches[..written].last() else {
             return outcome;
@@ -182,7 +177,7 @@ impl SegmentWriter {
                     cut.save(&**vfs, &replica.home.dir())?;
                     **compacted = cut;
                 }
-                applied.segments.cut(*to, &mut work.unsynced)?;
+                self.cut_segments(replica, applied, *to, work)?;
                 snapshot::cut(vfs, &replica.home.dir(), *to)?;
                 let (tail_base, _) = applied.segments.tail();
                 applied.state.tail_base = applied.state.tail_base.min(tail_base);

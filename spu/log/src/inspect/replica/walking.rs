@@ -152,9 +152,7 @@ impl ReplicaCheck<'_> {
     }
 
     fn is_unexplained(&mut self, has_batch_after: bool) -> bool {
-        self.judge
-            .is_unexplained(|| Ok(has_batch_after))
-            .unwrap_or(true)
+        self.judge.is_unexplained(|| Ok(has_batch_after))
     }
 
     /// A segment that begins where nothing ends.

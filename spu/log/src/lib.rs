@@ -26,7 +26,7 @@
 //! trait RoundListener { durable(shard, round, ends: &[(ReplicaKey, Offset)]); written(shard, round, ends); failed(&LogDead) }      from the journal thread; must not block
 //!
 //! replica.key() replica_gen() meta() durable_meta() log_start() end() high_watermark() size_bytes() last_append_ms()
-//! replica.snapshot() -> Result<Option<(Offset, Bytes)>, SnapshotLost>                 replica.is_whole() -> bool
+//! replica.snapshot() -> Result<Option<(Offset, Bytes)>, SnapshotLost>                 replica.is_whole() -> bool        replica.damage() -> Option<FileDamage>
 //! replica.read_cached(from, upto, bytes_max) -> Option<Vec<Batch>>                   memory only; None = ask the disk
 //! replica.read(from, upto, bytes_max) -> Result<Vec<Batch>, ReadError>               blocks on the disk
 //! replica.offset_at(time_ms, upto) -> Result<Option<Offset>, ReadError>              blocks
@@ -50,6 +50,8 @@
 //!   [`LogConfig::sync_interval_ms`]; a power loss takes a last part of them and nothing before it.
 //! - Any failed write, sync or close ends the log ([`LogDead`]): nothing is retried, nothing more is
 //!   accepted, `failed` is called once, reads go on.
+//! - A stored file that cannot be read, or rotted, is the trouble of one replica ([`FileDamage`]): it is
+//!   written on beside that, not intact, and no other notices.
 //! - Every byte read from disk is checked before it is served.
 //!
 //! Locks are held for memory work only: a shard never waits for the disk in `submit` or

@@ -237,16 +237,15 @@ impl Log {
         replaced.map_err(|error| inner.kill(&error))
     }
 
-    /// Takes note, durably, of damage to a replica's files; false when it was not intact before. Blocks.
-    pub(crate) fn note_damage(
-        &self,
-        replica: &Replica,
-        found: FileDamage,
-    ) -> Result<bool, LogDead> {
+    /// Takes note, durably, of damage to a replica's files; false when it was not intact before, and of a
+    /// log that is dead: whoever opens it finds out again. Blocks.
+    pub(crate) fn note_damage(&self, replica: &Replica, found: FileDamage) -> bool {
         let inner = &self.inner;
-        inner.check_alive()?;
+        if inner.check_alive().is_err() {
+            return false;
+        }
         let noted = inner.writer.note_damage(replica, found);
-        noted.map_err(|error| inner.fail(&error))
+        noted.map_err(|error| inner.fail(&error)).unwrap_or(false)
     }
 
     /// Tells the time, in epoch milliseconds, about once a second: segments are closed and

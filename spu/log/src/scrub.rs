@@ -113,9 +113,7 @@ impl Scrubber {
             if let Some((key, _)) = finding.replica
                 && let Some(replica) = self.log.replica(key)
             {
-                // A log that is dead cannot say so; whoever opens it finds out again.
-                let noted = self.log.note_damage(&replica, finding.to_damage());
-                is_news |= noted.unwrap_or(false);
+                is_news |= self.log.note_damage(&replica, finding.to_damage());
             }
         }
         if is_news {

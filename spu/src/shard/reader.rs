@@ -213,13 +213,25 @@ impl Reader {
         *self.damage.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// What was met by readers, or by the log.
+    fn damage(&self) -> Option<Damage> {
+        let known = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.as_deref().copied();
+        let noted = self.log.damage().map(|found| Damage {
+            read_only: known.is_some_and(|known| known.read_only),
+            from: Some(found.from),
+            until: Some(found.until).filter(|until| *until > found.from),
+        });
+        known
+            .filter(|known| known.from.is_some())
+            .or(noted)
+            .or(known)
+    }
+
     pub(crate) fn status(&self) -> PartitionStatus {
         let tail = self.tail();
         let last_append_ms = self.last_append_ms.load(Ordering::Acquire);
-        let damage = {
-            let known = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
-            known.as_deref().copied()
-        };
+        let damage = self.damage();
         PartitionStatus {
             log_start: tail.log_start,
             high_watermark: tail.high_watermark,

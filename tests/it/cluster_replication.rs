@@ -136,6 +136,35 @@ async fn acknowledged_records_survive_two_kills_of_leaders_and_one_of_everything
     assert!(verdict.counts.acked > 5_000, "{verdict}");
 }
 
+/// All units are killed at once with thousands of records in flight, and started in another order.
+async fn kill_all_units(site: &mut Site, first: usize) {
+    site.burst().await;
+    for name in UNITS {
+        site.cluster.kill(name);
+    }
+    site.recorder.burst(false);
+    for number in 0..UNITS.len() {
+        let name = UNITS[(first + number) % UNITS.len()];
+        site.cluster.start_by_hand(name);
+    }
+    site.settle().await;
+    site.wait_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_copies_and_not_for_the_disk_survives_kills_of_all_copies_at_once() {
+    let effort = Effort::of_environment();
+    let mut site = Site::start_with(effort, "interval").await;
+    for _ in 0..effort.rounds {
+        for first in 0..UNITS.len() {
+            kill_all_units(&mut site, first).await;
+        }
+        kill_two_leaders(&mut site).await;
+    }
+    let verdict = site.judge("interval").await;
+    assert!(verdict.counts.acked > 5_000, "{verdict}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_acknowledged_falsely_and_copies_agree_after_units_were_cut_off() {
     let effort = Effort::of_environment();

@@ -85,14 +85,19 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn start(effort: Effort) -> Self {
-        Self::on(Cluster::start(1, 3, 2), effort).await
+        Self::start_with(effort, "ack").await
+    }
+
+    /// The same with a topic of that durability.
+    pub(crate) async fn start_with(effort: Effort, durability: &str) -> Self {
+        Self::on(Cluster::start(1, 3, 2), effort, durability).await
     }
 
     /// The same over a network that can be cut, with clients who know one storage unit each.
     pub(crate) async fn start_apart(effort: Effort) -> (Self, Network) {
         let mut cluster = Cluster::start(1, 3, 2);
         let network = Network::before(&mut cluster).await;
-        let mut site = Self::on(cluster, effort).await;
+        let mut site = Self::on(cluster, effort, "ack").await;
         for (number, unit) in (0_u32..).zip(UNITS) {
             let target = site.cluster.target(unit);
             for (client, manner) in DIRECT {
@@ -106,9 +111,10 @@ impl Site {
         (site, network)
     }
 
-    async fn on(cluster: Cluster, effort: Effort) -> Self {
+    async fn on(cluster: Cluster, effort: Effort, durability: &str) -> Self {
         let body = json!({ "name": TOPIC, "partitions": PARTITIONS, "replication_factor": 3, "min_in_sync": 2,
-            "placement": "manual", "assignment": ASSIGNMENT });
+            "placement": "manual", "assignment": ASSIGNMENT,
+            "config": { "durability": durability } });
         let body = body.to_string();
         let answer = cluster.post("gateway-1", "/v1/topics", &body).await;
         let answer = answer.expect("an answer");

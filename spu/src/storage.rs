@@ -196,16 +196,19 @@ pub(crate) fn recover(replica: &LogReplica) -> Result<Recovered, ReadError> {
         // Markers at the end as well: an epoch without records is one (E4).
         let batches = match replica.read_after(at, RECOVERY_READ_BYTES) {
             Ok(batches) => batches,
-            Err(error @ ReadError::Corrupt { at, until, .. }) => {
-                recovered.damage.from = Some(at);
-                recovered.damage.until = until;
+            Err(error) => {
+                (recovered.damage.from, recovered.damage.until) = match (&error, replica.damage()) {
+                    (ReadError::Corrupt { at, until, .. }, _) => (Some(*at), *until),
+                    // The log could not read it either, twice: it is no passing trouble.
+                    (ReadError::Io { .. }, Some(_)) => (Some(at.end), None),
+                    _ => return Err(error),
+                };
                 let key = replica.key();
                 tracing::error!(topic_id = %key.topic_id, partition = %key.partition, %error,
                     "a replica is damaged: what is good of it is read, nothing is written to it");
                 recovered.intact = false;
                 return Ok(recovered);
             }
-            Err(error) => return Err(error),
         };
         let Some(last) = batches.last() else {
             break;

@@ -1,6 +1,6 @@
 //! One rotten bit: what is good is served, what is not says so, and nobody else notices.
 
-use tidegate_log::testing::{Dice, MemVfs};
+use tidegate_log::testing::{Dice, FaultyVfs, MemVfs, Step, Trouble};
 use tidegate_proto::control::Damage;
 
 use super::*;
@@ -25,22 +25,69 @@ async fn restart_with_a_rotten_bit(
     life: Life,
     key: ReplicaKey,
 ) -> Site {
+    let image = killed_with_segments(disk, life).await;
+    image.damage(&oldest_segment(&image, key), |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    });
+    next_on(site, Arc::new(image))
+}
+
+/// The disk when the node was killed with its records in segments.
+async fn killed_with_segments(disk: &MemVfs, life: Life) -> MemVfs {
     let log = life.node.log.clone();
     tokio::task::spawn_blocking(move || log.checkpoint().unwrap())
         .await
         .unwrap();
     let image = disk.killed();
     life.stop().await;
-    image.damage(&oldest_segment(&image, key), |bytes| {
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-    });
-    let mut after = Site::on(Arc::new(image), site.dir.clone());
+    image
+}
+
+/// The same site on another disk.
+fn next_on(site: &Site, disk: Arc<dyn Vfs>) -> Site {
+    let mut after = Site::on(disk, site.dir.clone());
     after.lives = site.lives;
     after
         .topology
         .send_replace(Arc::clone(&site.topology.borrow()));
     after
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_cannot_be_read_at_a_start_costs_its_partition_and_no_other() {
+    let disk = MemVfs::new();
+    let mut site = Site::on(Arc::new(disk.clone()), PathBuf::from("data"));
+    let life = site.start();
+    let bad = site.create("bad", 1, TopicConfig::default())[0];
+    let good = site.create("good", 1, TopicConfig::default())[0];
+    for key in [bad, good] {
+        life.append(key, &["a"]).await.unwrap();
+    }
+    let image = killed_with_segments(&disk, life).await;
+    let segment = oldest_segment(&image, bad);
+    let faulty = FaultyVfs::new(Arc::new(image));
+    let segment = segment.to_string_lossy();
+    faulty.fail_within(&segment, Step::Read, 0, Trouble::Broken, true);
+    let mut site = next_on(&site, Arc::new(faulty));
+    let told = site.open().unwrap().register_request().replicas;
+    let told = told
+        .iter()
+        .map(|told| (told.key, told.intact, told.end.get()));
+    let told: BTreeMap<_, _> = told
+        .map(|(key, intact, end)| (key, (intact, end)))
+        .collect();
+    assert_eq!(told[&bad], (false, 1));
+    assert_eq!(told[&good], (true, 1));
+    let life = site.start();
+    life.append(good, &["b"]).await.unwrap();
+    assert_eq!(life.all(good).await, ["a", "b"]);
+    let refused = life.append(bad, &["b"]).await.unwrap_err();
+    assert!(refused.detail().contains("damaged"), "{refused:?}");
+    assert!(refused.is_definite());
+    let known = life.node.statuses().partition(bad).unwrap();
+    assert!(known.damage.unwrap().read_only);
+    life.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

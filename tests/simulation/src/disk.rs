@@ -7,11 +7,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tidegate_log::testing::MemVfs;
+use tidegate_log::testing::{Dice, MemVfs};
 use tidegate_proto::batch::Batch;
 use tidegate_proto::id::{AttemptId, Incarnation, ReplicaGen, StorageId};
 use tidegate_proto::position::{LeaderEpoch, LogPosition, Offset, ReplicaKey};
 use tidegate_spu_core::{BatchFacts, Ledger, ReplicaMeta};
+
+use crate::random::Random;
 
 /// What goes to the journal.
 #[derive(Debug, Clone)]
@@ -196,6 +198,12 @@ impl Disk {
         for image in self.images.values_mut() {
             image.log.truncate(image.log.len().saturating_sub(3));
         }
+    }
+
+    /// The power goes while no process has the log open: all of it was synced, and the system's memory is gone.
+    pub(crate) fn lose_power(&mut self, random: &mut Random) {
+        let lost = |files: MemVfs| files.power_lost(&mut Dice::new(random.next()));
+        self.files = self.files.take().map(lost);
     }
 
     pub(crate) const fn new(storage_id: StorageId) -> Self {

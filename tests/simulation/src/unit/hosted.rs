@@ -385,6 +385,9 @@ impl Unit {
             return self.crash_log(disk, is_power, cx, stored);
         }
         self.journal.crash(disk, is_power, &mut cx.random);
+        if is_power {
+            disk.lose_power(&mut cx.random);
+        }
         Ok(())
     }
 }

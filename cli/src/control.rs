@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use tidegate_kit::controller::{ControllerClient, Followed};
-use tidegate_proto::control::{SealAnswer, Topology};
+use tidegate_proto::control::{FailedRequest, SealAnswer, Topology};
 use tidegate_proto::error::Problem;
 use tidegate_proto::id::TopicId;
 use tidegate_sc::Controller;
@@ -29,6 +29,12 @@ pub(crate) trait Control: Clone + Send + Sync + 'static {
         &self,
         answers: Vec<SealAnswer>,
     ) -> impl Future<Output = Result<(), Problem>> + Send;
+
+    /// Tells which replicas failed.
+    fn report_failed(
+        &self,
+        request: FailedRequest,
+    ) -> impl Future<Output = Result<(), Problem>> + Send;
 }
 
 impl Control for Controller {
@@ -46,6 +52,10 @@ impl Control for Controller {
 
     async fn answer_seals(&self, answers: Vec<SealAnswer>) -> Result<(), Problem> {
         Self::answer_seals(self, answers).await
+    }
+
+    async fn report_failed(&self, request: FailedRequest) -> Result<(), Problem> {
+        Self::report_failed(self, request).await
     }
 }
 
@@ -72,5 +82,9 @@ impl Control for RemoteControl {
 
     async fn answer_seals(&self, answers: Vec<SealAnswer>) -> Result<(), Problem> {
         Ok(self.client.answer_seals(answers).await?)
+    }
+
+    async fn report_failed(&self, request: FailedRequest) -> Result<(), Problem> {
+        Ok(self.client.report_failed(&request).await?)
     }
 }

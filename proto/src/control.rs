@@ -36,9 +36,9 @@ pub use report::{
     PartitionStatus, Register, Registered, ReplicaReport, SealAnswer,
 };
 pub use session::{
-    DeletedTopics, DeletedTopicsQuery, DiskSpace, Heartbeat, HeartbeatAnswer, IsrAnswer,
-    IsrRequest, LeaveRequest, PartitionTraffic, ProducerIds, SealRequest, Seen, Standing,
-    StatusReport, Traffic,
+    DeletedTopics, DeletedTopicsQuery, DiskSpace, FailedReplica, FailedRequest, Heartbeat,
+    HeartbeatAnswer, IsrAnswer, IsrRequest, LeaveRequest, PartitionTraffic, ProducerIds,
+    SealRequest, Seen, Standing, StatusReport, Traffic,
 };
 pub use unit::{SpuSpec, SpuStanding};
 pub use watch::{TopologyChange, WatchLine, WatchQuery, WatchStart};

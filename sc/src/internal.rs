@@ -45,6 +45,7 @@ impl Controller {
             .route("/internal/v1/heartbeat", post(registration::heartbeat))
             .route("/internal/v1/leave", post(registration::leave))
             .route("/internal/v1/isr", post(replicas::isr))
+            .route("/internal/v1/failed", post(replicas::failed))
             .route("/internal/v1/seal", post(replicas::seal))
             .route("/internal/v1/producer-ids", post(trust::producer_ids))
             .route("/internal/v1/deleted-topics", post(trust::deleted_topics))

@@ -27,6 +27,7 @@ mod shard;
 mod storage;
 
 mod departed;
+mod failures;
 mod seals;
 
 mod replication;
@@ -45,6 +46,7 @@ pub mod private;
 pub mod session;
 
 pub use config::{ScrubConfig, SpuConfig};
+pub use failures::Failures;
 pub use leftovers::Leftovers;
 pub use node::{Node, NodeError, Statuses};
 pub use replication::{Followers, Membership};

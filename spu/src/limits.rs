@@ -149,6 +149,11 @@ pub const SURVEY_WAIT: Duration = Duration::from_millis(200);
 /// How long until a controller that took an answer and did not act is told again: it may have been behind,
 /// and took it for the answer to another question.
 pub const SEAL_TELL_AGAIN: Duration = Duration::from_secs(2);
+/// How long until a controller that took which replicas failed is told again, while its rows rely on them: it
+/// may have been behind. Each telling is a request and changes nothing.
+pub const FAILED_TELL_AGAIN: Duration = Duration::from_secs(10);
+/// Failed replicas in one request: some 150 bytes each.
+pub const FAILED_PER_REQUEST: usize = 1_000;
 /// How long silence of a follower's, or a leader's, stream is borne: as long as a copy may lag.
 pub const REPLICATION_SILENCE_MAX: Duration = Duration::from_millis(REPLICA_LAG_MS_DEFAULT);
 /// How often both sides give a sign of life: twenty may be lost before the silence counts.

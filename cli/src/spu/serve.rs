@@ -126,8 +126,8 @@ impl SpuServer {
             .map_err(|error| failures::node(base.directory.path(), &error))?;
         let leftovers = Leftovers::new(control.clone(), node.watch_leftovers());
         let upkeep = &stages.session;
-        let answers = seals::follow(control.clone(), node.seals(registered));
-        upkeep.spawn(TaskKind::Watch, info_span!("seals"), answers);
+        let followed = control.followed.topology.clone();
+        seals::spawn(&control, &node, registered, followed, upkeep);
         upkeep.spawn(TaskKind::Watch, info_span!("leftovers"), leftovers.follow());
         upkeep.spawn(
             TaskKind::Watch,

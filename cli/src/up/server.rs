@@ -112,8 +112,8 @@ impl Server {
         let registered = admit(&controller, &node).await?;
         node.start(registered, controller.topology(), &storage)
             .map_err(|error| failures::node(directory.path(), &error))?;
-        let answers = seals::follow(controller.clone(), node.seals(registered));
-        storage.spawn(TaskKind::Watch, info_span!("seals"), answers);
+        let topology = controller.topology();
+        seals::spawn(&controller, &node, registered, topology, &storage);
         let leftovers = Leftovers::new(controller.clone(), node.watch_leftovers());
         storage.spawn(TaskKind::Watch, info_span!("leftovers"), leftovers.follow());
         Counting::new(&controller, &node, registered).spawn(&storage);

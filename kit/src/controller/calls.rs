@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tidegate_proto::control::{
-    Heartbeat, HeartbeatAnswer, IsrAnswer, IsrRequest, LeaveRequest, Register, Registered,
-    SealAnswer, SealRequest, Seen, WatchStart,
+    FailedRequest, Heartbeat, HeartbeatAnswer, IsrAnswer, IsrRequest, LeaveRequest, Register,
+    Registered, SealAnswer, SealRequest, Seen, WatchStart,
 };
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::TopicId;
@@ -121,6 +121,14 @@ impl ControllerClient {
     pub async fn answer_seals(&self, answers: Vec<SealAnswer>) -> Result<(), CallError> {
         let request = SealRequest { answers };
         self.tell("/internal/v1/seal", &request).await
+    }
+
+    /// Tells which replicas failed.
+    ///
+    /// # Errors
+    /// [`CallError`]: then nobody knows whether it was taken.
+    pub async fn report_failed(&self, request: &FailedRequest) -> Result<(), CallError> {
+        self.tell("/internal/v1/failed", request).await
     }
 
     /// Proposes in-sync sets; an outcome for each, in order.

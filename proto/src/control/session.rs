@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::{CopyStatus, IsrOutcome, IsrProposal, PartitionStatus, SealAnswer};
 use crate::chain::ChainHash;
 use crate::error::{ErrorCode, Problem};
-use crate::id::{Incarnation, RunId, SpuId, StoreId, TopicId};
+use crate::id::{Incarnation, ReplicaGen, RunId, SpuId, StoreId, TopicId};
 use crate::limits::{INTEGER_MAX, REPORTED_COPIES_MAX};
-use crate::position::ReplicaKey;
+use crate::position::{LeaderEpoch, ReplicaKey};
 
 /// How much of the metadata's history somebody has seen (X1). Kept on disk by nodes, so that a store
 /// that went back is found out even after everything was restarted.
@@ -251,6 +251,47 @@ impl SealRequest {
                 ("log_start", answer.log_start.get()),
             ]
         }))
+    }
+}
+
+/// A replica whose log takes nothing any more, as its node found while it ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedReplica {
+    /// Which partition.
+    pub key: ReplicaKey,
+    /// Which membership: another one is another replica.
+    pub replica_gen: ReplicaGen,
+    /// The epoch that it accepted last.
+    pub leader_epoch: LeaderEpoch,
+    /// False when some of what it acknowledged is known to be lost or damaged.
+    pub intact: bool,
+}
+
+/// Replicas that failed under a registration. They stay so until the node registers anew or they are
+/// replaced, so that a late or repeated copy of this changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedRequest {
+    /// The node.
+    pub spu_id: SpuId,
+    /// The registration that they failed under.
+    pub incarnation: Incarnation,
+    /// Which.
+    pub replicas: Vec<FailedReplica>,
+}
+
+impl FailedRequest {
+    /// Whether its numbers are such as there are.
+    ///
+    /// # Errors
+    /// 400 with the first that is above [`INTEGER_MAX`].
+    pub fn check(&self) -> Result<(), Problem> {
+        let epochs = self.replicas.iter().map(|one| one.leader_epoch.0);
+        let epochs = epochs.map(|epoch| ("leader_epoch", epoch));
+        check_numbers(
+            [("incarnation", self.incarnation.0)]
+                .into_iter()
+                .chain(epochs),
+        )
     }
 }
 

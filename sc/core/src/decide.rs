@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::admit::{create_topic, delete_topic, ensure_topic};
 use crate::decision::{Decision, Request};
 use crate::drain::drain;
+use crate::failed::replicas_failed;
 use crate::groups;
 use crate::ids::Ids;
 use crate::isr::change_isr;
@@ -75,6 +76,11 @@ pub fn decide(
             };
             recover(model, now_ms, ids, topic, *partition, terms)
         }
+        Request::Failed {
+            spu,
+            incarnation,
+            replicas,
+        } => replicas_failed(model, *spu, *incarnation, replicas),
         Request::SealAnswers(answers) => Ok(seal_answers(model, now_ms, ids, answers)),
         Request::CancelOperation { id } => requests::cancel(model, now_ms, *id),
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidegate_proto::api::spu::{SpuGroupRequest, SpuRequest};
 use tidegate_proto::api::topic::{FieldChange, TopicRequest, WriteResult};
 use tidegate_proto::api::truncate::TruncatePartition;
-use tidegate_proto::control::{IsrOutcome, IsrProposal, Register, SealAnswer};
+use tidegate_proto::control::{FailedReplica, IsrOutcome, IsrProposal, Register, SealAnswer};
 use tidegate_proto::id::{Incarnation, OperationId, PartitionId, SpuId};
 use tidegate_proto::name::{SpuGroupName, TopicName};
 use tidegate_proto::position::{LeaderEpoch, ReplicaKey};
@@ -168,6 +168,12 @@ pub enum Request {
         accept_loss: bool,
         /// Also when it is led.
         force: bool,
+    },
+    /// Replicas of a unit failed while it ran.
+    Failed {
+        spu: SpuId,
+        incarnation: Incarnation,
+        replicas: Vec<FailedReplica>,
     },
     /// What replicas found when they were sealed.
     SealAnswers(Vec<SealAnswer>),

@@ -18,10 +18,15 @@ pub(crate) fn is_live(draft: &Draft<'_>, member: &IsrMember) -> bool {
         .is_some_and(|row| !row.fenced && row.incarnation == member.incarnation)
 }
 
-/// True when `spu` may lead: in sync, live, and the partition is not sealed.
+/// True when `spu` may lead: in sync, live, its log works, and the partition is not sealed.
+///
+/// The only copy there is may lead with a log that failed: what it has is read, and nobody else can.
 pub(crate) fn may_lead(draft: &Draft<'_>, row: &PartitionRow, spu: SpuId) -> bool {
-    let mut members = row.isr.iter();
-    row.seal.is_none() && members.any(|member| member.spu == spu && is_live(draft, member))
+    let mut members = row.isr.iter().filter(|member| member.spu == spu);
+    let works = |member: &IsrMember| row.replicas.len() == 1 || !row.has_failed(member);
+    row.seal.is_none()
+        && members
+            .any(|member| is_live(draft, member) && holds(Rule::FailedLeadsNot, works(member)))
 }
 
 /// The best leader there is: in preferred order, those that stay before those that go.

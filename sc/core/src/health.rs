@@ -88,6 +88,9 @@ pub fn copy_state(
         let reason = format!("storage unit {spu} {away}");
         return (CopyState::Offline, Some(reason));
     }
+    if let Some(failed) = failed(model, row, spu) {
+        return (CopyState::Detached, Some(failed));
+    }
     if live(model, row).any(|member| member == spu) {
         return (CopyState::InSync, None);
     }
@@ -118,12 +121,20 @@ pub fn partition_reason(model: &Model, topic: &Topic, row: &PartitionRow) -> Opt
                 .to_owned(),
         ),
         PartitionState::Offline => {
-            let members = row.isr.iter().map(|member| member.spu.to_string());
+            let members = row.isr.iter().map(|member| {
+                let has_failed = is_live(model, *member) && row.has_failed(member);
+                let failed = if has_failed { " (its log failed)" } else { "" };
+                format!("{}{failed}", member.spu)
+            });
             let members: Vec<String> = members.collect();
             Some(format!(
                 "none of the storage units that have everything is at hand: {}",
                 members.join(", ")
             ))
+        }
+        PartitionState::Online if row.leader.is_some_and(|spu| failed(model, row, spu).is_some()) => {
+            let why = row.leader.and_then(|spu| failed(model, row, spu))?;
+            Some(format!("it is read, and not written: {why}"))
         }
         PartitionState::Online if is_below_min_in_sync(model, row) => {
             let (live, needed) = (live(model, row).count(), row.min_isr);
@@ -189,11 +200,23 @@ fn wanted(topic: &Topic, row: &PartitionRow) -> usize {
         .max(usize::from(topic.row.replication_factor))
 }
 
-/// Members of the in-sync set that take part under the registration they were admitted with.
+/// Why a copy takes nothing, if its log failed under its unit's registration.
+fn failed(model: &Model, row: &PartitionRow, spu: SpuId) -> Option<String> {
+    let incarnation = model.spu(spu)?.incarnation;
+    let has_failed = row.has_failed(&IsrMember { spu, incarnation });
+    has_failed.then(|| {
+        format!(
+            "its log failed on storage unit {spu} and takes nothing until the unit is started anew \
+             or the copy is replaced"
+        )
+    })
+}
+
+/// Members of the in-sync set that work and take part under the registration they were admitted with.
 fn live<'a>(model: &'a Model, row: &'a PartitionRow) -> impl Iterator<Item = SpuId> + 'a {
     let members = row.isr.iter();
     members
-        .filter(move |member| is_live(model, **member))
+        .filter(move |member| is_live(model, **member) && !row.has_failed(member))
         .map(|member| member.spu)
 }
 

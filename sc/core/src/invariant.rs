@@ -198,13 +198,15 @@ fn check_change(
         })
     });
     hold("ReplicaGenStays", &key, kept)?;
-    // I1: only what is not intact, which its unit says when it registers, may leave too few; and a
-    // survey, which begins with what it found.
+    // I1: only what is not intact, which its unit says when it registers or when it fails, may leave too
+    // few; and a survey, which begins with what it found.
     let lost = old.isr.iter().filter(|member| !new.has_in_sync(member.spu));
     let shrunk = lost.clone().count() > 0;
-    let by_loss = lost
-        .clone()
-        .all(|member| registered(before, after, member.spu));
+    let by_loss = lost.clone().all(|member| {
+        let replica = new.replica(member.spu);
+        let is_damaged = replica.is_some_and(|own| new.has_failed(member) && !own.vouched);
+        is_damaged || registered(before, after, member.spu)
+    });
     let floor = new.isr.len() >= usize::from(old.min_isr.min(new.min_isr));
     hold(
         "IsrFloor",

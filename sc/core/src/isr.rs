@@ -103,6 +103,9 @@ fn fault(
         if !stays && !holds(Rule::AddedIncarnation, is_live(draft, &candidate.member)) {
             return Some(IsrRefusal::NotCurrent);
         }
+        if !stays && row.has_failed(&candidate.member) {
+            return Some(IsrRefusal::NotCurrent);
+        }
     }
     if !units.contains(&proposer.spu) {
         return Some(IsrRefusal::NotLeader);

@@ -46,6 +46,7 @@ mod moves;
 
 mod admit;
 mod drain;
+mod failed;
 mod rebalance;
 mod recover;
 mod register;

@@ -55,6 +55,8 @@ pub const OPERATIONS_RUNNING_MAX: usize = 32;
 pub const OPERATIONS_KEPT_MAX: usize = 1_000;
 /// In-sync proposals in one request: all partitions that a unit may lead (I3).
 pub const ISR_PROPOSALS_MAX: usize = 20_000;
+/// Failed replicas told in one request: some 150 bytes each, and a request has a mebibyte.
+pub const FAILED_PER_REQUEST_MAX: usize = 5_000;
 
 /// Accepted losses that a partition's row tells apart: nobody accepts many, and each takes some 40 bytes in
 /// every snapshot of the topology.

@@ -219,6 +219,7 @@ pub(crate) fn put_empty(
     // An empty log is a whole one: what began here was moved with its first offset.
     row.replicas = vec![Replica {
         vouched: true,
+        failed_in: None,
         ..fresh(target, ids)
     }];
     row.isr = vec![IsrMember {
@@ -240,6 +241,7 @@ fn fresh(spu: SpuId, ids: &mut Ids) -> Replica {
         replica_gen: ReplicaGen(ids.next_id()),
         joined: false,
         vouched: false,
+        failed_in: None,
     }
 }
 

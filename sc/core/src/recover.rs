@@ -141,11 +141,12 @@ fn take_in(draft: &mut Draft<'_>, answer: &SealAnswer) -> bool {
     let is_replica = row
         .replica(answer.member.spu)
         .is_some_and(|own| own.replica_gen == answer.replica_gen);
+    let has_failed = row.has_failed(&answer.member);
     let Some(seal) = &mut row.seal else {
         return false;
     };
     let is_sealed = holds(Rule::SurveyEpoch, seal.epoch == answer.sealed_at);
-    if !is_replica || !is_sealed || !is_live(draft, &answer.member) {
+    if !is_replica || !is_sealed || has_failed || !is_live(draft, &answer.member) {
         return false;
     }
     let mut known = seal.answers.iter();

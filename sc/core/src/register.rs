@@ -173,6 +173,7 @@ fn receive(arrival: &Arrival<'_>, draft: &mut Draft<'_>, key: ReplicaKey, ids: &
         ),
     };
     replica.joined |= report.is_some();
+    replica.failed_in = None;
     if arrival.disk == Disk::Other {
         replica.replica_gen = ReplicaGen(ids.next_id());
         replica.joined = false;

@@ -22,6 +22,8 @@ pub enum Rule {
     AddedIncarnation,
     /// S1: a copy that is not intact leaves the in-sync set.
     SuspectLeaves,
+    /// L1: a copy whose log failed is not elected.
+    FailedLeadsNot,
     /// S2: a disk that went back in time makes all its copies suspect.
     DiskWentBack,
     /// S4: a copy that is missing where it once was is lost.

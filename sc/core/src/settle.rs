@@ -39,6 +39,7 @@ pub(crate) fn set_place(partition: &mut PartitionRow, members: Vec<IsrMember>, i
         replica_gen: ReplicaGen(ids.next_id()),
         joined: false,
         vouched: true,
+        failed_in: None,
     };
     partition.replicas = members
         .iter()

@@ -3,6 +3,7 @@
 mod alter;
 mod cluster;
 mod create;
+mod failed;
 mod health;
 mod histories;
 mod moves;

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use tidegate_kit::clock;
 use tidegate_proto::control::{
-    DiskSpace, Heartbeat, HeartbeatAnswer, Register, Registered, SealAnswer, Seen, Standing,
+    DiskSpace, FailedRequest, Heartbeat, HeartbeatAnswer, Register, Registered, SealAnswer, Seen,
+    Standing,
 };
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::id::{SpuId, TopicId};
@@ -200,6 +201,29 @@ impl Controller {
             request_id: String::new(),
         };
         self.change(Request::SealAnswers(answers), origin).await?;
+        Ok(())
+    }
+
+    /// Takes which replicas of a unit failed: others lead what it led.
+    ///
+    /// # Errors
+    /// 503 when the store fails, 504 when nobody knows whether it was done; 409 of another registration.
+    pub async fn report_failed(&self, request: FailedRequest) -> Result<(), Problem> {
+        let FailedRequest {
+            spu_id,
+            incarnation,
+            replicas,
+        } = request;
+        let origin = Origin {
+            actor: format!("spu-{spu_id}"),
+            request_id: String::new(),
+        };
+        let request = Request::Failed {
+            spu: spu_id,
+            incarnation,
+            replicas,
+        };
+        self.change(request, origin).await?;
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! What storage units say of their replicas: who is in sync, what a seal found.
+//! What storage units say of their replicas: who is in sync, whose log failed, what a seal found.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use tidegate_kit::http::{ApiError, ApiResult, RequestId};
 use tidegate_kit::peer::PeerIdentity;
-use tidegate_proto::control::{IsrAnswer, IsrRequest, SealRequest};
+use tidegate_proto::control::{FailedRequest, IsrAnswer, IsrRequest, SealRequest};
 use tidegate_proto::error::ErrorCode;
 use tidegate_sc_core::decision::{Outcome, Request};
 
@@ -42,6 +42,18 @@ pub(super) async fn isr(
             format!("proposals were decided with {other:?}"),
         )),
     }
+}
+
+/// 204 once the rows say so; what is of other replicas than the rows' is passed over.
+pub(super) async fn failed(
+    State(private): State<Private>,
+    peer: PeerIdentity,
+    body: PrivateJson<FailedRequest>,
+) -> ApiResult<StatusCode> {
+    peer.require_to_be_spu(body.0.spu_id)?;
+    body.0.check()?;
+    private.controller.report_failed(body.0).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// 204; answers to other seals than the row's are passed over (L3).

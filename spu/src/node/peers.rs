@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use tidegate_kit::tasks::Tasks;
-use tidegate_proto::control::{IsrMember, Topology};
+use tidegate_proto::control::{IsrMember, Registered, Topology};
 use tidegate_proto::id::Incarnation;
 use tokio::sync::watch;
 
 use super::Node;
+use crate::failures::Failures;
 use crate::lane::Lane;
 use crate::limits::REPLICATION_READS_MAX;
 use crate::replication::{Followers, Membership, Replication};
@@ -28,6 +29,19 @@ impl Node {
             self.config.replication_bytes_per_second,
         );
         Followers::new(self.log.clone(), self.directory.clone(), reads)
+    }
+
+    /// Replicas that failed since the start, for the controllers; under that registration.
+    pub fn failures(
+        &self,
+        registered: Registered,
+        topology: watch::Receiver<Arc<Topology>>,
+    ) -> Failures {
+        let own = IsrMember {
+            spu: self.config.spu_id,
+            incarnation: registered.incarnation,
+        };
+        Failures::new(own, self.directory.clone(), topology)
     }
 
     pub(super) fn peers(

@@ -10,6 +10,7 @@ use tidegate_proto::position::ReplicaKey;
 use tokio::sync::watch;
 
 use super::handle::PartitionHandle;
+use super::reader::Service;
 
 type Handles = HashMap<ReplicaKey, Arc<PartitionHandle>>;
 
@@ -57,6 +58,14 @@ impl Directory {
     /// A partition's role changed: whoever waits looks again.
     pub(crate) fn touch(&self) {
         self.handles.send_modify(|_| {});
+    }
+
+    /// Those whose log takes nothing any more.
+    pub(crate) fn failed(&self) -> Vec<Arc<PartitionHandle>> {
+        let handles = self.handles.borrow();
+        let failed = handles.values();
+        let failed = failed.filter(|handle| handle.reader.service() == Service::ReadOnly);
+        failed.cloned().collect()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -20,7 +20,7 @@ mod surveys;
 mod task;
 mod unsettled;
 
-pub(crate) use directory::Directory;
+pub(crate) use directory::{Changes, Directory};
 pub(crate) use handle::{PartitionHandle, ShardHandle};
 pub(crate) use hosted::{Hosted, Retention};
 pub(crate) use message::{Acked, AttachAnswered, AttachMessage, Message, Pushed, Uptime};

@@ -19,7 +19,8 @@ use tidegate_kit::peer::PeerIdentity;
 use tidegate_kit::tasks::{TaskKind, Tasks};
 use tidegate_proto::chain::ChainHash;
 use tidegate_proto::control::{
-    Heartbeat, HeartbeatAnswer, IsrAnswer, IsrRequest, Register, Registered, SealRequest, WatchLine,
+    FailedRequest, Heartbeat, HeartbeatAnswer, IsrAnswer, IsrRequest, Register, Registered,
+    SealRequest, WatchLine,
 };
 use tidegate_proto::error::{ErrorCode, Problem};
 use tidegate_proto::limits::{HEARTBEAT_MS, WATCH_ALIVE_MS};
@@ -60,6 +61,7 @@ pub(crate) async fn run(shared: Shared) -> turmoil::Result {
         .route("/internal/v1/heartbeat", post(heartbeat))
         .route("/internal/v1/isr", post(isr))
         .route("/internal/v1/seal", post(seal))
+        .route("/internal/v1/failed", post(failed))
         .route("/internal/v1/watch", get(watch_topology))
         .with_state(door.clone());
     let serving = serve(router, tls, shared.wires.clone(), tasks.clone());
@@ -160,6 +162,20 @@ async fn seal(
 ) -> ApiResult<StatusCode> {
     peer.require_spu()?;
     door.change(&Request::SealAnswers(request.answers))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn failed(
+    State(door): State<Door>,
+    peer: PeerIdentity,
+    Json(request): Json<FailedRequest>,
+) -> ApiResult<StatusCode> {
+    peer.require_to_be_spu(request.spu_id)?;
+    door.change(&Request::Failed {
+        spu: request.spu_id,
+        incarnation: request.incarnation,
+        replicas: request.replicas,
+    })?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -17,7 +17,7 @@ use tidegate_proto::id::SpuId;
 use tidegate_proto::node::NodeRole;
 use tidegate_spu::private::{PrivateConfig, service};
 use tidegate_spu::session::{Excluded, Heart, confirmed, register};
-use tidegate_spu::{Membership, Node, Seals, SpaceConfig, SpuConfig};
+use tidegate_spu::{Failures, Membership, Node, Seals, SpaceConfig, SpuConfig};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::info_span;
@@ -94,6 +94,9 @@ async fn live(number: u32, shared: &Shared, tasks: &Tasks) -> Result<Excluded, S
     tasks.spawn(TaskKind::Request, info_span!("serve"), serving);
     let sealing = seal(node.seals(registered), client.clone());
     tasks.spawn(TaskKind::Watch, info_span!("seals"), sealing);
+    let failures = node.failures(registered, followed.topology.clone());
+    let failing = fail(failures, client.clone());
+    tasks.spawn(TaskKind::Watch, info_span!("failures"), failing);
     let (_draining, is_draining) = watch::channel(false);
     let heart = Heart::new(&node, client, followed, registered);
     let excluded = heart.run(is_draining).await;
@@ -158,5 +161,15 @@ async fn seal(mut seals: Seals, client: ControllerClient) {
             sleep(AGAIN).await;
         }
         seals.told(&answers);
+    }
+}
+
+/// Tells which copies failed, again until a controller took it.
+async fn fail(mut failures: Failures, client: ControllerClient) {
+    while let Some(request) = failures.next().await {
+        match client.report_failed(&request).await {
+            Ok(()) => failures.told(&request),
+            Err(_) => sleep(AGAIN).await,
+        }
     }
 }

@@ -51,6 +51,8 @@ pub enum FaultKind {
     StoreUnknown,
     /// A gateway ends at once.
     KillGateway,
+    /// The log of one of a unit's replicas takes nothing any more, until the unit begins anew.
+    FailReplica,
     /// An operator moves a copy.
     MoveCopy,
     /// An operator changes how many copies an acknowledgement needs.
@@ -64,7 +66,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// All of them.
+    /// All of them but [`Self::FailReplica`], which has runs of its own.
     pub const ALL: [Self; 28] = [
         Self::KillUnit,
         Self::PowerLoss,

@@ -138,6 +138,15 @@ impl Options {
         self
     }
 
+    /// The same with logs of single replicas that fail, every second time.
+    #[must_use]
+    pub fn with_failing_replicas(mut self) -> Self {
+        for fault in self.faults.iter_mut().step_by(2) {
+            fault.kind = FaultKind::FailReplica;
+        }
+        self
+    }
+
     /// The same with the real log under each unit.
     #[must_use]
     pub fn on_the_log(mut self) -> Self {

@@ -94,6 +94,18 @@ fn who_attaches_again_is_still_in_sync() {
     assert_eq!(coverage.count("too few copies are attached"), 0);
 }
 
+/// A replica whose log fails while its unit lives leads no more, and is not elected again while it fails.
+#[test]
+fn a_failed_replica_keeps_no_partition_without_a_leader() {
+    let coverage = check(0..150, |seed| Options::of(seed).with_failing_replicas());
+    for event in [
+        "a leader's log fails",
+        "all that can be is led beside what failed",
+    ] {
+        assert!(coverage.count(event) > 20, "{event}: {}", coverage.table());
+    }
+}
+
 /// Journal, segments, snapshots, cuts and recovery are the real ones, crashed in the middle of what they do.
 #[test]
 fn units_on_the_real_log_keep_every_promise() {

@@ -5,6 +5,7 @@
 //! is served before a controller admitted it and the topology says so (S6); what a round has not put on the
 //! disk is gone with the process.
 
+mod failing;
 mod hosted;
 mod journal;
 mod links;
@@ -166,6 +167,7 @@ impl Unit {
         }
         self.ask_log(cx, |stored, cx| stored.work(&mut cx.random, cx.wall_ms));
         self.answer_seals(cx);
+        self.tell_failed(cx);
         self.watch_links(cx);
         for key in self.keys() {
             self.step(cx, key, Input::Tick);

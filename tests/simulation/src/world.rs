@@ -7,6 +7,7 @@ mod audit;
 mod clocks;
 mod cuts;
 mod delivery;
+mod failing;
 mod faults;
 mod notes;
 mod operators;

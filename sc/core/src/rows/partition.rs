@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use tidegate_proto::control::{IsrMember, Loss, PartitionSpec, ReplicaSpec, SealAnswer};
-use tidegate_proto::id::{OperationId, PartitionId, ReplicaGen, SpuId, TopicId};
+use tidegate_proto::id::{Incarnation, OperationId, PartitionId, ReplicaGen, SpuId, TopicId};
 use tidegate_proto::position::{LeaderEpoch, Offset, ReplicaKey};
 
 use crate::limits::{MOVE_RETRY_MS, MOVE_RETRY_MS_MAX};
@@ -21,6 +21,10 @@ pub struct Replica {
     /// before that. In a recovery only such copies are known to tell of what was acknowledged (L3, S2, S3).
     #[serde(default)]
     pub vouched: bool,
+    /// The registration under which its log failed: while that is its unit's, it takes nothing, so it is not
+    /// elected and not added to the in-sync set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_in: Option<Incarnation>,
 }
 
 /// Where the copies of a partition shall be; gone when they are there.
@@ -119,6 +123,13 @@ impl PartitionRow {
     #[must_use]
     pub fn has_in_sync(&self, spu: SpuId) -> bool {
         self.isr.iter().any(|member| member.spu == spu)
+    }
+
+    /// True when the copy of that unit failed under that very registration.
+    #[must_use]
+    pub fn has_failed(&self, member: &IsrMember) -> bool {
+        let replica = self.replica(member.spu);
+        replica.is_some_and(|replica| replica.failed_in == Some(member.incarnation))
     }
 
     /// Units that are to hold a copy and are not in sync yet.

@@ -1,6 +1,8 @@
 //! What is left after the power went, and what goes on when the disk is full.
 
+use futures_util::FutureExt as _;
 use tidegate_log::testing::{Dice, FaultyVfs, MemVfs, Step, Trouble};
+use tidegate_proto::control::FailedReplica;
 
 use super::*;
 
@@ -150,6 +152,52 @@ async fn a_failed_disk_refuses_appends_for_good_and_goes_on_serving_reads() {
         drop(life);
         assert!(matches!(site.open(), Err(NodeError::DiskFailed(_))));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_of_a_failed_disk_are_told_as_long_as_a_row_relies_on_them() {
+    let (_, faulty, site, life, key) = site().await;
+    let registered = Registered {
+        cluster_id: ClusterId(Uuid::nil()),
+        incarnation: Incarnation(site.lives),
+    };
+    let mut failures = life.node.failures(registered, site.topology.subscribe());
+    assert_eq!(failures.next().now_or_never(), None, "nothing failed");
+    faulty.fail_at(b"under way", Step::Sync, Trouble::Broken, false);
+    life.append(key, &["under way"]).await.unwrap_err();
+    let told = timeout(LONG, failures.next()).await.unwrap().unwrap();
+    assert_eq!((told.spu_id, told.incarnation.0), (OWN, site.lives));
+    let replica_gen = life.node.log.replica(key).unwrap().replica_gen();
+    let expected = FailedReplica {
+        key,
+        replica_gen,
+        leader_epoch: LeaderEpoch(site.lives),
+        intact: true,
+    };
+    assert_eq!(told.replicas, [expected]);
+    // No controller took it.
+    let again = timeout(LONG, failures.next()).await.unwrap().unwrap();
+    assert_eq!(again, told);
+    failures.told(&again);
+    assert_eq!(failures.next().now_or_never(), None, "it was taken");
+    let change = |change: &dyn Fn(&mut PartitionSpec)| {
+        site.change(|topics| {
+            let topic = topics.values_mut().next().unwrap();
+            let row = &mut Arc::make_mut(topic).partitions[0];
+            row.version += 1;
+            change(row);
+        });
+    };
+    // A newer row still names it.
+    change(&|_| {});
+    let again = timeout(LONG, failures.next()).await.unwrap().unwrap();
+    failures.told(&again);
+    change(&|row| {
+        row.leader = None;
+        row.isr.clear();
+    });
+    assert_eq!(failures.next().now_or_never(), None, "no row relies on it");
+    life.node.stop().await.unwrap_err();
 }
 
 #[tokio::test(flavor = "multi_thread")]

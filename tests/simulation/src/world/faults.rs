@@ -98,6 +98,7 @@ impl World {
             FaultKind::StoreDown => self.store.down += 1,
             FaultKind::StoreUnknown => self.store.unknown += 1,
             FaultKind::KillGateway => self.kill(Node::Gateway(fault.target % GATEWAYS)),
+            FaultKind::FailReplica => self.fail_replica(fault, unit),
             FaultKind::MoveCopy => self.move_copy(fault),
             FaultKind::EditMinInSync => self.edit_min_in_sync(fault),
             FaultKind::Retain => self.retain(fault),
@@ -124,6 +125,7 @@ impl World {
             | FaultKind::StopUnit => self.start(node),
             FaultKind::PowerLossAll => (0..UNITS).for_each(|unit| self.start(Node::Unit(unit))),
             FaultKind::RollBackDisk => self.roll_back(at, unit),
+            FaultKind::FailReplica => self.restart_unit(unit),
             FaultKind::SlowDisk => self.slow_disk(unit, false),
             FaultKind::CutUnit
             | FaultKind::CutFromControllers

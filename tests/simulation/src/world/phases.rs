@@ -38,6 +38,8 @@ const STEP: Time = 250 * MS;
 const HEAL: Time = 1_000 * MS;
 /// All has to be at rest by then (21): what clients may wait, a time-out of units, an election.
 const QUIET_MAX: Time = 20_000 * MS;
+/// Partitions of which a working complete copy is left are led by then (21).
+const LED_MAX: Time = 15_000 * MS;
 /// Topics have to be made by then.
 const BEGIN_MAX: Time = 30_000 * MS;
 
@@ -86,8 +88,10 @@ impl World {
             }
             Phase::Chaos if since >= self.options.chaos_ms * MS => self.heal(),
             Phase::Heal if since >= HEAL => {
-                self.writers.iter_mut().for_each(WriterClient::stop);
-                self.enter(Phase::Quiet);
+                if !self.goes_on_failing(since) {
+                    self.writers.iter_mut().for_each(WriterClient::stop);
+                    self.enter(Phase::Quiet);
+                }
             }
             Phase::Quiet => {
                 self.recover_what_nobody_leads();
@@ -200,11 +204,30 @@ impl World {
         }
     }
 
+    /// True while replicas that failed are left as they are, to see who leads instead of them.
+    fn goes_on_failing(&mut self, since: Time) -> bool {
+        let failing = self.still_failing();
+        if failing.is_empty() {
+            return false;
+        }
+        match self.ill_led() {
+            Some(what) if since > LED_MAX => self.fail(format!("21 Liveness: {what}")),
+            Some(_) => {}
+            None => {
+                self.coverage
+                    .reached("all that can be is led beside what failed");
+                failing.into_iter().for_each(|at| self.fault(at, false));
+            }
+        }
+        true
+    }
+
     fn heal(&mut self) {
         self.enter(Phase::Heal);
         self.is_calm = true;
+        let failing = self.still_failing();
         let open: Vec<usize> = self.targets.keys().copied().collect();
-        for at in open {
+        for at in open.into_iter().filter(|at| !failing.contains(at)) {
             self.fault(at, false);
         }
         self.network.heal();

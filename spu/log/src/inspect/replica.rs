@@ -80,6 +80,7 @@ impl<'a> ReplicaCheck<'a> {
                 return self.held;
             }
         };
+        self.noted();
         let compacted = self.compacted();
         self.snapshot(&compacted);
         let bases = self.without_replaced(bases, &compacted);

@@ -8,12 +8,22 @@ use tidegate_proto::position::Offset;
 
 use super::ReplicaCheck;
 use crate::compacted::Compacted;
+use crate::damage::FileDamage;
 use crate::fold::FoldedSnapshot;
 use crate::inspect::finding::{Finding, FindingKind};
 use crate::layout;
 use crate::snapshot::{self, Untold};
 
 impl ReplicaCheck<'_> {
+    /// What the log noted of damage that it met.
+    pub(super) fn noted(&mut self) {
+        if let Some(noted) = FileDamage::load(&*self.place.vfs, &self.place.root) {
+            let what = format!("the log met it before: {}", noted.what);
+            let finding = Finding::new(FindingKind::Rot, noted.path, what);
+            self.tell(finding.offsets(noted.from..noted.until));
+        }
+    }
+
     pub(super) fn snapshot(&mut self, compacted: &Compacted) {
         let path = self.place.path(layout::SNAPSHOT);
         let is_there = match self.place.vfs.exists(&path) {

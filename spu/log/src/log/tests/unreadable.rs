@@ -8,7 +8,8 @@ use std::sync::Arc;
 use tidegate_proto::batch::Batch;
 use tidegate_proto::position::Offset;
 
-use super::{Ears, append, create, dir, files_named, generation, key, small, submit};
+use super::{Ears, append, create, dir, files_named, generation, inspecting, key, small, submit};
+use crate::inspect::Finding;
 use crate::layout;
 use crate::testing::{Dice, FaultyVfs, MemVfs, Step, Trouble};
 use crate::{
@@ -260,6 +261,9 @@ fn files_of_one_replica_that_cannot_be_read_stop_no_other() {
             world.faulty.heal();
             let lost = world.check(&what);
             let damage = world.replica(BAD).damage();
+            let told = inspecting::problems(&world.disk.killed());
+            let is_note = |found: &Finding| found.what.starts_with("the log met it before");
+            assert_eq!(told.iter().any(is_note), damage.is_some(), "{what}");
             assert!(lost == 0 || names_itself(damage), "{what}: {lost}");
             for fault in [None, Some(Step::Read), Some(Step::Open)] {
                 world.check_image(&world.disk.killed(), fault, &what);

@@ -189,6 +189,10 @@ impl Assigner {
         };
         let unchanged = before.and_then(|before| before.partition(partition.partition));
         let truncated = unchanged.map(|before| before.truncate_before);
+        let row = (unchanged != Some(partition)).then(|| {
+            storage::replicate(&handle.reader.log, unchanged, partition);
+            assignment
+        });
         if before.is_none_or(|before| before.config != topic.config)
             || truncated != Some(partition.truncate_before)
         {
@@ -197,13 +201,12 @@ impl Assigner {
             let config = replica_config(&topic.config);
             handle.reader.log.set_sync_deferred(config.defers_sync());
             let retention = Retention::of(&topic.config, partition);
+            let row = row.map(Box::new);
             handle
                 .shard
-                .tell(Message::Configure(key, config, retention));
-        }
-        if unchanged != Some(partition) {
-            storage::replicate(&handle.reader.log, unchanged, partition);
-            handle.shard.tell(Message::Assign(key, assignment));
+                .tell(Message::Configure(key, config, retention, row));
+        } else if let Some(row) = row {
+            handle.shard.tell(Message::Assign(key, row));
         }
     }
 

@@ -202,5 +202,8 @@ pub const READ_AGAIN_PAUSES: [Duration; 5] = [
 ];
 /// No two requests with proposals of in-sync sets are closer (I3).
 pub const PROPOSAL_PAUSE: Duration = Duration::from_millis(50);
+/// How long a controller is given to answer proposals before another one is asked: writes wait for members to
+/// leave, and the largest request is a commit of a second or two.
+pub const PROPOSAL_PATIENCE: Duration = Duration::from_secs(4);
 /// Proposals in one request: some megabytes of JSON, and fewer than a controller takes at once.
 pub const PROPOSALS_PER_REQUEST_MAX: usize = 10_000;

@@ -25,7 +25,7 @@ use crate::place::Planner;
 use crate::refusal::{Fault, Refusal};
 use crate::rows::{OperationKind, PartitionRow, TopicRow};
 use crate::settings::Settings;
-use crate::settle::{set_place, settle};
+use crate::settle::{follow_durability, set_place, settle};
 
 /// Makes a topic; one of that name already is a refusal.
 pub(crate) fn create_topic(
@@ -185,6 +185,9 @@ fn alter(
     draft.put_topic(row.clone());
     for partition in &topic.partitions {
         let mut partition = (**partition).clone();
+        if row.config.durability != before.config.durability {
+            follow_durability(&row, &mut partition);
+        }
         settle(&row, &mut partition, &mut planner, ids);
         draft.put_partition(partition);
     }
@@ -371,6 +374,7 @@ fn unplaced(row: &TopicRow, partition: u32) -> PartitionRow {
         isr: Vec::new(),
         min_isr: row.effective_min_in_sync(),
         recovery_gen: 0,
+        synced_from: LeaderEpoch(0),
         truncate_before: Offset::ZERO,
         begins_at: Offset::ZERO,
         stayed_at_ms: None,

@@ -152,7 +152,8 @@ fn receive(arrival: &Arrival<'_>, draft: &mut Draft<'_>, key: ReplicaKey, ids: &
     let spu = arrival.spu;
     let is_only = partition.replicas.len() == 1;
     let topic = draft.topic(key.topic_id);
-    let is_synced = topic.is_some_and(|topic| topic.config.durability == Durability::Ack);
+    let waits_for_disk = topic.is_some_and(|topic| topic.config.durability == Durability::Ack);
+    let synced_from = partition.synced_from;
     let mut replicas = partition.replicas.iter_mut();
     let Some(replica) = replicas.find(|replica| replica.spu == spu) else {
         return;
@@ -164,6 +165,7 @@ fn receive(arrival: &Arrival<'_>, draft: &mut Draft<'_>, key: ReplicaKey, ids: &
             let is_intact = holds(Rule::SuspectLeaves, report.intact);
             let is_kept = is_intact && arrival.disk == Disk::Current;
             // An only replica's owner chose what a power loss takes, and no other copy will ever come.
+            let is_synced = waits_for_disk && report.leader_epoch >= synced_from;
             is_kept && (arrival.same_boot || is_only || is_synced)
         }
         // Never seen: it was assigned, and its unit stopped before making it. Seen: it is lost (S4).

@@ -7,10 +7,11 @@
 //! the in-sync set (I3).
 
 use tidegate_proto::api::topic::PlacementPolicy;
-use tidegate_proto::control::IsrMember;
+use tidegate_proto::control::{Durability, IsrMember};
 use tidegate_proto::id::ReplicaGen;
 use tidegate_proto::position::LeaderEpoch;
 
+use crate::elect::lead;
 use crate::ids::Ids;
 use crate::place::Planner;
 use crate::rows::{PartitionRow, Replica, TopicRow};
@@ -50,6 +51,18 @@ pub(crate) fn set_place(partition: &mut PartitionRow, members: Vec<IsrMember>, i
     partition.leader_epoch = LeaderEpoch(partition.leader_epoch.0 + 1);
     // New replicas are empty, hence equal: all of them are in sync.
     partition.isr = members;
+}
+
+/// A promise holds for whole epochs: copies that hear of another one at different times count for each other
+/// only once both have (A3, H2), and whoever has accepted the epoch has synced what it wrote before.
+pub(crate) fn follow_durability(row: &TopicRow, partition: &mut PartitionRow) {
+    if row.config.durability == Durability::Ack {
+        partition.synced_from = LeaderEpoch(partition.leader_epoch.0 + 1);
+    }
+    let leader = partition.leader;
+    if leader.is_some() && partition.replicas.len() > 1 {
+        lead(partition, leader, LeaderEpoch(0));
+    }
 }
 
 /// I3: lowering takes effect at once, raising where the in-sync set reaches it.

@@ -13,7 +13,7 @@ use crate::effect::Refusal;
 use crate::input::{Append, Now};
 use crate::ledger::records_digest;
 use crate::producer::{Reached, Verdict};
-use crate::request_key::{KeyVerdict, join_digests};
+use crate::request_key::KeyVerdict;
 use crate::standing::Standing;
 
 /// What is to be done with a request.
@@ -39,8 +39,8 @@ pub(crate) enum Judgement {
     Refuse(Refusal),
 }
 
-/// Judges a request in the order of A1, but for the in-sync set: `shortage` is what that has and needs,
-/// where it is too small.
+/// Judges a request in the order of A1. `shortage` is what the in-sync set has and needs, where it is too
+/// small: then nothing is appended; what stands in the log already is answered as ever.
 pub(crate) fn judge(
     standing: &Standing,
     now: Now,
@@ -50,18 +50,20 @@ pub(crate) fn judge(
     if append.deadline_ms <= now.monotonic_ms {
         return Judgement::Refuse(Refusal::DeadlinePassed);
     }
-    if let (Acks::Quorum, Some((in_sync, required))) = (append.acks, shortage) {
+    let mut judgement = judge_producers(standing, &append.batches);
+    if let Judgement::Append { seen: 0, .. } = judgement
+        && let Some(by_key) = judge_request_key(standing, now, &append.batches)
+    {
+        judgement = by_key;
+    }
+    if let (Acks::Quorum, Some((in_sync, required))) = (append.acks, shortage)
+        && matches!(judgement, Judgement::Append { .. } | Judgement::Park { .. })
+    {
         return Judgement::Refuse(Refusal::NotEnoughReplicas { in_sync, required });
     }
-    let judgement = judge_producers(standing, &append.batches);
     let Judgement::Append { seen, .. } = judgement else {
         return judgement;
     };
-    if seen == 0
-        && let Some(judgement) = judge_request_key(standing, now, &append.batches)
-    {
-        return judgement;
-    }
     let before: u64 = records_of(append.batches.get(..seen).unwrap_or_default());
     let matches = append
         .expected_end
@@ -149,16 +151,21 @@ fn judge_producers(standing: &Standing, batches: &[ClientBatch]) -> Judgement {
 /// D6: none when the request has no key or the key is new.
 fn judge_request_key(standing: &Standing, now: Now, batches: &[ClientBatch]) -> Option<Judgement> {
     let key = batches.first()?.request_key()?;
-    let digest = batches.iter().map(records_digest).reduce(join_digests)?;
-    let count = u32::try_from(records_of(batches)).ok()?;
+    let parts = batches
+        .iter()
+        .map(|batch| (records_digest(batch), batch.record_count()));
     let forgotten = standing.forgotten(now, REQUEST_KEY_WINDOW_MS);
-    match standing.ledger.keys.judge(&key, digest, count, forgotten) {
+    match standing.ledger.keys.judge(&key, parts, forgotten) {
         KeyVerdict::New => None,
         KeyVerdict::Reused => Some(Judgement::Refuse(Refusal::KeyReused)),
         KeyVerdict::Duplicate(seen) => Some(Judgement::Duplicate {
             base_offset: seen.base_offset,
             timestamp_ms: seen.at_ms,
-            end: seen.base_offset.plus(u64::from(seen.count)),
+            end: seen.end,
+        }),
+        KeyVerdict::Begun { seen, batches } => Some(Judgement::Append {
+            seen: batches,
+            seen_at: Some((seen.base_offset, seen.at_ms)),
         }),
     }
 }

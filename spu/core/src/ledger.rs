@@ -18,9 +18,10 @@ use crate::producer::{Producer, ProducerTable, SeqRange};
 use crate::request_key::{KeyedRequest, RequestKeys};
 use crate::unordered::{Run, Unordered, UnorderedTable};
 
-/// The last part is that of the unordered producers.
-const SNAPSHOT_VERSION: u8 = 2;
-/// Without them.
+/// Request keys have an end of their own.
+const SNAPSHOT_VERSION: u8 = 3;
+/// From this on the last part is that of the unordered producers.
+const SNAPSHOT_VERSION_UNORDERED: u8 = 2;
 const SNAPSHOT_VERSION_OLDEST: u8 = 1;
 
 /// Bytes of the client header, which the digest of a request leaves out.
@@ -116,6 +117,7 @@ impl Ledger {
                 key,
                 KeyedRequest {
                     base_offset,
+                    end: base_offset.plus(u64::from(count)),
                     count,
                     digest,
                     at_ms,
@@ -179,6 +181,7 @@ impl Ledger {
             out.put_u32_le(request.count);
             out.put_u32_le(request.digest);
             out.put_i64_le(request.at_ms);
+            out.put_u64_le(request.end.get());
         }
         out.put_u32_le(length(self.producers.unordered.len()));
         for (id, producer) in self.producers.unordered.iter() {
@@ -204,15 +207,15 @@ impl Ledger {
             return Err(SnapshotError::Checksum { expected, found });
         }
         let mut rest = body.get(1..).ok_or(SnapshotError::Truncated)?;
-        let mut ledger = Self::read(&mut rest).map_err(|_| SnapshotError::Truncated)?;
-        if version > SNAPSHOT_VERSION_OLDEST {
+        let mut ledger = Self::read(&mut rest, version).map_err(|_| SnapshotError::Truncated)?;
+        if version >= SNAPSHOT_VERSION_UNORDERED {
             read_unordered(&mut rest, &mut ledger.producers.unordered)
                 .map_err(|_| SnapshotError::Truncated)?;
         }
         Ok(ledger)
     }
 
-    fn read(rest: &mut &[u8]) -> Result<Self, bytes::TryGetError> {
+    fn read(rest: &mut &[u8], version: u8) -> Result<Self, bytes::TryGetError> {
         let mut ledger = Self::default();
         for _ in 0..rest.try_get_u32_le()? {
             let epoch = LeaderEpoch(rest.try_get_u64_le()?);
@@ -227,12 +230,18 @@ impl Ledger {
         for _ in 0..rest.try_get_u32_le()? {
             let mut key = [0; 16];
             rest.try_copy_to_slice(&mut key)?;
-            let request = KeyedRequest {
-                base_offset: Offset::new(rest.try_get_u64_le()?),
-                count: rest.try_get_u32_le()?,
+            let base_offset = Offset::new(rest.try_get_u64_le()?);
+            let count = rest.try_get_u32_le()?;
+            let mut request = KeyedRequest {
+                base_offset,
+                end: base_offset.plus(u64::from(count)),
+                count,
                 digest: rest.try_get_u32_le()?,
                 at_ms: rest.try_get_i64_le()?,
             };
+            if version == SNAPSHOT_VERSION {
+                request.end = Offset::new(rest.try_get_u64_le()?);
+            }
             ledger.keys.restore(key, request);
         }
         Ok(ledger)
@@ -352,6 +361,11 @@ mod tests {
         before.producers.unordered = UnorderedTable::default();
         let mut bytes = before.encode();
         bytes.truncate(bytes.len() - 8);
+        // Nor had request keys an end.
+        let keys = bytes.split_off(bytes.len() - before.keys.len() * 48);
+        for key in keys.chunks(48) {
+            bytes.extend_from_slice(&key[..40]);
+        }
         bytes[0] = SNAPSHOT_VERSION_OLDEST;
         let crc = crc32c::crc32c(&bytes);
         bytes.put_u32_le(crc);

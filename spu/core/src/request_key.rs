@@ -2,7 +2,8 @@
 //!
 //! A key is 16 bytes that the data plane made of the principal and the `Idempotency-Key`; the batches
 //! of the request carry it. The same key with the same records is a duplicate, with others it is a
-//! mistake of the caller. Kept for ten minutes or 64 Ki requests, whichever ends first; the minutes are those
+//! mistake of the caller; with more of which these are the first batches, because a leader ended between the
+//! two, the rest is new. Kept for ten minutes or 64 Ki requests, whichever ends first; the minutes are those
 //! for which it has been in this log, not those of the clock that gave it its time.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,6 +18,8 @@ pub(crate) type RequestKey = [u8; 16];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct KeyedRequest {
     pub(crate) base_offset: Offset,
+    /// Behind its last record; others may stand between its batches when it was taken in two steps.
+    pub(crate) end: Offset,
     pub(crate) count: u32,
     /// Checksum over the records, without the header: its timestamps are of the moment of arrival,
     /// and a retry arrives later.
@@ -24,16 +27,15 @@ pub(crate) struct KeyedRequest {
     pub(crate) at_ms: i64,
 }
 
-impl KeyedRequest {
-    fn end(&self) -> Offset {
-        self.base_offset.plus(u64::from(self.count))
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum KeyVerdict {
     New,
     Duplicate(KeyedRequest),
+    /// So many of its batches are there.
+    Begun {
+        seen: KeyedRequest,
+        batches: usize,
+    },
     Reused,
 }
 
@@ -50,30 +52,43 @@ pub(crate) fn join_digests(first: u32, next: u32) -> u32 {
 }
 
 impl RequestKeys {
+    /// Judges a request by the checksums and record counts of its batches.
     pub(crate) fn judge(
         &self,
         key: &RequestKey,
-        digest: u32,
-        count: u32,
+        batches: impl IntoIterator<Item = (u32, u32)>,
         forgotten: Offset,
     ) -> KeyVerdict {
-        match self.by_key.get(key) {
-            Some(seen) if seen.end() <= forgotten => KeyVerdict::New,
-            Some(seen) if seen.digest == digest && seen.count == count => {
-                KeyVerdict::Duplicate(*seen)
+        let seen = self.by_key.get(key);
+        let Some(seen) = seen.copied().filter(|seen| seen.end > forgotten) else {
+            return KeyVerdict::New;
+        };
+        let (mut joined, mut records) = (None, 0_u32);
+        let mut rest = batches.into_iter().enumerate();
+        while let Some((at, (digest, count))) = rest.next() {
+            joined = Some(joined.map_or(digest, |before| join_digests(before, digest)));
+            records = records.saturating_add(count);
+            if (joined, records) == (Some(seen.digest), seen.count) {
+                return match rest.next() {
+                    None => KeyVerdict::Duplicate(seen),
+                    Some(_) => KeyVerdict::Begun {
+                        seen,
+                        batches: at + 1,
+                    },
+                };
             }
-            Some(_) => KeyVerdict::Reused,
-            None => KeyVerdict::New,
         }
+        KeyVerdict::Reused
     }
 
-    /// Remembers one batch of a request; batches of the same request follow each other in the log.
+    /// Remembers one batch of a request. Those of one request are placed in one step, but for what follows a
+    /// part that outlived its leader: as long as a key is remembered, nothing else is taken under it.
     pub(crate) fn observe(&mut self, key: RequestKey, batch: KeyedRequest) {
         if let Some(seen) = self.by_key.get_mut(&key) {
-            // Those of one request are placed in one step.
-            let next = seen.end() == batch.base_offset && seen.at_ms == batch.at_ms;
-            if let Some(count) = seen.count.checked_add(batch.count).filter(|_| next) {
+            let goes_on = seen.at_ms.abs_diff(batch.at_ms) <= REQUEST_KEY_WINDOW_MS;
+            if let Some(count) = seen.count.checked_add(batch.count).filter(|_| goes_on) {
                 seen.count = count;
+                seen.end = batch.end;
                 seen.digest = join_digests(seen.digest, batch.digest);
                 return;
             }
@@ -122,7 +137,7 @@ impl RequestKeys {
 
     fn is_expired(&self, key: &RequestKey, forgotten: Offset) -> bool {
         let seen = self.by_key.get(key);
-        seen.is_none_or(|seen| seen.end() <= forgotten)
+        seen.is_none_or(|seen| seen.end <= forgotten)
     }
 
     fn forget_oldest(&mut self) {
@@ -148,6 +163,7 @@ mod tests {
     fn request(offset: u64, count: u32, digest: u32, at_ms: i64) -> KeyedRequest {
         KeyedRequest {
             base_offset: Offset::new(offset),
+            end: Offset::new(offset + u64::from(count)),
             count,
             digest,
             at_ms,
@@ -159,15 +175,21 @@ mod tests {
         let mut keys = RequestKeys::default();
         keys.observe([1; 16], request(5, 2, 77, 0));
         assert_eq!(
-            keys.judge(&[1; 16], 77, 2, Offset::ZERO),
+            keys.judge(&[1; 16], [(77, 2)], Offset::ZERO),
             KeyVerdict::Duplicate(request(5, 2, 77, 0))
         );
         assert_eq!(
-            keys.judge(&[1; 16], 78, 2, Offset::new(6)),
+            keys.judge(&[1; 16], [(78, 2)], Offset::new(6)),
             KeyVerdict::Reused
         );
-        assert_eq!(keys.judge(&[2; 16], 78, 2, Offset::new(6)), KeyVerdict::New);
-        assert_eq!(keys.judge(&[1; 16], 78, 2, Offset::new(7)), KeyVerdict::New);
+        assert_eq!(
+            keys.judge(&[2; 16], [(78, 2)], Offset::new(6)),
+            KeyVerdict::New
+        );
+        assert_eq!(
+            keys.judge(&[1; 16], [(78, 2)], Offset::new(7)),
+            KeyVerdict::New
+        );
     }
 
     #[test]
@@ -177,10 +199,41 @@ mod tests {
         keys.observe([1; 16], request(7, 3, 88, 0));
         let whole = request(5, 5, join_digests(77, 88), 0);
         assert_eq!(
-            keys.judge(&[1; 16], whole.digest, 5, Offset::ZERO),
+            keys.judge(&[1; 16], [(77, 2), (88, 3)], Offset::ZERO),
             KeyVerdict::Duplicate(whole)
         );
         assert_eq!(keys.len(), 1);
+    }
+
+    #[test]
+    fn what_follows_a_part_is_asked_for_and_joins_it_wherever_it_stands() {
+        let mut keys = RequestKeys::default();
+        keys.observe([1; 16], request(5, 2, 77, 0));
+        let seen = request(5, 2, 77, 0);
+        let whole = [(77, 2), (88, 3)];
+        assert_eq!(
+            keys.judge(&[1; 16], whole, Offset::ZERO),
+            KeyVerdict::Begun { seen, batches: 1 }
+        );
+        let other = [(76, 2), (88, 3)];
+        assert_eq!(
+            keys.judge(&[1; 16], other, Offset::ZERO),
+            KeyVerdict::Reused
+        );
+        keys.observe([1; 16], request(20, 3, 88, 9_000));
+        let joined = KeyedRequest {
+            end: Offset::new(23),
+            ..request(5, 5, join_digests(77, 88), 0)
+        };
+        assert_eq!(
+            keys.judge(&[1; 16], whole, Offset::new(22)),
+            KeyVerdict::Duplicate(joined)
+        );
+        // Less than what is there is another request.
+        assert_eq!(
+            keys.judge(&[1; 16], [(77, 2)], Offset::ZERO),
+            KeyVerdict::Reused
+        );
     }
 
     #[test]
@@ -190,7 +243,7 @@ mod tests {
         keys.observe([1; 16], request(6, 1, 77, 700_000));
         let second = request(6, 1, 77, 700_000);
         assert_eq!(
-            keys.judge(&[1; 16], 77, 1, Offset::ZERO),
+            keys.judge(&[1; 16], [(77, 1)], Offset::ZERO),
             KeyVerdict::Duplicate(second)
         );
     }
@@ -203,11 +256,11 @@ mod tests {
         }
         assert_eq!(keys.len(), REQUEST_KEYS_PER_PARTITION_MAX);
         assert_eq!(
-            keys.judge(&0u128.to_le_bytes(), 0, 1, Offset::ZERO),
+            keys.judge(&0u128.to_le_bytes(), [(0, 1)], Offset::ZERO),
             KeyVerdict::New
         );
         assert_ne!(
-            keys.judge(&1u128.to_le_bytes(), 0, 1, Offset::ZERO),
+            keys.judge(&1u128.to_le_bytes(), [(0, 1)], Offset::ZERO),
             KeyVerdict::New
         );
     }

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tidegate_kit::controller::ControllerClient;
-use tidegate_proto::control::{IsrMember, IsrProposal, IsrRequest};
+use tidegate_proto::control::{IsrAnswer, IsrMember, IsrProposal, IsrRequest};
 use tidegate_proto::position::ReplicaKey;
 use tidegate_spu_core::Input;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use crate::limits::{PROPOSAL_PAUSE, PROPOSALS_PER_REQUEST_MAX};
+use crate::limits::{PROPOSAL_PATIENCE, PROPOSAL_PAUSE, PROPOSALS_PER_REQUEST_MAX};
 use crate::shard::{Directory, Message};
 
 /// The newest proposal of each partition that was not sent.
@@ -35,6 +35,7 @@ impl Proposals {
         client: ControllerClient,
         directory: Directory,
     ) {
+        let mut was_answered = true;
         loop {
             self.bell.notified().await;
             let proposals = self.next();
@@ -44,7 +45,21 @@ impl Proposals {
                     incarnation: own.incarnation,
                     proposals,
                 };
-                tell(&request, &client, &directory).await;
+                let answer = ask(&request, &client).await;
+                let count = request.proposals.len();
+                match &answer {
+                    Err(why) if was_answered => {
+                        tracing::info!(%why, count, "proposals of in-sync sets are not answered");
+                    }
+                    Ok(_) if !was_answered => {
+                        tracing::info!(count, "proposals of in-sync sets are answered again");
+                    }
+                    Ok(_) | Err(_) => {}
+                }
+                was_answered = answer.is_ok();
+                if let Ok(answer) = answer {
+                    tell(&request, answer, &directory);
+                }
             }
             sleep(PROPOSAL_PAUSE).await;
         }
@@ -70,20 +85,24 @@ impl Proposals {
     }
 }
 
-async fn tell(request: &IsrRequest, client: &ControllerClient, directory: &Directory) {
-    match client.propose_isr(request).await {
-        Ok(answer) => {
-            for (proposal, outcome) in request.proposals.iter().zip(answer.outcomes) {
-                let version = proposal.version;
-                let input = Box::new(Input::IsrAnswered { version, outcome });
-                if let Some(handle) = directory.get(proposal.key) {
-                    handle.shard.tell(Message::Input(proposal.key, input));
-                }
-            }
+/// Asks a controller, and turns to another one when it does not answer soon: a proposal that was taken twice
+/// is taken once (I2).
+async fn ask(request: &IsrRequest, client: &ControllerClient) -> Result<IsrAnswer, String> {
+    match timeout(PROPOSAL_PATIENCE, client.propose_isr(request)).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => {
+            client.channel().try_another();
+            Err(format!("no answer within {PROPOSAL_PATIENCE:?}"))
         }
-        Err(error) => {
-            tracing::info!(%error, count = request.proposals.len(),
-                "proposals of in-sync sets were not answered");
+    }
+}
+
+fn tell(request: &IsrRequest, answer: IsrAnswer, directory: &Directory) {
+    for (proposal, outcome) in request.proposals.iter().zip(answer.outcomes) {
+        let version = proposal.version;
+        let input = Box::new(Input::IsrAnswered { version, outcome });
+        if let Some(handle) = directory.get(proposal.key) {
+            handle.shard.tell(Message::Input(proposal.key, input));
         }
     }
 }

@@ -25,8 +25,14 @@ pub(crate) enum Message {
     Open(Box<Hosted>),
     /// A newer row of the partition.
     Assign(ReplicaKey, Assignment),
-    /// Live configuration change.
-    Configure(ReplicaKey, ReplicaConfig, Retention),
+    /// Live configuration change, and the row that came with it: nothing happens between the two, so that
+    /// what a replica promises is the same for a whole epoch.
+    Configure(
+        ReplicaKey,
+        ReplicaConfig,
+        Retention,
+        Option<Box<Assignment>>,
+    ),
     /// What does it hold, once nobody leads in this epoch (L3)? Not answered when a later one comes.
     Survey(ReplicaKey, LeaderEpoch, oneshot::Sender<Survey>),
     /// A follower wants to attach.

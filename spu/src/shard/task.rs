@@ -137,7 +137,10 @@ impl Shard {
         match message {
             Message::Open(hosted) => self.open(now, hosted),
             Message::Assign(key, row) => self.step(now, key, Input::Assigned(row)),
-            Message::Configure(key, config, retention) => {
+            Message::Configure(key, config, retention, row) => {
+                if let Some(row) = row {
+                    self.step(now, key, Input::Assigned(*row));
+                }
                 if let Some(hosted) = self.hosted.get_mut(&key) {
                     hosted.retention = retention;
                 }

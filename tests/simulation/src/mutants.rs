@@ -162,7 +162,7 @@ pub const MUTANTS: &[Mutant] = &[
     control(
         "ProposalVersion",
         &[Rule::ProposalVersion],
-        From(54, "3 QuorumSuperset"),
+        From(131, "3 QuorumSuperset"),
     ),
     control(
         "ProposerLeads",

@@ -67,6 +67,10 @@ pub struct PartitionRow {
     pub isr: Vec<IsrMember>,
     pub min_isr: u16,
     pub recovery_gen: u64,
+    /// A copy that has accepted this epoch has synced all it acknowledged, while the topic asks for that: what
+    /// it had only written it synced with the epoch (S2).
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub synced_from: LeaderEpoch,
     /// Records below it were given up by an operator; never goes down.
     #[serde(default)]
     pub truncate_before: Offset,
@@ -177,6 +181,10 @@ impl PartitionRow {
     clippy::trivially_copy_pass_by_ref,
     reason = "the signature that serde asks for"
 )]
-const fn is_zero(number: &u64) -> bool {
+const fn is_first(epoch: &LeaderEpoch) -> bool {
+    epoch.0 == 0
+}
+
+fn is_zero(number: &u64) -> bool {
     *number == 0
 }

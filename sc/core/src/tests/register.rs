@@ -224,6 +224,59 @@ fn with_durability(copies: u16, durability: Durability) -> World {
 }
 
 #[test]
+fn a_power_loss_takes_the_place_of_a_copy_that_has_not_heard_that_its_topic_waits_for_disks() {
+    for (has_heard, stays) in [(false, false), (true, true)] {
+        let mut world = with_durability(3, Durability::Interval);
+        let leader = world.partition("orders", 0).leader.unwrap();
+        let early = world.remembered(leader.0);
+        let config = TopicConfigRequest {
+            durability: Durability::Ack.into(),
+            ..TopicConfigRequest::default()
+        };
+        let request = TopicRequest {
+            replication_factor: 3.into(),
+            ..with_config(config)
+        };
+        world.ensure("orders", request).unwrap();
+        let row = world.partition("orders", 0);
+        assert_eq!((row.leader, row.leader_epoch.0), (Some(leader), 2));
+        let report = if has_heard {
+            world.remembered(leader.0)
+        } else {
+            early
+        };
+        world.register(&Register {
+            same_boot: false,
+            ..report
+        });
+        let row = world.partition("orders", 0);
+        assert_eq!(row.has_in_sync(leader), stays, "{has_heard}");
+        assert_eq!(row.leader == Some(leader), stays, "{has_heard}");
+    }
+}
+
+#[test]
+fn a_change_of_durability_begins_an_epoch_of_copies_and_leaves_a_single_one_alone() {
+    for (copies, before, after, epoch) in [
+        (3, Durability::Ack, Durability::Interval, 2),
+        (3, Durability::Interval, Durability::Ack, 2),
+        (3, Durability::Ack, Durability::Ack, 1),
+        (1, Durability::Interval, Durability::Ack, 1),
+    ] {
+        let mut world = with_durability(copies, before);
+        let leader = world.partition("orders", 0).leader;
+        let config = TopicConfigRequest {
+            durability: after.into(),
+            ..TopicConfigRequest::default()
+        };
+        world.ensure("orders", with_config(config)).unwrap();
+        let row = world.partition("orders", 0);
+        let what = format!("{copies} {before:?} {after:?}");
+        assert_eq!((row.leader, row.leader_epoch.0), (leader, epoch), "{what}");
+    }
+}
+
+#[test]
 fn a_power_loss_takes_the_place_of_a_copy_that_was_not_synced_while_others_are_there() {
     for (copies, durability, same_boot, stays) in [
         (3, Durability::Interval, false, false),

@@ -670,3 +670,79 @@ fn a_damaged_copy_follows_and_is_never_proposed() {
     cluster.pass(2_000);
     assert_eq!((cluster.end(2), cluster.isr()), (2, vec![0, 1]));
 }
+
+#[test]
+fn a_keyed_request_of_which_half_survived_a_failover_is_completed_by_its_repetition() {
+    let mut cluster = Cluster::new(2, 1);
+    let request = || vec![batch(None, 2, Some([9; 16])), batch(None, 3, Some([9; 16]))];
+    cluster.append_as(0, request(), Acks::Quorum);
+    cluster.sync(0, 9);
+    cluster.pump(0, 1);
+    cluster.deliver_where(|_| true);
+    cluster.sync(1, 9);
+    cluster.letters.clear();
+    cluster.lose(0);
+    cluster.settle();
+    assert!(cluster.leads(1));
+    assert_eq!(cluster.end(1), 2, "half of it is there");
+    let again = cluster.append_as(1, request(), Acks::Quorum);
+    cluster.settle();
+    let outcome = cluster.replies.get(&again).cloned();
+    assert!(
+        matches!(outcome, Some(Ok(_))),
+        "{outcome:?}, end {}",
+        cluster.end(1)
+    );
+    assert_eq!(cluster.end(1), 5);
+}
+
+#[test]
+fn after_durability_is_altered_copies_of_before_count_no_more() {
+    let mut cluster = Cluster::new(2, 2);
+    for node in 0..2 {
+        cluster.step(node, Input::Configure(config(true)));
+    }
+    cluster.append(0, 1);
+    cluster.settle();
+    // The leader hears of the change first; a change of durability has an epoch of its own.
+    let alter = |cluster: &mut Cluster, node: usize| {
+        let row = cluster.row.assignment(node);
+        cluster.step(node, Input::Assigned(row));
+        cluster.step(node, Input::Configure(config(false)));
+    };
+    cluster.row.elect(0);
+    alter(&mut cluster, 0);
+    cluster.sync(0, 9);
+    let request = cluster.append(0, 2);
+    let end = cluster.end(0);
+    cluster.pump(0, 9);
+    cluster.deliver_where(|_| true);
+    // The follower says what it has written, as it did before.
+    let position = LogPosition {
+        end: Offset::new(cluster.end(1)),
+        last_epoch: Some(LeaderEpoch(1)),
+    };
+    cluster.step(1, Input::Written { round: 0, position });
+    cluster.sync(0, 9);
+    cluster.deliver_where(|_| true);
+    assert!(!cluster.is_acked(request), "one disk has it, of {end}");
+    alter(&mut cluster, 1);
+    cluster.settle();
+    let request = cluster.append(0, 2);
+    cluster.settle();
+    assert!(cluster.is_acked(request));
+}
+
+#[test]
+fn a_repetition_of_what_is_stored_is_answered_when_too_few_copies_are_there() {
+    let mut cluster = Cluster::new(2, 2);
+    let request = || vec![batch(None, 2, Some([9; 16]))];
+    let first = cluster.append_as(0, request(), Acks::Quorum);
+    cluster.settle();
+    assert!(cluster.is_acked(first));
+    cluster.crash(1);
+    cluster.pass(2_000);
+    let again = cluster.append_as(0, request(), Acks::Quorum);
+    let outcome = cluster.replies.get(&again).cloned();
+    assert!(matches!(outcome, Some(Ok(_))), "{outcome:?}");
+}

@@ -221,13 +221,23 @@ fn end_recovery(draft: &Draft<'_>, row: &PartitionRow, seal: &Seal) -> Option<Pa
     if !clean.is_empty() && holds(Rule::SurveyAnswers, is_enough) {
         return Some(led_by_the_longest(draft, row, &clean, false));
     }
+    let has_answered = |spu: SpuId| seal.answers.iter().any(|answer| answer.member.spu == spu);
+    let is_last_word = row.replicas.iter().all(|own| has_answered(own.spu));
+    let is_whole = clean.iter().any(|answer| row.isr.contains(&answer.member));
+    if is_last_word && is_whole {
+        // No more will be known, and a member of the in-sync set came back meanwhile: it has everything (L1).
+        let mut row = row.clone();
+        row.seal = None;
+        elect(draft, &mut row, LeaderEpoch(0));
+        return Some(row);
+    }
     if !seal.accept_loss {
         return None;
     }
     // Whoever can still answer is waited for: the more answers, the less is lost.
     let is_silent = |spu: SpuId| {
         let lives = draft.spu(spu).is_some_and(|unit| !unit.fenced);
-        lives && !seal.answers.iter().any(|answer| answer.member.spu == spu)
+        lives && !has_answered(spu)
     };
     if row.replicas.iter().any(|replica| is_silent(replica.spu)) {
         return None;

@@ -119,6 +119,17 @@ fn units_on_the_real_log_keep_every_promise() {
     }
 }
 
+/// Found over the real log: a survey waited for ever for proof, though a member of the in-sync set that it was
+/// begun without had come back; and a log was judged
+/// while the cut of a marker was on its way.
+#[test]
+fn a_survey_ends_when_a_complete_copy_comes_back() {
+    for seed in [849, 1876] {
+        let report = run(&Options::of(seed).on_the_log());
+        assert_eq!(report.failure, None, "seed {seed}");
+    }
+}
+
 /// Found over the real log: one without records was read as empty after a restart, though the marker of its
 /// epoch stood in it (E4).
 #[test]

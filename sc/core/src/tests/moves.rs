@@ -275,6 +275,54 @@ fn units_of_a_new_rack_get_a_copy_of_everything() {
 }
 
 #[test]
+fn a_survey_that_proves_too_little_ends_with_a_member_of_the_in_sync_set_that_came_back() {
+    for accept_loss in [false, true] {
+        let mut world = World::new(3);
+        world.create("orders", asking(1, 3)).unwrap();
+        for spu in 0..2 {
+            let mut report = world.remembered(spu);
+            report.replicas[0].intact = false;
+            world.register(&report);
+        }
+        world.die(2);
+        world.pass(60_000);
+        let row = world.partition("orders", 0);
+        assert_eq!((row.leader, row.isr.len()), (None, 1));
+        let recover = Request::Recover {
+            topic: name("orders"),
+            partition: PartitionId(0),
+            accept_loss,
+            force: false,
+        };
+        let id = operation(&world.ask(&recover).unwrap());
+        world.register(&world.remembered(2));
+        let row = world.partition("orders", 0);
+        let answer = |own: &crate::rows::Replica| tidegate_proto::control::SealAnswer {
+            key: row.key(),
+            member: tidegate_proto::control::IsrMember {
+                spu: own.spu,
+                incarnation: world.model.spus[&own.spu].incarnation,
+            },
+            replica_gen: own.replica_gen,
+            sealed_at: row.leader_epoch,
+            // Others have more, of which nothing is known.
+            last_epoch: tidegate_proto::position::LeaderEpoch(3 - u64::from(own.spu.0)),
+            end: tidegate_proto::position::Offset::new(5),
+            log_start: tidegate_proto::position::Offset::ZERO,
+            intact: true,
+            remembers: false,
+            remembers_ms: 0,
+        };
+        let request = Request::SealAnswers(row.replicas.iter().map(answer).collect());
+        world.ask(&request).unwrap();
+        world.pass(1);
+        let row = world.partition("orders", 0);
+        assert_eq!((row.leader, row.recovery_gen), (Some(SpuId(2)), 0));
+        assert_eq!(world.operation(id).state, OperationState::Done);
+    }
+}
+
+#[test]
 fn a_partition_whose_copies_all_lost_something_is_led_by_the_longest_only_when_loss_is_accepted() {
     let mut world = World::new(3);
     world.create("orders", asking(1, 3)).unwrap();

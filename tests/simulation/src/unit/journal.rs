@@ -21,6 +21,11 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
+    /// Nothing waits, and nothing is on its way to the disk.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.round.is_empty()
+    }
+
     pub(crate) fn submit(&mut self, key: ReplicaKey, entry: Entry) {
         self.queue.push((key, entry));
     }

@@ -70,6 +70,12 @@ impl Unit {
         self.ask_log(cx, |stored, _| stored.registered(incarnation));
     }
 
+    /// Whether the real log may hold what the plain disk does not, or lack what it has: a marker or a cut of
+    /// one takes no offset, and may still be on its way.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.stored.is_some() && !self.journal.is_idle()
+    }
+
     /// All that the log serves is what it was given.
     pub(crate) fn check_log(&self, disk: &Disk) -> Result<(), String> {
         let stored = self.stored.as_ref();

@@ -18,6 +18,7 @@ use crate::network::Node;
 use crate::options::{CHAOS_FROM_MS, CONTROLLERS, GATEWAYS, UNITS};
 use crate::queue::{MS, Time};
 use crate::store::Commit;
+use crate::unit::Unit;
 
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -314,6 +315,10 @@ impl World {
                     ));
                 }
             }
+        }
+        let mut units = self.units.iter();
+        if let Some(unit) = units.position(|unit| unit.as_ref().is_some_and(Unit::is_writing)) {
+            return Some(format!("the log of unit {unit} does not come to rest"));
         }
         if let Some(writer) = self.writers.iter().position(WriterClient::is_waiting) {
             return Some(format!("a request of writer {writer} does not end"));

@@ -168,8 +168,10 @@ pub(crate) fn cluster_trial(arguments: &[String]) -> Result<(), String> {
         "1",
         "--nocapture",
         "cluster_changes",
+        "cluster_copies",
         "cluster_replication",
         "cluster_restarts",
+        "cluster_rot",
     ]);
     trial.env("TIDEGATE_TRIAL_ROUNDS", rounds);
     if let Some(seed) = seed {

@@ -95,7 +95,8 @@ pub enum AttachRefusal {
     NotReady,
     /// The follower accepted a lower epoch than this replica.
     EpochBehind,
-    /// The follower accepted a higher epoch: this replica must ask the controllers.
+    /// The follower accepted a higher epoch: the row that says so is on its way here too. Until it comes the
+    /// follower acknowledges nothing to this replica, and so nothing is committed past it (E3).
     EpochAhead,
     /// The row does not have the follower, or has it as another membership.
     NotReplica,

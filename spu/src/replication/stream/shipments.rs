@@ -2,7 +2,7 @@
 //!
 //! Few are read and sent at once, and no more while the follower holds many bytes of those that its logs have
 //! not come up to. Pure. Invariant: of the bytes that were shipped and are not applied, all but the last
-//! snapshot are within the bound.
+//! snapshot are within the bound; in line are attaches of the stream that go on, each once.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -78,6 +78,7 @@ impl Shipments {
     /// The attach is over; true when that made room.
     pub(super) fn gone(&mut self, handle: u32) -> bool {
         let Some(shipment) = self.open.remove(&handle) else {
+            self.line.retain(|waiting| *waiting != handle);
             return false;
         };
         self.unsent -= usize::from(!shipment.is_sent);
@@ -110,6 +111,15 @@ mod tests {
         assert_eq!(begun(&mut shipments), [2]);
         assert!(shipments.gone(1));
         assert_eq!(begun(&mut shipments), [3]);
+    }
+
+    #[test]
+    fn who_goes_leaves_the_line() {
+        let mut shipments = Shipments::default();
+        (0..4).for_each(|handle| shipments.stand_in_line(handle));
+        assert_eq!(begun(&mut shipments), [0, 1]);
+        assert!(!shipments.gone(2));
+        assert_eq!(shipments.line, [3]);
     }
 
     #[test]

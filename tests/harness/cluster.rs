@@ -93,6 +93,17 @@ impl Cluster {
         self.manifest = Some(manifest);
     }
 
+    /// From its next start on it has its metadata there, as it was told to have it elsewhere before.
+    ///
+    /// # Panics
+    /// When it was not told.
+    pub fn use_database(&mut self, url: &str) {
+        let mut arguments = self.arguments.iter();
+        let flag = arguments.position(|argument| argument == "--database-url");
+        let flag = flag.expect("it was started with a database");
+        url.clone_into(&mut self.arguments[flag + 1]);
+    }
+
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
         self.home.path().join("cluster")

@@ -12,6 +12,7 @@ mod cluster_copies;
 mod cluster_drain;
 mod cluster_moves;
 mod cluster_operated;
+mod cluster_orphans;
 mod cluster_replication;
 mod cluster_restarts;
 mod cluster_rot;

@@ -5,21 +5,21 @@
 //! was deleted goes to the trash on the word of whoever keeps the tombstones; empty copies that changed
 //! their place, on that of a newer row. Rows of a later registration of this node are not applied (S5).
 
+mod rows;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tidegate_kit::tasks::{TaskKind, Tasks};
-use tidegate_log::{CompactionConfig, Log, SegmentConfig};
-use tidegate_proto::control::{
-    Cleanup, PartitionSpec, TimestampType, TopicConfig, TopicSpec, Topology,
-};
+use tidegate_log::Log;
+use tidegate_proto::control::{PartitionSpec, TopicSpec, Topology};
 use tidegate_proto::id::{Incarnation, ReplicaGen, SpuId, TopicId};
-use tidegate_proto::limits::REPLICA_LAG_MS_DEFAULT;
 use tidegate_proto::position::ReplicaKey;
-use tidegate_spu_core::{Assignment, ReplicaConfig};
+use tidegate_spu_core::Assignment;
 use tokio::sync::{oneshot, watch};
 use tracing::Span;
 
+use self::rows::{assignment, compaction, replica_config, segment};
 use crate::departed::Departed;
 use crate::limits::{OPEN_CHUNK, OPEN_RETRY};
 use crate::seals::{Asked, Sealed};
@@ -358,46 +358,5 @@ impl Opening {
         let topic = key.topic_id.0.as_u64_pair().1;
         let at = topic.wrapping_add(u64::from(key.partition.0)) % self.shards.len() as u64;
         &self.shards[at as usize]
-    }
-}
-
-/// The row of a partition as its replica on this node sees it; none when there is no replica here.
-fn assignment(own: SpuId, partition: &PartitionSpec) -> Option<Assignment> {
-    let replica = partition
-        .replicas
-        .iter()
-        .find(|replica| replica.spu == own)?;
-    Some(Assignment {
-        leader: partition.leader,
-        leader_epoch: partition.leader_epoch,
-        version: partition.version,
-        recovery_gen: partition.recovery_gen,
-        replica_gen: replica.replica_gen,
-        replicas: partition.replicas.clone(),
-        isr: partition.isr.clone(),
-        min_isr: partition.min_isr,
-        begins_at: partition.begins_at,
-    })
-}
-
-fn replica_config(config: &TopicConfig) -> ReplicaConfig {
-    ReplicaConfig {
-        durability: config.durability,
-        append_timestamps: config.timestamp == TimestampType::Append,
-        replica_lag_ms: REPLICA_LAG_MS_DEFAULT,
-    }
-}
-
-fn compaction(config: &TopicConfig) -> Option<CompactionConfig> {
-    let delete_retention_ms = config.delete_retention_ms;
-    (config.cleanup == Cleanup::Compact).then_some(CompactionConfig {
-        delete_retention_ms,
-    })
-}
-
-fn segment(config: &TopicConfig) -> SegmentConfig {
-    SegmentConfig {
-        segment_bytes: config.segment_bytes,
-        segment_ms: config.segment_ms,
     }
 }

@@ -1,6 +1,7 @@
 //! One `tidegate cluster start` on loopback: its processes found, killed and started again by hand.
 
 mod manifest;
+mod settings;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -93,17 +94,6 @@ impl Cluster {
         self.manifest = Some(manifest);
     }
 
-    /// From its next start on it has its metadata there, as it was told to have it elsewhere before.
-    ///
-    /// # Panics
-    /// When it was not told.
-    pub fn use_database(&mut self, url: &str) {
-        let mut arguments = self.arguments.iter();
-        let flag = arguments.position(|argument| argument == "--database-url");
-        let flag = flag.expect("it was started with a database");
-        url.clone_into(&mut self.arguments[flag + 1]);
-    }
-
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
         self.home.path().join("cluster")
@@ -131,13 +121,6 @@ impl Cluster {
         let nodes = self.manifest.iter_mut().flat_map(|all| &mut all.nodes);
         let mut found = nodes.filter(|node| node.name == name);
         found.next().expect("a node of that name")
-    }
-
-    /// Has a unit look at every stored byte within seconds, from its next start by hand on.
-    pub fn look_for_rot_often(&mut self, name: &str) {
-        let often = ["--scrub-period", "1s", "--scrub-rate", "100MB"];
-        let argv = &mut self.member_mut(name).argv;
-        argv.extend(often.map(str::to_owned));
     }
 
     /// Where and with what to reach it.

@@ -23,7 +23,7 @@ use crate::model::Model;
 use crate::moves::put_empty;
 use crate::operation::{begin, count_failed, operation_of};
 use crate::refusal::Refusal;
-use crate::rows::{OperationKind, PartitionRow, Seal};
+use crate::rows::{OperationKind, PartitionRow, Seal, SpuRow};
 use crate::rule::{Rule, holds};
 
 /// What a survey waits for whose answers are all in and prove too little; none while it may end by itself.
@@ -236,8 +236,12 @@ fn end_recovery(draft: &Draft<'_>, row: &PartitionRow, seal: &Seal) -> Option<Pa
     }
     // Whoever can still answer is waited for: the more answers, the less is lost.
     let is_silent = |spu: SpuId| {
-        let lives = draft.spu(spu).is_some_and(|unit| !unit.fenced);
-        lives && !has_answered(spu)
+        // A log that failed takes no seal, and so never answers.
+        let answers = |unit: &SpuRow| {
+            let incarnation = unit.incarnation;
+            !unit.fenced && !row.has_failed(&IsrMember { spu, incarnation })
+        };
+        draft.spu(spu).is_some_and(answers) && !has_answered(spu)
     };
     if row.replicas.iter().any(|replica| is_silent(replica.spu)) {
         return None;

@@ -1,9 +1,11 @@
 //! Replicas that fail while their unit runs: who leads then, who is relied on, and how they come back.
 
 use tidegate_proto::api::topic::Setting;
-use tidegate_proto::control::{FailedReplica, IsrCandidate, IsrMember, IsrOutcome, IsrRefusal};
-use tidegate_proto::id::{ReplicaGen, SpuId};
-use tidegate_proto::position::LeaderEpoch;
+use tidegate_proto::control::{
+    FailedReplica, IsrCandidate, IsrMember, IsrOutcome, IsrRefusal, SealAnswer,
+};
+use tidegate_proto::id::{PartitionId, ReplicaGen, SpuId};
+use tidegate_proto::position::{LeaderEpoch, Offset};
 use uuid::Uuid;
 
 use super::world::{World, asking};
@@ -114,6 +116,45 @@ fn the_last_complete_copy_stays_in_sync_and_leads_when_its_unit_starts_anew() {
     assert_eq!(row(&world).leader, None, "alive, and not able to lead");
     world.register(&world.remembered(last.0));
     assert_eq!(row(&world).leader, Some(last));
+}
+
+#[test]
+fn a_recovery_that_accepts_loss_waits_for_no_failed_copy() {
+    let mut world = world(3, 1);
+    for spu in [0, 1, 2] {
+        let report = failing(&world, SpuId(spu), true);
+        world.ask(&report).unwrap();
+    }
+    // One of those that are not in sync starts anew and can be asked.
+    let last = row(&world).isr[0].spu;
+    let other = SpuId((0..3).find(|spu| *spu != last.0).unwrap());
+    world.register(&world.remembered(other.0));
+    assert_eq!(row(&world).leader, None);
+    let recover = Request::Recover {
+        topic: super::world::name("orders"),
+        partition: PartitionId(0),
+        accept_loss: true,
+        force: false,
+    };
+    world.ask(&recover).unwrap();
+    let row = row(&world);
+    let answer = SealAnswer {
+        key: row.key(),
+        member: IsrMember {
+            spu: other,
+            incarnation: world.model.spus[&other].incarnation,
+        },
+        replica_gen: row.replica(other).unwrap().replica_gen,
+        sealed_at: row.leader_epoch,
+        last_epoch: LeaderEpoch(1),
+        end: Offset::new(5),
+        log_start: Offset::ZERO,
+        intact: true,
+        remembers: false,
+        remembers_ms: 0,
+    };
+    world.ask(&Request::SealAnswers(vec![answer])).unwrap();
+    assert_eq!(world.partition("orders", 0).leader, Some(other));
 }
 
 #[test]
